@@ -1,0 +1,1 @@
+"""exitwave: coherent diffraction data in, trustworthy images out."""

@@ -1,0 +1,1 @@
+"""What was measured and what we believe: frozen values, no files, no physics."""

@@ -1,0 +1,13 @@
+"""The errors that a user can cause and mend. Each message says what was found, what was expected, what to do."""
+
+
+class ExitwaveError(Exception):
+    """Anything exitwave refuses; the command line prints it as one line and exits with code 2."""
+
+
+class InputError(ExitwaveError, ValueError):
+    """The measurement or an option makes no sense: wrong shape, unit, number of frames or value."""
+
+
+class FormatError(InputError):
+    """A file could not be understood: not the format it was taken for, truncated, or lacking something needed."""

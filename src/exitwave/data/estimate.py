@@ -1,0 +1,44 @@
+"""What we believe: the object, and whatever else had to be found with it."""
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Estimate:
+    """A belief about the sample: its complex transmission function, slice by slice along the beam."""
+
+    object: Complex[Tensor, "slice y x"]
+
+    def clone(self) -> Self:
+        """A copy that shares no memory; solvers work on one and hand out others."""
+        return type(self)(**{f.name: getattr(self, f.name).detach().clone() for f in fields(self)})
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same estimate on another device."""
+        return type(self)(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PtychoEstimate(Estimate):
+    """A belief about a ptychography scan: object, probe and where the probe stood.
+
+    The object is a transmission function; the probe carries the photons (its summed |probe|^2 is photons per frame).
+    """
+
+    probe: Complex[Tensor, "mode y x"]
+    positions_px: Float[Tensor, "frame 2"]
+    """(y, x) in the object array of the first row and column that each frame's window covers; float64, sub-pixel."""
+
+    def __post_init__(self) -> None:
+        if self.object.ndim != 3 or self.probe.ndim != 3 or self.positions_px.ndim != 2:
+            raise InputError(
+                f"object {tuple(self.object.shape)}, probe {tuple(self.probe.shape)}, positions "
+                f"{tuple(self.positions_px.shape)}; expected (slice, y, x), (mode, y, x), (frame, 2)"
+            )

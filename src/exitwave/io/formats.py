@@ -1,0 +1,38 @@
+"""Every file format exitwave knows, and which of them a file is."""
+
+from pathlib import Path
+
+from exitwave.data.errors import FormatError
+from exitwave.data.scan import Scan
+from exitwave.io.reading import Format, Stated, assemble
+
+FORMATS: dict[str, Format] = {f.name: f for f in ()}
+"""By name, in the order in which a file is tried: the most specific first, generic HDF5 last."""
+
+
+def detect(path: Path) -> Format:
+    """Tell a file's format from its content. Raises FormatError for a missing, truncated or unknown file."""
+    if not path.exists():
+        raise FormatError(f"{path} does not exist; check the path")
+    for candidate in FORMATS.values():
+        if candidate.recognises(path):
+            return candidate
+    known = ", ".join(f.title for f in FORMATS.values())
+    raise FormatError(f"{path} is of no known format; known are {known}; a YAML recipe (--recipe) reads any HDF5 file")
+
+
+def named(name: str) -> Format:
+    """The format called `name`. Raises FormatError naming those there are."""
+    if name not in FORMATS:
+        raise FormatError(f"there is no format {name!r}; there are {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def read_scan(path: Path, stated: Stated) -> Scan:
+    """Read a measurement in any known format; what is stated wins over what the file says."""
+    if not path.exists():
+        raise FormatError(f"{path} does not exist; check the path")
+    chosen = named(stated.format) if stated.format else named("recipe") if stated.recipe else detect(path)
+    if chosen.read is None:
+        raise FormatError(f"{path} is a {chosen.title}, which holds no diffraction patterns; give the scan it was made from")
+    return assemble(chosen.read(path, stated), stated, path, chosen.name)

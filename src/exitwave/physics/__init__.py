@@ -1,0 +1,1 @@
+"""How light goes: interaction, propagation, detection; pure functions and forward models."""

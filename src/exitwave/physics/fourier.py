@@ -1,0 +1,60 @@
+"""Unitary Fourier transforms and what follows from the shift theorem."""
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+
+def fft2(waves: Complex[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
+    """Unitary transform: the summed squared modulus, hence the number of photons, stays the same."""
+    return torch.fft.fft2(waves, norm="ortho")
+
+
+def ifft2(waves: Complex[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
+    """Inverse and adjoint of `fft2`."""
+    return torch.fft.ifft2(waves, norm="ortho")
+
+
+def to_corner(images: Tensor) -> Tensor:
+    """Move the centre [h // 2, w // 2] to index 0, where Fourier transforms have it."""
+    return torch.fft.ifftshift(images, dim=(-2, -1))
+
+
+def to_centre(images: Tensor) -> Tensor:
+    """Move index 0 to the centre [h // 2, w // 2], as arrays are stored and shown."""
+    return torch.fft.fftshift(images, dim=(-2, -1))
+
+
+def frequencies(
+    shape: tuple[int, int], pixel: tuple[float, float] = (1.0, 1.0), device: torch.device | str = "cpu"
+) -> tuple[Float[Tensor, "y 1"], Float[Tensor, "1 x"]]:
+    """Spatial frequencies (cycles per unit of `pixel`) in the order of `fft2`, float64."""
+    rows = torch.fft.fftfreq(shape[0], pixel[0], dtype=torch.float64, device=device)
+    columns = torch.fft.fftfreq(shape[1], pixel[1], dtype=torch.float64, device=device)
+    return rows[:, None], columns[None, :]
+
+
+def shift_ramp(shape: tuple[int, int], shift_px: Float[Tensor, "batch 2"]) -> Complex[Tensor, "batch y x"]:
+    """Phase factors that move an image by (y, x) `shift_px` when multiplied onto its transform.
+
+    The Nyquist row and column of even sizes get the real part only, so that a real image stays real.
+    """
+    factors = []
+    for axis, size in enumerate(shape):
+        frequency = torch.fft.fftfreq(size, dtype=torch.float64, device=shift_px.device)
+        angle = -2 * torch.pi * shift_px[:, axis, None].to(torch.float64) * frequency
+        factor = torch.polar(torch.ones_like(angle), angle)
+        if size % 2 == 0:
+            nyquist = torch.arange(size, device=shift_px.device) == size // 2
+            factor = torch.where(nyquist, factor.real.to(factor.dtype), factor)
+        factors.append(factor)
+    return (factors[0][:, :, None] * factors[1][:, None, :]).to(torch.complex64)
+
+
+def fourier_shift(
+    images: Complex[Tensor, "#batch *mode y x"], shift_px: Float[Tensor, "batch 2"]
+) -> Complex[Tensor, "batch *mode y x"]:
+    """Move images by sub-pixel shifts (y, x), exactly for band-limited images; wraps at the edge. Differentiable in both."""
+    ramp = shift_ramp((images.shape[-2], images.shape[-1]), shift_px)
+    ramp = ramp.reshape(len(ramp), *(1,) * (images.ndim - 3), *ramp.shape[1:])
+    return ifft2(fft2(images) * ramp)

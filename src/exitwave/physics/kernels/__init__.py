@@ -1,0 +1,1 @@
+"""The inner loop: gather object patches, impose the measured modulus, scatter the adjoint."""
