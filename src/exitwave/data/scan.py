@@ -41,7 +41,7 @@ class ArrayPatterns:
     def __post_init__(self) -> None:
         if self.array.ndim != 3:
             raise InputError(f"patterns have shape {tuple(self.array.shape)}; expected (frame, y, x)")
-        if (self.array.dtype.is_complex if isinstance(self.array, Tensor) else self.array.dtype.kind not in "biuf"):
+        if self.array.dtype.is_complex if isinstance(self.array, Tensor) else self.array.dtype.kind not in "biuf":
             raise InputError(
                 f"patterns are {self.array.dtype}; expected real photon counts. Complex data are wave fields: "
                 "pass their squared modulus if they are what was measured"
@@ -145,7 +145,9 @@ class Scan:
         if self.monitor is not None:
             monitor = torch.as_tensor(self.monitor, dtype=torch.float32)
             if tuple(monitor.shape) != (frames,):
-                raise InputError(f"monitor has shape {tuple(monitor.shape)}; expected one value for each of {frames} frames")
+                raise InputError(
+                    f"monitor has shape {tuple(monitor.shape)}; expected one value for each of {frames} frames"
+                )
             self._store("monitor", monitor)
 
     def _store(self, name: str, value: object) -> None:

@@ -44,13 +44,13 @@ class Ptychography:
             )
         return cls(propagator=propagator(geometry, frame_shape, device), gap_transfer=transfer)
 
-    def exit_waves(
-        self, x: PtychoEstimate, frames: Int[Tensor, " batch"]
-    ) -> Complex[Tensor, "batch mode y x"]:
+    def exit_waves(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> Complex[Tensor, "batch mode y x"]:
         """The waves that leave the sample at these frames; differentiable in object, probe and positions."""
         gaps = 0 if self.gap_transfer is None else len(self.gap_transfer)
         if len(x.object) != gaps + 1:
-            raise InputError(f"the object has {len(x.object)} slices but the model {gaps} gaps; give {len(x.object) - 1} spacings")
+            raise InputError(
+                f"the object has {len(x.object)} slices but the model {gaps} gaps; give {len(x.object) - 1} spacings"
+            )
         corners, rest = split_positions(x.positions_px[frames.to(x.positions_px.device)])
         patches = reference.gather(x.object, corners, (x.probe.shape[-2], x.probe.shape[-1]))
         return pass_through(shifted_probes(x.probe, rest), patches, self.gap_transfer)

@@ -1,0 +1,151 @@
+"""One pass over the frames: what the detector saw, and whether it can be believed."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.data.scan import Scan
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Survey:
+    """Statistics of a scan's frames; untrusted pixels do not count."""
+
+    looked_at: Int[Tensor, " frame"]
+    """Which frames were read: all of them, or an even selection of a large scan."""
+    mean_pattern: Float[Tensor, "y x"]
+    max_pattern: Float[Tensor, "y x"]
+    photons_per_frame: Float[Tensor, " frame"]
+    not_finite: Int[Tensor, " frame"]
+    """Trusted pixels that are NaN or infinite, for each frame looked at."""
+    negative: Int[Tensor, " frame"]
+    """Trusted pixels below zero, for each frame looked at."""
+
+
+def survey(scan: Scan, *, most_frames: int | None = None, chunk: int = 64) -> Survey:
+    """Read the frames once, in chunks; at most `most_frames`, evenly chosen, when that is given."""
+    count = len(scan)
+    chosen = torch.arange(count)
+    if most_frames is not None and count > most_frames:
+        chosen = torch.linspace(0, count - 1, most_frames).round().to(torch.int64)
+    total = torch.zeros(scan.frame_shape, dtype=torch.float64)
+    highest = torch.full(scan.frame_shape, -math.inf)
+    photons, not_finite, negative = [], [], []
+    for index in chosen.split(chunk):
+        frames = scan.frames(index)
+        finite = torch.isfinite(frames)
+        not_finite.append((~finite & scan.mask).sum(dim=(1, 2)))
+        frames = torch.where(finite & scan.mask, frames, 0.0)
+        negative.append((frames < 0).sum(dim=(1, 2)))
+        total += frames.sum(dim=0, dtype=torch.float64)
+        highest = torch.maximum(highest, frames.amax(dim=0))
+        photons.append(frames.sum(dim=(1, 2), dtype=torch.float64))
+    return Survey(
+        looked_at=chosen,
+        mean_pattern=(total / len(chosen)).to(torch.float32),
+        max_pattern=highest,
+        photons_per_frame=torch.cat(photons).to(torch.float32),
+        not_finite=torch.cat(not_finite),
+        negative=torch.cat(negative),
+    )
+
+
+def check(scan: Scan, seen: Survey) -> None:
+    """Refuse a scan that cannot give an image. Raises InputError with what was found, what was expected, what to do."""
+    if not bool(scan.mask.any()):
+        raise InputError("the mask trusts no pixel at all; masks are True where the detector is good: invert it")
+    if len(scan) < 2:
+        raise InputError(f"{len(scan)} frame is not a ptychography scan; expected several overlapping positions")
+    _check_frames(seen)
+    check_positions(scan)
+
+
+def _check_frames(seen: Survey) -> None:
+    for count, what, cure in (
+        (seen.not_finite, "not finite (NaN or infinite)", "mask these pixels or leave the frames out"),
+        (seen.negative, "negative", "counts cannot be; set them to zero with the preparation step threshold: 0"),
+    ):
+        bad = count.nonzero().flatten()
+        if len(bad):
+            first = int(seen.looked_at[bad[0]])
+            raise InputError(
+                f"{len(bad)} of {len(count)} frames hold pixels that are {what}, the first is frame {first} with "
+                f"{int(count[bad[0]])} of them; {cure}"
+            )
+    dark = (seen.photons_per_frame <= 0).nonzero().flatten()
+    if len(dark) == len(seen.photons_per_frame):
+        raise InputError("every frame is empty: no photon in any trusted pixel; check the dataset path and the mask")
+    if len(dark):
+        listed = ", ".join(str(int(seen.looked_at[i])) for i in dark[:5]) + (" ..." if len(dark) > 5 else "")
+        raise InputError(
+            f"{len(dark)} of {len(seen.photons_per_frame)} frames are empty (no photons): {listed}; "
+            "leave them out with the preparation step drop_empty"
+        )
+
+
+_UNIT_SLIPS = {1e-3: "mm", 1e-6: "um", 1e-9: "nm", 1e-10: "angstrom"}
+
+
+def check_positions(scan: Scan) -> None:
+    """Refuse positions that are not finite, repeated, or far from any sensible step; say which unit would fit."""
+    positions = scan.positions_m
+    bad = (~torch.isfinite(positions)).any(dim=1).nonzero().flatten()
+    if len(bad):
+        raise InputError(
+            f"{len(bad)} of {len(positions)} positions are not finite, the first is that of frame {int(bad[0])}"
+        )
+    pixel = torch.tensor(scan.object_pixel_m, dtype=torch.float64)
+    span_px = (positions.amax(dim=0) - positions.amin(dim=0)) / pixel
+    if float(span_px.max()) < 1:
+        raise InputError(
+            f"positions span {float(span_px.max()):.3g} pixels of {_length(scan.object_pixel_m[1])}; expected many. "
+            + _unit_advice(scan)
+        )
+    step = step_px(scan)
+    if step > max(scan.frame_shape):
+        raise InputError(
+            f"neighbouring positions are {step:.4g} object pixels apart (pixel {_length(scan.object_pixel_m[1])}) but a "
+            f"frame covers only {max(scan.frame_shape)}: no two frames overlap. " + _unit_advice(scan)
+        )
+    distinct = torch.unique(positions, dim=0)
+    if len(distinct) < len(positions):
+        raise InputError(
+            f"{len(positions) - len(distinct)} of {len(positions)} positions repeat another exactly; if the stage really "
+            "stood still, keep one of each with the preparation step drop_duplicates, else repair the positions"
+        )
+
+
+def step_px(scan: Scan) -> float:
+    """Typical distance between neighbouring positions in object pixels: median nearest-neighbour distance."""
+    points = torch.unique(scan.positions_m / torch.tensor(scan.object_pixel_m, dtype=torch.float64), dim=0).numpy()
+    if len(points) < 2:
+        return 0.0
+    distances, _ = KDTree(points).query(points, k=2)
+    return float(torch.from_numpy(distances[:, 1]).median())
+
+
+def _unit_advice(scan: Scan) -> str:
+    step, size = step_px(scan), min(scan.frame_shape)
+    fits = [unit for factor, unit in _UNIT_SLIPS.items() if 0.01 * size < step * factor < 0.9 * size]
+    if fits:
+        return f"Read as {fits[0]} they would fit: state --position-unit {fits[0]}"
+    for factor in (1e-3, 1e3):
+        if 0.01 * size < step * factor < 0.9 * size:
+            energy = scan.geometry.energy_ev / factor
+            return f"A photon energy of {energy:.4g} eV instead of {scan.geometry.energy_ev:.4g} eV would fit: check --energy-ev"
+    return (
+        f"Check the unit of the positions, the photon energy ({scan.geometry.energy_ev:.4g} eV), the distance "
+        f"({scan.geometry.distance_m:.4g} m) and the detector pixel ({_length(scan.geometry.detector_pixel_m[1])})"
+    )
+
+
+def _length(metres: float) -> str:
+    for scale, unit in ((1.0, "m"), (1e-3, "mm"), (1e-6, "um"), (1e-9, "nm"), (1e-12, "pm")):
+        if metres >= scale:
+            return f"{metres / scale:.4g} {unit}"
+    return f"{metres:.3g} m"

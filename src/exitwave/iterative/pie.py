@@ -1,0 +1,216 @@
+"""The ptychographic iterative engines: ePIE, rPIE and mPIE."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Complex, Float, Int
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.fourier import fourier_shift
+from exitwave.physics.interaction import shifted_probes, split_positions
+from exitwave.physics.kernels.reference import Corners, gather, intensity, scatter_add_
+from exitwave.physics.problem import Problem
+from exitwave.solver import Solver, Step, solver
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Gain = Annotated[float, Field(gt=0, le=2)]
+
+
+@solver
+class RPIE(Solver[PtychoEstimate]):
+    """Regularised ptychographic iterative engine: the robust first choice. Maiden, Johnson & Li, Optica 4, 736 (2017), table 1."""
+
+    name: ClassVar[str] = "rpie"
+    epochs: PositiveInt = 100
+    """Passes over all diffraction patterns; 50-200 is usual."""
+    alpha: Fraction = 0.1
+    """Object regularisation; 1 gives ePIE. Raise it when the object rings where the probe is dim, or with few photons."""
+    beta: Fraction = 0.5
+    """Probe regularisation, as alpha for the object. Lower it when the probe settles slowly."""
+    object_gain: Gain = 1.0
+    """Step length for the object; lower it when the residual jumps up and down."""
+    probe_gain: Gain = 1.0
+    """Step length for the probe."""
+    probe_start: NonNegativeInt = 1
+    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+    batch: PositiveInt = 16
+    """Frames updated together; 1 is the published order, larger is faster and needs more epochs."""
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        yield from _engine(self, problem, start, alpha=self.alpha, beta=self.beta)
+
+
+@solver
+class EPIE(Solver[PtychoEstimate]):
+    """Extended ptychographic iterative engine. Maiden & Rodenburg, Ultramicroscopy 109, 1256 (2009), eqs. 3-6."""
+
+    name: ClassVar[str] = "epie"
+    epochs: PositiveInt = 100
+    """Passes over all diffraction patterns; 100-500 is usual."""
+    object_gain: Gain = 1.0
+    """Step length for the object (alpha of the paper)."""
+    probe_gain: Gain = 1.0
+    """Step length for the probe (beta of the paper)."""
+    probe_start: NonNegativeInt = 1
+    """Epochs before the probe is first updated."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+    batch: PositiveInt = 16
+    """Frames updated together; 1 is the published order."""
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        yield from _engine(self, problem, start, alpha=1.0, beta=1.0)
+
+
+@solver
+class MPIE(Solver[PtychoEstimate]):
+    """Momentum-accelerated engine: rPIE that goes on in directions that helped. Maiden, Johnson & Li, Optica 4, 736 (2017), eq. 19."""
+
+    name: ClassVar[str] = "mpie"
+    epochs: PositiveInt = 100
+    """Passes over all diffraction patterns; 30-100 is usual."""
+    alpha: Fraction = 0.2
+    """Object regularisation, as in rPIE."""
+    beta: Fraction = 0.8
+    """Probe regularisation, as in rPIE."""
+    object_gain: Gain = 0.5
+    """Step length for the object; momentum adds to it."""
+    probe_gain: Gain = 0.5
+    """Step length for the probe."""
+    friction: Annotated[float, Field(ge=0, lt=1)] = 0.7
+    """Share of the velocity that is kept; higher is faster and less stable."""
+    feedback: Gain = 0.3
+    """Share of the velocity added to the estimate."""
+    momentum_every: PositiveInt = 64
+    """Frames between two momentum steps."""
+    probe_start: NonNegativeInt = 1
+    """Epochs before the probe is first updated."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+    batch: PositiveInt = 16
+    """Frames updated together; 1 is the published order."""
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        momentum = _Momentum(self.friction, self.feedback, self.momentum_every)
+        yield from _engine(self, problem, start, alpha=self.alpha, beta=self.beta, momentum=momentum)
+
+
+def _engine(
+    options: "RPIE | EPIE | MPIE",
+    problem: Problem,
+    start: Step[PtychoEstimate],
+    *,
+    alpha: float,
+    beta: float,
+    momentum: "_Momentum | None" = None,
+) -> Iterator[Step[PtychoEstimate]]:
+    if len(start.estimate.object) > 1:
+        raise InputError(f"{options.name} works on one slice; the start has {len(start.estimate.object)}")
+    x = start.estimate.to(problem.device).clone()
+    state = _State(x.object, x.probe, torch.zeros(x.object.shape, device=problem.device))
+    if momentum:
+        momentum.restore(state, start.memory)
+    for epoch in range(start.epoch + 1, options.epochs + 1):
+        with_probe = options.update_probe and epoch > options.probe_start
+        misfit = 0.0
+        for frames in problem.batches(options.batch, epoch):
+            with torch.no_grad():
+                misfit += _update(problem, state, x, frames, options, alpha, beta, with_probe)
+                if momentum:
+                    momentum.after(state, len(frames), with_probe=with_probe)
+        memory = momentum.memory() if momentum else {}
+        yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, memory=memory)
+
+
+@dataclass(eq=False)
+class _State:
+    """The solver's own tensors, changed in place."""
+
+    object: Complex[Tensor, "1 Y X"]
+    probe: Complex[Tensor, "mode y x"]
+    lit: Float[Tensor, "1 Y X"]
+    """Scratch canvas for the illumination of a batch; zero between batches."""
+
+
+def _update(
+    problem: Problem,
+    state: _State,
+    x: PtychoEstimate,
+    frames: Int[Tensor, " batch"],
+    options: "RPIE | EPIE | MPIE",
+    alpha: float,
+    beta: float,
+    with_probe: bool,
+) -> float:
+    """One batch: modulus constraint, then object and probe by table 1 of Maiden 2017; returns the misfit met."""
+    corners, rest = split_positions(x.positions_px[frames])
+    probes = shifted_probes(state.probe, rest)
+    patches = gather(state.object, corners, (state.probe.shape[-2], state.probe.shape[-1]))
+    change, misfit = problem.modulus_change(probes * patches, frames)
+    step = (probes.conj() * change).sum(dim=1, keepdim=True) if len(state.probe) > 1 else probes.conj() * change
+    bright = _illumination(state.lit, intensity(probes)[:, None], corners, alpha)
+    torch.view_as_real(step).mul_((options.object_gain / bright)[..., None])
+    if with_probe:
+        seen = patches.conj() * change
+        seen = (seen if rest is None else fourier_shift(seen, -rest)).sum(dim=0)
+        weight = intensity(patches.transpose(0, 1))[0]
+        state.probe += seen * (options.probe_gain / ((1 - beta) * weight + beta * weight.max()).clamp_(min=1e-30))
+    # The probe step above used the patches as they were: the object changes last.
+    scatter_add_(state.object, step, corners)
+    return float(misfit.sum())
+
+
+def _illumination(
+    lit: Float[Tensor, "1 Y X"], probes: Float[Tensor, "#batch 1 y x"], corners: Corners, alpha: float
+) -> Float[Tensor, "#batch 1 y x"]:
+    """(1 - alpha) W + alpha max W in each window, W being |probe|^2 summed over the batch.
+
+    For a batch of one this is table 1 of the paper; summing over overlapping windows keeps larger batches stable.
+    """
+    shape = (probes.shape[-2], probes.shape[-1])
+    scatter_add_(lit, probes.expand(len(corners), -1, -1, -1), corners)
+    windows = gather(lit, corners, shape)
+    for row, column in corners:
+        lit[:, row : row + shape[0], column : column + shape[1]] = 0
+    top = windows.max()
+    return windows.mul_(1 - alpha).add_(alpha * top).clamp_(min=1e-6 * float(top) + 1e-30)
+
+
+class _Momentum:
+    """Every so many frames, object and probe take a further step along their running velocity."""
+
+    def __init__(self, friction: float, feedback: float, every: int) -> None:
+        self.friction, self.feedback, self.every = friction, feedback, every
+        self.frames_since = 0
+        self.velocity: dict[str, Tensor] = {}
+        self.anchor: dict[str, Tensor] = {}
+
+    def restore(self, state: _State, memory: Mapping[str, Tensor]) -> None:
+        for name, value in (("object", state.object), ("probe", state.probe)):
+            self.velocity[name] = memory.get(f"velocity.{name}", torch.zeros_like(value)).to(value.device).clone()
+            self.anchor[name] = memory.get(f"anchor.{name}", value).to(value.device).clone()
+        self.frames_since = int(memory.get("frames_since", torch.tensor(0)))
+
+    def after(self, state: _State, frames: int, *, with_probe: bool) -> None:
+        self.frames_since += frames
+        if self.frames_since < self.every:
+            return
+        self.frames_since = 0
+        for name, value in (("object", state.object), ("probe", state.probe)):
+            if name == "probe" and not with_probe:
+                continue
+            self.velocity[name].mul_(self.friction).add_(value - self.anchor[name])
+            value.add_(self.velocity[name], alpha=self.feedback)
+            self.anchor[name].copy_(value)
+
+    def memory(self) -> dict[str, Tensor]:
+        kept = {f"velocity.{n}": v.clone() for n, v in self.velocity.items()}
+        kept |= {f"anchor.{n}": v.clone() for n, v in self.anchor.items()}
+        return kept | {"frames_since": torch.tensor(self.frames_since)}

@@ -1,0 +1,146 @@
+"""Where to start: a probe and an object from the data alone."""
+
+import math
+
+import torch
+from jaxtyping import Complex, Float
+from scipy import ndimage
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.fourier import frequencies, ifft2, to_centre, to_corner
+from exitwave.physics.interaction import split_positions
+from exitwave.physics.kernels.reference import gather, scatter_add_
+from exitwave.physics.problem import Problem
+
+TRIAL_FRAMES = 36
+TRIAL_EPOCHS = 6
+
+
+@torch.no_grad()
+def first_guess(
+    problem: Problem, *, modes: int = 1, slices: int = 1, probe: Complex[Tensor, "mode y x"] | None = None
+) -> PtychoEstimate:
+    """An empty object and a probe made from the mean pattern (or the given one), scaled to the measured photons.
+
+    Raises InputError when a given probe is larger or smaller than the frames.
+    """
+    shape = problem.scan.frame_shape
+    if probe is None:
+        probe = guess_probe(problem)[None]
+    if tuple(probe.shape[-2:]) != shape:
+        raise InputError(
+            f"the probe is {tuple(probe.shape[-2:])} pixels but frames are {shape}; object and probe share the pixel that "
+            "follows from the geometry, so crop or pad the probe to the frame (or the frames to the probe)"
+        )
+    if len(probe) < modes:
+        probe = more_modes(probe, modes)
+    return PtychoEstimate(
+        object=torch.ones(slices, *problem.object_shape, dtype=torch.complex64, device=problem.device),
+        probe=scale_to_photons(probe.to(problem.device, torch.complex64), problem),
+        positions_px=problem.positions_px.clone(),
+    )
+
+
+def scale_to_photons(probe: Complex[Tensor, "mode y x"], problem: Problem) -> Complex[Tensor, "mode y x"]:
+    """Give the probe as many photons as a frame has on average, counting only pixels that can be trusted."""
+    at_detector = problem.model.propagate(probe).abs().square().sum(dim=0)
+    seen = float((at_detector * problem.trusted).sum())
+    return probe * math.sqrt(problem.power / len(problem) / max(seen, 1e-30))
+
+
+def more_modes(probe: Complex[Tensor, "mode y x"], modes: int) -> Complex[Tensor, "mode y x"]:
+    """Add weak orthogonal modes: the first mode times low-order polynomials across it, 5 % of its power each."""
+    main = probe[0]
+    height, width = main.shape
+    rows = torch.linspace(-1, 1, height, device=probe.device)[:, None].expand(height, width)
+    columns = torch.linspace(-1, 1, width, device=probe.device)[None, :].expand(height, width)
+    orders = [(p, total - p) for total in range(1, modes + 1) for p in range(total + 1)][: modes - len(probe)]
+    stack = torch.stack([*probe, *(main * rows**p * columns**q for p, q in orders)]).reshape(modes, -1)
+    basis = torch.linalg.qr(stack.T)[0].T.reshape(modes, height, width)
+    new = basis[len(probe) :] * (0.05 * main.abs().square().sum()).sqrt()
+    return torch.cat([probe, new])
+
+
+def guess_probe(problem: Problem) -> Complex[Tensor, "y x"]:
+    """The probe behind the mean pattern. Averaged over the scan, the sample's own scattering is mostly washed out.
+
+    Near field: the mean amplitude taken back to the sample with a flat phase. Far field: the mean amplitude is the
+    aperture; its defocus is the one of many with which a few alternating projections on neighbouring frames fit best.
+    """
+    measured = problem.model.arrange(_filled_mean_pattern(problem)).to(problem.device).sqrt()
+    if problem.scan.geometry.near_field:
+        return problem.model.backpropagate(measured.to(torch.complex64))
+    aperture = to_corner(_smoothed(to_centre(measured).cpu())).to(problem.device)
+    candidates = [defocused(aperture, reach) for reach in _defocus_reaches(problem.scan.frame_shape)]
+    misfits = [_trial(problem, probe, neighbours(problem)) for probe in candidates]
+    return candidates[min(range(len(misfits)), key=misfits.__getitem__)]
+
+
+def defocused(aperture: Float[Tensor, "y x"], reach_px: float) -> Complex[Tensor, "y x"]:
+    """The focus of an aperture (zero frequency at index 0) after defocus that moves its outermost rays by `reach_px`."""
+    rows, columns = frequencies((aperture.shape[0], aperture.shape[1]), device=aperture.device)
+    edge = _edge_frequency(aperture)
+    # phase pi c f^2 moves the ray at frequency f by c f pixels; at the edge of the aperture by the reach.
+    phase = math.pi * reach_px / edge * (rows.square() + columns.square())
+    wave = torch.polar(aperture.to(torch.float64), phase).to(torch.complex64)
+    return to_centre(ifft2(wave))
+
+
+def _edge_frequency(aperture: Tensor) -> float:
+    """Frequency within which the aperture holds 95 % of its photons, cycles per pixel."""
+    rows, columns = frequencies((aperture.shape[0], aperture.shape[1]), device=aperture.device)
+    radius = (rows.square() + columns.square()).sqrt().flatten()
+    order = radius.argsort()
+    held = aperture.square().flatten()[order].double().cumsum(dim=0)
+    return float(radius[order][int((held < 0.95 * held[-1]).sum().clamp(max=len(order) - 1))].clamp(min=1e-3))
+
+
+def _defocus_reaches(shape: tuple[int, int]) -> list[float]:
+    largest = 0.5 * min(shape)
+    steps = torch.cat([torch.zeros(1), torch.linspace(1.5, largest, 18)])
+    return [float(sign * s) for s in steps for sign in ((1, -1) if s > 0 else (1,))]
+
+
+def neighbours(problem: Problem) -> Tensor:
+    """A compact patch of the scan: the frames nearest to the middle one."""
+    positions = problem.positions_px
+    middle = positions.median(dim=0).values
+    return (positions - middle).square().sum(dim=1).argsort()[:TRIAL_FRAMES]
+
+
+def _trial(problem: Problem, probe: Tensor, frames: Tensor) -> float:
+    """Misfit left after a few alternating projections with this probe from an empty object (overlap projection by gradient steps)."""
+    probe = scale_to_photons(probe[None], problem)
+    corners, _ = split_positions(problem.positions_px[frames].round())
+    lit = torch.zeros(1, *problem.object_shape, device=problem.device)
+    scatter_add_(lit, probe.abs().square().expand(len(frames), 1, -1, -1), corners)
+    obj = torch.ones(1, *problem.object_shape, dtype=torch.complex64, device=problem.device)
+    misfit = torch.tensor(math.inf)
+    shape = problem.scan.frame_shape
+    for _ in range(TRIAL_EPOCHS):
+        change, misfit = problem.modulus_change(gather(obj, corners, shape) * probe, frames)
+        update = torch.zeros_like(obj)
+        scatter_add_(update, probe.conj() * change, corners)
+        obj = obj + update / (lit + 0.02 * lit.max())
+    return float(misfit.sum())
+
+
+def _filled_mean_pattern(problem: Problem) -> Float[Tensor, "y x"]:
+    """The mean pattern with untrusted pixels taken from their nearest trusted neighbours."""
+    mask = problem.scan.mask
+    mean = problem.survey.mean_pattern
+    if bool(mask.all()):
+        return mean
+    nearest = ndimage.distance_transform_edt((~mask).numpy(), return_distances=False, return_indices=True)
+    assert nearest is not None
+    rows, columns = torch.from_numpy(nearest)
+    return mean[rows.long(), columns.long()]
+
+
+def _smoothed(amplitude: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:
+    """Suppress the sample's scattering around the aperture: what is below 5 % of the bright level is set to zero."""
+    soft = torch.from_numpy(ndimage.gaussian_filter(amplitude.numpy(), 1.0))
+    bright = soft.flatten().quantile(0.995) if soft.numel() < 2**24 else soft.max()
+    return torch.where(soft > 0.05 * bright, amplitude, 0.0)

@@ -1,0 +1,179 @@
+"""A scan, its forward model and its noise: everything that a solver may look at."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.scan import Scan
+from exitwave.data.survey import Survey, check, survey
+from exitwave.physics.kernels import reference
+from exitwave.physics.noise import Amplitude, Noise
+from exitwave.physics.ptychography import Ptychography
+
+CHUNK = 16
+"""Frames worked on together where order does not matter: at usual sizes they stay in the processor's cache."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """The question put to a solver. Made by `Problem.of` or, with first checks and guesses, by `exitwave.pose`."""
+
+    scan: Scan
+    model: Ptychography
+    noise: Noise
+    seed: int
+    device: torch.device
+    survey: Survey
+    positions_px: Float[Tensor, "frame 2"]
+    """Recorded positions as corners of the frame windows in the object array."""
+    object_shape: tuple[int, int]
+    trusted: Float[Tensor, "y x"]
+    """1 where solvers may look, 0 elsewhere, in detector order."""
+    held_out: Bool[Tensor, "y x"]
+    """Trusted pixels kept from the solvers, to test them with (free residual), in detector order."""
+    _amplitudes: Float[Tensor, "frame y x"] | None = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        scan: Scan,
+        *,
+        model: Ptychography | None = None,
+        noise: Noise | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        margin_px: int = 4,
+        free_fraction: float = 0.0,
+    ) -> Self:
+        """Check a scan and pose it. `margin_px` widens the object canvas; `free_fraction` of the pixels is held out.
+
+        Raises InputError where the scan makes no sense.
+        """
+        device = torch.device(device)
+        seen = survey(scan)
+        check(scan, seen)
+        model = model or Ptychography.of(scan.geometry, scan.frame_shape, device=device)
+        positions_px, object_shape = canvas(scan, margin_px)
+        free = _held_out(scan, free_fraction, seed)
+        arranged = model.arrange(scan.mask & ~free).to(device, torch.float32)
+        amplitudes = _load(scan, model, device) if scan.patterns.in_memory else None
+        return cls(
+            scan=scan,
+            model=model,
+            noise=noise or Amplitude(),
+            seed=seed,
+            device=device,
+            survey=seen,
+            positions_px=positions_px,
+            object_shape=object_shape,
+            trusted=arranged,
+            held_out=model.arrange(free).to(device),
+            _amplitudes=amplitudes,
+        )
+
+    def __len__(self) -> int:
+        return len(self.scan)
+
+    def amplitudes(self, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+        """Square roots of the measured photons, in detector order; zero where the detector cannot be trusted."""
+        if self._amplitudes is not None:
+            return self._amplitudes[frames.to(self.device)]
+        return _amplitudes_of(self.scan, self.model, frames).to(self.device)
+
+    def batches(self, size: int, epoch: int) -> Iterator[Int[Tensor, " batch"]]:
+        """All frames once, in random batches that depend only on the seed and the epoch, so that a run can be resumed."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
+        yield from torch.from_numpy(order).split(size)
+
+    def modulus_change(
+        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
+    ) -> tuple[Complex[Tensor, "batch mode y x"], Float[Tensor, " batch"]]:
+        """How exit waves must change to agree with the measured modulus, and the misfit sum (|F| - A)^2 of each frame.
+
+        Modes share the change in proportion to their amplitude; untrusted pixels keep the model's value.
+        """
+        at_detector = self.model.propagate(waves)
+        misfit = reference.impose_modulus_(at_detector, self.amplitudes(frames), self.trusted)
+        return self.model.backpropagate(at_detector), misfit
+
+    def loss(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """Mean negative log likelihood of a trusted pixel under the noise model; differentiable."""
+        return self.noise.loss(self.model.intensity(x, frames), self.amplitudes(frames).square(), self.trusted)
+
+    @property
+    def power(self) -> float:
+        """Sum of the measured photons in the pixels solvers may look at; residuals are relative to it."""
+        pattern = self.model.arrange(self.survey.mean_pattern).to(self.device)
+        return float((pattern.double() * self.trusted).sum()) * len(self)
+
+    @torch.no_grad()
+    def frame_residual(self, x: PtychoEstimate, *, held_out: bool = False) -> Float[Tensor, " frame"]:
+        """Squared relative amplitude residual of each frame: sum (|F| - A)^2 / sum A^2, or that of the held-out pixels."""
+        pixels = self.held_out.to(torch.float32) if held_out else self.trusted
+        parts: list[Tensor] = []
+        for frames in torch.arange(len(self)).split(CHUNK):
+            measured = self.amplitudes(frames)
+            deviation = (self.model.intensity(x, frames).sqrt() - measured).square()
+            parts.append(
+                (deviation * pixels).sum(dim=(1, 2)) / (measured.square() * pixels).sum(dim=(1, 2)).clamp(min=1e-12)
+            )
+        return torch.cat(parts).cpu()
+
+    @torch.no_grad()
+    def residual(self, x: PtychoEstimate, *, held_out: bool = False) -> float:
+        """Squared relative amplitude residual of the whole scan: sum (|F| - A)^2 / sum A^2 over frames and pixels."""
+        pixels = self.held_out.to(torch.float32) if held_out else self.trusted
+        misfit, power = 0.0, 0.0
+        for frames in torch.arange(len(self)).split(CHUNK):
+            measured = self.amplitudes(frames)
+            deviation = (self.model.intensity(x, frames).sqrt() - measured).square()
+            misfit += float((deviation * pixels).sum())
+            power += float((measured.square() * pixels).sum())
+        return misfit / max(power, 1e-12)
+
+
+def canvas(scan: Scan, margin_px: int) -> tuple[Float[Tensor, "frame 2"], tuple[int, int]]:
+    """Positions as window corners in the smallest object array that holds all windows and a margin; and its shape.
+
+    Raises InputError when the array would be far larger than its frames can fill.
+    """
+    pixel = torch.tensor(scan.object_pixel_m, dtype=torch.float64)
+    positions = scan.positions_m / pixel
+    positions = positions - positions.amin(dim=0) + margin_px
+    span = positions.amax(dim=0)
+    shape = tuple(int(np.ceil(float(s))) + n + margin_px for s, n in zip(span, scan.frame_shape, strict=True))
+    covered = len(scan) * scan.frame_shape[0] * scan.frame_shape[1]
+    if shape[0] * shape[1] > max(100 * covered, 10**7):
+        raise InputError(
+            f"the positions ask for an object of {shape[0]} x {shape[1]} pixels of which {len(scan)} frames can see at most "
+            f"{100 * covered / (shape[0] * shape[1]):.2g} %; look for outliers among the positions, or a wrong unit"
+        )
+    return positions, (shape[0], shape[1])
+
+
+def _amplitudes_of(scan: Scan, model: Ptychography, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+    trusted = torch.where(scan.mask, scan.frames(frames), 0.0)
+    return model.arrange(trusted.clamp_(min=0).sqrt_())
+
+
+def _load(scan: Scan, model: Ptychography, device: torch.device) -> Float[Tensor, "frame y x"]:
+    amplitudes = torch.empty(len(scan), *scan.frame_shape, device=device)
+    for frames in torch.arange(len(scan)).split(256):
+        amplitudes[frames] = _amplitudes_of(scan, model, frames).to(device)
+    return amplitudes
+
+
+def _held_out(scan: Scan, fraction: float, seed: int) -> Bool[Tensor, "y x"]:
+    if not 0 <= fraction < 0.5:
+        raise InputError(
+            f"free fraction is {fraction}; expected a share of the pixels from 0 to below 0.5, 0.05 is usual"
+        )
+    drawn = np.random.default_rng([seed, 77]).random(scan.frame_shape) < fraction
+    return torch.from_numpy(drawn) & scan.mask

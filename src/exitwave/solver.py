@@ -1,0 +1,255 @@
+"""What a solver is: a frozen value whose fields are its options, that turns a problem and a start into better estimates."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Generic, TypeVar, cast, dataclass_transform
+
+import torch
+from pydantic import ConfigDict, InstanceOf, PositiveInt, ValidationError, field_validator
+from pydantic.dataclasses import dataclass as validated
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.physics.problem import Problem
+
+E = TypeVar("E", bound=Estimate)
+S = TypeVar("S", bound="Solver[Any]")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step(Generic[E]):
+    """The state after an epoch, complete: a solver given this step goes on exactly as if it had never stopped."""
+
+    epoch: int
+    """Epochs done; 0 is a fresh start."""
+    estimate: E
+    residual: float = float("nan")
+    """Squared relative amplitude residual met during the epoch."""
+    spread: E | None = None
+    memory: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    """What an exact resume needs beyond the estimate: momentum, dual waves, optimiser state."""
+
+
+class Solver(ABC, Generic[E]):
+    """A method of phase retrieval. Subclasses are declared with `@solver`; their annotated fields are their options."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def solve(self, problem: Problem, start: Step[E]) -> Iterator[Step[E]]:
+        """Yield a step after every epoch, from `start.epoch + 1` on. `start` is not changed, nor is what was yielded."""
+
+
+_REGISTRY: dict[str, type[Solver[Any]]] = {}
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def solver(cls: type[S]) -> type[S]:
+    """Register a solver class and make it a frozen, keyword-only, validated value."""
+    config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    made = cast("type[S]", validated(cls, frozen=True, kw_only=True, config=config))
+    if made.name in _REGISTRY:
+        raise ValueError(f"two solvers are called {made.name!r}")
+    _REGISTRY[made.name] = made
+    return made
+
+
+def solvers() -> Mapping[str, type[Solver[Any]]]:
+    """All solvers by name, those of other packages (entry points `exitwave.solvers`) included."""
+    for entry in entry_points(group="exitwave.solvers"):
+        entry.load()
+    return dict(_REGISTRY)
+
+
+def to_spec(value: Solver[Any]) -> dict[str, Any]:
+    """A solver as plain names and numbers, for YAML, result files and messages."""
+    spec: dict[str, Any] = {"name": value.name}
+    for option in fields(cast(Any, value)):
+        spec[option.name] = _plain(getattr(value, option.name))
+    return spec
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Solver):
+        return to_spec(cast("Solver[Any]", value))
+    if isinstance(value, tuple):
+        return [_plain(item) for item in cast("tuple[Any, ...]", value)]
+    return value
+
+
+def from_spec(spec: Any) -> Solver[Any]:
+    """The solver that a spec describes; a name alone means its defaults, a list is a chain.
+
+    Raises InputError that names an unknown solver, unknown options or values out of range.
+    """
+    if isinstance(spec, str):
+        spec = {"name": spec}
+    if isinstance(spec, list | tuple):
+        return Chain(stages=tuple(from_spec(stage) for stage in cast("list[Any]", spec)))
+    if not isinstance(spec, Mapping) or "name" not in spec:
+        raise InputError(
+            f"a solver is described by its name and options, such as {{name: rpie, alpha: 0.1}}; found {spec!r}"
+        )
+    options = dict(cast("Mapping[str, Any]", spec))
+    name = options.pop("name")
+    known = solvers()
+    if name not in known:
+        raise InputError(f"there is no solver {name!r}; there are {', '.join(sorted(known))}")
+    return build(known[name], options)
+
+
+def build(cls: type[S], options: Mapping[str, Any]) -> S:
+    """Make a solver from options; InputError names each that is unknown or out of range, and what is allowed."""
+    allowed = [option.name for option in fields(cast(Any, cls))]
+    unknown = [key for key in options if key not in allowed]
+    if unknown:
+        raise InputError(
+            f"{cls.name} has no option {', '.join(map(repr, unknown))}; its options are {', '.join(allowed)}"
+        )
+    try:
+        return cls(**options)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
+        raise InputError(f"{cls.name}: {faults}") from error
+
+
+def _from_specs(value: Any) -> Any:
+    return from_spec(value) if isinstance(value, Mapping | str | list) else value
+
+
+@solver
+class Chain(Solver[Estimate]):
+    """Solvers one after another, each starting from the estimate of the one before."""
+
+    name: ClassVar[str] = "chain"
+    stages: tuple[InstanceOf[Solver[Any]], ...]
+    """The solvers, in order."""
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _read_stages(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple) or not value:
+            raise ValueError("a chain needs at least one solver")
+        return tuple(_from_specs(stage) for stage in cast("list[Any]", value))
+
+    def solve(self, problem: Problem, start: Step[Estimate]) -> Iterator[Step[Estimate]]:
+        memory = dict(start.memory)
+        first = int(memory.pop("chain.stage", torch.tensor(0)))
+        inner = int(memory.pop("chain.epoch", torch.tensor(0)))
+        done, estimate = start.epoch, start.estimate
+        for number in range(first, len(self.stages)):
+            step = begin = Step(epoch=inner, estimate=estimate, memory=memory)
+            for step in self.stages[number].solve(problem, begin):
+                done += 1
+                place = {"chain.stage": torch.tensor(number), "chain.epoch": torch.tensor(step.epoch)}
+                yield replace(step, epoch=done, memory={**step.memory, **place})
+            estimate, memory, inner = step.estimate, {}, 0
+
+
+def chain(*stages: Solver[Any]) -> Chain:
+    """Run solvers one after another: `chain(DM(epochs=50), LSQML(epochs=30))`."""
+    return Chain(stages=stages)
+
+
+@solver
+class Ensemble(Solver[PtychoEstimate]):
+    """The same solver with several seeds: their mean, and their standard deviation in each pixel as spread.
+
+    Members are brought to one global phase and scale before they are compared. Deep ensembles: Lakshminarayanan,
+    Pritzel & Blundell, NeurIPS 30 (2017).
+    """
+
+    name: ClassVar[str] = "ensemble"
+    member: InstanceOf[Solver[Any]]
+    """The solver to repeat."""
+    size: PositiveInt = 5
+    """Number of members; 5 is usual, below 3 the spread says little."""
+
+    @field_validator("member", mode="before")
+    @classmethod
+    def _read_member(cls, value: Any) -> Any:
+        return _from_specs(value)
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        memory = dict(start.memory)
+        first = int(memory.pop("ensemble.member", torch.tensor(0)))
+        inner = int(memory.pop("ensemble.epoch", torch.tensor(0)))
+        moments = _Moments.from_memory(memory)
+        # Every member starts where the ensemble started, also after a resume in the middle of a later member.
+        origin = PtychoEstimate(
+            object=memory.pop("origin.object", start.estimate.object),
+            probe=memory.pop("origin.probe", start.estimate.probe),
+            positions_px=start.estimate.positions_px,
+        )
+        kept = {"origin.object": origin.object, "origin.probe": origin.probe}
+        done, estimate = start.epoch, start.estimate
+        if first or inner:
+            estimate = replace(origin, object=memory.pop("member.object"), probe=memory.pop("member.probe"))
+        for number in range(first, self.size):
+            step = begin = Step(epoch=inner, estimate=estimate, memory=memory)
+            for step in self.member.solve(replace(problem, seed=problem.seed + 1000 * number), begin):
+                done += 1
+                seen = moments.with_member(step.estimate)
+                place = {"ensemble.member": torch.tensor(number), "ensemble.epoch": torch.tensor(step.epoch)}
+                current = {"member.object": step.estimate.object, "member.probe": step.estimate.probe}
+                carried = {**step.memory, **kept, **current, **moments.memory(), **place}
+                yield replace(step, epoch=done, estimate=seen.mean(step.estimate), spread=seen.spread(), memory=carried)
+            moments = moments.with_member(step.estimate)
+            estimate, memory, inner = origin, {}, 0
+
+
+def ensemble(member: Solver[Any], size: int = 5) -> Ensemble:
+    """Repeat a solver with `size` seeds to learn how far its images can be trusted."""
+    return Ensemble(member=member, size=size)
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Running mean and sum of squared deviations of phase-aligned members (Welford 1962)."""
+
+    count: int = 0
+    means: tuple[Tensor, ...] = ()
+    deviations: tuple[Tensor, ...] = ()
+
+    def with_member(self, x: PtychoEstimate) -> "_Moments":
+        values = (x.object, x.probe)
+        if not self.count:
+            return _Moments(1, values, tuple(torch.zeros_like(v.real) for v in values))
+        overlap = (self.means[0].conj() * values[0]).sum()
+        turn = (overlap / overlap.abs().clamp(min=1e-30)).conj()
+        values = (values[0] * turn, values[1] * turn.conj())
+        count = self.count + 1
+        means = tuple(m + (v - m) / count for m, v in zip(self.means, values, strict=True))
+        spread = tuple(
+            d + ((v - m).conj() * (v - new)).real
+            for d, m, new, v in zip(self.deviations, self.means, means, values, strict=True)
+        )
+        return _Moments(count, means, spread)
+
+    def mean(self, like: PtychoEstimate) -> PtychoEstimate:
+        return replace(like, object=self.means[0], probe=self.means[1])
+
+    def spread(self) -> PtychoEstimate | None:
+        if self.count < 2:
+            return None
+        deviation = [(d / (self.count - 1)).clamp(min=0).sqrt().to(torch.complex64) for d in self.deviations]
+        return PtychoEstimate(
+            object=deviation[0], probe=deviation[1], positions_px=torch.zeros(0, 2, dtype=torch.float64)
+        )
+
+    def memory(self) -> dict[str, Tensor]:
+        named = {f"mean.{i}": m for i, m in enumerate(self.means)} | {
+            f"dev.{i}": d for i, d in enumerate(self.deviations)
+        }
+        return named | {"moments.count": torch.tensor(self.count)}
+
+    @staticmethod
+    def from_memory(memory: dict[str, Tensor]) -> "_Moments":
+        count = int(memory.pop("moments.count", torch.tensor(0)))
+        if not count:
+            return _Moments()
+        means = tuple(memory.pop(f"mean.{i}") for i in range(2))
+        return _Moments(count, means, tuple(memory.pop(f"dev.{i}") for i in range(2)))
