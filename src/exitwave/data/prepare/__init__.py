@@ -1,0 +1,29 @@
+"""Preparing a measurement before it is reconstructed: pure functions from Scan to Scan that leave files on disk.
+
+Each leaves the scan it was given alone and adds one line to `provenance["preparation"]`. Steps that must look at the
+whole stack to decide something (dead or saturated pixels, the beam centre) read it in small chunks.
+"""
+
+from exitwave.data.prepare.framing import ORIENTATIONS, Orientation, bin, crop, orient, pad, recentre
+from exitwave.data.prepare.masking import mask_dead, mask_hot, mask_pixels, mask_saturated
+from exitwave.data.prepare.photons import normalise_by_monitor, subtract_background, threshold
+from exitwave.data.prepare.selection import select, to_memory
+
+__all__ = [
+    "ORIENTATIONS",
+    "Orientation",
+    "bin",
+    "crop",
+    "mask_dead",
+    "mask_hot",
+    "mask_pixels",
+    "mask_saturated",
+    "normalise_by_monitor",
+    "orient",
+    "pad",
+    "recentre",
+    "select",
+    "subtract_background",
+    "threshold",
+    "to_memory",
+]

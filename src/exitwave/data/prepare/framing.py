@@ -1,0 +1,172 @@
+"""Which pixels a frame consists of: turn, crop, centre, bin and pad.
+
+Far-field frames keep the beam centre at [h // 2, w // 2] through every step, for even and odd sizes alike.
+"""
+
+from dataclasses import replace
+from functools import partial
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.nn import functional
+
+from exitwave.data.errors import InputError
+from exitwave.data.prepare.reading import mean_pattern, noted, pair
+from exitwave.data.scan import MappedPatterns, Scan
+
+Orientation = Literal["identity", "fliplr", "flipud", "rot180", "transpose", "antitranspose", "rot90_cw", "rot90_ccw"]
+"""The eight ways to lay a frame down, seen with row 0 on top; `antitranspose` mirrors at the other diagonal."""
+ORIENTATIONS: tuple[Orientation, ...] = get_args(Orientation)
+_STEPS: dict[Orientation, tuple[bool, bool, bool]] = {
+    # transpose first, then reverse rows, then reverse columns
+    "identity": (False, False, False),
+    "fliplr": (False, False, True),
+    "flipud": (False, True, False),
+    "rot180": (False, True, True),
+    "transpose": (True, False, False),
+    "antitranspose": (True, True, True),
+    "rot90_cw": (True, False, True),
+    "rot90_ccw": (True, True, False),
+}
+
+
+def orient(scan: Scan, orientation: Orientation) -> Scan:
+    """Turn or mirror the frames so that their rows and columns run as the positions do; positions stay as they are.
+
+    Mask, background and detector pixel size follow. Far-field frames are mirrored about the beam centre; with an even
+    size their first row or column, at the Nyquist frequency, is its own mirror image. Near-field frames are mirrored
+    as pictures.
+    """
+    if orientation not in _STEPS:
+        raise InputError(f"orientation is {orientation!r}; expected one of {', '.join(ORIENTATIONS)}")
+    transposed = _STEPS[orientation][0]
+    turn = partial(_oriented, orientation=orientation, about_centre=not scan.geometry.near_field)
+    height, width = scan.frame_shape
+    pixel_y, pixel_x = scan.geometry.detector_pixel_m
+    return replace(
+        scan,
+        patterns=MappedPatterns(scan.patterns, turn, (width, height) if transposed else (height, width)),
+        mask=turn(scan.mask),
+        background=None if scan.background is None else turn(scan.background),
+        geometry=replace(scan.geometry, detector_pixel_m=(pixel_x, pixel_y) if transposed else (pixel_y, pixel_x)),
+        provenance=noted(scan, f"orient: {orientation}"),
+    )
+
+
+def _oriented(frames: Tensor, index: Tensor | None = None, *, orientation: Orientation, about_centre: bool) -> Tensor:
+    transposed, rows, columns = _STEPS[orientation]
+    frames = frames.transpose(-2, -1) if transposed else frames
+    dims = [dim for dim, reverse in ((-2, rows), (-1, columns)) if reverse]
+    frames = frames.flip(dims) if dims else frames
+    even = [dim for dim in dims if about_centre and frames.shape[dim] % 2 == 0]
+    return frames.roll([1] * len(even), even) if even else frames
+
+
+def crop(scan: Scan, size: int | tuple[int, int], centre: tuple[int, int] | None = None) -> Scan:
+    """Keep `size` pixels around `centre`, the (row, column) of the beam; the middle of the frame when left out."""
+    height, width = pair("crop size", size)
+    row, column = centre if centre is not None else (scan.frame_shape[0] // 2, scan.frame_shape[1] // 2)
+    top, left = row - height // 2, column - width // 2
+    if top < 0 or left < 0 or top + height > scan.frame_shape[0] or left + width > scan.frame_shape[1]:
+        raise InputError(
+            f"a crop to {height} x {width} around ({row}, {column}) reaches beyond frames of {scan.frame_shape[0]} x "
+            f"{scan.frame_shape[1]}; crop less, or recentre or pad first"
+        )
+    return _windowed(scan, top, left, (height, width), f"crop: {height} x {width} around ({row}, {column})")
+
+
+def pad(scan: Scan, size: int | tuple[int, int]) -> Scan:
+    """Grow frames to `size` with an untrusted margin of zeros; far-field objects get smaller pixels by it."""
+    height, width = pair("padded size", size)
+    old_height, old_width = scan.frame_shape
+    if height < old_height or width < old_width:
+        raise InputError(f"padding to {height} x {width} would shrink frames of {old_height} x {old_width}; use crop")
+    top, left = old_height // 2 - height // 2, old_width // 2 - width // 2
+    return _windowed(scan, top, left, (height, width), f"pad: {height} x {width}")
+
+
+def recentre(scan: Scan, centre: tuple[int, int] | None = None, *, sample: int = 64) -> Scan:
+    """Shift frames by whole pixels so that the beam, at (row, column) `centre`, stands at [h // 2, w // 2].
+
+    Without `centre` it is the centre of mass of the mean of up to `sample` frames over trusted pixels. The edge that
+    comes into view is untrusted. Raises InputError for dark frames or a centre outside the frame.
+    """
+    height, width = scan.frame_shape
+    row, column = centre if centre is not None else _centre_of_mass(scan, sample)
+    if not (0 <= row < height and 0 <= column < width):
+        raise InputError(f"beam centre ({row}, {column}) lies outside frames of {height} x {width}")
+    top, left = row - height // 2, column - width // 2
+    return _windowed(scan, top, left, (height, width), f"recentre: beam was at ({row}, {column})")
+
+
+def _centre_of_mass(scan: Scan, sample: int) -> tuple[int, int]:
+    light = torch.where(scan.mask, mean_pattern(scan, sample).cpu(), 0.0).clamp(min=0).to(torch.float64)
+    total = float(light.sum())
+    if not total > 0:
+        raise InputError("the frames are dark where they can be trusted, so they have no centre; state the centre")
+    row = float(light.sum(1) @ torch.arange(light.shape[0], dtype=torch.float64)) / total
+    column = float(light.sum(0) @ torch.arange(light.shape[1], dtype=torch.float64)) / total
+    return round(row), round(column)
+
+
+def _windowed(scan: Scan, top: int, left: int, shape: tuple[int, int], step: str) -> Scan:
+    """The window of `shape` whose first pixel is old pixel (top, left); what lies outside is zero and untrusted."""
+    look = partial(_window, top=top, left=left, shape=shape)
+    return replace(
+        scan,
+        patterns=MappedPatterns(scan.patterns, look, shape),
+        mask=look(scan.mask),
+        background=None if scan.background is None else look(scan.background),
+        provenance=noted(scan, step),
+    )
+
+
+def _window(frames: Tensor, index: Tensor | None = None, *, top: int, left: int, shape: tuple[int, int]) -> Tensor:
+    height, width = frames.shape[-2:]
+    # Negative padding crops.
+    return functional.pad(frames, (-left, left + shape[1] - width, -top, top + shape[0] - height))
+
+
+def bin(scan: Scan, factor: int | tuple[int, int]) -> Scan:
+    """Sum blocks of `factor` x `factor` pixels into one: fewer data, the same photons.
+
+    A binned pixel is trusted only if all of its pixels are. Left-over pixels at the edge are dropped. The beam stays
+    within pixel [h // 2, w // 2]; a fraction of a pixel that remains is a phase ramp which the probe takes up.
+    Far-field binning narrows the window of the probe in proportion; the probe must still fit into it.
+    """
+    factor_y, factor_x = pair("bin factor", factor)
+    rows, columns = _bins(scan.frame_shape[0], factor_y), _bins(scan.frame_shape[1], factor_x)
+    total = partial(_binned, rows=rows, columns=columns)
+    pixel_y, pixel_x = scan.geometry.detector_pixel_m
+    return replace(
+        scan,
+        patterns=MappedPatterns(scan.patterns, total, (rows[1], columns[1])),
+        mask=total((~scan.mask).to(torch.float32)) == 0,
+        background=None if scan.background is None else total(scan.background),
+        geometry=replace(scan.geometry, detector_pixel_m=(pixel_y * factor_y, pixel_x * factor_x)),
+        provenance=noted(scan, f"bin: {factor_y} x {factor_x}"),
+    )
+
+
+def _bins(length: int, factor: int) -> tuple[int, int, int]:
+    """First pixel, number of bins, factor: pixel length // 2 falls into the middle bin, as centrally as it can."""
+    count = length // factor
+    if count < 1:
+        raise InputError(f"bin factor {factor} exceeds the {length} pixels of a frame; choose a smaller factor")
+    start = length // 2 - (count // 2) * factor - (factor - 1) // 2
+    return min(max(start, 0), length - count * factor), count, factor
+
+
+def _binned(
+    frames: Tensor,
+    index: Int[Tensor, " batch"] | None = None,
+    *,
+    rows: tuple[int, int, int],
+    columns: tuple[int, int, int],
+) -> Tensor:
+    top, height, factor_y = rows
+    left, width, factor_x = columns
+    kept = frames[..., top : top + height * factor_y, left : left + width * factor_x]
+    return kept.reshape(*frames.shape[:-2], height, factor_y, width, factor_x).sum(dim=(-3, -1))

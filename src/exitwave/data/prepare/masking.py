@@ -1,0 +1,80 @@
+"""Which detector pixels can be trusted."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from exitwave.data.errors import InputError
+from exitwave.data.prepare.reading import chunks, noted
+from exitwave.data.scan import Scan
+
+
+def mask_pixels(scan: Scan, mask: Bool[Tensor, "y x"]) -> Scan:
+    """Trust only pixels that `mask` also trusts (True = trusted)."""
+    mask = torch.as_tensor(mask).to(torch.bool)
+    if tuple(mask.shape) != scan.frame_shape:
+        raise InputError(f"mask has shape {tuple(mask.shape)} but frames are {scan.frame_shape}; crop it to the frames")
+    return _trusting(scan, mask, "mask_pixels")
+
+
+def mask_saturated(scan: Scan, level: float) -> Scan:
+    """Distrust pixels that reach `level` photons in any frame. Reads all frames once."""
+    if not level > 0:
+        raise InputError(f"saturation level is {level:g}; expected a positive number of photons")
+    brightest = torch.zeros(scan.frame_shape)
+    for _, frames in chunks(scan):
+        brightest = torch.maximum(brightest, frames.amax(dim=0).cpu())
+    return _trusting(scan, brightest < level, f"mask_saturated: level {level:g}")
+
+
+def mask_hot(scan: Scan, *, times: float = 10.0) -> Scan:
+    """Distrust pixels whose summed counts exceed `times` the median of their neighbours. Reads all frames once.
+
+    Neighbours that counted nothing are taken as one photon. The direct beam of nearly parallel light can be a single
+    bright pixel too: look at the mask, or raise `times`.
+    """
+    if not times > 1:
+        raise InputError(f"hot pixels are {times:g} times their neighbours; expected a number above 1, 10 is usual")
+    total = _total(scan)
+    hot = total > times * _median_of_neighbours(total, scan.mask).clamp(min=1)
+    return _trusting(scan, ~hot, f"mask_hot: {times:g} times the neighbours")
+
+
+def mask_dead(scan: Scan, *, lit: float = 20.0) -> Scan:
+    """Distrust pixels that count nothing in any frame though their neighbours sum to `lit` photons.
+
+    Reads all frames once. At 20 photons a healthy pixel stays empty by chance once in 5e8 (Poisson).
+    """
+    if not lit > 0:
+        raise InputError(f"neighbours count as lit from {lit:g} photons; expected a positive number")
+    total = _total(scan)
+    dead = (total <= 0) & (_median_of_neighbours(total, scan.mask) >= lit)
+    return _trusting(scan, ~dead, f"mask_dead: neighbours above {lit:g} photons")
+
+
+def _trusting(scan: Scan, mask: Bool[Tensor, "y x"], step: str) -> Scan:
+    kept = scan.mask & mask.to(scan.mask.device)
+    lost = int(scan.mask.sum() - kept.sum())
+    return replace(scan, mask=kept, provenance=noted(scan, f"{step} ({lost} more pixels untrusted)"))
+
+
+def _total(scan: Scan) -> Float[Tensor, "y x"]:
+    total = torch.zeros(scan.frame_shape, dtype=torch.float64)
+    for _, frames in chunks(scan):
+        total += frames.sum(dim=0, dtype=torch.float64).cpu()
+    return total
+
+
+def _median_of_neighbours(
+    image: Float[Tensor, "y x"], mask: Bool[Tensor, "y x"], reach: int = 2
+) -> Float[Tensor, "y x"]:
+    """Median over the trusted pixels at most `reach` away, the pixel itself left out; zero where there are none."""
+    width = 2 * reach + 1
+    known = torch.where(mask.to(image.device), image, torch.nan)
+    known = functional.pad(known, (reach,) * 4, value=torch.nan)
+    around = known.unfold(0, width, 1).unfold(1, width, 1).flatten(2)
+    others = torch.arange(width * width) != width * width // 2
+    return around[..., others].nanmedian(dim=-1).values.nan_to_num(0.0)

@@ -1,0 +1,60 @@
+"""Which frames a scan consists of, and where they are kept."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from exitwave.data.errors import ExitwaveError, InputError
+from exitwave.data.prepare.reading import chunks, noted
+from exitwave.data.scan import ArrayPatterns, Scan, SelectedPatterns
+
+
+def select(scan: Scan, index: slice | Sequence[int] | Int[Tensor, " kept"] | Bool[Tensor, " frame"]) -> Scan:
+    """Keep some frames with their positions: a slice, frame numbers in any order, or True for each frame to keep."""
+    kept = torch.arange(len(scan))[index] if isinstance(index, slice) else _numbers(torch.as_tensor(index), len(scan))
+    if len(kept) == 0:
+        raise InputError(f"no frame of {len(scan)} is selected; select at least one")
+    return replace(
+        scan,
+        patterns=SelectedPatterns(scan.patterns, kept),
+        positions_m=scan.positions_m[kept],
+        monitor=None if scan.monitor is None else scan.monitor[kept],
+        provenance=noted(scan, f"select: {len(kept)} of {len(scan)} frames"),
+    )
+
+
+def _numbers(index: Tensor, frames: int) -> Int[Tensor, " kept"]:
+    if index.dtype == torch.bool:
+        if tuple(index.shape) != (frames,):
+            raise InputError(
+                f"the selection has shape {tuple(index.shape)}; expected True or False for {frames} frames"
+            )
+        return index.nonzero().flatten().cpu()
+    if index.numel() == 0:
+        return torch.zeros(0, dtype=torch.int64)
+    if index.ndim != 1 or index.is_floating_point() or index.is_complex():
+        raise InputError(f"the selection is {index.dtype} of shape {tuple(index.shape)}; expected frame numbers")
+    beyond = (index < -frames) | (index >= frames)
+    if bool(beyond.any()):
+        raise InputError(f"frame {int(index[beyond][0])} is selected but the scan has frames 0 to {frames - 1}")
+    return (index.to(torch.int64) % frames).cpu()
+
+
+def to_memory(scan: Scan) -> Scan:
+    """Read all frames once and keep them as float32; what was lazily prepared is done for good.
+
+    Raises ExitwaveError where they do not fit.
+    """
+    try:
+        held = torch.empty(scan.patterns.shape)
+    except RuntimeError as error:
+        size_gib = 4 * torch.Size(scan.patterns.shape).numel() / 2**30
+        raise ExitwaveError(
+            f"{len(scan)} frames need {size_gib:.1f} GiB of memory; leave them on disk, crop, bin or select fewer"
+        ) from error
+    for index, frames in chunks(scan):
+        held[index] = frames.cpu()
+    return replace(scan, patterns=ArrayPatterns(held))
