@@ -325,3 +325,15 @@ def test_the_scan_given_is_left_alone():
 def test_an_unknown_orientation_is_refused_by_name():
     with pytest.raises(InputError, match="rot90_cw"):
         prepare.orient(random_scan(), "upside_down")
+
+
+def test_dropping_empty_frames_and_repeated_positions_keeps_the_rest_in_order():
+    scan = random_scan(frames=6)
+    patterns = scan.frames(slice(None))
+    patterns[1] = 0
+    positions = scan.positions_m.clone()
+    positions[4] = positions[3]
+    lit = prepare.drop_empty(replace(scan, patterns=patterns, positions_m=positions))
+    assert torch.equal(lit.positions_m, positions[[0, 2, 3, 4, 5]])
+    distinct = prepare.drop_duplicates(lit)
+    assert torch.equal(distinct.frames(slice(None)), patterns[[0, 2, 3, 5]])

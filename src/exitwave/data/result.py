@@ -1,4 +1,4 @@
-"""What a run leaves behind: the image, how sure it is, how it got there."""
+"""What a run leaves behind: the image, how sure it is, how it got there; and the state to go on from."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,11 @@ class Result:
     spec: Mapping[str, Any]
     """The solver and its options, as `to_spec` gives them; `from_spec` makes the solver again."""
     history: Sequence[float] = ()
-    """Squared relative amplitude residual after each epoch."""
+    """Squared relative amplitude residual met during each epoch."""
+    residual: float = float("nan")
+    """The same residual of the final estimate over the whole scan."""
+    free_residual: float | None = None
+    """The same for the pixels held out from the solver, if any were: it rises where a solver fits noise."""
     frame_residual: Float[Tensor, " frame"] | None = None
     """The same residual for each frame, at the end."""
     spread: Estimate | None = None
@@ -33,3 +37,20 @@ class Result:
         """Pixel size (y, x) of object and probe, metres."""
         height, width = self.estimate.probe.shape[-2:]
         return self.geometry.object_pixel_m((height, width))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Checkpoint:
+    """The state of a run after some epoch, complete: resumed from it, the run goes on as if it had never stopped."""
+
+    estimate: PtychoEstimate
+    epoch: int
+    """Epochs done."""
+    history: Sequence[float]
+    """Squared relative amplitude residual met during each of them."""
+    memory: Mapping[str, Tensor]
+    """What the solver holds beyond the estimate: momentum, dual waves, optimiser state."""
+    spec: Mapping[str, Any]
+    """The solver and its options, as `to_spec` gives them."""
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What a resumed run must agree with: fingerprint of the scan, seed. JSON-able."""

@@ -36,3 +36,19 @@ def read_scan(path: Path, stated: Stated) -> Scan:
     if chosen.read is None:
         raise FormatError(f"{path} is a {chosen.title}, which holds no diffraction patterns; give the scan it was made from")
     return assemble(chosen.read(path, stated), stated, path, chosen.name)
+
+
+ENDINGS = {".cxi": "cxi", ".nxs": "nexus", ".ptyd": "ptyd", ".npz": "npz"}
+"""Format in which a scan is written when only a file name is given."""
+
+
+def writable() -> list[str]:
+    """Names of the formats a scan can be written in."""
+    return [name for name, chosen in FORMATS.items() if chosen.write is not None]
+
+
+def for_ending(path: Path) -> Format:
+    """The format to write a scan in by the ending of its name. Raises FormatError naming the endings there are."""
+    if path.suffix not in ENDINGS:
+        raise FormatError(f"{path.name} does not say a format; end it in {', '.join(ENDINGS)} or name one of {', '.join(writable())}")
+    return named(ENDINGS[path.suffix])

@@ -51,8 +51,11 @@ class Problem:
         device: torch.device | str = "cpu",
         margin_px: int = 4,
         free_fraction: float = 0.0,
+        most_cached_bytes: int = 2**33,
     ) -> Self:
         """Check a scan and pose it. `margin_px` widens the object canvas; `free_fraction` of the pixels is held out.
+
+        Frames that need more than `most_cached_bytes` as amplitudes stay where they are and are read anew in every epoch.
 
         Raises InputError where the scan makes no sense.
         """
@@ -63,7 +66,8 @@ class Problem:
         positions_px, object_shape = canvas(scan, margin_px)
         free = _held_out(scan, free_fraction, seed)
         arranged = model.arrange(scan.mask & ~free).to(device, torch.float32)
-        amplitudes = _load(scan, model, device) if scan.patterns.in_memory else None
+        fits = 4 * len(scan) * scan.frame_shape[0] * scan.frame_shape[1] <= most_cached_bytes
+        amplitudes = _load(scan, model, device) if fits else None
         return cls(
             scan=scan,
             model=model,

@@ -7,13 +7,15 @@ whole stack to decide something (dead or saturated pixels, the beam centre) read
 from exitwave.data.prepare.framing import ORIENTATIONS, Orientation, bin, crop, orient, pad, recentre
 from exitwave.data.prepare.masking import mask_dead, mask_hot, mask_pixels, mask_saturated
 from exitwave.data.prepare.photons import normalise_by_monitor, subtract_background, threshold
-from exitwave.data.prepare.selection import select, to_memory
+from exitwave.data.prepare.selection import drop_duplicates, drop_empty, select, to_memory
 
 __all__ = [
     "ORIENTATIONS",
     "Orientation",
     "bin",
     "crop",
+    "drop_duplicates",
+    "drop_empty",
     "mask_dead",
     "mask_hot",
     "mask_pixels",

@@ -10,6 +10,7 @@ from torch import Tensor
 from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.data.prepare.reading import chunks, noted
 from exitwave.data.scan import ArrayPatterns, Scan, SelectedPatterns
+from exitwave.data.survey import survey
 
 
 def select(scan: Scan, index: slice | Sequence[int] | Int[Tensor, " kept"] | Bool[Tensor, " frame"]) -> Scan:
@@ -24,6 +25,20 @@ def select(scan: Scan, index: slice | Sequence[int] | Int[Tensor, " kept"] | Boo
         monitor=None if scan.monitor is None else scan.monitor[kept],
         provenance=noted(scan, f"select: {len(kept)} of {len(scan)} frames"),
     )
+
+
+def drop_empty(scan: Scan) -> Scan:
+    """Leave out the frames without a photon in any trusted pixel; reads the whole stack once."""
+    lit = survey(scan).photons_per_frame > 0
+    return scan if bool(lit.all()) else select(scan, lit)
+
+
+def drop_duplicates(scan: Scan) -> Scan:
+    """Keep only the first of frames whose positions are exactly the same."""
+    seen: dict[tuple[float, float], int] = {}
+    for number, (y, x) in enumerate(scan.positions_m.tolist()):
+        seen.setdefault((y, x), number)
+    return scan if len(seen) == len(scan) else select(scan, list(seen.values()))
 
 
 def _numbers(index: Tensor, frames: int) -> Int[Tensor, " kept"]:

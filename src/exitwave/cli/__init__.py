@@ -1,0 +1,51 @@
+"""The command line: reads arguments, prints, exits. Nothing heavy is imported before a command runs."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+APP = App(
+    name="exitwave",
+    help="Coherent diffraction data in, trustworthy images out.\n\nStart with: exitwave info SCAN, then exitwave reconstruct SCAN rpie -o out.h5",
+    version_flags=["--version"],
+    result_action="return_int_as_exit_code_else_zero",
+)
+# Commands are named by import path and loaded when called: `exitwave --help` must answer at once.
+for _name, _help in (
+    ("info", "What is in a scan: geometry, overlap, photons, bad pixels, suspicious values with their cure."),
+    ("simulate", "Make a scan of a known object, with noise and flaws as asked."),
+    ("reconstruct", "Turn a scan into an image with one solver."),
+    ("run", "Run a job written as a YAML file; chains of solvers are lists."),
+    ("evaluate", "How good a result is: residuals, resolution, and errors where the truth is known."),
+    ("report", "One self-contained HTML page with pictures and figures of a result."),
+    ("export", "Write a result or a scan in another file format."),
+    ("doctor", "Check this installation: versions, devices, memory, codecs."),
+):
+    APP.command(f"exitwave.cli.{_name}:{_name}", name=_name, help=_help)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exits with 0, 2 for anything the user can mend, 130 after Ctrl-C."""
+    sys.exit(answer(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def answer(arguments: Sequence[str]) -> int:
+    """Run the command line and give its exit code; errors become one line on standard error."""
+    from exitwave.cli.complaints import complaint
+
+    try:
+        return int(APP(arguments, exit_on_error=False, print_error=False) or 0)
+    except KeyboardInterrupt:
+        print("exitwave: interrupted before there was anything to save", file=sys.stderr)
+        return 130
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit):
+            return int(error.code) if isinstance(error.code, int) else 0
+        text, code = complaint(error)
+        if text:
+            print(f"exitwave: {text}", file=sys.stderr)
+        return code
+
+
+__all__ = ["APP", "CycloptsError", "answer", "main"]

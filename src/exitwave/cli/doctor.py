@@ -1,0 +1,68 @@
+"""exitwave doctor"""
+
+import importlib.util
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("exitwave", "torch", "numpy", "scipy", "h5py", "hdf5plugin", "tifffile", "pydantic", "scikit-image", "matplotlib")
+
+
+def doctor() -> int:
+    """Check this installation: versions, devices, memory, codecs. Exit code 2 when something is broken, with its cure."""
+    faults: list[str] = []
+    print(f"python           {platform.python_version()} on {platform.platform()}")
+    for package in PACKAGES:
+        try:
+            print(f"{package:16} {version(package)}")
+        except PackageNotFoundError:
+            faults.append(f"{package} is not installed: pip install exitwave again")
+    faults += _torch() + _torchvision() + _codecs()
+    from exitwave.run import available_memory_bytes
+
+    print(f"memory           {available_memory_bytes() / 2**30:.1f} GiB free, {os.cpu_count()} processors")
+    from exitwave.solver import solvers
+
+    print(f"solvers          {', '.join(sorted(solvers()))}")
+    for fault in faults:
+        print(f"! {fault}")
+    print("all is well" if not faults else f"{len(faults)} fault(s)")
+    return 2 if faults else 0
+
+
+def _torch() -> list[str]:
+    import torch
+
+    field = torch.polar(torch.ones(8, 8), torch.rand(8, 8))
+    kept = torch.fft.fft2(field, norm="ortho").abs().square().sum()
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    print(f"devices          cpu ({torch.get_num_threads()} threads)" + "".join(f", {name}" for name in devices))
+    return [] if abs(float(kept) - 64) < 1e-3 else ["torch's Fourier transform loses energy: reinstall torch"]
+
+
+def _torchvision() -> list[str]:
+    if importlib.util.find_spec("torchvision") is None:
+        return []
+    try:
+        importlib.import_module("torchvision")
+    except Exception as error:
+        return [f"torchvision is installed but broken ({error}), which breaks other packages: pip uninstall torchvision"]
+    return []
+
+
+def _codecs() -> list[str]:
+    import io
+
+    import h5py
+    import hdf5plugin
+    import numpy as np
+
+    data = np.arange(4096, dtype=np.uint16).reshape(1, 64, 64)
+    try:
+        with h5py.File(io.BytesIO(), "w") as file:
+            stored = file.create_dataset("x", data=data, chunks=data.shape, **hdf5plugin.Bitshuffle(cname="lz4"))
+            sound = bool((stored[()] == data).all())
+    except OSError:
+        sound = False
+    print(f"codecs           bitshuffle/LZ4 {'works' if sound else 'FAILS'} (DECTRIS files)")
+    return [] if sound else ["bitshuffle/LZ4 does not work: pip install --force-reinstall hdf5plugin"]

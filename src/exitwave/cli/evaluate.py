@@ -1,0 +1,58 @@
+"""exitwave evaluate OUT.h5 [--truth SCAN] [--split-half] [--json]"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from exitwave.cli.arguments import ResultPath
+from exitwave.cli.progress import watching
+from exitwave.data.result import Result
+from exitwave.evaluation.judge import Evaluation, compare_halves, merge
+from exitwave.evaluation.judge import evaluate as judge
+from exitwave.files import read_result, read_truth
+from exitwave.job import job_of, read_prepared
+from exitwave.run import reconstruct_halves
+from exitwave.solver import from_spec
+
+Truth = Annotated[Path | None, Parameter(help="Simulated scan whose known object, probe and positions to compare with.")]
+SplitHalf = Annotated[
+    bool,
+    Parameter(help="Reconstruct two halves of the frames anew and correlate them: resolution without truth.", negative=""),
+]
+
+
+def evaluate(
+    result: ResultPath,
+    /,
+    *,
+    truth: Truth = None,
+    split_half: SplitHalf = False,
+    as_json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.", negative="")] = False,
+) -> None:
+    """How good a result is; keys are metric ids (docs: Metrics). FRC values are fractions of Nyquist."""
+    found = judged(read_result(result), truth, split_half=split_half)
+    if as_json:
+        json.dump(found.to_json(), sys.stdout, indent=2)
+        print()
+        return
+    for name, value in found.metrics.items():
+        print(f"{name:24} {value:.5g}")
+    if found.alignment:
+        print("removed before comparing: " + json.dumps(found.to_json()["alignment"]))
+
+
+def judged(result: Result, truth: Path | None, *, split_half: bool) -> Evaluation:
+    """Everything that can be said of a result: against the truth if given, between halves of the frames if asked."""
+    found = judge(result, truth=read_truth(truth) if truth else None)
+    if not split_half:
+        return found
+    job = job_of(result)
+    solver = from_spec(job.solver)
+    with watching(solver, "half of the frames") as watch:
+        first, second = reconstruct_halves(
+            read_prepared(job), solver, result, seed=job.seed, device=job.device, watch=watch
+        )
+    return merge(found, compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m))

@@ -1,0 +1,95 @@
+"""exitwave info SCAN"""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from exitwave.cli.arguments import Prepare, Reading, ScanPath
+from exitwave.data.errors import ExitwaveError
+from exitwave.data.scan import Scan
+from exitwave.evaluation.inspection import Inspection, inspect
+from exitwave.files import read
+from exitwave.job import prepared
+from exitwave.orient import rank_orientations, suspicious_overlap
+
+
+def info(
+    scan: ScanPath,
+    /,
+    *,
+    auto_orient: Annotated[
+        bool, Parameter(help="Try all detector orientations and position signs on a few frames and rank them.", negative="")
+    ] = False,
+    as_json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.", negative="")] = False,
+    reading: Reading | None = None,
+    prepare: Prepare | None = None,
+) -> None:
+    """What a scientist checks first: geometry, overlap, photons, bad pixels, and what looks wrong with its cure."""
+    loaded = prepared(read(scan, reading), tuple(prepare or ()))
+    found = inspect(loaded)
+    if as_json:
+        print(json.dumps(asdict(found), indent=2, default=str))
+    else:
+        print(described(found))
+    if auto_orient:
+        _rank(loaded)
+
+
+def described(i: Inspection) -> str:
+    """The inspection as aligned lines with units."""
+    least, median, most = i.photons_per_frame
+    beam = "near field" if i.magnification == 1 else f"near field, magnification {i.magnification:.4g}"
+    rows = [
+        ("file", f"{i.provenance.get('file', '-')} ({i.provenance.get('format', '-')})"),
+        ("frames", f"{i.frames} of {i.frame_shape[0]} x {i.frame_shape[1]} pixels"),
+        ("photon energy", f"{i.energy_ev / 1000:.6g} keV, wavelength {_length(i.wavelength_m)}"),
+        ("detector", f"{_length(i.distance_m)} away, pixel {_pair(i.detector_pixel_m)}"),
+        ("regime", i.regime if i.regime == "far field" else beam),
+        ("object pixel", _pair(i.object_pixel_m)),
+        ("object", f"{i.object_shape[0]} x {i.object_shape[1]} pixels; positions span {_pair(i.span_m)}"),
+        ("step", f"{i.step_px:.4g} object pixels between neighbours"),
+        ("overlap", f"{i.overlap_array:.1%} of the window" + _or_nothing(", {:.1%} of the probe (guessed)", i.overlap_probe)),
+        ("oversampling", "-" if i.oversampling is None else f"{i.oversampling:.2f} (frame / probe)"),
+        ("photons", f"{least:.4g} / {median:.4g} / {most:.4g} a frame (least / median / most)"),
+        ("brightest pixel", f"{i.brightest_pixel:.6g}"),
+        ("pixels", f"{i.untrusted_pixels} untrusted, {i.dead_pixels} dead, {i.hot_pixels} hot, {i.saturated_pixels} saturated"),
+        ("beam offset", f"{i.beam_offset_px[0]:+.2f}, {i.beam_offset_px[1]:+.2f} px (y, x)"),
+        ("position sign", str(i.provenance.get("position_sign", "-")) + " positions in the file"),
+        ("memory", f"about {i.memory_bytes / 2**30:.2f} GiB to reconstruct"),
+    ]
+    text = "\n".join(f"{name:16} {value}" for name, value in rows)
+    for line in i.provenance.get("preparation", ()):
+        text += f"\n{'prepared':16} {line}"
+    if not i.suspicious:
+        return text + "\nnothing suspicious"
+    return text + "".join(f"\n{'! check':16} {line}" for line in i.suspicious)
+
+
+def _rank(scan: Scan) -> None:
+    if suspicious_overlap(scan):
+        raise ExitwaveError("too few or too sparse positions to tell orientations apart; state --orientation and --position-sign")
+    current = str(scan.provenance.get("position_sign", "probe"))
+    other = "probe" if current == "sample" else "sample"
+    print("\norientation     position sign   residual (detector orientations relative to the scan as read; best first)")
+    for trial in rank_orientations(scan):
+        print(f"{trial.orientation:15} {other if trial.flip_positions else current:15} {trial.residual:.4g}")
+    if not scan.geometry.near_field:
+        print("far field: orientations that differ by half a turn only conjugate the object and fit equally well")
+
+
+def _pair(metres: tuple[float, float]) -> str:
+    y, x = map(_length, metres)
+    return f"{y} x {x}"
+
+
+def _length(metres: float) -> str:
+    for scale, unit in ((1.0, "m"), (1e-3, "mm"), (1e-6, "um"), (1e-9, "nm")):
+        if metres >= scale:
+            return f"{metres / scale:.5g} {unit}"
+    return f"{metres * 1e12:.5g} pm"
+
+
+def _or_nothing(template: str, value: float | None) -> str:
+    return "" if value is None else template.format(value)

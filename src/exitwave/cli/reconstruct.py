@@ -1,0 +1,111 @@
+"""exitwave reconstruct SCAN SOLVER [options]: the options are those of the solver, plus how to read and how to run."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+import exitwave.run as _registers_solvers
+from exitwave.cli.arguments import FILES, RUNNING, SOLVER, Output, Prepare, Reading, Running, ScanPath
+from exitwave.cli.progress import watching
+from exitwave.data.errors import InputError
+from exitwave.data.result import Result
+from exitwave.io.reading import Stated
+from exitwave.job import Job, make_job, run_job
+from exitwave.solver import Solver, from_spec, solvers, to_spec
+
+assert _registers_solvers
+
+
+def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
+    """Turn a scan into an image: exitwave reconstruct SCAN SOLVER [options] -o OUT.h5"""
+    words = [token for token in tokens if not token.startswith("-")]
+    chosen = next((word for word in words[:2] if word in solvers()), None)
+    if chosen is None:
+        _explain(tokens, words)
+        return None
+    rest = list(tokens)
+    rest.remove(chosen)
+    app = App(name=f"exitwave reconstruct SCAN {chosen}", result_action="return_int_as_exit_code_else_zero")
+    app.default(_command(solvers()[chosen]))
+    return app(rest, exit_on_error=False, print_error=False)
+
+
+reconstruct.__cyclopts_passthrough__ = True  # pyright: ignore[reportFunctionMemberAccess]
+
+
+def _explain(tokens: tuple[str, ...], words: list[str]) -> None:
+    known = {name: cls for name, cls in solvers().items() if name not in ("chain", "ensemble")}
+    if len(words) >= 2:
+        raise InputError(f"there is no solver {words[1]!r}; there are {', '.join(sorted(known))}")
+    if words and not {"-h", "--help"} & set(tokens):
+        raise InputError(f"say which solver: exitwave reconstruct {words[0]} SOLVER; there are {', '.join(sorted(known))}")
+    console = Console()
+    console.print("Usage: exitwave reconstruct SCAN SOLVER [OPTIONS] -o OUT.h5\n\nSolvers:", highlight=False)
+    for name, cls in sorted(known.items()):
+        console.print(f"  [bold]{name:10}[/] {(cls.__doc__ or '').strip().splitlines()[0]}", highlight=False)
+    console.print(
+        "\nOptions of one: exitwave reconstruct SOLVER --help. Chains and ensembles: a YAML job, see exitwave run --help.",
+        highlight=False,
+    )
+
+
+def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
+    def command(scan, /, *, output=Path("result.h5"), report=None, solver=None, running=None, reading=None, prepare=None):  # pyright: ignore
+        job = make_job(
+            {
+                "scan": scan,
+                "solver": to_spec(solver or cls()),
+                "output": output,
+                "reading": reading or Stated(),
+                "prepare": tuple(prepare or ()),
+                **asdict(running or Running()),
+            },
+            "command line",
+        )
+        return run_and_tell(job, report)
+
+    command.__doc__ = f"{(cls.__doc__ or '').strip()}"
+    command.__annotations__ = {
+        "scan": ScanPath,
+        "output": Output,
+        "report": Annotated[Path | None, Parameter(help="Also write this HTML report.", group=FILES)],
+        "solver": Annotated[cls | None, Parameter(name="*", group=SOLVER)],
+        "running": Annotated[Running | None, Parameter(name="*", group=RUNNING)],
+        "reading": Annotated[Reading | None, Parameter()],
+        "prepare": Prepare | None,
+    }
+    return command
+
+
+def run_and_tell(job: Job, report: Path | None = None) -> int:
+    """Run a job with a progress bar, write its files, print where they are; 130 when it was interrupted."""
+    solver = from_spec(job.solver)
+    with watching(solver, solver.name) as watch:
+        result = run_job(job, watch)
+    if report is not None:
+        from exitwave.reports.page import report as write_report
+
+        write_report(result, report)
+    return tell(result, job, report)
+
+
+def tell(result: Result, job: Job, report: Path | None) -> int:
+    """Print the outcome; the exit code says whether the run was interrupted."""
+    ending = str(result.provenance["ending"])
+    free = "" if result.free_residual is None else f", free residual {result.free_residual:.4g}"
+    pixel = result.object_pixel_m
+    print(
+        f"{ending}: {result.provenance['epochs']} epochs in {result.provenance['seconds']:.1f} s, residual {result.residual:.4g}{free}\n"
+        f"object {result.estimate.object.shape[-2]} x {result.estimate.object.shape[-1]} pixels of "
+        f"{pixel[0] * 1e9:.4g} x {pixel[1] * 1e9:.4g} nm -> {job.output}" + (f"\nreport -> {report}" if report else "")
+    )
+    if ending.startswith("interrupted"):
+        print(f"the last estimate is in {job.output}; go on with --resume (checkpoint {job.checkpoint})")
+        return 130
+    if ending.startswith("diverged"):
+        print("the solver diverged; the last finite estimate was saved: lower its gains or raise its regularisation")
+    return 0

@@ -1,0 +1,60 @@
+"""exitwave simulate OBJECT -o scan.cxi"""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from exitwave.cli.arguments import FILES, Output
+from exitwave.data.errors import InputError
+from exitwave.io import cxi
+from exitwave.simulation.detection import Detection
+from exitwave.simulation.measure import simulate as make
+from exitwave.simulation.objects import OBJECTS
+from exitwave.simulation.probes import PROBES
+from exitwave.simulation.trajectories import TRAJECTORIES
+
+SCANNING = Group("Scan", sort_key=1)
+DETECTING = Group("Detection", sort_key=2)
+
+
+def simulate(
+    sample: Annotated[str, Parameter(help=f"Sample: {', '.join(OBJECTS)}.", group=FILES)],
+    /,
+    *,
+    output: Output = Path("scan.cxi"),
+    probe: Annotated[str, Parameter(help=f"One of {', '.join(PROBES)}.", group=SCANNING)] = "zone_plate",
+    trajectory: Annotated[str, Parameter(help=f"One of {', '.join(TRAJECTORIES)}.", group=SCANNING)] = "jittered",
+    frames: Annotated[int, Parameter(help="Number of positions.", group=SCANNING)] = 400,
+    frame_px: Annotated[int, Parameter(help="Rows and columns of a pattern.", group=SCANNING)] = 128,
+    overlap: Annotated[float, Parameter(help="Linear overlap of probes: 1 - step / diameter.", group=SCANNING)] = 0.65,
+    modes: Annotated[int, Parameter(help="Incoherent modes of the probe.", group=SCANNING)] = 1,
+    energy_ev: Annotated[float, Parameter(help="Photon energy.", group=SCANNING)] = 8000.0,
+    distance_m: Annotated[float, Parameter(help="Sample to detector.", group=SCANNING)] = 2.0,
+    detector_pixel_m: Annotated[float, Parameter(help="Detector pixel.", group=SCANNING)] = 75e-6,
+    focus_distance_m: Annotated[
+        float | None, Parameter(help="Focus to sample: makes it near field (inf: parallel beam).", group=SCANNING)
+    ] = None,
+    detection: Annotated[Detection | None, Parameter(name="*", group=DETECTING)] = None,
+    seed: Annotated[int, Parameter(help="Decides sample, jitter and noise.", group=SCANNING)] = 0,
+) -> None:
+    """Make a scan of a known sample. The truth goes into a group of its own that only `evaluate --truth` reads."""
+    if output.suffix != ".cxi":
+        raise InputError(f"{output} should end in .cxi: simulated scans with their truth are CXI files; `export` converts them")
+    made = make(
+        sample,
+        probe_name=probe,
+        trajectory=trajectory,
+        frames=frames,
+        frame_px=frame_px,
+        overlap=overlap,
+        modes=modes,
+        energy_ev=energy_ev,
+        distance_m=distance_m,
+        detector_pixel_m=detector_pixel_m,
+        focus_distance_m=focus_distance_m,
+        detection=detection,
+        seed=seed,
+    )
+    cxi.write(output, made.scan, truth=made.truth)
+    print(f"{len(made.scan)} frames of {frame_px} x {frame_px} pixels, {sample} under a {probe} probe -> {output}")

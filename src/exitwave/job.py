@@ -1,0 +1,208 @@
+"""A whole job as one value: which scan, how read and prepared, which solver, where to. The command line and YAML files both make it."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, field, replace
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import yaml
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError, validate_call
+from pydantic.dataclasses import dataclass as validated
+
+from exitwave.data import prepare
+from exitwave.data.errors import ExitwaveError, FormatError, InputError
+from exitwave.data.result import Result
+from exitwave.data.scan import Scan
+from exitwave.files import read, read_estimate, read_probe
+from exitwave.io import results
+from exitwave.io.reading import Stated
+from exitwave.physics.problem import Problem
+from exitwave.run import Checkpoints, Stop, reconstruct
+from exitwave.solver import Solver, Step, from_spec
+
+STEPS: Mapping[str, Callable[..., Scan]] = {
+    "orient": prepare.orient,
+    "crop": prepare.crop,
+    "pad": prepare.pad,
+    "recentre": prepare.recentre,
+    "bin": prepare.bin,
+    "mask_saturated": prepare.mask_saturated,
+    "mask_hot": prepare.mask_hot,
+    "mask_dead": prepare.mask_dead,
+    "subtract_background": prepare.subtract_background,
+    "threshold": prepare.threshold,
+    "normalise_by_monitor": prepare.normalise_by_monitor,
+    "select": prepare.select,
+    "drop_empty": prepare.drop_empty,
+    "drop_duplicates": prepare.drop_duplicates,
+    "to_memory": prepare.to_memory,
+}
+"""Preparation steps by the names used in jobs and on the command line."""
+
+Fraction = Annotated[float, Field(ge=0, lt=0.5)]
+
+
+@validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Job:
+    """Everything that one reconstruction needs. Paths are as seen from where the job is run."""
+
+    scan: Path
+    solver: Any
+    """Name, {name: ..., options}, or a list of them: a chain."""
+    output: Path
+    """Result file (HDF5)."""
+    reading: Stated = field(default_factory=Stated)
+    """What is known better than the file does."""
+    prepare: tuple[Any, ...] = ()
+    """Preparation steps in order: names, or {name: argument}, such as {bin: 2}."""
+    start: Path | None = None
+    """Result or product file to start from: object, probe and positions of the same frames."""
+    probe: Path | None = None
+    """File whose probe to start from; the object starts empty."""
+    modes: PositiveInt = 1
+    """Incoherent modes of the probe."""
+    seed: int = 0
+    """Seed of everything random."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    free_fraction: Fraction = 0.0
+    """Share of detector pixels held out to test the result (free residual); 0.05 is usual."""
+    stop_residual: float | None = None
+    """End as soon as the residual is at or below this."""
+    patience: PositiveInt | None = None
+    """End after so many epochs without 0.1 % improvement."""
+    checkpoint_every: PositiveInt = 10
+    """Epochs between checkpoints."""
+    resume: bool = False
+    """Go on from the last checkpoint of this output, exactly, if there is one."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where this job keeps its state while it runs."""
+        return self.output.with_name(self.output.name + ".checkpoint")
+
+
+def read_job(path: Path) -> Job:
+    """A job from a YAML file; its relative paths start from the file's folder. InputError names what is wrong."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise FormatError(f"{path} does not exist; check the path") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise FormatError(f"{path} is not a readable YAML file: {error}") from error
+    if not isinstance(content, dict):
+        raise FormatError(f"{path} holds no job; expected at least the keys scan, solver, output")
+    described = cast("dict[str, Any]", content)
+    for key in ("scan", "output", "start", "probe"):
+        if isinstance(described.get(key), str):
+            described[key] = path.parent / described[key]
+    return make_job(described, str(path))
+
+
+def make_job(described: Mapping[str, Any], source: str) -> Job:
+    """A job from plain values. InputError names unknown keys and values out of range, all at once."""
+    try:
+        return TypeAdapter(Job).validate_python(dict(described))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"{source}: {faults}; keys are {', '.join(Job.__dataclass_fields__)}") from error
+
+
+def prepared(scan: Scan, steps: tuple[Any, ...]) -> Scan:
+    """Apply preparation steps given as names, `name=value` strings or {name: arguments}."""
+    for step in steps:
+        name, argument = _parsed(step)
+        if name not in STEPS:
+            raise InputError(f"there is no preparation step {name!r}; there are {', '.join(STEPS)}")
+        scan = _applied(STEPS[name], name, scan, argument)
+    return scan
+
+
+def _parsed(step: Any) -> tuple[str, Any]:
+    if isinstance(step, str):
+        name, _, value = step.partition("=")
+        return name.strip(), yaml.safe_load(value) if value else None
+    if isinstance(step, Mapping) and len(cast("Mapping[str, Any]", step)) == 1:
+        return next(iter(cast("Mapping[str, Any]", step).items()))
+    raise InputError(f"a preparation step is a name or one {{name: arguments}}; found {step!r}")
+
+
+def _applied(function: Callable[..., Scan], name: str, scan: Scan, argument: Any) -> Scan:
+    if name == "select" and isinstance(argument, str):
+        argument = _slice(argument)
+    if isinstance(argument, Mapping):
+        arguments = dict(cast("Mapping[str, Any]", argument))
+    elif argument is None:
+        arguments = dict[str, Any]()
+    else:
+        first = list(inspect.signature(function).parameters)[1]
+        arguments = {first: argument}
+    try:
+        return validate_call(function, config=ConfigDict(arbitrary_types_allowed=True))(scan, **arguments)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"preparation step {name}: {faults}; it takes {inspect.signature(function)}") from error
+
+
+def _slice(text: str) -> slice:
+    try:
+        return slice(*(int(part) if part else None for part in text.split(":")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"select takes first:last:step, such as 0:100 or ::2; found {text!r}") from error
+
+
+def read_prepared(job: Job) -> Scan:
+    """The scan of a job, read as stated and prepared."""
+    return prepared(read(job.scan, job.reading), job.prepare)
+
+
+def run_job(job: Job, watch: Callable[[Step[Any], Problem], None] | None = None) -> Result:
+    """Run a job and write its result. The output appears whole or not at all; the checkpoint goes when it is written."""
+    if not job.output.parent.is_dir():
+        raise InputError(f"the folder {job.output.parent} does not exist; create it or choose another output path")
+    if job.output.exists() and job.output.resolve() == job.scan.resolve():
+        raise InputError(f"the output {job.output} is the scan itself; choose another output path")
+    solver: Solver[Any] = from_spec(job.solver)
+    scan = read_prepared(job)
+    result = reconstruct(
+        scan,
+        solver,
+        start=read_estimate(job.start) if job.start else None,
+        probe=read_probe(job.probe) if job.probe else None,
+        modes=job.modes,
+        seed=job.seed,
+        device=job.device,
+        free_fraction=job.free_fraction,
+        stop=Stop(residual=job.stop_residual, patience=job.patience),
+        checkpoints=Checkpoints(path=job.checkpoint, every=job.checkpoint_every, resume=job.resume),
+        watch=watch,
+    )
+    result = with_job(result, job)
+    results.write_result(job.output, result)
+    if not str(result.provenance["ending"]).startswith("interrupted"):
+        job.checkpoint.unlink(missing_ok=True)
+    return result
+
+
+def with_job(result: Result, job: Job) -> Result:
+    """The result with the job that made it in its provenance, so that it can be repeated and split in halves."""
+    return replace(result, provenance={**result.provenance, "job": _plain(asdict(cast(Any, job)))})
+
+
+def job_of(result: Result) -> Job:
+    """The job that made a result. Raises ExitwaveError for results that were made from Python without one."""
+    described = result.provenance.get("job")
+    if not isinstance(described, Mapping):
+        raise ExitwaveError("the result does not say which job made it (it was made from Python); reconstruct it again with a job")
+    return make_job(cast("Mapping[str, Any]", described), "the job stored in the result")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in cast("list[Any]", value)]
+    return value
