@@ -9,8 +9,8 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data.errors import InputError
-from exitwave.simulate import textures
-from exitwave.simulate.textures import Image
+from exitwave.simulation import textures
+from exitwave.simulation.textures import Image
 
 Transmission = Complex[Tensor, "y x"]
 

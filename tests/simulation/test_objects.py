@@ -8,8 +8,8 @@ import torch
 from skimage import data
 
 from exitwave.data.errors import InputError
-from exitwave.simulate import objects, textures
-from exitwave.simulate.objects import OBJECTS
+from exitwave.simulation import objects, textures
+from exitwave.simulation.objects import OBJECTS
 
 SHAPE = (96, 131)
 NAMES = sorted(OBJECTS)

@@ -12,10 +12,10 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate
 from exitwave.data.geometry import Geometry
 from exitwave.physics.ptychography import Ptychography
-from exitwave.simulate import OBJECTS, PROBES, PTYINR_NOISE, TRAJECTORIES, Detection, Simulated, measure, simulate
-from exitwave.simulate.objects import textured
-from exitwave.simulate.probes import coherent_modes, zone_plate
-from exitwave.simulate.trajectories import jittered_raster, raster
+from exitwave.simulation import OBJECTS, PROBES, PTYINR_NOISE, TRAJECTORIES, Detection, Simulated, measure, simulate
+from exitwave.simulation.objects import textured
+from exitwave.simulation.probes import coherent_modes, zone_plate
+from exitwave.simulation.trajectories import jittered_raster, raster
 
 FAR = Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 NEAR = Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6), focus_distance_m=0.03)
@@ -221,7 +221,7 @@ def test_two_slices_without_a_gap_are_one_sample():
 def test_the_size_of_the_batches_does_not_matter(monkeypatch: pytest.MonkeyPatch):
     whole = scanned(Detection(readout_sigma=2.0))
     # By way of sys.modules: in the package, the name of the module is that of its function.
-    monkeypatch.setattr(sys.modules["exitwave.simulate.measure"], "BATCH_PIXELS", 3 * 32 * 40)
+    monkeypatch.setattr(sys.modules["exitwave.simulation.measure"], "BATCH_PIXELS", 3 * 32 * 40)
     torch.testing.assert_close(frames_of(scanned(Detection(readout_sigma=2.0))), frames_of(whole))
 
 

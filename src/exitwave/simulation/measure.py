@@ -15,10 +15,10 @@ from exitwave.data.geometry import Geometry
 from exitwave.data.scan import ArrayPatterns, Scan
 from exitwave.physics.fourier import to_centre
 from exitwave.physics.ptychography import Ptychography
-from exitwave.simulate.detection import Detection, count_, drift_curve, hide_, misread_positions
-from exitwave.simulate.objects import OBJECTS
-from exitwave.simulate.probes import PROBES, coherent_modes
-from exitwave.simulate.trajectories import TRAJECTORIES
+from exitwave.simulation.detection import Detection, count_, drift_curve, hide_, misread_positions
+from exitwave.simulation.objects import OBJECTS
+from exitwave.simulation.probes import PROBES, coherent_modes
+from exitwave.simulation.trajectories import TRAJECTORIES
 
 T = TypeVar("T")
 

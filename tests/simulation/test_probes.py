@@ -9,8 +9,8 @@ from scipy.special import j1
 from exitwave.data.errors import InputError
 from exitwave.physics.fourier import fft2, ifft2, to_centre
 from exitwave.physics.propagation import fresnel_transfer
-from exitwave.simulate import probes
-from exitwave.simulate.probes import PROBES, coherent_modes, zernike
+from exitwave.simulation import probes
+from exitwave.simulation.probes import PROBES, coherent_modes, zernike
 
 SHAPE = (128, 128)
 

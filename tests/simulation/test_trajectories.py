@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from exitwave.data.errors import InputError
-from exitwave.simulate import trajectories
-from exitwave.simulate.trajectories import TRAJECTORIES
+from exitwave.simulation import trajectories
+from exitwave.simulation.trajectories import TRAJECTORIES
 
 
 @pytest.mark.parametrize("name", sorted(TRAJECTORIES))
