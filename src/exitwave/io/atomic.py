@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from exitwave.data.errors import ExitwaveError, InputError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success it becomes `path`, on any failure it vanishes and `path` stays as it was.
+def replacing(path: Path) -> Generator[Path]:
+    """Give a temporary name beside `path`: it becomes `path` on success and vanishes on failure, `path` staying as it was.
 
     Raises InputError where the folder is missing or cannot be written, ExitwaveError when the disk is full.
     """
@@ -24,12 +25,30 @@ def replacing(path: Path) -> Iterator[Path]:
         # h5py reports a forbidden or full folder unclearly, so the file is opened once by hand.
         partial.open("wb").close()
         yield partial
+        _to_disk(partial)
         os.replace(partial, path)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    except (OSError, RuntimeError) as error:
+        number = _system_error(error)
+        if number is None and not isinstance(error, OSError):
+            raise
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise InputError(f"no permission to write {path}; choose another output path") from error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
-            raise ExitwaveError(f"the disk is full: {path} was not written; free some space or write elsewhere") from error
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ExitwaveError(f"the disk is full: {path} was not written; free space or write elsewhere") from error
         raise ExitwaveError(f"could not write {path}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _system_error(error: OSError | RuntimeError) -> int | None:
+    """Why the system refused; h5py says so only in words when it happens while it closes a file."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    told = re.search(r"errno = (\d+)", str(error))
+    return int(told.group(1)) if told else None
+
+
+def _to_disk(path: Path) -> None:
+    """Without this a power cut after the rename could leave an empty file under the final name."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,242 @@
+"""Our result file: readable by any HDF5 viewer without us.
+
+A result has the names of CXI (https://www.cxidb.org/cxi.html) and the default groups of NeXus NXdata, so that silx
+and other viewers open it as an image. What only we need, exact to the bit, stands in `/entry_1/exitwave`.
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from exitwave.data.errors import FormatError
+from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.data.geometry import JOULE_PER_EV, Geometry
+from exitwave.data.result import Result
+from exitwave.io.atomic import replacing
+from exitwave.io.checkpoints import read_checkpoint as read_checkpoint
+from exitwave.io.checkpoints import write_checkpoint as write_checkpoint
+from exitwave.io.hdf5 import attribute_text, open_hdf5
+from exitwave.io.reading import Format
+from exitwave.io.store import (
+    attribute_number,
+    check_stamp,
+    group_at,
+    is_stamped,
+    read_json,
+    read_tensor,
+    stamp,
+    write_json,
+    write_tensor,
+)
+
+RESULT_FORMAT = 1
+
+
+def write_result(path: str | Path, result: Result) -> None:
+    """Write a reconstruction as HDF5: object, probe, positions, history, solver, provenance. Appears whole or not at all."""
+    with replacing(Path(path)) as partial, h5py.File(partial, "w") as file:
+        stamp(file, "result", RESULT_FORMAT)
+        file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
+        file["cxi_version"] = 160
+        entry = _group(file, "entry_1", "NXentry")
+        entry.attrs["default"] = "image_1"
+        entry["title"] = f"Ptychographic reconstruction with {result.spec.get('name', 'an unnamed solver')}"
+        entry["program_name"] = "exitwave"
+        _write_instrument(entry, result.geometry)
+        _write_images(entry, result)
+        _write_process(entry, result)
+        _write_exact(entry, result)
+
+
+def read_result(path: str | Path) -> Result:
+    """Read a result that exitwave wrote. Raises FormatError for other, damaged or newer files."""
+    path = Path(path)
+    with open_hdf5(path) as file:
+        check_stamp(file, path, "result", RESULT_FORMAT)
+        entry = group_at(file, "entry_1")
+        exact = group_at(entry, "exitwave")
+        residual = attribute_number(exact, "residual")
+        return Result(
+            estimate=_read_estimate(entry, exact),
+            geometry=_read_geometry(group_at(exact, "geometry")),
+            spec=read_json(group_at(entry, "process_1"), "configuration"),
+            history=tuple(read_tensor(exact, "history").tolist()),
+            residual=float("nan") if residual is None else residual,
+            free_residual=attribute_number(exact, "free_residual"),
+            frame_residual=read_tensor(exact, "frame_residual") if "frame_residual" in exact else None,
+            spread=_read_spread(entry),
+            provenance=read_json(exact, "provenance"),
+        )
+
+
+def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = nx_class
+    return group
+
+
+def _with_unit(group: h5py.Group, name: str, value: Any, unit: str) -> h5py.Dataset:
+    stored = group.create_dataset(name, data=value)
+    stored.attrs["units"] = unit
+    return stored
+
+
+def _write_instrument(entry: h5py.Group, geometry: Geometry) -> None:
+    instrument = _group(entry, "instrument_1", "NXinstrument")
+    source = _group(instrument, "source_1", "NXsource")
+    _with_unit(source, "energy", geometry.energy_ev * JOULE_PER_EV, "J")
+    _with_unit(source, "wavelength", geometry.wavelength_m, "m")
+    source["probe"] = "x-ray" if geometry.particle == "photon" else "electron"
+    detector = _group(instrument, "detector_1", "NXdetector")
+    _with_unit(detector, "distance", geometry.distance_m, "m")
+    _with_unit(detector, "y_pixel_size", geometry.detector_pixel_m[0], "m")
+    _with_unit(detector, "x_pixel_size", geometry.detector_pixel_m[1], "m")
+
+
+def _write_images(entry: h5py.Group, result: Result) -> None:
+    estimate, pixel_m = result.estimate, result.object_pixel_m
+    image = _write_image(entry, "image_1", "slice", estimate.object, pixel_m, "Object: complex transmission function")
+    image["data_type"], image["data_space"] = "transmission function", "real"
+    image["process_1"] = h5py.SoftLink("/entry_1/process_1")
+    _write_image(entry, "image_2", "mode", estimate.probe, pixel_m, "Probe: square root of photons per pixel")
+    obj = estimate.object
+    _write_image(entry, "object_amplitude", "slice", obj.abs(), pixel_m, "Object amplitude")
+    _write_image(entry, "object_phase", "slice", obj.angle(), pixel_m, "Object phase", unit="rad")
+    if result.spread is not None:
+        title = "Standard deviation of the object"
+        _write_image(entry, "object_spread", "slice", result.spread.object.real, pixel_m, title)
+        if isinstance(result.spread, PtychoEstimate):
+            title = "Standard deviation of the probe"
+            _write_image(entry, "probe_spread", "mode", result.spread.probe.real, pixel_m, title)
+
+
+def _write_image(
+    entry: h5py.Group,
+    name: str,
+    first_axis: str,
+    stack: Tensor,
+    pixel_m: tuple[float, float],
+    title: str,
+    unit: str = "",
+) -> h5py.Group:
+    group = _group(entry, name, "NXdata")
+    group.attrs.update({"signal": "data", "axes": [first_axis, "y", "x"], "interpretation": "image"})
+    stored = write_tensor(group, "data", stack)
+    stored.attrs["interpretation"] = "image"
+    if unit:
+        stored.attrs["units"] = unit
+    group["title"] = title
+    group[first_axis] = np.arange(stack.shape[0])
+    for axis, length, size in zip("yx", stack.shape[1:], pixel_m, strict=True):
+        _with_unit(group, axis, (np.arange(length) - length // 2) * size, "m")
+    group["image_size"] = np.asarray(stack.shape[1:]) * np.asarray(pixel_m)
+    return group
+
+
+def _write_process(entry: h5py.Group, result: Result) -> None:
+    process = _group(entry, "process_1", "NXprocess")
+    process["program"] = "exitwave"
+    process["version"] = entry.file.attrs["exitwave_version"]
+    if "date" in result.provenance:
+        process["date"] = str(result.provenance["date"])
+    write_json(process, "configuration", result.spec)
+    if result.history:
+        history = _group(process, "results", "NXdata")
+        history.attrs.update({"signal": "residual", "axes": ["epoch"]})
+        history["residual"] = np.asarray(result.history, dtype=np.float64)
+        history["epoch"] = np.arange(1, len(result.history) + 1)
+        history["title"] = "Squared relative amplitude residual"
+
+
+def _write_exact(entry: h5py.Group, result: Result) -> None:
+    exact = _group(entry, "exitwave", "NXcollection")
+    exact.attrs["residual"] = result.residual
+    if result.free_residual is not None:
+        exact.attrs["free_residual"] = result.free_residual
+    positions = result.estimate.positions_px
+    write_tensor(exact, "positions_px", positions).attrs["columns"] = "y, x of the window's first pixel in image_1"
+    _with_unit(exact, "positions_m", positions_m(result).numpy(), "m").attrs["columns"] = "y, x of the probe in image_1"
+    write_tensor(exact, "history", torch.tensor(list(result.history), dtype=torch.float64))
+    if result.frame_residual is not None:
+        write_tensor(exact, "frame_residual", result.frame_residual)
+    write_json(exact, "provenance", result.provenance)
+    geometry = exact.create_group("geometry")
+    for field in fields(result.geometry):
+        value = getattr(result.geometry, field.name)
+        if value is not None:
+            geometry.attrs[field.name] = value
+    sample = _group(_group(entry, "sample_1", "NXsample"), "geometry_1", "NXcollection")
+    moved = -positions_m(result).numpy()
+    translation = np.column_stack((moved[:, 1], moved[:, 0], np.zeros(len(moved))))
+    _with_unit(sample, "translation", translation, "m").attrs["convention"] = "sample"
+
+
+def positions_m(result: Result) -> Tensor:
+    """(y, x) of the probe's centre on the axes of the object image, metres: zero is its pixel [h // 2, w // 2]."""
+    estimate = result.estimate
+    middles = torch.tensor(
+        [p // 2 - n // 2 for p, n in zip(estimate.probe.shape[-2:], estimate.object.shape[-2:], strict=True)]
+    )
+    return (estimate.positions_px.detach().cpu().double() + middles) * torch.tensor(result.object_pixel_m).double()
+
+
+def _read_estimate(entry: h5py.Group, exact: h5py.Group) -> PtychoEstimate:
+    return PtychoEstimate(
+        object=read_tensor(entry, "image_1/data"),
+        probe=read_tensor(entry, "image_2/data"),
+        positions_px=read_tensor(exact, "positions_px"),
+    )
+
+
+def _read_spread(entry: h5py.Group) -> Estimate | None:
+    if "object_spread" not in entry:
+        return None
+    obj = _complex(read_tensor(entry, "object_spread/data"))
+    if "probe_spread" not in entry:
+        return Estimate(object=obj)
+    probe = _complex(read_tensor(entry, "probe_spread/data"))
+    return PtychoEstimate(object=obj, probe=probe, positions_px=torch.zeros(0, 2, dtype=torch.float64))
+
+
+def _complex(spread: Tensor) -> Tensor:
+    return spread.to(torch.complex128 if spread.dtype == torch.float64 else torch.complex64)
+
+
+def _read_geometry(group: h5py.Group) -> Geometry:
+    wavelength, distance = attribute_number(group, "wavelength_m"), attribute_number(group, "distance_m")
+    pixel = np.asarray(group.attrs.get("detector_pixel_m", ()), dtype=np.float64).tolist()
+    if wavelength is None or distance is None or len(pixel) != 2:
+        raise FormatError(f"{group.file.filename} lacks a part of its geometry; it is damaged or was edited")
+    return Geometry(
+        wavelength_m=wavelength,
+        distance_m=distance,
+        detector_pixel_m=(pixel[0], pixel[1]),
+        focus_distance_m=attribute_number(group, "focus_distance_m"),
+        particle="electron" if attribute_text(group, "particle") == "electron" else "photon",
+    )
+
+
+def _recognises(path: Path) -> bool:
+    return is_stamped(path, "result")
+
+
+def _estimate(path: Path) -> PtychoEstimate:
+    return read_result(path).estimate
+
+
+def _probe(path: Path) -> Tensor:
+    return read_result(path).estimate.probe
+
+
+FORMAT = Format(
+    name="exitwave-result",
+    title="exitwave result",
+    recognises=_recognises,
+    read_estimate=_estimate,
+    read_probe=_probe,
+)

@@ -1,0 +1,130 @@
+"""Tensors, words and versions in exitwave's own HDF5 files; every value comes back bit for bit."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from exitwave.data.errors import FormatError
+from exitwave.io.hdf5 import attribute_text, is_hdf5, open_hdf5
+
+_PLAIN = {
+    torch.bool: np.bool_,
+    torch.uint8: np.uint8,
+    torch.int8: np.int8,
+    torch.int16: np.int16,
+    torch.int32: np.int32,
+    torch.int64: np.int64,
+    torch.float16: np.float16,
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+    torch.complex64: np.complex64,
+    torch.complex128: np.complex128,
+}
+"""Types that HDF5 and torch both have; others, such as bfloat16, are stored as their bytes."""
+
+
+def group_at(parent: h5py.Group, name: str) -> h5py.Group:
+    """The group under `name`. Raises FormatError when it is not there."""
+    found = parent.get(name)
+    if not isinstance(found, h5py.Group):
+        raise FormatError(f"{parent.file.filename} lacks {parent.name}/{name}; it is damaged or was edited")
+    return found
+
+
+def attribute_number(item: h5py.Group, name: str) -> float | None:
+    """A number in an attribute; None when it is not there."""
+    values = np.asarray(item.attrs.get(name, ()), dtype=np.float64).ravel()
+    return float(values[0]) if len(values) == 1 else None
+
+
+def write_tensor(group: h5py.Group, name: str, tensor: Tensor) -> h5py.Dataset:
+    """Store a tensor of any type and shape under `name`."""
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    if tensor.dtype in _PLAIN:
+        return group.create_dataset(name, data=tensor.numpy())
+    stored = group.create_dataset(name, data=tensor.flatten().view(torch.uint8).numpy())
+    stored.attrs["torch_dtype"] = str(tensor.dtype).removeprefix("torch.")
+    stored.attrs["torch_shape"] = np.asarray(tensor.shape, dtype=np.int64)
+    return stored
+
+
+def read_tensor(group: h5py.Group, name: str) -> Tensor:
+    """The tensor under `name`. Raises FormatError when it is not there."""
+    stored = group.get(name)
+    if not isinstance(stored, h5py.Dataset):
+        raise FormatError(f"{group.file.filename} lacks {group.name}/{name}; it is damaged or was edited")
+    array = np.empty(stored.shape, dtype=stored.dtype)
+    array[...] = stored[()]
+    tensor = torch.from_numpy(array)
+    word = attribute_text(stored, "torch_dtype")
+    if word is None:
+        return tensor
+    dtype = next((d for d in (torch.bfloat16, torch.complex32) if str(d) == f"torch.{word}"), None)
+    if dtype is None:
+        raise FormatError(f"{group.file.filename} holds {stored.name} of type {word}, which this version does not know")
+    return tensor.view(dtype).reshape(np.asarray(stored.attrs["torch_shape"]).tolist())
+
+
+def write_json(group: h5py.Group, name: str, value: Mapping[str, Any]) -> None:
+    """Store names and numbers as JSON text."""
+    group.create_dataset(name, data=json.dumps(value, default=_plain, ensure_ascii=False))
+
+
+def read_json(group: h5py.Group, name: str) -> dict[str, Any]:
+    """Names and numbers stored as JSON text; empty when they are not there."""
+    stored = group.get(name)
+    if not isinstance(stored, h5py.Dataset):
+        return {}
+    try:
+        return json.loads(str(stored.asstr()[()]))
+    except ValueError as error:
+        raise FormatError(f"{group.file.filename}: {group.name}/{name} is not JSON; it was edited") from error
+
+
+def stamp(file: h5py.File, kind: str, format_version: int) -> None:
+    """Say in the root attributes which of our files this is and who wrote it."""
+    file.attrs["creator"] = "exitwave"
+    file.attrs["exitwave_version"] = version("exitwave")
+    file.attrs["exitwave_file"] = kind
+    file.attrs["exitwave_format"] = format_version
+
+
+def is_stamped(path: Path, kind: str) -> bool:
+    """True for an exitwave file of this kind, of any version."""
+    if not is_hdf5(path):
+        return False
+    with open_hdf5(path) as file:
+        return attribute_text(file, "exitwave_file") == kind
+
+
+def check_stamp(file: h5py.File, path: Path, kind: str, format_version: int) -> None:
+    """Raise FormatError unless this is our file of `kind`, in a version that we understand."""
+    found = attribute_text(file, "exitwave_file")
+    if found != kind:
+        what = f"an exitwave {found}" if found else "not a file that exitwave wrote"
+        raise FormatError(f"{path} is {what}; expected an exitwave {kind}")
+    number = attribute_number(file, "exitwave_format") or 0
+    if number > format_version:
+        writer = attribute_text(file, "exitwave_version") or "a newer version"
+        raise FormatError(
+            f"{path} is an exitwave {kind} in format {number:g}, written by exitwave {writer}; this is exitwave "
+            f"{version('exitwave')}, which reads up to format {format_version}: update exitwave"
+        )
+
+
+def _plain(value: object) -> Any:
+    """JSON for what provenance may hold besides plain values."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        return value.tolist()
+    if isinstance(value, tuple | set | frozenset):
+        return list(value)
+    return str(value)
