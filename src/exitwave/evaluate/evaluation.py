@@ -1,0 +1,189 @@
+"""One reconstruction judged: against the truth where it is known, against its other half where not."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Complex
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.result import Result
+from exitwave.evaluate import fidelity
+from exitwave.evaluate.align import PTYCHOGRAPHY_GAUGE, Alignment, Freedom, align, move
+from exitwave.evaluate.region import CommonRegion, common_region, inscribed_rectangle, overlay
+from exitwave.evaluate.resolution import RingCorrelation, fourier_ring_correlation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """Figures of merit of a reconstruction under their precise ids, and what was removed before measuring."""
+
+    metrics: Mapping[str, float]
+    """Metric id -> value; `residual` is the squared relative amplitude residual of the data, FRC are of Nyquist."""
+    alignment: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Gauge removed from the estimate: `removed`, phase_rad, scale, ramp_rad_px, shift_px, twin; empty without truth."""
+    curves: Mapping[str, RingCorrelation] = field(default_factory=dict[str, RingCorrelation])
+    """Fourier ring correlations: `FRC` against the truth, `FRC-split` between halves."""
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Where the reconstruction and its scan came from."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict for `json.dumps`: metric ids at the top, then `alignment` and `provenance`; NaN and infinity are null."""
+        return _plain({**self.metrics, "alignment": self.alignment, "provenance": self.provenance})
+
+
+def evaluate(
+    result: Result, *, truth: PtychoEstimate | None = None, remove: Collection[Freedom] = PTYCHOGRAPHY_GAUGE
+) -> Evaluation:
+    """Judge a reconstruction by how it fits the data and, where the truth is known, by how far it is from it.
+
+    The truth must be of the same frames; its object array may lie elsewhere. Objects are aligned on the region scanned
+    in both; SSIM and ring correlations use a rectangle in it. Raises InputError when the two cannot be compared.
+    """
+    metrics: dict[str, float] = {"residual": float(result.history[-1])} if len(result.history) else {}
+    if truth is None:
+        return Evaluation(metrics=metrics, provenance=result.provenance)
+    common = common_region(result.estimate, truth)
+    alignment = _aligned(common, remove)
+    region = common.scanned_in_both(alignment.shift_px)
+    box = inscribed_rectangle(region)
+    inner, true_inner = alignment.image[box], common.truth[box]
+    metrics |= fidelity.nrmse(alignment.image, common.truth, weights=region)
+    metrics |= probe_error(result.estimate.probe, truth.probe, _gauge_shift(alignment, common), alignment.ramp_rad_px)
+    metrics |= _image_metrics(inner, true_inner)
+    curve = fourier_ring_correlation(inner, true_inner, pixel=result.object_pixel_m)
+    return Evaluation(
+        metrics=metrics | _resolutions(curve, ""),
+        alignment=_record(alignment, common, remove),
+        curves={"FRC": curve},
+        provenance=result.provenance,
+    )
+
+
+def compare_halves(
+    first: PtychoEstimate,
+    second: PtychoEstimate,
+    *,
+    pixel: tuple[float, float] = (1.0, 1.0),
+    offset_px: tuple[float, float] = (0.0, 0.0),
+    provenance: Mapping[str, Any] | None = None,
+) -> Evaluation:
+    """Resolution without truth: the ring correlation of two reconstructions, each from one half of the frames.
+
+    The second is aligned to the first; the region scanned in both counts. `pixel` is the object pixel (y, x), any unit;
+    `offset_px` says where pixel (0, 0) of the first object array lies in the second: zero for equal canvases.
+    """
+    common = overlay(second, first, offset_px=(-offset_px[0], -offset_px[1]))
+    alignment = _aligned(common, PTYCHOGRAPHY_GAUGE)
+    region = common.scanned_in_both(alignment.shift_px)
+    box = inscribed_rectangle(region)
+    curve = fourier_ring_correlation(alignment.image[box], common.truth[box], pixel=pixel)
+    difference = fidelity.nrmse(alignment.image, common.truth, weights=region)["M-NRMSE"]
+    halves = fidelity.frc_half(alignment.image[box], common.truth[box])
+    return Evaluation(
+        metrics=_resolutions(curve, "-split") | {"M-NRMSE-split": difference} | halves,
+        alignment=_record(alignment, common, PTYCHOGRAPHY_GAUGE),
+        curves={"FRC-split": curve},
+        provenance=provenance or {},
+    )
+
+
+def probe_error(
+    estimate: Complex[Tensor, "mode y x"],
+    truth: Complex[Tensor, "mode y x"],
+    shift_px: tuple[float, float],
+    ramp_rad_px: tuple[float, float],
+) -> dict[str, float]:
+    """M-NRMSE-probe: relative error of the probe, given the shift and ramp that the object needed.
+
+    The probe moves with the object and carries the opposite ramp; a complex scale and, for several incoherent modes,
+    the unitary mixture that fits best (Schonemann, Psychometrika 31, 1 (1966)) are free. Modes that one of the two
+    lacks count as dark. Raises InputError for probes of different size.
+    """
+    if estimate.shape[-2:] != truth.shape[-2:]:
+        raise InputError(
+            f"the probe is {tuple(estimate.shape[-2:])} pixels, the true one {tuple(truth.shape[-2:])}; expected the same: "
+            "evaluate against the truth of the scan as it was binned and cropped for the reconstruction"
+        )
+    height, width = truth.shape[-2:]
+    rows = torch.arange(height, dtype=torch.float64)[:, None] - height // 2
+    columns = torch.arange(width, dtype=torch.float64)[None, :] - width // 2
+    ramp = torch.exp(-1j * (ramp_rad_px[0] * rows + ramp_rad_px[1] * columns))
+    probe = torch.stack([move(mode.detach().cpu().to(torch.complex128) * ramp, shift_px) for mode in estimate])
+    x, t = (modes.detach().cpu().to(torch.complex128).flatten(1) for modes in (probe, truth))
+    agreement = torch.linalg.svdvals(t @ x.conj().T).sum()
+    lost = 1 - agreement**2 / (x.abs().square().sum() * t.abs().square().sum())
+    return {"M-NRMSE-probe": math.sqrt(max(float(lost), 0.0))}
+
+
+def _aligned(common: CommonRegion, remove: Collection[Freedom]) -> Alignment:
+    return align(
+        common.estimate,
+        common.truth,
+        weights=common.scanned_in_both(common.start_shift_px),
+        trusted=common.estimate_trusted,
+        remove=remove,
+        start_shift_px=common.start_shift_px,
+    )
+
+
+def _image_metrics(image: Complex[Tensor, "y x"], truth: Complex[Tensor, "y x"]) -> dict[str, float]:
+    functions = (
+        fidelity.psnr_255,
+        fidelity.mean_absolute_error,
+        fidelity.frc_50,
+        fidelity.psnr_max,
+        fidelity.structural_similarity_inr,
+        fidelity.structural_similarity_magnitude,
+        fidelity.nrmse_bands,
+    )
+    values: dict[str, float] = {}
+    for function in functions:
+        values |= function(image, truth)
+    return values
+
+
+def _resolutions(curve: RingCorrelation, suffix: str) -> dict[str, float]:
+    thresholds = {"half-bit": curve.half_bit, "one-bit": curve.one_bit, "0.5": 0.5, "1/7": 1 / 7}
+    return {f"FRC-{name}{suffix}": curve.crossing(threshold) for name, threshold in thresholds.items()}
+
+
+def _gauge_shift(alignment: Alignment, common: CommonRegion) -> tuple[float, float]:
+    """The shift of the object against its own positions, which the probe shares."""
+    (down, across), (start_down, start_across) = alignment.shift_px, common.start_shift_px
+    return down - start_down, across - start_across
+
+
+def _record(alignment: Alignment, common: CommonRegion, remove: Collection[Freedom]) -> dict[str, Any]:
+    return {
+        "removed": sorted(remove),
+        "phase_rad": alignment.phase_rad,
+        "scale": alignment.scale,
+        "ramp_rad_px": list(alignment.ramp_rad_px),
+        "shift_px": list(_gauge_shift(alignment, common)),
+        "twin": alignment.twin,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Values that JSON knows; what it does not know becomes text, what is not finite becomes None."""
+    match value:
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case np.ndarray() | Tensor():
+            return _plain(value.tolist())
+        case bool() | int() | str() | None:
+            return value
+        case np.generic():
+            return _plain(value.item())
+        case float():
+            return value if math.isfinite(value) else None
+        case _:
+            return str(value)
