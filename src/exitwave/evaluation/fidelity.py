@@ -17,7 +17,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from exitwave.data.errors import InputError
-from exitwave.evaluate.resolution import (
+from exitwave.evaluation.resolution import (
     edge_window,
     fourier_ring_correlation,
     radial_frequency,

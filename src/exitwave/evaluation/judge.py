@@ -13,10 +13,10 @@ from torch import Tensor
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Result
-from exitwave.evaluate import fidelity
-from exitwave.evaluate.align import PTYCHOGRAPHY_GAUGE, Alignment, Freedom, align, move
-from exitwave.evaluate.region import CommonRegion, common_region, inscribed_rectangle, overlay
-from exitwave.evaluate.resolution import RingCorrelation, fourier_ring_correlation
+from exitwave.evaluation import fidelity
+from exitwave.evaluation.align import PTYCHOGRAPHY_GAUGE, Alignment, Freedom, align, move
+from exitwave.evaluation.region import CommonRegion, common_region, inscribed_rectangle, overlay
+from exitwave.evaluation.resolution import RingCorrelation, fourier_ring_correlation
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,6 +90,17 @@ def compare_halves(
         alignment=_record(alignment, common, PTYCHOGRAPHY_GAUGE),
         curves={"FRC-split": curve},
         provenance=provenance or {},
+    )
+
+
+def merge(first: Evaluation, second: Evaluation) -> Evaluation:
+    """Both evaluations in one, as of a result judged against the truth and between its halves; the first one's
+    alignment and provenance stand where both have one."""
+    return Evaluation(
+        metrics={**second.metrics, **first.metrics},
+        alignment=first.alignment or second.alignment,
+        curves={**second.curves, **first.curves},
+        provenance=first.provenance or second.provenance,
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.evaluate.registration import rolled
+from exitwave.evaluation.registration import rolled
 
 RIM_PX = 16
 """Pixels kept around the scanned region, so that a shift brings in real image and no edge."""

@@ -1,9 +1,9 @@
 """How good an image is: alignment, metrics under precise ids, resolution. Judges; never runs a solver."""
 
-from exitwave.evaluate.align import PTYCHOGRAPHY_GAUGE, Alignment, Freedom, align, move
-from exitwave.evaluate.evaluation import Evaluation, compare_halves, evaluate, probe_error
-from exitwave.evaluate.fidelity import METRICS, Metric
-from exitwave.evaluate.region import (
+from exitwave.evaluation.align import PTYCHOGRAPHY_GAUGE, Alignment, Freedom, align, move
+from exitwave.evaluation.fidelity import METRICS, Metric
+from exitwave.evaluation.judge import Evaluation, compare_halves, evaluate, merge, probe_error
+from exitwave.evaluation.region import (
     CommonRegion,
     common_region,
     inscribed_rectangle,
@@ -11,7 +11,7 @@ from exitwave.evaluate.region import (
     projection,
     scanned_region,
 )
-from exitwave.evaluate.resolution import RingCorrelation, fourier_ring_correlation, information_threshold
+from exitwave.evaluation.resolution import RingCorrelation, fourier_ring_correlation, information_threshold
 
 __all__ = [
     "METRICS",
@@ -29,6 +29,7 @@ __all__ = [
     "fourier_ring_correlation",
     "information_threshold",
     "inscribed_rectangle",
+    "merge",
     "move",
     "overlay",
     "probe_error",

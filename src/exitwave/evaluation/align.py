@@ -10,8 +10,8 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from exitwave.data.errors import InputError
-from exitwave.evaluate import registration
-from exitwave.evaluate.registration import Image, Pair, Spectrum, Weights, phase_ramp
+from exitwave.evaluation import registration
+from exitwave.evaluation.registration import Image, Pair, Spectrum, Weights, phase_ramp
 
 Freedom = Literal["phase", "scale", "ramp", "shift", "twin"]
 """Global phase, amplitude scale, linear phase ramp, translation, conjugate inversion."""
