@@ -1,7 +1,7 @@
 """What we believe: the object, and whatever else had to be found with it."""
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Complex, Float
@@ -9,18 +9,20 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 
+E = TypeVar("E", bound="Estimate")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Estimate:
     """A belief about the sample: its complex transmission function, slice by slice along the beam."""
 
-    object: Complex[Tensor, "slice y x"]
+    object: Complex[Tensor, "slice Y X"]
 
-    def clone(self) -> Self:
+    def clone(self: E) -> E:
         """A copy that shares no memory; solvers work on one and hand out others."""
         return type(self)(**{f.name: getattr(self, f.name).detach().clone() for f in fields(self)})
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: E, device: torch.device | str) -> E:
         """The same estimate on another device."""
         return type(self)(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 

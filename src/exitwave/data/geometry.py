@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 from exitwave.data.errors import InputError
 
@@ -61,7 +61,7 @@ class Geometry:
         distance_m: float,
         detector_pixel_m: tuple[float, float],
         focus_distance_m: float | None = None,
-    ) -> Self:
+    ) -> "Geometry":
         """Geometry of an X-ray measurement from the photon energy in eV."""
         return cls(
             wavelength_m=photon_wavelength_m(energy_ev),
@@ -71,7 +71,7 @@ class Geometry:
         )
 
     @classmethod
-    def from_voltage(cls, voltage_v: float, distance_m: float, detector_pixel_m: tuple[float, float]) -> Self:
+    def from_voltage(cls, voltage_v: float, distance_m: float, detector_pixel_m: tuple[float, float]) -> "Geometry":
         """Geometry of a 4D-STEM measurement from the acceleration voltage in volts and the camera length in metres."""
         return cls(
             wavelength_m=electron_wavelength_m(voltage_v),

@@ -37,17 +37,13 @@ def frequencies(
 def shift_ramp(shape: tuple[int, int], shift_px: Float[Tensor, "batch 2"]) -> Complex[Tensor, "batch y x"]:
     """Phase factors that move an image by (y, x) `shift_px` when multiplied onto its transform.
 
-    The Nyquist row and column of even sizes get the real part only, so that a real image stays real.
+    Unitary for even sizes too: the Nyquist row and column get a full phase factor, as complex waves want it.
     """
-    factors = []
+    factors: list[Tensor] = []
     for axis, size in enumerate(shape):
         frequency = torch.fft.fftfreq(size, dtype=torch.float64, device=shift_px.device)
         angle = -2 * torch.pi * shift_px[:, axis, None].to(torch.float64) * frequency
-        factor = torch.polar(torch.ones_like(angle), angle)
-        if size % 2 == 0:
-            nyquist = torch.arange(size, device=shift_px.device) == size // 2
-            factor = torch.where(nyquist, factor.real.to(factor.dtype), factor)
-        factors.append(factor)
+        factors.append(torch.polar(torch.ones_like(angle), angle))
     return (factors[0][:, :, None] * factors[1][:, None, :]).to(torch.complex64)
 
 

@@ -1,13 +1,14 @@
 """How counts scatter around the expected intensity: negative log likelihoods, one small value each."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable
 class Noise(Protocol):
     """A statistical model of the detector."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Self
 
 import numpy as np
 import torch
@@ -52,7 +51,7 @@ class Problem:
         margin_px: int = 4,
         free_fraction: float = 0.0,
         most_cached_bytes: int = 2**33,
-    ) -> Self:
+    ) -> "Problem":
         """Check a scan and pose it. `margin_px` widens the object canvas; `free_fraction` of the pixels is held out.
 
         Frames that need more than `most_cached_bytes` as amplitudes stay where they are and are read anew in every epoch.

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Complex, Float
@@ -12,6 +12,7 @@ from exitwave.data.geometry import Geometry
 from exitwave.physics.fourier import fft2, frequencies, ifft2, to_corner
 
 
+@runtime_checkable
 class Propagator(Protocol):
     """Sample plane to detector plane and back."""
 

@@ -1,7 +1,6 @@
 """The forward model of ptychography: interaction, propagation, detection."""
 
 from dataclasses import dataclass, field
-from typing import Self
 
 import torch
 from jaxtyping import Complex, Float, Int
@@ -31,7 +30,7 @@ class Ptychography:
         *,
         slice_spacing_m: tuple[float, ...] = (),
         device: torch.device | str = "cpu",
-    ) -> Self:
+    ) -> "Ptychography":
         """The model of a measurement; `slice_spacing_m` lists the gaps of a multislice object (none: thin sample)."""
         transfer = None
         if slice_spacing_m:
