@@ -45,7 +45,9 @@ def evaluate(
     The truth must be of the same frames; its object array may lie elsewhere. Objects are aligned on the region scanned
     in both; SSIM and ring correlations use a rectangle in it. Raises InputError when the two cannot be compared.
     """
-    metrics: dict[str, float] = {"residual": float(result.history[-1])} if len(result.history) else {}
+    metrics = {"residual": result.residual}
+    if result.free_residual is not None:
+        metrics["free-residual"] = result.free_residual
     if truth is None:
         return Evaluation(metrics=metrics, provenance=result.provenance)
     common = common_region(result.estimate, truth)
@@ -97,9 +99,9 @@ def merge(first: Evaluation, second: Evaluation) -> Evaluation:
     """Both evaluations in one, as of a result judged against the truth and between its halves; the first one's
     alignment and provenance stand where both have one."""
     return Evaluation(
-        metrics={**second.metrics, **first.metrics},
+        metrics={**first.metrics, **second.metrics},
         alignment=first.alignment or second.alignment,
-        curves={**second.curves, **first.curves},
+        curves={**first.curves, **second.curves},
         provenance=first.provenance or second.provenance,
     )
 

@@ -86,7 +86,7 @@ def common_region(estimate: PtychoEstimate, truth: PtychoEstimate) -> CommonRegi
 def overlay(estimate: PtychoEstimate, truth: PtychoEstimate, *, offset_px: tuple[float, float]) -> CommonRegion:
     """Cut two estimates to one pixel grid, pixel r of the first lying at r + offset of the second."""
     regions = [scanned_region(e.probe, e.positions_px, _shape(e)) for e in (estimate, truth)]
-    dim = scanned_region(estimate.probe, estimate.positions_px, _shape(estimate), threshold=0.01)
+    dim = scanned_region(estimate.probe, estimate.positions_px, _shape(estimate), threshold=0.001)
     whole = np.rint(offset_px).astype(int)
     first = np.maximum(0, -whole)
     last = np.minimum(_shape(estimate), np.asarray(_shape(truth)) - whole)

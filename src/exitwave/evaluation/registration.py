@@ -58,15 +58,17 @@ def rolled(image: np.ndarray, shift_px: Pair) -> np.ndarray:
     return result
 
 
-def filled(image: Image, trusted: Bool[np.ndarray, "y x"], blur_px: float = 4.0) -> Image:
+def filled(image: Image, trusted: Bool[np.ndarray, "y x"], blur_px: float = 1.0) -> Image:
     """The image with a smooth continuation where it is not trusted: what stands there must not ring into the rest."""
     if trusted.all():
         return image
-    mean = image[trusted].mean()
-    known = np.where(trusted, image - mean, 0)
-    share = ndimage.gaussian_filter(trusted.astype(float), blur_px)
-    smooth = ndimage.gaussian_filter(known, blur_px) / np.maximum(share, 1e-3)
-    return np.where(trusted, image, mean + smooth)
+    smooth, share = np.full_like(image, image[trusted].mean()), 1e-3
+    # From coarse to fine: each blur counts where it still sees trusted pixels.
+    for blur in (4 * blur_px, 2 * blur_px, blur_px):
+        seen = ndimage.gaussian_filter(trusted.astype(float), blur)
+        known = ndimage.gaussian_filter(np.where(trusted, image, 0), blur)
+        smooth = (known + share * smooth) / (seen + share)
+    return np.where(trusted, image, smooth)
 
 
 def whole_pixel_shift(moving: Image, target: Image, weights: tuple[Weights, Weights], reach: int) -> Pair:
