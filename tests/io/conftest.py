@@ -9,7 +9,7 @@ import torch
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
-from exitwave.data.scan import Scan
+from exitwave.data.scan import ArrayPatterns, Scan
 
 HEIGHT, WIDTH = 16, 20
 ENERGY_EV, DISTANCE_M, DETECTOR_PIXEL_M = 8000.0, 1.5, (75e-6, 55e-6)
@@ -53,7 +53,7 @@ def oracle() -> Oracle:
     mask = np.ones((HEIGHT, WIDTH), dtype=bool)
     mask[2, 3] = mask[5, 17] = mask[11, 4] = False
     scan = Scan(
-        patterns=torch.from_numpy(patterns.astype(np.float32)),
+        patterns=ArrayPatterns(torch.from_numpy(patterns.astype(np.float32))),
         positions_m=torch.from_numpy(positions),
         geometry=geometry,
         mask=torch.from_numpy(mask),

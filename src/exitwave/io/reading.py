@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from exitwave.data import prepare
@@ -57,7 +57,7 @@ class Contents:
     """What a reader found in a file, in the file's own sign, unit and orientation, each of them named. None: not there."""
 
     patterns: Patterns | None
-    """(frame, y, x) with the beam centre at [h // 2, w // 2], as stored."""
+    """(frame, y, x) as stored, the beam centre at [h // 2, w // 2] unless `beam_centre_px` says otherwise."""
     values: Literal["counts", "amplitude"] = "counts"
     positions: Float[np.ndarray, "frame 2"] | None = None
     """Columns (y, x)."""
@@ -76,6 +76,8 @@ class Contents:
     """True = trusted."""
     background: Float[np.ndarray, "y x"] | None = None
     monitor: Float[np.ndarray, " frame"] | None = None
+    beam_centre_px: tuple[float, float] | None = None
+    """(row, column) of the direct beam in the stored frames of far-field data; they are shifted to have it in the middle."""
     orientation: prepare.Orientation = "identity"
     """Applied to frames, mask and background alike."""
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -112,18 +114,21 @@ def assemble(contents: Contents, stated: Stated, path: Path, format_name: str) -
         )
     patterns = contents.patterns
     if (stated.values or contents.values) == "amplitude":
-        patterns = MappedPatterns(patterns, lambda frames, _: frames.square(), patterns.shape[1:])
+        patterns = MappedPatterns(patterns, _squared, patterns.shape[1:])
     geometry = _geometry(contents, stated, patterns.shape[1:], path)
     positions = _positions_m(contents, stated, geometry.object_pixel_m(patterns.shape[1:]))
     if len(positions) == 3 != patterns.shape[0]:
-        raise FormatError(f"positions in {path} look transposed: shape {positions.shape} for {patterns.shape[0]} frames")
+        raise FormatError(
+            f"positions in {path} look transposed: shape {positions.shape} for {patterns.shape[0]} frames"
+        )
     sign = stated.position_sign or contents.position_sign
     orientation = stated.orientation or contents.orientation
+    mask = np.ones(patterns.shape[1:], dtype=bool) if contents.mask is None else contents.mask
     scan = Scan(
         patterns=patterns,
         positions_m=torch.from_numpy(positions),
         geometry=geometry,
-        mask=None if contents.mask is None else torch.from_numpy(contents.mask),  # pyright: ignore[reportArgumentType]
+        mask=torch.from_numpy(mask),
         background=None if contents.background is None else torch.from_numpy(contents.background),
         monitor=None if contents.monitor is None else torch.from_numpy(contents.monitor),
         provenance={
@@ -134,7 +139,23 @@ def assemble(contents: Contents, stated: Stated, path: Path, format_name: str) -
             **contents.notes,
         },
     )
+    scan = _centred(scan, contents)
     return prepare.orient(scan, orientation) if orientation != "identity" else scan
+
+
+def _squared(frames: Float[Tensor, "batch y x"], index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+    return frames.square()
+
+
+def _centred(scan: Scan, contents: Contents) -> Scan:
+    """The frames shifted so that the beam, where the file says it is, stands in the middle."""
+    height, width = scan.frame_shape
+    if contents.beam_centre_px is None or scan.geometry.near_field:
+        return scan
+    row, column = (round(v) for v in contents.beam_centre_px)
+    # Detectors that were never told write zero, or the numbers of another region of interest.
+    inside = 0 < row < height and 0 < column < width
+    return prepare.recentre(scan, (row, column)) if inside and (row, column) != (height // 2, width // 2) else scan
 
 
 def _geometry(contents: Contents, stated: Stated, frame_shape: tuple[int, int], path: Path) -> Geometry:
@@ -174,7 +195,9 @@ def _geometry(contents: Contents, stated: Stated, frame_shape: tuple[int, int], 
     )
 
 
-def _positions_m(contents: Contents, stated: Stated, object_pixel_m: tuple[float, float]) -> Float[np.ndarray, "frame 2"]:
+def _positions_m(
+    contents: Contents, stated: Stated, object_pixel_m: tuple[float, float]
+) -> Float[np.ndarray, "frame 2"]:
     positions = np.asarray(contents.positions, dtype=np.float64)
     if positions.ndim != 2 or positions.shape[1] != 2:
         raise InputError(f"positions have shape {positions.shape}; expected (frame, 2)")

@@ -1,0 +1,56 @@
+"""The truth behind a simulated scan, in a group of its own which no reader of scans opens."""
+
+import shutil
+from pathlib import Path
+
+import h5py
+
+from exitwave.data.errors import FormatError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.io.atomic import replacing
+from exitwave.io.hdf5 import find, open_hdf5
+from exitwave.io.store import read_tensor, write_tensor
+
+TRUTH = "entry_1/exitwave_truth"
+_PARTS = ("object", "probe", "positions_px")
+
+
+def write_truth(path: Path, estimate: PtychoEstimate) -> None:
+    """Add the true object, probe and positions to a scan file, or replace those in it. Raises FormatError for no scan."""
+    with open_hdf5(path) as file:
+        if find(file, "entry_1") is None:
+            raise FormatError(f"{path} is not a CXI file; write the simulated scan first, then its truth")
+    # A copy, so that a kill in the middle leaves the scan as it was.
+    with replacing(path) as partial:
+        shutil.copyfile(path, partial)
+        with h5py.File(partial, "r+") as file:
+            store_truth(file, estimate)
+
+
+def store_truth(file: h5py.File, estimate: PtychoEstimate) -> None:
+    """Put the truth into an open file."""
+    if TRUTH in file:
+        del file[TRUTH]
+    group = file.create_group(TRUTH)
+    group.attrs["comment"] = "Known truth of a simulated scan, for evaluation only"
+    for name in _PARTS:
+        write_tensor(group, name, getattr(estimate, name))
+
+
+def read_truth(path: Path) -> PtychoEstimate:
+    """The true object, probe and positions of a simulated scan.
+
+    Raises FormatError for a measured scan, whose truth nobody knows.
+    """
+    with open_hdf5(path) as file:
+        group = find(file, TRUTH)
+        if not isinstance(group, h5py.Group):
+            raise FormatError(
+                f"{path} holds no truth (no group {TRUTH}): only scans that exitwave simulated do. Give the simulated "
+                "scan, or evaluate without truth"
+            )
+        return PtychoEstimate(
+            object=read_tensor(group, "object"),
+            probe=read_tensor(group, "probe"),
+            positions_px=read_tensor(group, "positions_px"),
+        )
