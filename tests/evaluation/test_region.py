@@ -71,6 +71,14 @@ def test_the_rectangle_lies_inside_a_disc_and_fills_a_box():
     assert inscribed_rectangle(box) == (slice(7, 50), slice(20, 71))
 
 
+def test_a_region_of_separate_spots_counts_as_what_it_surrounds():
+    spots = torch.zeros(90, 90, dtype=torch.bool)
+    spots[10:80:6, 10:80:6] = True
+    down, across = inscribed_rectangle(spots)
+    assert down.stop - down.start >= 50
+    assert across.stop - across.start >= 50
+
+
 def test_a_region_of_a_few_pixels_is_refused():
     with pytest.raises(InputError, match="too small"):
-        inscribed_rectangle(torch.eye(20, dtype=torch.bool))
+        inscribed_rectangle(torch.eye(5, dtype=torch.bool))

@@ -112,12 +112,32 @@ def overlay(estimate: PtychoEstimate, truth: PtychoEstimate, *, offset_px: tuple
 def inscribed_rectangle(region: Bool[Tensor, "y x"]) -> tuple[slice, slice]:
     """A large rectangle inside a region (holes in it are ignored), for measures that need one: SSIM, Fourier rings.
 
-    The worst of the four edges is taken off until each lies inside to 99 %. Raises InputError below 8 pixels a side.
+    The worst of the four edges is taken off until each lies inside to 99 %. A region of separate spots, as a probe
+    smaller than the step leaves, counts as what it surrounds. Raises InputError below 8 pixels a side.
     """
-    full = ndimage.binary_fill_holes(region.numpy())
-    assert full is not None
-    top, bottom, left, right = 0, region.shape[0], 0, region.shape[1]
-    while bottom - top > 8 and right - left > 8:
+    for reach_px in (0, 4, 16):
+        box = _rectangle_in(_closed(region.numpy(), reach_px))
+        if box is not None:
+            return box
+    raise InputError(
+        f"the scanned region ({int(region.sum())} pixels) holds no rectangle of 8 x 8 pixels; too small to judge"
+    )
+
+
+def _closed(region: Bool[np.ndarray, "y x"], reach_px: int) -> Bool[np.ndarray, "y x"]:
+    """The region with its holes, and gaps narrower than twice `reach_px`, filled."""
+    if reach_px:
+        padded = np.pad(region, reach_px)
+        grown = np.asarray(ndimage.distance_transform_edt(~padded)) <= reach_px
+        shrunk = np.asarray(ndimage.distance_transform_edt(grown)) > reach_px
+        region = shrunk[reach_px:-reach_px, reach_px:-reach_px]
+    full = ndimage.binary_fill_holes(region)
+    return region if full is None else full
+
+
+def _rectangle_in(full: Bool[np.ndarray, "y x"]) -> tuple[slice, slice] | None:
+    (top, left), (bottom, right) = (0, 0), full.shape
+    while bottom - top >= 8 and right - left >= 8:
         box = full[top:bottom, left:right]
         inside = [float(edge.mean()) for edge in (box[0], box[-1], box[:, 0], box[:, -1])]
         worst = int(np.argmin(inside))
@@ -125,9 +145,7 @@ def inscribed_rectangle(region: Bool[Tensor, "y x"]) -> tuple[slice, slice]:
             return slice(top, bottom), slice(left, right)
         top, bottom = top + (worst == 0), bottom - (worst == 1)
         left, right = left + (worst == 2), right - (worst == 3)
-    raise InputError(
-        f"the scanned region ({int(region.sum())} pixels) holds no rectangle of 8 x 8 pixels; too small to judge"
-    )
+    return None
 
 
 def _shape(estimate: PtychoEstimate) -> tuple[int, int]:
