@@ -33,7 +33,7 @@ class CountingPatterns:
 
 def scan_of(patterns, **changes) -> Scan:
     if isinstance(patterns, torch.Tensor):
-        patterns = patterns.to(torch.float32)
+        patterns = ArrayPatterns(patterns.to(torch.float32))
     frames = patterns.shape[0]
     geometry = Geometry(wavelength_m=1e-10, distance_m=2.0, detector_pixel_m=(50e-6, 75e-6))
     positions = torch.stack([torch.arange(frames) * 1e-6, torch.zeros(frames)], dim=1)
@@ -211,6 +211,7 @@ def test_binning_sums_photons_and_trusts_only_whole_bins():
         prepare.bin(scan, 9)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_masks_only_ever_lose_trust():
     mask = torch.zeros(8, 12, dtype=torch.bool)
     mask[2:] = True
@@ -266,6 +267,7 @@ def test_monitor_normalisation_undoes_a_drifting_beam():
         prepare.normalise_by_monitor(scan, torch.tensor([1.0, 0.0, 1.0, 1.0]))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_selection_carries_positions_and_monitor_along():
     scan = random_scan(monitor=torch.arange(1.0, 6.0))
     frames = scan.frames(slice(None))
@@ -322,6 +324,7 @@ def test_the_scan_given_is_left_alone():
     assert scan.provenance == {"file": "a.h5"}
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_orientation_is_refused_by_name():
     with pytest.raises(InputError, match="rot90_cw"):
         prepare.orient(random_scan(), "upside_down")
@@ -333,7 +336,7 @@ def test_dropping_empty_frames_and_repeated_positions_keeps_the_rest_in_order():
     patterns[1] = 0
     positions = scan.positions_m.clone()
     positions[4] = positions[3]
-    lit = prepare.drop_empty(replace(scan, patterns=patterns, positions_m=positions))
+    lit = prepare.drop_empty(replace(scan, patterns=ArrayPatterns(patterns), positions_m=positions))
     assert torch.equal(lit.positions_m, positions[[0, 2, 3, 4, 5]])
     distinct = prepare.drop_duplicates(lit)
     assert torch.equal(distinct.frames(slice(None)), patterns[[0, 2, 3, 5]])

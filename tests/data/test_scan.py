@@ -12,6 +12,10 @@ from exitwave.data.scan import ArrayPatterns, MappedPatterns, Patterns, Scan, Se
 GEOMETRY = Geometry(wavelength_m=1e-10, distance_m=1.0, detector_pixel_m=(1e-5, 2e-5))
 
 
+pytestmark = pytest.mark.usefixtures("unchecked")
+"""A scan takes plain arrays, and refuses what does not fit in its own words."""
+
+
 def scan_of(patterns, **changes) -> Scan:
     fields = {"patterns": patterns, "positions_m": torch.zeros(len(patterns), 2), "geometry": GEOMETRY}
     return Scan(**(fields | changes))
