@@ -234,7 +234,7 @@ def _probe(path: Path) -> Tensor:
 
 
 FORMAT = Format(
-    name="exitwave-result",
+    name="result",
     title="exitwave result",
     recognises=_recognises,
     read_estimate=_estimate,

@@ -1,0 +1,114 @@
+"""Frames as TIFF: a folder with a file for each frame, or one file with a page for each. Positions stand elsewhere."""
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from exitwave.data.errors import FormatError
+from exitwave.io.positions import with_stated_positions
+from exitwave.io.reading import Contents, Format, Stated
+
+ENDINGS = (".tif", ".tiff")
+
+
+@dataclass(frozen=True, eq=False)
+class TiffPatterns:
+    """Frames in TIFF files, in order; only the pages asked for are read. Raises FormatError for damaged files."""
+
+    files: tuple[Path, ...]
+    shape: tuple[int, int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # One frame to a file in a folder: opening thousands of files only to count pages would take minutes.
+        pages, height, width = _shape(self.files[0])
+        if len(self.files) > 1 and pages != 1:
+            raise FormatError(f"{self.files[0]} holds {pages} pages; a folder of TIFF files needs one frame in each")
+        object.__setattr__(self, "shape", (pages if len(self.files) == 1 else len(self.files), height, width))
+
+    @property
+    def in_memory(self) -> bool:
+        return False
+
+    def read(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+        frames = np.empty((len(index), *self.shape[1:]), dtype=np.float32)
+        if len(self.files) == 1:
+            with _opened(self.files[0]) as file:
+                for place, number in enumerate(index.tolist()):
+                    frames[place] = self._frame(file, number, self.files[0])
+        else:
+            for place, number in enumerate(index.tolist()):
+                with _opened(self.files[number]) as file:
+                    frames[place] = self._frame(file, 0, self.files[number])
+        return torch.from_numpy(frames)
+
+    def _frame(self, file: tifffile.TiffFile, page: int, path: Path) -> np.ndarray:
+        try:
+            # A stack that ImageJ wrote may have one page and the rest of the frames behind it.
+            frame = file.asarray(key=page) if len(file.pages) > page else file.series[0].asarray()[page]
+        except (ValueError, IndexError, OSError, RuntimeError, tifffile.TiffFileError) as error:
+            raise FormatError(f"page {page} of {path} cannot be read ({error}); copy it again") from error
+        if frame.shape != self.shape[1:]:
+            raise FormatError(f"{path} has shape {frame.shape}, the first frame {self.shape[1:]}; they must be equal")
+        return frame
+
+
+def read(path: Path, stated: Stated) -> Contents:
+    """A folder of TIFF files in natural order ("scan_2" before "scan_10"), or one file of many pages."""
+    files = _files(path)
+    if not files:
+        raise FormatError(f"{path} holds no .tif or .tiff files; give the folder with the frames")
+    contents = Contents(patterns=TiffPatterns(files), notes={"first_file": files[0].name, "files": len(files)})
+    return with_stated_positions(contents, stated)
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    if not path.is_dir():
+        return (path,)
+    found = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS and not file.name.startswith(".")]
+    return tuple(sorted(found, key=lambda file: _natural(file.name)))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Numbers in a name count as numbers: a list of (number, "") and (0, text) that compares in that sense."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name.lower())]
+
+
+def _opened(path: Path) -> tifffile.TiffFile:
+    try:
+        return tifffile.TiffFile(path)
+    except (tifffile.TiffFileError, OSError, ValueError) as error:
+        raise FormatError(
+            f"{path} is not a readable TIFF file ({error}); copy it again from where it was made"
+        ) from error
+
+
+def _shape(path: Path) -> tuple[int, int, int]:
+    with _opened(path) as file:
+        if not file.series:
+            raise FormatError(f"{path} holds no image")
+        shape, dtype = file.series[0].shape, file.series[0].dtype
+    if len(shape) not in (2, 3) or shape[-1] in (3, 4):
+        raise FormatError(f"{path} holds an image of shape {shape}; expected grey frames (y, x) or (frame, y, x)")
+    if dtype is None or dtype.kind not in "biuf":
+        raise FormatError(f"{path} holds {dtype} values; expected photon counts, which are real numbers")
+    return (shape[0] if len(shape) == 3 else 1), shape[-2], shape[-1]
+
+
+def _recognises(path: Path) -> bool:
+    if path.is_dir():
+        return bool(_files(path))
+    if not os.access(path, os.R_OK):
+        return False
+    with path.open("rb") as file:
+        # Classic and BigTIFF, little and big endian.
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+FORMAT = Format(name="tiff", title="TIFF stack", recognises=_recognises, read=read)

@@ -1,0 +1,67 @@
+"""TIFF stacks: natural order, one file or many, any byte order; positions and geometry are stated."""
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from exitwave.data.errors import FormatError
+from exitwave.io import formats
+from exitwave.io.reading import Stated
+
+
+def stated(tmp_path, oracle, **more) -> Stated:
+    table = tmp_path / "positions.csv"
+    np.savetxt(table, oracle.positions_m * 1e6, delimiter=",", header="y_um,x_um", comments="")
+    return Stated(positions=table, energy_ev=8000.0, distance_m=1.5, detector_pixel_m=(75e-6, 55e-6), **more)
+
+
+@pytest.mark.parametrize("kind", ["uint16", "bigtiff", "float", "big endian", "imagej"])
+def test_pages_of_one_file_are_frames(tmp_path, oracle, explain, kind):
+    path = tmp_path / "stack.dat"
+    counts = oracle.patterns.astype(np.float32 if kind == "float" else np.uint16)
+    options = {"bigtiff": {"bigtiff": True}, "big endian": {"byteorder": ">"}, "imagej": {"imagej": True}}
+    tifffile.imwrite(path, counts, photometric="minisblack", **options.get(kind, {}))
+    assert formats.detect(path).name == "tiff"
+    scan = formats.read_scan(path, stated(tmp_path, oracle))
+    explain(scan)
+    assert not scan.patterns.in_memory
+    assert torch.equal(scan.frames(torch.tensor([7, 2])), oracle.scan.frames(torch.tensor([7, 2])))
+
+
+def test_files_of_a_folder_are_frames_in_natural_order(tmp_path, oracle, explain):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(oracle.patterns):
+        tifffile.imwrite(folder / f"scan_{number}.TIF", frame.astype(np.uint32))
+    (folder / "notes.txt").write_text("not a frame")
+    assert formats.detect(folder).name == "tiff"
+    explain(formats.read_scan(folder, stated(tmp_path, oracle)))
+
+
+def test_frames_of_another_shape_are_named_when_read(tmp_path, oracle):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(12):
+        tifffile.imwrite(folder / f"f{number}.tif", np.ones((16, 20 if number != 5 else 21), dtype=np.uint8))
+    scan = formats.read_scan(folder, stated(tmp_path, oracle))
+    scan.frames(torch.tensor([4]))
+    with pytest.raises(FormatError, match=r"f5\.tif"):
+        scan.frames(torch.tensor([5]))
+
+
+def test_what_is_not_a_stack_of_grey_frames_is_refused(tmp_path, oracle):
+    options = stated(tmp_path, oracle)
+    tifffile.imwrite(tmp_path / "colour.tif", np.zeros((16, 20, 3), dtype=np.uint8), photometric="rgb")
+    tifffile.imwrite(tmp_path / "complex.tif", np.zeros((12, 16, 20), dtype=np.complex64))
+    (tmp_path / "cut.tif").write_bytes((tmp_path / "colour.tif").read_bytes()[:10])
+    (tmp_path / "empty").mkdir()
+    for name in ("colour.tif", "complex.tif", "cut.tif", "empty"):
+        with pytest.raises(FormatError):
+            formats.read_scan(tmp_path / name, options)
+
+
+def test_without_positions_the_option_is_named(tmp_path, oracle):
+    tifffile.imwrite(tmp_path / "stack.tif", oracle.patterns.astype(np.uint16))
+    with pytest.raises(FormatError, match="--positions"):
+        formats.read_scan(tmp_path / "stack.tif", Stated())
