@@ -12,11 +12,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import JOULE_PER_EV, electron_wavelength_m, photon_wavelength_m
+from exitwave.io import cxi_detector as detector
+from exitwave.io.cxi_detector import DETECTOR, ENTRY, per_shot
 from exitwave.io.cxi_writing import write
 from exitwave.io.hdf5 import (
     Hdf5Patterns,
@@ -30,21 +32,18 @@ from exitwave.io.hdf5 import (
     number,
     open_hdf5,
     text,
+    unit,
 )
 from exitwave.io.positions import with_stated_positions
 from exitwave.io.reading import Contents, Format, Stated
 from exitwave.io.store import read_json
 from exitwave.io.truth import read_truth, write_truth
+from exitwave.io.units import length_m
 
 __all__ = ["FORMAT", "read", "read_probe", "read_truth", "recognises", "write", "write_truth"]
 
-ENTRY = "entry_1"
-DETECTOR, SOURCE = f"{ENTRY}/instrument_1/detector_1", f"{ENTRY}/instrument_1/source_1"
+SOURCE = f"{ENTRY}/instrument_1/source_1"
 DATA = (f"{ENTRY}/data_1/data", f"{DETECTOR}/data")
-HAS_SIGNAL = 0x1000
-"""The one mask bit that does not speak against a pixel."""
-USUAL_BASIS = np.array([[0.0, -1.0, 0.0], [-1.0, 0.0, 0.0]])
-"""Directions (x, y, z) in which rows and columns run: down and to the right."""
 
 
 def recognises(path: Path) -> bool:
@@ -52,7 +51,7 @@ def recognises(path: Path) -> bool:
     if not is_hdf5(path):
         return False
     with open_hdf5(path) as file:
-        placed = find(file, *DATA, *_per_shot("translation"), f"{SOURCE}/illumination") is not None
+        placed = find(file, *DATA, *per_shot("translation"), f"{SOURCE}/illumination") is not None
         return placed and (find(file, "cxi_version", DETECTOR, SOURCE) is not None)
 
 
@@ -63,22 +62,20 @@ def read(path: Path, stated: Stated) -> Contents:
         if frames is None:
             return with_stated_positions(Contents(patterns=None), stated)
         name = next(name for name in DATA if dataset(file, name) is not None)
-        basis = _basis(file)
-        pixel_y, pixel_x = _pixel_m(file)
+        basis = detector.basis(file)
         count = int(np.prod(frames.shape[:-2]))
-        positions = _positions(file, basis, count)
         contents = Contents(
             patterns=Hdf5Patterns(path, (name,), "row column y x" if frames.ndim == 4 else "frame y x"),
-            positions=positions,
+            positions=_positions(file, basis, count),
             position_sign="probe" if _counts_as_probe(file) else "sample",
             wavelength_m=_wavelength_m(file, path, stated),
-            distance_m=_distance_m(file, basis),
-            detector_pixel_m=None if pixel_y is None or pixel_x is None else (pixel_y, pixel_x),
-            focus_distance_m=metres(file, f"{ENTRY}/exitwave/focus_distance") or _infinite_focus(file),
+            distance_m=detector.distance_m(file, basis),
+            detector_pixel_m=detector.pixel_m(file),
+            focus_distance_m=detector.focus_distance_m(file),
             particle="electron" if text(file, f"{SOURCE}/probe") == "electron" else "photon",
-            mask=_mask(file),
-            background=_background(file),
-            monitor=_monitor(file, count),
+            mask=detector.mask(file),
+            background=detector.background(file),
+            monitor=detector.monitor(file, count),
             notes=_notes(file, name),
         )
     return with_stated_positions(contents, stated)
@@ -99,10 +96,6 @@ def read_probe(path: Path) -> Complex[Tensor, "mode y x"]:
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
-def _per_shot(name: str) -> tuple[str, ...]:
-    return f"{ENTRY}/data_1/{name}", f"{ENTRY}/sample_1/geometry_1/{name}", f"{DETECTOR}/{name}"
-
-
 def _counts_as_probe(file: h5py.File) -> bool:
     """Whether the writer stored where the probe is, in rows and columns, instead of where the sample is."""
     program = text(file, f"{ENTRY}/process_1/program") or ""
@@ -115,10 +108,11 @@ def _by_pynx(file: h5py.File) -> bool:
 
 
 def _positions(file: h5py.File, basis: Float[np.ndarray, "2 3"], count: int) -> Float[np.ndarray, "frame 2"] | None:
-    translation = array(file, *_per_shot("translation"))
+    translation = array(file, *per_shot("translation"))
     if translation is None:
         return None
-    values = np.asarray(translation, dtype=np.float64)
+    stored_unit = unit(dataset(file, *per_shot("translation")), "m")
+    values = np.asarray(translation, dtype=np.float64) * length_m(1.0, stored_unit)
     if values.ndim == 3:
         values = values.reshape(-1, values.shape[-1])
     turned = values.ndim == 2 and values.shape[1] == count and values.shape[0] in (2, 3)
@@ -131,39 +125,6 @@ def _positions(file: h5py.File, basis: Float[np.ndarray, "2 3"], count: int) -> 
     if _counts_as_probe(file):
         return values[:, 1::-1].copy()
     return values @ basis[:, : values.shape[1]].T
-
-
-def _basis(file: h5py.File) -> Float[np.ndarray, "2 3"]:
-    """Unit vectors (x, y, z) along rows' order and columns' order; stored (3, 2) or (2, 3)."""
-    lengths = _basis_vectors(file)
-    return USUAL_BASIS if lengths is None else lengths / np.linalg.norm(lengths, axis=1, keepdims=True)
-
-
-def _basis_vectors(file: h5py.File) -> Float[np.ndarray, "2 3"] | None:
-    stored = array(file, f"{DETECTOR}/basis_vectors")
-    if stored is None or stored.shape not in ((3, 2), (2, 3)):
-        return None
-    vectors = np.asarray(stored if stored.shape == (2, 3) else stored.T, dtype=np.float64)
-    return vectors if np.isfinite(vectors).all() and (np.linalg.norm(vectors, axis=1) > 0).all() else None
-
-
-def _pixel_m(file: h5py.File) -> tuple[float | None, float | None]:
-    """Pixel size (y, x): as stored, else the length of the basis vectors, else square like the other one."""
-    vectors = _basis_vectors(file)
-    lengths = (None, None) if vectors is None else tuple(float(v) for v in np.linalg.norm(vectors, axis=1))
-    pixel_y = metres(file, f"{DETECTOR}/y_pixel_size") or lengths[0]
-    pixel_x = metres(file, f"{DETECTOR}/x_pixel_size") or lengths[1]
-    return pixel_y or pixel_x, pixel_x or pixel_y
-
-
-def _distance_m(file: h5py.File, basis: Float[np.ndarray, "2 3"]) -> float | None:
-    """Sample to detector plane: as stored, else the corner's distance along the normal of the detector."""
-    stored = metres(file, f"{DETECTOR}/distance")
-    corner = array(file, f"{DETECTOR}/corner_position")
-    if stored is not None or corner is None or corner.size != 3:
-        return stored
-    distance = abs(float(np.asarray(corner, dtype=np.float64).ravel() @ np.cross(basis[0], basis[1])))
-    return distance if distance > 0 else None
 
 
 def _wavelength_m(file: h5py.File, path: Path, stated: Stated) -> float | None:
@@ -181,33 +142,6 @@ def _wavelength_m(file: h5py.File, path: Path, stated: Stated) -> float | None:
     if text(file, f"{SOURCE}/probe") == "electron":
         return electron_wavelength_m(energy_ev)
     return photon_wavelength_m(energy_ev)
-
-
-def _infinite_focus(file: h5py.File) -> float | None:
-    """A parallel beam: `number` passes over what is not finite."""
-    stored = array(file, f"{ENTRY}/exitwave/focus_distance")
-    return float("inf") if stored is not None and stored.size == 1 and bool(np.isposinf(stored).all()) else None
-
-
-def _mask(file: h5py.File) -> Bool[np.ndarray, "y x"] | None:
-    stored = array(file, f"{DETECTOR}/mask")
-    if stored is None or stored.dtype.kind not in "biuf":
-        return None
-    bits = stored.astype(np.int64)
-    return np.squeeze((bits & ~HAS_SIGNAL) == 0)
-
-
-def _background(file: h5py.File) -> Float[np.ndarray, "y x"] | None:
-    stored = array(file, f"{DETECTOR}/data_dark", f"{DETECTOR}/dark")
-    if stored is None or stored.ndim < 2 or stored.dtype.kind not in "biuf":
-        return None
-    return stored.astype(np.float64).reshape(-1, *stored.shape[-2:]).mean(axis=0)
-
-
-def _monitor(file: h5py.File, count: int) -> Float[np.ndarray, " frame"] | None:
-    stored = array(file, *_per_shot("monitor"))
-    usable = stored is not None and stored.size == count and stored.dtype.kind in "iuf"
-    return stored.astype(np.float64).ravel() if usable and stored is not None else None
 
 
 def _notes(file: h5py.File, name: str) -> dict[str, object]:

@@ -25,64 +25,71 @@ def write(path: Path, scan: Scan, *, truth: PtychoEstimate | None = None) -> Non
     The file appears whole or not at all. Raises InputError or ExitwaveError when it cannot be written.
     """
     with replacing(path) as partial, h5py.File(partial, "w") as file:
-        stamp(file, "scan", SCAN_FORMAT)
-        file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
-        file["cxi_version"] = 160
-        file["number_of_entries"] = 1
-        entry = _group(file, "entry_1", "NXentry")
-        entry.attrs["default"] = "data_1"
-        entry["program_name"] = "exitwave"
-        instrument = _write_source(entry, scan)
-        _write_sample(entry, scan)
-        _write_detector(instrument, scan)
-        _write_data(entry, scan)
-        _write_private(entry, scan)
+        fill(file, scan)
         if truth is not None:
             store_truth(file, truth)
 
 
-def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
+def fill(file: h5py.File, scan: Scan) -> None:
+    """Put a measurement into a new, open file."""
+    stamp(file, "scan", SCAN_FORMAT)
+    file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
+    file["cxi_version"] = 160
+    file["number_of_entries"] = 1
+    entry = new_group(file, "entry_1", "NXentry")
+    entry.attrs["default"] = "data_1"
+    entry["program_name"] = "exitwave"
+    instrument = _write_source(entry, scan)
+    _write_sample(entry, scan)
+    _write_detector(instrument, scan)
+    _write_data(entry, scan)
+    _write_private(entry, scan)
+
+
+def new_group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
+    """A group of a NeXus class."""
     group = parent.create_group(name)
     group.attrs["NX_class"] = nx_class
     return group
 
 
-def _with_unit(group: h5py.Group, name: str, value: float | np.ndarray, unit: str) -> None:
+def with_unit(group: h5py.Group, name: str, value: float | np.ndarray, unit: str) -> None:
+    """A number or array with its unit."""
     group.create_dataset(name, data=value).attrs["units"] = unit
 
 
 def _write_source(entry: h5py.Group, scan: Scan) -> h5py.Group:
-    instrument = _group(entry, "instrument_1", "NXinstrument")
+    instrument = new_group(entry, "instrument_1", "NXinstrument")
     instrument["name"] = str(scan.provenance.get("instrument", "unknown"))
-    source = _group(instrument, "source_1", "NXsource")
-    _with_unit(source, "energy", scan.geometry.energy_ev * JOULE_PER_EV, "J")
-    _with_unit(source, "wavelength", scan.geometry.wavelength_m, "m")
+    source = new_group(instrument, "source_1", "NXsource")
+    with_unit(source, "energy", scan.geometry.energy_ev * JOULE_PER_EV, "J")
+    with_unit(source, "wavelength", scan.geometry.wavelength_m, "m")
     source["probe"] = "x-ray" if scan.geometry.particle == "photon" else "electron"
     return instrument
 
 
 def _write_sample(entry: h5py.Group, scan: Scan) -> None:
-    sample = _group(entry, "sample_1", "NXsample")
+    sample = new_group(entry, "sample_1", "NXsample")
     geometry = sample.create_group("geometry_1")
     positions = scan.positions_m.numpy()
     # CXI moves the sample in the laboratory frame: z with the beam, y up, x to the left seen along the beam. The sample
     # moves against the probe, and rows run down, columns right, against y and x: both signs cancel.
     translation = np.stack([positions[:, 1], positions[:, 0], np.zeros(len(positions))], axis=1)
-    _with_unit(geometry, "translation", translation, "m")
+    with_unit(geometry, "translation", translation, "m")
     geometry["translation"].attrs["convention"] = "sample"
 
 
 def _write_detector(instrument: h5py.Group, scan: Scan) -> None:
-    detector = _group(instrument, "detector_1", "NXdetector")
+    detector = new_group(instrument, "detector_1", "NXdetector")
     pixel_y, pixel_x = scan.geometry.detector_pixel_m
     height, width = scan.frame_shape
     distance = scan.geometry.distance_m
-    _with_unit(detector, "distance", distance, "m")
-    _with_unit(detector, "y_pixel_size", pixel_y, "m")
-    _with_unit(detector, "x_pixel_size", pixel_x, "m")
-    _with_unit(detector, "basis_vectors", np.array([[0, -pixel_x], [-pixel_y, 0], [0, 0]], dtype=np.float64), "m")
+    with_unit(detector, "distance", distance, "m")
+    with_unit(detector, "y_pixel_size", pixel_y, "m")
+    with_unit(detector, "x_pixel_size", pixel_x, "m")
+    with_unit(detector, "basis_vectors", np.array([[0, -pixel_x], [-pixel_y, 0], [0, 0]], dtype=np.float64), "m")
     corner = np.array([(width // 2 + 0.5) * pixel_x, (height // 2 + 0.5) * pixel_y, distance])
-    _with_unit(detector, "corner_position", corner, "m")
+    with_unit(detector, "corner_position", corner, "m")
     store_frames(detector, "data", scan).attrs["axes"] = "translation:y:x"
     detector["mask"] = np.where(scan.mask.cpu().numpy(), 0, INVALID_PIXEL).astype(np.uint32)
     if scan.background is not None:
@@ -91,7 +98,7 @@ def _write_detector(instrument: h5py.Group, scan: Scan) -> None:
 
 
 def _write_data(entry: h5py.Group, scan: Scan) -> None:
-    data = _group(entry, "data_1", "NXdata")
+    data = new_group(entry, "data_1", "NXdata")
     data.attrs.update({"signal": "data", "interpretation": "image"})
     data["data"] = h5py.SoftLink(FRAMES)
     data["translation"] = h5py.SoftLink(TRANSLATION)
@@ -101,7 +108,7 @@ def _write_data(entry: h5py.Group, scan: Scan) -> None:
 
 def _write_private(entry: h5py.Group, scan: Scan) -> None:
     private = entry.create_group("exitwave")
-    _with_unit(private, "probe_positions_yx", scan.positions_m.numpy(), "m")
+    with_unit(private, "probe_positions_yx", scan.positions_m.numpy(), "m")
     if scan.geometry.focus_distance_m is not None:
-        _with_unit(private, "focus_distance", scan.geometry.focus_distance_m, "m")
+        with_unit(private, "focus_distance", scan.geometry.focus_distance_m, "m")
     write_json(private, "provenance", scan.provenance)

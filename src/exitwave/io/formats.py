@@ -4,9 +4,25 @@ from pathlib import Path
 
 from exitwave.data.errors import FormatError
 from exitwave.data.scan import Scan
+from exitwave.io import cxi, nexus, npz, ptychodus, ptychodus_patterns, ptyd, results, tiff
 from exitwave.io.reading import Format, Stated, assemble
 
-FORMATS: dict[str, Format] = {f.name: f for f in ()}
+FORMATS: dict[str, Format] = {
+    f.name: f
+    for f in (
+        results.FORMAT,
+        nexus.FORMAT,
+        cxi.FORMAT,
+        ptychodus_patterns.TRAINING,
+        ptychodus_patterns.FORMAT,
+        ptychodus_patterns.PAIR,
+        ptychodus.FORMAT,
+        ptyd.FORMAT,
+        npz.FORMAT,
+        npz.SLAC,
+        tiff.FORMAT,
+    )
+}
 """By name, in the order in which a file is tried: the most specific first, generic HDF5 last."""
 
 
@@ -34,7 +50,9 @@ def read_scan(path: Path, stated: Stated) -> Scan:
         raise FormatError(f"{path} does not exist; check the path")
     chosen = named(stated.format) if stated.format else named("recipe") if stated.recipe else detect(path)
     if chosen.read is None:
-        raise FormatError(f"{path} is a {chosen.title}, which holds no diffraction patterns; give the scan it was made from")
+        raise FormatError(
+            f"{path} is a {chosen.title}, which holds no diffraction patterns; give the scan it was made from"
+        )
     return assemble(chosen.read(path, stated), stated, path, chosen.name)
 
 
@@ -50,5 +68,7 @@ def writable() -> list[str]:
 def for_ending(path: Path) -> Format:
     """The format to write a scan in by the ending of its name. Raises FormatError naming the endings there are."""
     if path.suffix not in ENDINGS:
-        raise FormatError(f"{path.name} does not say a format; end it in {', '.join(ENDINGS)} or name one of {', '.join(writable())}")
+        raise FormatError(
+            f"{path.name} does not say a format; end it in {', '.join(ENDINGS)} or name one of {', '.join(writable())}"
+        )
     return named(ENDINGS[path.suffix])

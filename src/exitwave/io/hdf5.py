@@ -129,7 +129,10 @@ def _in_unit(
     for name in names:
         value = number(group, name)
         if value is not None:
-            return convert(value, unit(dataset(group, name), default))
+            try:
+                return convert(value, unit(dataset(group, name), default))
+            except FormatError as error:
+                raise FormatError(f"{name} in {group.file.filename}: {error}") from error
     return None
 
 

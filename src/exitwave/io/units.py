@@ -17,6 +17,7 @@ LENGTHS_M: dict[str, float] = {
 ENERGIES_EV: dict[str, float] = {
     **dict.fromkeys(("eV", "ev", "electronvolt"), 1.0),
     **dict.fromkeys(("keV", "kev"), 1e3),
+    "GeV": 1e9,
     "MeV": 1e6,
     "meV": 1e-3,
     **dict.fromkeys(("J", "j", "joule", "joules"), 1 / JOULE_PER_EV),
