@@ -4,7 +4,7 @@ from pathlib import Path
 
 from exitwave.data.errors import FormatError
 from exitwave.data.scan import Scan
-from exitwave.io import cxi, nexus, npz, ptychodus, ptychodus_patterns, ptyd, results, tiff
+from exitwave.io import cxi, dectris, nexus, npz, ptychodus, ptychodus_patterns, ptyd, results, tiff
 from exitwave.io.reading import Format, Stated, assemble
 
 FORMATS: dict[str, Format] = {
@@ -13,6 +13,7 @@ FORMATS: dict[str, Format] = {
         results.FORMAT,
         nexus.FORMAT,
         cxi.FORMAT,
+        dectris.FORMAT,
         ptychodus_patterns.TRAINING,
         ptychodus_patterns.FORMAT,
         ptychodus_patterns.PAIR,

@@ -283,9 +283,9 @@ def _checked(file: h5py.File, name: str, path: Path, layout: Layout) -> tuple[tu
     """((rows, columns) of frames, height, width) of one dataset of patterns."""
     stored = dataset(file, name)
     if stored is None:
-        link = file.get(name, getlink=True)
-        where = f" (it should be in {link.filename}, which is not there)" if isinstance(link, h5py.ExternalLink) else ""
-        raise FormatError(f"{path} has no dataset {name}{where}; expected diffraction patterns there")
+        raise FormatError(
+            f"{path} has no dataset {name}{_elsewhere(file, name, path)}; expected diffraction patterns there"
+        )
     if stored.dtype.kind not in "biuf":
         raise FormatError(f"{name} in {path} is {stored.dtype}; expected photon counts, which are real numbers")
     axes = layout.split()
@@ -298,6 +298,16 @@ def _checked(file: h5py.File, name: str, path: Path, layout: Layout) -> tuple[tu
     if layout == "y x frame":
         return (stored.shape[2], 1), stored.shape[0], stored.shape[1]
     return (stored.shape[0], stored.shape[1]), stored.shape[2], stored.shape[3]
+
+
+def _elsewhere(file: h5py.File, name: str, path: Path) -> str:
+    """What became of a dataset that the file only points to."""
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.ExternalLink):
+        return ""
+    if not (path.parent / link.filename).exists():
+        return f" (it should be in {link.filename}, which is not there)"
+    return f" (it should be in {link.filename} at {link.path}, but that is not there or the file is damaged)"
 
 
 def _as_text(value: object) -> str:

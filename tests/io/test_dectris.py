@@ -1,0 +1,117 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+import pytest
+import torch
+
+from exitwave.data.errors import FormatError
+from exitwave.data.scan import Scan
+from exitwave.io import dectris
+from exitwave.io.reading import Stated, assemble
+
+Explain = Callable[[Scan], None]
+DETECTOR = "entry/instrument/detector"
+
+
+def read(path: Path, stated: Stated) -> Scan:
+    return assemble(dectris.read(path, stated), stated, path, "dectris")
+
+
+@pytest.fixture
+def master(tmp_path: Path, oracle: Any) -> Path:
+    """As the file writer of an EIGER leaves it: a master file, blocks of up to 5 frames in files beside it."""
+    path = tmp_path / "scan_master.h5"
+    frames = oracle.patterns.astype(np.uint32)
+    frames[:, ~oracle.mask] = 2**32 - 1
+    with h5py.File(path, "w") as file:
+        for block, start in enumerate(range(0, 12, 5), 1):
+            name = f"scan_data_{block:06d}.h5"
+            with h5py.File(tmp_path / name, "w") as data:
+                data.create_dataset(
+                    "entry/data/data", data=frames[start : start + 5], chunks=(1, 16, 20),
+                    compression=hdf5plugin.Bitshuffle(cname="lz4"),
+                )  # fmt: skip
+            file[f"entry/data/data_{block:06d}"] = h5py.ExternalLink(name, "/entry/data/data")
+        detector = file.create_group(DETECTOR)
+        for name, value, units in (
+            ("detector_distance", 1.5, b"m"),
+            ("y_pixel_size", 75e-6, b"m"),
+            ("x_pixel_size", 55e-6, b"m"),
+            ("detectorSpecific/photon_energy", 8000.0, b"eV"),
+        ):
+            detector[name] = np.float32(value)
+            detector[name].attrs["units"] = units
+        detector["beam_center_y"], detector["beam_center_x"] = 8.2, 9.9
+        specific = detector["detectorSpecific"]
+        specific["nimages"], specific["ntrigger"] = 1, 12
+        specific["pixel_mask"] = np.where(oracle.mask, 0, 8).astype(np.uint32)
+        file["entry/sample/goniometer/chi"] = np.zeros(12)
+    return path
+
+
+@pytest.fixture
+def stated(tmp_path: Path, oracle: Any) -> Stated:
+    np.savetxt(tmp_path / "positions.csv", oracle.positions_m * 1e6, delimiter=",", header="y_um,x_um")
+    return Stated(positions=tmp_path / "positions.csv")
+
+
+def test_frames_are_gathered_from_the_files_beside_the_master(
+    master: Path, stated: Stated, oracle: Any, explain: Explain
+) -> None:
+    scan = read(master, stated)
+    assert scan.patterns.shape == oracle.patterns.shape
+    assert torch.equal(scan.mask, torch.from_numpy(oracle.mask))
+    frames = scan.frames(torch.tensor([11, 4, 5, 0])).numpy()
+    np.testing.assert_array_equal(frames[:, oracle.mask], oracle.patterns[[11, 4, 5, 0]][:, oracle.mask])
+    np.testing.assert_allclose(scan.positions_m, oracle.positions_m, atol=1e-15)
+    assert scan.geometry.energy_ev == pytest.approx(8000)
+    assert scan.object_pixel_m == pytest.approx(oracle.scan.object_pixel_m, rel=1e-5)
+
+
+def test_the_beam_is_brought_to_the_middle(master: Path, stated: Stated, oracle: Any) -> None:
+    with h5py.File(master, "r+") as file:
+        file[f"{DETECTOR}/beam_center_y"][()], file[f"{DETECTOR}/beam_center_x"][()] = 7.0, 12.0
+    frame = read(master, stated).frames(torch.tensor([3]))[0]
+    assert frame[8, 10] == oracle.patterns[3, 7, 12]
+
+
+def test_what_the_detector_was_never_told_must_be_stated(master: Path, stated: Stated) -> None:
+    with h5py.File(master, "r+") as file:
+        file[f"{DETECTOR}/detector_distance"][()] = 0
+        del file[f"{DETECTOR}/detectorSpecific/photon_energy"]
+        for axis in "xy":
+            file[f"{DETECTOR}/beam_center_{axis}"][()] = 0
+    with pytest.raises(FormatError, match=r"photon energy \(--energy-ev\), sample-detector distance \(--distance-m\)"):
+        read(master, stated)
+    with h5py.File(master, "r+") as file:
+        file["entry/instrument/beam/incident_wavelength"] = 1.5
+    scan = read(master, Stated(positions=stated.positions, distance_m=2.0))
+    assert scan.geometry.wavelength_m == pytest.approx(1.5e-10)
+
+
+def test_positions_must_be_given_and_the_message_says_how(master: Path) -> None:
+    with pytest.raises(FormatError, match="--positions"):
+        read(master, Stated())
+
+
+def test_a_missing_file_of_frames_is_named(master: Path, stated: Stated) -> None:
+    os.remove(master.parent / "scan_data_000002.h5")
+    assert dectris.recognises(master)
+    with pytest.raises(FormatError, match=r"scan_data_000002\.h5, which is not there"):
+        read(master, stated)
+
+
+def test_a_truncated_file_of_frames_is_reported(master: Path, stated: Stated) -> None:
+    os.truncate(master.parent / "scan_data_000002.h5", 600)
+    with pytest.raises(FormatError, match=r"scan_data_000002\.h5.*damaged"):
+        read(master, stated)
+
+
+def test_a_file_of_frames_alone_is_no_master(master: Path) -> None:
+    assert dectris.recognises(master)
+    assert not dectris.recognises(master.parent / "scan_data_000001.h5")
