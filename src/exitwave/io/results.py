@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from exitwave.data.errors import FormatError
@@ -35,6 +36,8 @@ from exitwave.io.store import (
 )
 
 RESULT_FORMAT = 1
+SCANNED = 0x1000
+"""Bit of a CXI mask: the pixel has signal."""
 
 
 def write_result(path: str | Path, result: Result) -> None:
@@ -91,6 +94,7 @@ def _write_instrument(entry: h5py.Group, geometry: Geometry) -> None:
     source = _group(instrument, "source_1", "NXsource")
     _with_unit(source, "energy", geometry.energy_ev * JOULE_PER_EV, "J")
     _with_unit(source, "wavelength", geometry.wavelength_m, "m")
+    source["illumination"] = h5py.SoftLink("/entry_1/image_2/data")
     source["probe"] = "x-ray" if geometry.particle == "photon" else "electron"
     detector = _group(instrument, "detector_1", "NXdetector")
     _with_unit(detector, "distance", geometry.distance_m, "m")
@@ -103,6 +107,7 @@ def _write_images(entry: h5py.Group, result: Result) -> None:
     image = _write_image(entry, "image_1", "slice", estimate.object, pixel_m, "Object: complex transmission function")
     image["data_type"], image["data_space"] = "transmission function", "real"
     image["process_1"] = h5py.SoftLink("/entry_1/process_1")
+    image["mask"] = np.where(illumination(result) > 0, SCANNED, 0).astype(np.uint32)
     _write_image(entry, "image_2", "mode", estimate.probe, pixel_m, "Probe: square root of photons per pixel")
     obj = estimate.object
     _write_image(entry, "object_amplitude", "slice", obj.abs(), pixel_m, "Object amplitude")
@@ -113,6 +118,19 @@ def _write_images(entry: h5py.Group, result: Result) -> None:
         if isinstance(result.spread, PtychoEstimate):
             title = "Standard deviation of the probe"
             _write_image(entry, "probe_spread", "mode", result.spread.probe.real, pixel_m, title)
+
+
+def illumination(result: Result) -> Float[np.ndarray, "y x"]:
+    """Photons that fell on each pixel of the object, summed over the scan; zero where no window reached."""
+    estimate = result.estimate
+    intensity = estimate.probe.abs().square().sum(dim=0).double().cpu().numpy()
+    # So that a window counts as seen to its dark corners.
+    intensity = intensity + 1e-12 * intensity.max()
+    total = np.zeros(estimate.object.shape[1:])
+    room = np.asarray(total.shape) - intensity.shape
+    for row, column in np.clip(np.rint(estimate.positions_px.cpu().numpy()), 0, room).astype(int):
+        total[row : row + intensity.shape[0], column : column + intensity.shape[1]] += intensity
+    return total
 
 
 def _write_image(

@@ -1,0 +1,114 @@
+"""A result for other programs: CXI, ptychodus product, TIFF for ImageJ, pictures."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from jaxtyping import Complex, Float, UInt8
+
+from exitwave.data.errors import InputError
+from exitwave.data.result import Result
+from exitwave.io import npy, ptychodus
+from exitwave.io.atomic import replacing
+from exitwave.io.results import illumination, write_result
+
+WELL_LIT = 0.05
+"""Share of the brightest illumination from which on a pixel decides over the contrast of pictures."""
+
+
+def export(result: Result, path: str | Path, *, format: str | None = None) -> None:
+    """Write a result for another program; each file appears whole or not at all.
+
+    The ending of `path` tells the format unless it is named: `cxi` (.cxi, readable by exitwave too), `npz` (ptychodus
+    product), `tiff` (amplitude and phase as float32 channels, for ImageJ), `png` (complex picture, phase as colour, and
+    beside it `*_amplitude.png` and `*_phase.png`) or `ptychodus` (product as HDF5). Raises InputError for others.
+    """
+    path = Path(path)
+    name = format or ENDINGS.get(path.suffix.lower())
+    if name not in EXPORTS:
+        found = f"there is no export format {name!r}" if name else f"{path.name} does not say a format"
+        raise InputError(f"{found}; name one of {', '.join(EXPORTS)}, or end the output path in {', '.join(ENDINGS)}")
+    EXPORTS[name](path, result)
+
+
+def _write_npz(path: Path, result: Result) -> None:
+    npy.write(path, {name: np.asarray(value) for name, value in ptychodus.product_values(result).items()})
+
+
+def _write_tiff(path: Path, result: Result) -> None:
+    """Channels amplitude and phase (radians, as reconstructed), slices as z, the pixel size as ImageJ stores it."""
+    obj = _object(result)
+    stack = np.stack((np.abs(obj), np.angle(obj)), axis=1).astype(np.float32)
+    per_um = tuple(1e-6 / size for size in reversed(result.object_pixel_m))
+    labels = ["amplitude", "phase (rad)"] * len(obj)
+    with replacing(path) as partial:
+        tifffile.imwrite(
+            partial,
+            stack,
+            imagej=True,
+            resolution=(per_um[0], per_um[1]),
+            metadata={"axes": "ZCYX", "unit": "um", "Labels": labels, "mode": "grayscale"},
+        )
+
+
+def _write_png(path: Path, result: Result) -> None:
+    # A second of start-up that only pictures need.
+    from matplotlib.image import imsave
+
+    amplitude, phase = (np.repeat(grey(result)[..., None], 3, axis=-1) for grey in (amplitude_picture, phase_picture))
+    for suffix, pixels in (("", complex_picture(result)), ("_amplitude", amplitude), ("_phase", phase)):
+        with replacing(path.with_name(f"{path.stem}{suffix}{path.suffix}")) as partial:
+            imsave(partial, np.ascontiguousarray(pixels), format="png")
+
+
+def amplitude_picture(result: Result) -> UInt8[np.ndarray, "y x"]:
+    """Amplitude in grey, from black to white over the range of well-lit pixels."""
+    obj, lit = _projected(result)
+    return _grey(np.abs(obj), lit)
+
+
+def phase_picture(result: Result) -> UInt8[np.ndarray, "y x"]:
+    """Phase in grey, the most negative black; the mean phase, which no measurement knows, is taken off first."""
+    obj, lit = _projected(result)
+    return _grey(np.angle(obj), lit)
+
+
+def complex_picture(result: Result) -> UInt8[np.ndarray, "y x 3"]:
+    """Amplitude as brightness and phase as hue, mean phase red; dark where no light fell."""
+    from matplotlib.colors import hsv_to_rgb
+
+    obj, lit = _projected(result)
+    value = np.clip(np.abs(obj) / max(np.quantile(np.abs(obj)[lit], 0.99), 1e-30), 0, 1)
+    hue = np.mod(np.angle(obj) / (2 * np.pi), 1)
+    seen = illumination(result) > 0
+    return np.rint(255 * hsv_to_rgb(np.stack((hue, np.ones_like(hue), value * seen), axis=-1))).astype(np.uint8)
+
+
+def _object(result: Result) -> Complex[np.ndarray, "slice y x"]:
+    return result.estimate.object.detach().cpu().numpy()
+
+
+def _projected(result: Result) -> tuple[Complex[np.ndarray, "y x"], np.ndarray]:
+    """The object as one plane, all slices multiplied, mean phase zero; and where it is lit well."""
+    light = illumination(result)
+    lit = light > WELL_LIT * light.max()
+    obj = _object(result).prod(axis=0)
+    mean = obj[lit].sum()
+    return obj * np.conj(mean / abs(mean)) if abs(mean) > 0 else obj, lit
+
+
+def _grey(values: Float[np.ndarray, "y x"], lit: np.ndarray) -> UInt8[np.ndarray, "y x"]:
+    low, high = np.quantile(values[lit], (0.005, 0.995))
+    return np.rint(255 * np.clip((values - low) / max(high - low, 1e-30), 0, 1)).astype(np.uint8)
+
+
+EXPORTS: dict[str, Callable[[Path, Result], None]] = {
+    "cxi": write_result,
+    "npz": _write_npz,
+    "tiff": _write_tiff,
+    "png": _write_png,
+    "ptychodus": ptychodus.write_product,
+}
+"""Formats a result can be exported in, by name."""
+ENDINGS = {".cxi": "cxi", ".npz": "npz", ".tif": "tiff", ".tiff": "tiff", ".png": "png"}
