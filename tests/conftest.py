@@ -7,6 +7,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from jaxtyping import install_import_hook
 
-install_import_hook(
-    ["exitwave.data", "exitwave.physics", "exitwave.solver", "exitwave.iterative"], "runtime_types.checked"
-)
+# Not data.scan: a Scan takes plain arrays and None where its fields then hold more, and checks them itself.
+CHECKED = [
+    "exitwave.data.estimate",
+    "exitwave.data.geometry",
+    "exitwave.data.prepare",
+    "exitwave.data.survey",
+    "exitwave.physics",
+    "exitwave.solver",
+    "exitwave.iterative",
+]
+install_import_hook(CHECKED, "runtime_types.checked")

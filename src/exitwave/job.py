@@ -139,7 +139,7 @@ def _applied(function: Callable[..., Scan], name: str, scan: Scan, argument: Any
         first = list(inspect.signature(function).parameters)[1]
         arguments = {first: argument}
     try:
-        return validate_call(function, config=ConfigDict(arbitrary_types_allowed=True))(scan, **arguments)
+        return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)(scan, **arguments)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"preparation step {name}: {faults}; it takes {inspect.signature(function)}") from error

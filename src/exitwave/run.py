@@ -22,7 +22,7 @@ from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Checkpoint, Result
 from exitwave.data.scan import Scan
-from exitwave.io import results
+from exitwave.io import checkpoints as states
 from exitwave.physics.guess import first_guess
 from exitwave.physics.noise import Noise
 from exitwave.physics.problem import Problem, canvas
@@ -245,7 +245,7 @@ def _save(
     path: Path, step: Step[PtychoEstimate], history: list[float], spec: Mapping[str, Any], identity: str
 ) -> None:
     memory = {name: value.to("cpu") for name, value in step.memory.items()}
-    results.write_checkpoint(
+    states.write_checkpoint(
         path,
         Checkpoint(
             estimate=step.estimate.to("cpu"),
@@ -259,7 +259,7 @@ def _save(
 
 
 def _resume(path: Path, spec: Mapping[str, Any], identity: str) -> tuple[Step[PtychoEstimate], list[float]]:
-    saved = results.read_checkpoint(path)
+    saved = states.read_checkpoint(path)
     if saved.provenance.get("scan_fingerprint") != identity:
         raise InputError(f"{path} was saved for another scan or another preparation or seed of it; remove it or start anew")
     if {**saved.spec, "epochs": None} != {**spec, "epochs": None}:

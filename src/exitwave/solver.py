@@ -88,7 +88,7 @@ def from_spec(spec: Any) -> Solver[Any]:
     if isinstance(spec, str):
         spec = {"name": spec}
     if isinstance(spec, list | tuple):
-        return Chain(stages=tuple(from_spec(stage) for stage in cast("list[Any]", spec)))
+        return build(Chain, {"stages": tuple(from_spec(stage) for stage in cast("list[Any]", spec))})
     if not isinstance(spec, Mapping) or "name" not in spec:
         raise InputError(
             f"a solver is described by its name and options, such as {{name: rpie, alpha: 0.1}}; found {spec!r}"

@@ -7,7 +7,8 @@ from cyclopts import App, CycloptsError
 
 APP = App(
     name="exitwave",
-    help="Coherent diffraction data in, trustworthy images out.\n\nStart with: exitwave info SCAN, then exitwave reconstruct SCAN rpie -o out.h5",
+    help="Coherent diffraction data in, trustworthy images out.\n\n"
+    "Start with: exitwave info SCAN, then exitwave reconstruct SCAN rpie -o out.h5",
     version_flags=["--version"],
     result_action="return_int_as_exit_code_else_zero",
 )

@@ -16,9 +16,9 @@ FILES = Group("Files", sort_key=0)
 ScanPath = Annotated[Path, Parameter(help="Scan file, in any known format.", group=FILES)]
 ResultPath = Annotated[Path, Parameter(help="Result file written by exitwave.", group=FILES)]
 Output = Annotated[Path, Parameter(alias="-o", help="File to write.", group=FILES)]
-Reading = Annotated[Stated, Parameter(name="*", group=READING)]
+Reading = Annotated[Stated | None, Parameter(name="*", group=READING)]
 Prepare = Annotated[
-    list[str],
+    tuple[str, ...],
     Parameter(
         help="Preparation step, in order: crop=128, bin=2, threshold=0, mask_hot, recentre, select=::2 ... (repeatable).",
         group=READING,

@@ -18,8 +18,8 @@ def export(
     *,
     output: Output,
     to: Annotated[str | None, Parameter(help="Format to write; from the ending of the output by default.", group=FILES)] = None,
-    reading: Reading | None = None,
-    prepare: Prepare | None = None,
+    reading: Reading = None,
+    prepare: Prepare = (),
 ) -> None:
     """Write a result as CXI, npz, TIFF, PNG or ptychodus product, or a scan (prepared if asked) in another scan format."""
     if output.exists() and source.exists() and output.samefile(source):
@@ -27,5 +27,5 @@ def export(
     if formats.detect(source).name == "result":
         write(read_result(source), output, format=to)
     else:
-        write(prepared(read(source, reading), tuple(prepare or ())), output, format=to)
+        write(prepared(read(source, reading), tuple(prepare)), output, format=to)
     print(f"{source} -> {output}")

@@ -23,11 +23,11 @@ def info(
         bool, Parameter(help="Try all detector orientations and position signs on a few frames and rank them.", negative="")
     ] = False,
     as_json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.", negative="")] = False,
-    reading: Reading | None = None,
-    prepare: Prepare | None = None,
+    reading: Reading = None,
+    prepare: Prepare = (),
 ) -> None:
     """What a scientist checks first: geometry, overlap, photons, bad pixels, and what looks wrong with its cure."""
-    loaded = prepared(read(scan, reading), tuple(prepare or ()))
+    loaded = prepared(read(scan, reading), tuple(prepare))
     found = inspect(loaded)
     if as_json:
         print(json.dumps(asdict(found), indent=2, default=str))

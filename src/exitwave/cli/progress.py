@@ -1,7 +1,7 @@
 """A progress bar with epoch, residual and time to go, on standard error."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,7 @@ def total_epochs(solver: Solver[Any]) -> int | None:
 
 
 @contextmanager
-def watching(solver: Solver[Any], title: str) -> Iterator[Callable[[Step[Any], Problem], None]]:
+def watching(solver: Solver[Any], title: str) -> Generator[Callable[[Step[Any], Problem], None]]:
     """Give a function that shows each step; a bar on a terminal, a line now and then in a log."""
     total = total_epochs(solver)
     if not sys.stderr.isatty():

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 import exitwave.run as _registers_solvers
-from exitwave.cli.arguments import FILES, RUNNING, SOLVER, Output, Prepare, Reading, Running, ScanPath
+from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prepare, Running, ScanPath
 from exitwave.cli.progress import watching
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
@@ -54,14 +54,14 @@ def _explain(tokens: tuple[str, ...], words: list[str]) -> None:
 
 
 def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
-    def command(scan, /, *, output=Path("result.h5"), report=None, solver=None, running=None, reading=None, prepare=None):  # pyright: ignore
+    def command(scan, /, *, output=Path("result.h5"), report=None, solver=None, running=None, reading=None, prepare=()):  # pyright: ignore
         job = make_job(
             {
                 "scan": scan,
                 "solver": to_spec(solver or cls()),
                 "output": output,
                 "reading": reading or Stated(),
-                "prepare": tuple(prepare or ()),
+                "prepare": tuple(prepare),
                 **asdict(running or Running()),
             },
             "command line",
@@ -75,8 +75,8 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
         "report": Annotated[Path | None, Parameter(help="Also write this HTML report.", group=FILES)],
         "solver": Annotated[cls | None, Parameter(name="*", group=SOLVER)],
         "running": Annotated[Running | None, Parameter(name="*", group=RUNNING)],
-        "reading": Annotated[Reading | None, Parameter()],
-        "prepare": Prepare | None,
+        "reading": Annotated[Stated | None, Parameter(name="*", group=READING)],
+        "prepare": Prepare,
     }
     return command
 

@@ -131,15 +131,20 @@ def step_px(scan: Scan) -> float:
 
 def _unit_advice(scan: Scan) -> str:
     step, size = step_px(scan), min(scan.frame_shape)
-    fits = [unit for factor, unit in _UNIT_SLIPS.items() if 0.01 * size < step * factor < 0.9 * size]
-    if fits:
-        return f"Read as {fits[0]} they would fit: state --position-unit {fits[0]}"
-    for factor in (1e-3, 1e3):
-        if 0.01 * size < step * factor < 0.9 * size:
-            energy = scan.geometry.energy_ev / factor
-            return f"A photon energy of {energy:.4g} eV instead of {scan.geometry.energy_ev:.4g} eV would fit: check --energy-ev"
+
+    def fits(factor: float) -> bool:
+        return 0.01 * size < step * factor < 0.9 * size
+
+    cures = [f"positions in {unit}: --position-unit {unit}" for factor, unit in _UNIT_SLIPS.items() if fits(factor)]
+    energy = scan.geometry.energy_ev
+    # The object pixel goes with the wavelength, the step in pixels therefore with the energy.
+    cures += [
+        f"an energy of {energy * f:.4g} eV instead of {energy:.4g} eV: --energy-ev" for f in (1e-3, 1e3) if fits(f)
+    ]
+    if cures:
+        return "What would fit: " + ", or ".join(cures)
     return (
-        f"Check the unit of the positions, the photon energy ({scan.geometry.energy_ev:.4g} eV), the distance "
+        f"Check the unit of the positions, the photon energy ({energy:.4g} eV), the distance "
         f"({scan.geometry.distance_m:.4g} m) and the detector pixel ({_length(scan.geometry.detector_pixel_m[1])})"
     )
 

@@ -84,9 +84,9 @@ class MPIE(Solver[PtychoEstimate]):
     """Step length for the object; momentum adds to it."""
     probe_gain: Gain = 0.5
     """Step length for the probe."""
-    friction: Annotated[float, Field(ge=0, lt=1)] = 0.7
+    friction: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Share of the velocity that is kept; higher is faster and less stable."""
-    feedback: Gain = 0.3
+    feedback: Gain = 0.5
     """Share of the velocity added to the estimate."""
     momentum_every: PositiveInt = 64
     """Frames between two momentum steps."""

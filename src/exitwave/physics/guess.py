@@ -14,8 +14,11 @@ from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels.reference import gather, scatter_add_
 from exitwave.physics.problem import Problem
 
-TRIAL_FRAMES = 36
+TRIAL_FRAMES = 48
+"""Neighbouring frames on which probes are tried."""
 TRIAL_EPOCHS = 6
+REACHES = 18
+"""Defoci tried on either side of the focus, up to a probe that fills the frame."""
 
 
 @torch.no_grad()
@@ -50,7 +53,7 @@ def scale_to_photons(probe: Complex[Tensor, "mode y x"], problem: Problem) -> Co
     return probe * math.sqrt(problem.power / len(problem) / max(seen, 1e-30))
 
 
-def more_modes(probe: Complex[Tensor, "mode y x"], modes: int) -> Complex[Tensor, "mode y x"]:
+def more_modes(probe: Complex[Tensor, "given y x"], modes: int) -> Complex[Tensor, "mode y x"]:
     """Add weak orthogonal modes: the first mode times low-order polynomials across it, 5 % of its power each."""
     main = probe[0]
     height, width = main.shape
@@ -67,15 +70,24 @@ def guess_probe(problem: Problem) -> Complex[Tensor, "y x"]:
     """The probe behind the mean pattern. Averaged over the scan, the sample's own scattering is mostly washed out.
 
     Near field: the mean amplitude taken back to the sample with a flat phase. Far field: the mean amplitude is the
-    aperture; its defocus is the one of many with which a few alternating projections on neighbouring frames fit best.
+    aperture; its defocus is the one of many that best fits some neighbouring frames and predicts others among them.
     """
     measured = problem.model.arrange(_filled_mean_pattern(problem)).to(problem.device).sqrt()
     if problem.scan.geometry.near_field:
         return problem.model.backpropagate(measured.to(torch.complex64))
     aperture = to_corner(_smoothed(to_centre(measured).cpu())).to(problem.device)
-    candidates = [defocused(aperture, reach) for reach in _defocus_reaches(problem.scan.frame_shape)]
-    misfits = [_trial(problem, probe, neighbours(problem)) for probe in candidates]
-    return candidates[min(range(len(misfits)), key=misfits.__getitem__)]
+    fitted, predicted = _trial_frames(problem)
+
+    def score(reach: float) -> float:
+        return _trial(problem, defocused(aperture, reach), fitted, predicted)
+
+    coarse = {reach: score(reach) for reach in _defocus_reaches(problem.scan.frame_shape)}
+    best = min(coarse, key=coarse.__getitem__)
+    spacing = 0.5 * min(problem.scan.frame_shape) / REACHES
+    fine = {best + part * spacing: score(best + part * spacing) for part in (-0.6, -0.3, 0.3, 0.6)} | {
+        best: coarse[best]
+    }
+    return defocused(aperture, min(fine, key=fine.__getitem__))
 
 
 def defocused(aperture: Float[Tensor, "y x"], reach_px: float) -> Complex[Tensor, "y x"]:
@@ -98,33 +110,44 @@ def _edge_frequency(aperture: Tensor) -> float:
 
 
 def _defocus_reaches(shape: tuple[int, int]) -> list[float]:
-    largest = 0.5 * min(shape)
-    steps = torch.cat([torch.zeros(1), torch.linspace(1.5, largest, 18)])
-    return [float(sign * s) for s in steps for sign in ((1, -1) if s > 0 else (1,))]
+    sizes = torch.linspace(0, 0.5 * min(shape), REACHES + 1)[1:].tolist()
+    return [0.0, 1.5, -1.5, *sizes, *(-size for size in sizes)]
 
 
-def neighbours(problem: Problem) -> Tensor:
-    """A compact patch of the scan: the frames nearest to the middle one."""
+def _trial_frames(problem: Problem) -> tuple[Tensor, Tensor]:
+    """A compact patch of the scan: frames to fit, and frames among them to predict."""
     positions = problem.positions_px
     middle = positions.median(dim=0).values
-    return (positions - middle).square().sum(dim=1).argsort()[:TRIAL_FRAMES]
+    nearest = (positions - middle).square().sum(dim=1).argsort()[:TRIAL_FRAMES]
+    inner = torch.zeros(len(nearest), dtype=torch.bool)
+    inner[: max(len(nearest) // 2, 1) : 3] = True
+    return nearest[~inner], nearest[inner]
 
 
-def _trial(problem: Problem, probe: Tensor, frames: Tensor) -> float:
-    """Misfit left after a few alternating projections with this probe from an empty object (overlap projection by gradient steps)."""
+def _trial(problem: Problem, probe: Tensor, fitted: Tensor, predicted: Tensor) -> float:
+    """How badly a probe explains a patch of the scan: misfit of fitted frames times misfit of predicted ones.
+
+    The object comes from a few gradient steps on the fitted frames from an empty start. The fit alone would favour small
+    probes, whose frames do not overlap and can be fitted one by one; the prediction alone favours wide ones, which cover
+    the places between the frames. The right probe does well in both.
+    """
     probe = scale_to_photons(probe[None], problem)
-    corners, _ = split_positions(problem.positions_px[frames].round())
-    lit = torch.zeros(1, *problem.object_shape, device=problem.device)
-    scatter_add_(lit, probe.abs().square().expand(len(frames), 1, -1, -1), corners)
-    obj = torch.ones(1, *problem.object_shape, dtype=torch.complex64, device=problem.device)
-    misfit = torch.tensor(math.inf)
+    corners, _ = split_positions(problem.positions_px[torch.cat([fitted, predicted])].round())
+    first = [min(corner[axis] for corner in corners) for axis in (0, 1)]
+    corners = [[row - first[0], column - first[1]] for row, column in corners]
     shape = problem.scan.frame_shape
+    extent = [max(corner[axis] for corner in corners) + shape[axis] for axis in (0, 1)]
+    lit = torch.zeros(1, *extent, device=problem.device)
+    scatter_add_(lit, probe.abs().square().expand(len(fitted), 1, -1, -1), corners[: len(fitted)])
+    obj = torch.ones(1, *extent, dtype=torch.complex64, device=problem.device)
+    misfit = torch.zeros(1)
     for _ in range(TRIAL_EPOCHS):
-        change, misfit = problem.modulus_change(gather(obj, corners, shape) * probe, frames)
+        change, misfit = problem.modulus_change(gather(obj, corners[: len(fitted)], shape) * probe, fitted)
         update = torch.zeros_like(obj)
-        scatter_add_(update, probe.conj() * change, corners)
+        scatter_add_(update, probe.conj() * change, corners[: len(fitted)])
         obj = obj + update / (lit + 0.02 * lit.max())
-    return float(misfit.sum())
+    _, unseen = problem.modulus_change(gather(obj, corners[len(fitted) :], shape) * probe, predicted)
+    return float(misfit.mean()) * float(unseen.mean())
 
 
 def _filled_mean_pattern(problem: Problem) -> Float[Tensor, "y x"]:
