@@ -1,0 +1,262 @@
+"""One picture each, drawn on given axes: images with scale bar and colour bar, positions, history, ring correlation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Complex, Float
+
+from exitwave.reports.colour import STEPS, colour_wheel, complex_to_rgb, cyclic_colours
+from exitwave.reports.display import View, contrast
+from exitwave.reports.quantities import length, length_unit, nice_lengths, number, scale_bar_m
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+    from exitwave.data.result import Result
+    from exitwave.evaluation import RingCorrelation
+
+BLUE, ORANGE, GREY = "#3b82c4", "#d9730d", "#858b94"
+"""Readable on white and on black."""
+MOST_VECTOR_POINTS = 1000
+"""More positions than this are drawn as one raster image, which keeps the page small."""
+
+
+def draw_amplitude(axes: Axes, view: View) -> None:
+    """Amplitude in grey, dark is low."""
+    draw_image(axes, view.amplitude, view.extent_m, "gray", contrast(view.amplitude))
+
+
+def draw_phase(axes: Axes, view: View) -> None:
+    """Unwrapped phase in radians; on the cyclic colours where it cannot be unwrapped."""
+    if view.wrapped:
+        draw_image(axes, view.phase, view.extent_m, cyclic_map(), (-np.pi, np.pi), unit="rad")
+    else:
+        draw_image(axes, view.phase, view.extent_m, "viridis", contrast(view.phase), unit="rad")
+
+
+def draw_image(
+    axes: Axes,
+    values: Float[np.ndarray, "y x"],
+    extent_m: tuple[float, float, float, float],
+    colours: str | Colormap,
+    limits: tuple[float, float],
+    *,
+    unit: str = "",
+) -> None:
+    """A real image with scale bar and colour bar; NaN is left empty. `extent_m`: left, right, bottom, top."""
+    axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], extent=extent_m, interpolation="none")
+    _frame(axes)
+    draw_scale_bar(axes)
+    _colour_bar(axes, colours, limits, unit)
+
+
+def draw_complex(
+    axes: Axes,
+    image: Complex[np.ndarray, "y x"],
+    extent_m: tuple[float, float, float, float],
+    *,
+    brightest: float | None = None,
+) -> None:
+    """A complex image, hue = phase and brightness = amplitude, with scale bar and colour wheel; NaN is left empty."""
+    rgb = complex_to_rgb(image, brightest=brightest)
+    alpha = np.where(np.isfinite(image), 255, 0).astype(np.uint8)
+    axes.imshow(np.concatenate([rgb, alpha[..., None]], axis=-1), extent=extent_m, interpolation="none")
+    _frame(axes)
+    draw_scale_bar(axes)
+    _colour_wheel(axes)
+
+
+def draw_scale_bar(axes: Axes) -> None:
+    """A bar of sensible length with its length in words, at the lower left of an image whose axes are in metres."""
+    from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    width_m = scale_bar_m(abs(right - left))
+    bar = AnchoredSizeBar(
+        axes.transData,
+        width_m,
+        length(width_m),
+        "lower left",
+        pad=0.4,
+        borderpad=0.6,
+        sep=3,
+        color="white",
+        size_vertical=0.012 * abs(top - bottom),  # pyright: ignore[reportArgumentType]  # its type stub says int
+        fill_bar=True,
+        label_top=True,
+    )
+    # Readable on bright and on dark parts of the image.
+    bar.patch.set(facecolor="#000000a0", edgecolor="none")
+    axes.add_artist(bar)
+
+
+def draw_positions(axes: Axes, result: Result, view: View) -> None:
+    """Where the probe stood, over the object's amplitude; coloured by the residual of each frame where it is known."""
+    from matplotlib.colors import Normalize
+
+    estimate = result.estimate
+    pixel_m = np.asarray(result.object_pixel_m)
+    half_window = np.asarray(estimate.probe.shape[-2:]) / 2
+    centres = (estimate.positions_px.detach().cpu().numpy() + half_window) * pixel_m
+    low, high = contrast(view.amplitude)
+    # Middle greys only, so that points of any colour stand out.
+    room = high - low
+    axes.imshow(
+        view.amplitude,
+        cmap="gray",
+        vmin=low - 0.6 * room,
+        vmax=high + room,
+        extent=view.extent_m,
+        interpolation="none",
+    )
+    residual = None if result.frame_residual is None else result.frame_residual.detach().cpu().numpy()
+    limits = (0.0, 1.0) if residual is None else contrast(residual, 1, 99)
+    axes.scatter(
+        centres[:, 1],
+        centres[:, 0],
+        s=float(np.clip(5500 / max(len(centres), 1), 1.5, 24)),
+        c=BLUE if residual is None else residual,
+        cmap=None if residual is None else "plasma",
+        norm=None if residual is None else Normalize(*limits),
+        linewidths=0.3,
+        edgecolors="#00000080",
+        rasterized=len(centres) > MOST_VECTOR_POINTS,
+    )
+    _frame(axes)
+    draw_scale_bar(axes)
+    if residual is not None:
+        _colour_bar(axes, "plasma", limits, "")
+
+
+def draw_history(
+    axes: Axes, history: Sequence[float], *, residual: float = float("nan"), free_residual: float | None = None
+) -> None:
+    """The residual met in each epoch on a logarithmic scale, and those of the final estimate."""
+    from matplotlib.ticker import MaxNLocator
+
+    values = np.asarray(history, dtype=float)
+    values = np.where(values > 0, values, np.nan)
+    marker = "o" if len(values) < 15 else ""
+    axes.plot(
+        np.arange(1, len(values) + 1), values, color=BLUE, marker=marker, markersize=3.5, label="met in each epoch"
+    )
+    for value, name, colour, dashes in (
+        (residual, "final estimate", GREY, (0, (4, 3))),
+        (float("nan") if free_residual is None else free_residual, "held-out pixels", ORANGE, (0, (1, 1.5))),
+    ):
+        if value > 0:
+            axes.axhline(value, color=colour, linestyle=dashes, label=f"{name}: {number(value)}")
+    axes.set_yscale("log")
+    _few_log_ticks(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("residual")
+    _grid(axes)
+    axes.legend(frameon=False)
+
+
+def draw_ring_correlation(figure: Figure, axes: Axes, curve: RingCorrelation, pixel_m: tuple[float, float]) -> None:
+    """Fourier ring correlation with its thresholds, over frequency (below) and half-period length (above)."""
+    axes.plot(curve.frequency, curve.correlation, color=BLUE, label="correlation")
+    axes.plot(curve.frequency[1:], curve.half_bit[1:], color=ORANGE, linestyle="--", label="half-bit")
+    axes.plot(curve.frequency[1:], curve.one_bit[1:], color=ORANGE, linestyle=":", label="one-bit")
+    axes.axhline(0.5, color=GREY, linestyle="--", linewidth=0.8, label="0.5")
+    axes.axhline(1 / 7, color=GREY, linestyle=":", linewidth=0.8, label="1/7")
+    crossing = curve.crossing(curve.half_bit)
+    if crossing < 1:
+        axes.axvline(crossing, color=ORANGE, linewidth=0.8)
+    axes.set(xlim=(0, 1), ylim=(min(-0.05, float(curve.correlation.min()) - 0.05), 1.05))
+    axes.set_xlabel("spatial frequency / Nyquist")
+    axes.set_ylabel("correlation")
+    _grid(axes)
+    figure.legend(frameon=False, loc="outside lower center", ncols=5, columnspacing=1.2)
+    _half_period_axis(axes, max(pixel_m))
+
+
+def _half_period_axis(axes: Axes, pixel_m: float) -> None:
+    """The lengths that belong to spatial frequencies, along the top; half a period is one pixel at Nyquist."""
+    chosen = [pixel_m]
+    for half_period in nice_lengths(pixel_m):
+        if pixel_m / chosen[-1] - pixel_m / half_period > 0.11:
+            chosen.append(half_period)
+    scale, unit = length_unit(pixel_m)
+    above = axes.secondary_xaxis("top")
+    above.set_xticks([pixel_m / each for each in chosen], [number(each / scale) for each in chosen])
+    above.set_xlabel(f"half period ({unit})")
+
+
+def cyclic_map() -> Colormap:
+    """The phase colours as a matplotlib colour map from -pi to pi."""
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(np.roll(cyclic_colours(), STEPS // 2, axis=0), name="phase")
+
+
+def _frame(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_facecolor("#80808030")
+    for spine in axes.spines.values():
+        spine.set_linewidth(0.4)
+
+
+def _grid(axes: Axes) -> None:
+    axes.grid(color=GREY, alpha=0.3, linewidth=0.5)
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _few_log_ticks(axes: Axes) -> None:
+    """Plain numbers at 1, 2 and 5 in every decade where the axis spans few of them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axes.get_ylim()
+    if not 0 < low < high < 300 * low:
+        return
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _colour_bar(axes: Axes, colours: str | Colormap, limits: tuple[float, float], unit: str) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    bar = axes.inset_axes((1.03, 0.0, 0.045, 1.0))
+    ramp = np.linspace(*limits, STEPS)[:, None]
+    bar.imshow(ramp, cmap=colours, extent=(0, 1, *limits), origin="lower", aspect="auto", interpolation="none")
+    bar.set_xticks([])
+    bar.yaxis.tick_right()
+    if limits == (-np.pi, np.pi):
+        bar.set_yticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], ["−π", "−π/2", "0", "π/2", "π"])
+    else:
+        power = _power_of_ten(max(map(abs, limits)))
+        bar.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+        bar.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 10.0**power:.4g}"))
+        unit = f"$\\times\\,10^{{{power}}}$ {unit}" if power else unit
+    bar.yaxis.set_label_position("right")
+    bar.set_ylabel(unit.strip(), labelpad=3)
+    for spine in bar.spines.values():
+        spine.set_linewidth(0.4)
+
+
+def _power_of_ten(largest: float) -> int:
+    """The power of ten to write apart so that ticks stay short; 0 for values that are short as they are."""
+    return 0 if largest == 0 or 0.05 <= largest < 5000 else math.floor(math.log10(largest))
+
+
+def _colour_wheel(axes: Axes) -> None:
+    height, width = abs(np.diff(axes.get_ylim())[0]), abs(np.diff(axes.get_xlim())[0])
+    size = 0.15
+    # Inset boxes are in fractions of the image; a circle needs its height in the image's own aspect.
+    tall = size * width / height
+    wheel = axes.inset_axes((1.035, 1 - 1.45 * tall, size, tall))
+    wheel.imshow(colour_wheel(96), extent=(-1, 1, -1, 1), interpolation="none")
+    wheel.axis("off")
+    for x, y, words, align in ((1.15, 0, "0", "left"), (0, 1.2, "π/2", "center"), (0, -1.2, "−π/2", "center")):
+        wheel.text(x, y, words, ha=align, va={1.2: "bottom", -1.2: "top"}.get(y, "center"))

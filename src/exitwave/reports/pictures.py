@@ -1,0 +1,151 @@
+"""The pictures of the report page, each with a caption and words for those who cannot see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup
+
+from exitwave.data.result import Result
+from exitwave.reports import facts, figures, panels
+from exitwave.reports.display import View, contrast, shown_like
+from exitwave.reports.quantities import number
+from exitwave.reports.svg import inline_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from exitwave.evaluation import RingCorrelation
+
+MOST_MODES = 12
+"""Probe modes that are shown; weaker ones are only counted."""
+WIDE_IN, USUAL_IN, SMALL_IN = 4.4, 3.6, 2.7
+"""Widths at which figures are drawn: about those at which the page shows them, so that all text has one size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One figure of the page."""
+
+    svg: Markup
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """Pictures that belong together."""
+
+    heading: str
+    pictures: list[Picture]
+
+
+def object_row(view: View, index: int, count: int) -> Row:
+    """Amplitude, phase and complex image of a slice of the object."""
+    where = f"slice {index + 1} of {count}" if count > 1 else "object"
+    ramp = f"global phase and a ramp of ({number(view.ramp_rad_px[0])}, {number(view.ramp_rad_px[1])}) rad/px (y, x)"
+    kind = "wrapped, as it has vortices or steps too steep to unwrap" if view.wrapped else "unwrapped"
+
+    def draw_complex(axes: Axes) -> None:
+        panels.draw_complex(axes, view.image, view.extent_m, brightest=contrast(view.amplitude)[1])
+
+    return Row(
+        heading=where.capitalize() if count > 1 else "",
+        pictures=[
+            Picture(
+                svg=_image(view, f"o{index}a", f"Amplitude of the {where}", lambda a: panels.draw_amplitude(a, view)),
+                caption="Amplitude of the transmission function.",
+            ),
+            Picture(
+                svg=_image(view, f"o{index}p", f"Phase of the {where}", lambda a: panels.draw_phase(a, view)),
+                caption=f"Phase, {kind}; {ramp} taken off for display.",
+            ),
+            Picture(
+                svg=_image(view, f"o{index}c", f"Complex image of the {where}", draw_complex),
+                caption="Complex image: hue is the phase, brightness the amplitude; same ramp taken off.",
+            ),
+        ],
+    )
+
+
+def spread_pictures(result: Result, views: list[View]) -> list[Picture]:
+    """The standard deviation of each slice of the object, where the solver gave one."""
+    if result.spread is None:
+        return []
+    deviations = shown_like(result, np.abs(result.spread.object.detach().cpu().numpy()))
+    return [
+        _spread_picture(deviation, view, f"slice {index + 1}" if len(views) > 1 else "object", f"s{index}")
+        for index, (deviation, view) in enumerate(zip(deviations, views, strict=True))
+    ]
+
+
+def _spread_picture(deviation: np.ndarray, view: View, where: str, name: str) -> Picture:
+    share = float(np.nanmedian(deviation)) / max(float(np.nanmedian(view.amplitude)), 1e-30)
+    return Picture(
+        svg=_image(view, name, f"Standard deviation of the {where}", lambda a: figures.draw_spread(a, deviation, view)),
+        caption=f"Standard deviation of each pixel of the {where}; "
+        f"its median is {number(100 * share, 2)} % of the median amplitude.",
+    )
+
+
+def probe_rows(result: Result) -> list[Row]:
+    """Each mode of the probe as complex image and amplitude, with its share of the photons."""
+    powers = figures.mode_powers(result)
+    return [_mode_row(result, mode, float(powers[mode])) for mode in range(min(len(powers), MOST_MODES))]
+
+
+def _mode_row(result: Result, mode: int, power: float) -> Row:
+    left, right, bottom, top = figures.probe_extent_m(result)
+    size_m = (bottom - top, right - left)
+    draws = {
+        "complex": (figures.draw_mode, "Complex: hue is the phase, brightness the amplitude."),
+        "amplitude": (figures.draw_mode_amplitude, "Amplitude."),
+    }
+    made: list[Picture] = []
+    for kind, (draw, caption) in draws.items():
+        figure, axes = figures.image_figure(size_m, SMALL_IN)
+        draw(axes, result, mode)
+        svg = inline_svg(figure, f"m{mode}{kind}", f"Probe mode {mode + 1}, {kind}")
+        made.append(Picture(svg=svg, caption=caption))
+    return Row(heading=f"Mode {mode + 1}: {number(100 * power)} % of the photons", pictures=made)
+
+
+def fit_pictures(result: Result, view: View) -> Iterator[Picture]:
+    """How the fit went and where it is good: residual over epochs, and over the scan."""
+    if len(result.history):
+        figure, axes = figures.curve_figure()
+        panels.draw_history(axes, result.history, residual=result.residual, free_residual=result.free_residual)
+        first, last = number(result.history[0]), number(result.history[-1])
+        alt = f"Residual over {len(result.history)} epochs, from {first} to {last}"
+        caption = "Squared relative amplitude residual met during each epoch."
+        yield Picture(svg=inline_svg(figure, "history", alt), caption=caption)
+    known = result.frame_residual is not None
+    figure, axes = figures.image_figure(view.size_m, WIDE_IN)
+    panels.draw_positions(axes, result, view)
+    alt = "Probe positions over the object" + (", coloured by the residual of each frame" if known else "")
+    caption = f"Centres of the {len(result.estimate.positions_px)} probe positions over the object's amplitude" + (
+        ", coloured by the residual of each frame." if known else "; residuals of single frames were not recorded."
+    )
+    yield Picture(svg=inline_svg(figure, "positions", alt), caption=caption)
+
+
+def ring_picture(name: str, curve: RingCorrelation, result: Result) -> Picture:
+    """One Fourier ring correlation with its thresholds."""
+    against = "reconstructions of two halves of the frames" if name.endswith("split") else "reconstruction and truth"
+    crossing = facts.half_period(curve.crossing(curve.half_bit), result)
+    figure, axes = figures.curve_figure()
+    panels.draw_ring_correlation(figure, axes, curve, result.object_pixel_m)
+    return Picture(
+        svg=inline_svg(
+            figure, f"ring{name}", f"Fourier ring correlation of {against}; half-bit crossing at {crossing}"
+        ),
+        caption=f"{name}: Fourier ring correlation of {against}. Half period at the half-bit threshold: {crossing}.",
+    )
+
+
+def _image(view: View, name: str, alt: str, draw: Callable[[Axes], None]) -> Markup:
+    figure, axes = figures.image_figure(view.size_m, USUAL_IN)
+    draw(axes)
+    return inline_svg(figure, name, alt)
