@@ -1,5 +1,6 @@
 """The command line: reads arguments, prints, exits. Nothing heavy is imported before a command runs."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -23,11 +24,15 @@ for _name, _help in (
     ("export", "Write a result or a scan in another file format."),
     ("doctor", "Check this installation: versions, devices, memory, codecs."),
 ):
-    APP.command(f"exitwave.cli.{_name}:{_name}", name=_name, help=_help)
+    # Help on reconstruct depends on the solver named, so that it answers --help itself.
+    _own = {"help_flags": [], "version_flags": []} if _name == "reconstruct" else {}
+    APP.command(f"exitwave.cli.{_name}:{_name}", name=_name, help=_help, **_own)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exits with 0, 2 for anything the user can mend, 130 after Ctrl-C."""
+    # Threads that spin while they wait make everything many times slower where another program shares the processors.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(answer(sys.argv[1:] if arguments is None else list(arguments)))
 
 

@@ -14,6 +14,7 @@ from exitwave.evaluation.judge import Evaluation, compare_halves, merge
 from exitwave.evaluation.judge import evaluate as judge
 from exitwave.files import read_result, read_truth
 from exitwave.job import job_of, read_prepared
+from exitwave.reports.page import report as write_report
 from exitwave.run import reconstruct_halves
 from exitwave.solver import from_spec
 
@@ -31,9 +32,13 @@ def evaluate(
     truth: Truth = None,
     split_half: SplitHalf = False,
     as_json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.", negative="")] = False,
+    report: Annotated[Path | None, Parameter(help="Also write an HTML report with these figures.")] = None,
 ) -> None:
     """How good a result is; keys are metric ids (docs: Metrics). FRC values are fractions of Nyquist."""
-    found = judged(read_result(result), truth, split_half=split_half)
+    loaded = read_result(result)
+    found = judged(loaded, truth, split_half=split_half)
+    if report is not None:
+        write_report(loaded, report, evaluation=found)
     if as_json:
         json.dump(found.to_json(), sys.stdout, indent=2)
         print()

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from rich.console import Console
 
-import exitwave.run as _registers_solvers
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prepare, Running, ScanPath
 from exitwave.cli.progress import watching
 from exitwave.data.errors import InputError
@@ -16,8 +15,6 @@ from exitwave.data.result import Result
 from exitwave.io.reading import Stated
 from exitwave.job import Job, make_job, run_job
 from exitwave.solver import Solver, from_spec, solvers, to_spec
-
-assert _registers_solvers
 
 
 def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
@@ -32,9 +29,6 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
     app = App(name=f"exitwave reconstruct SCAN {chosen}", result_action="return_int_as_exit_code_else_zero")
     app.default(_command(solvers()[chosen]))
     return app(rest, exit_on_error=False, print_error=False)
-
-
-reconstruct.__cyclopts_passthrough__ = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _explain(tokens: tuple[str, ...], words: list[str]) -> None:

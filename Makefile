@@ -1,0 +1,66 @@
+# make demo: set up and reconstruct a built-in scan.   make test: set up and run every check.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: demo test lint types layers unit docs bench studies pictures clean
+
+demo: $(VENV)/.core
+	mkdir -p demo
+	$(BIN)/exitwave simulate textured -o demo/scan.cxi
+	$(BIN)/exitwave info demo/scan.cxi
+	$(BIN)/exitwave reconstruct demo/scan.cxi mpie --epochs 80 -o demo/result.h5
+	$(BIN)/exitwave evaluate demo/result.h5 --truth demo/scan.cxi --split-half --report demo/report.html
+	@echo "open demo/report.html in a browser"
+
+test: lint types layers unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/pyright
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+# One thread a process: two processes fill two processors, and threads that wait for each other would slow both down.
+unit: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+
+studies: $(VENV)/.dev
+	$(BIN)/pytest -m slow
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/figures.py
+
+pictures: $(VENV)/.dev
+	$(BIN)/python docs/pictures.py
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W -b html docs docs/_build/html
+
+# torch first and from the pinned version: without the pin pip may choose another build, gigabytes larger.
+$(VENV)/.torch: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "exitwave needs Python 3.11 or newer; call make PYTHON=python3.12, for example"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	touch $@
+
+$(VENV)/.core: $(VENV)/.torch pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .[dev]
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .[docs]
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo docs/_build docs/auto .pytest_cache .ruff_cache
