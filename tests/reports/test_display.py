@@ -3,7 +3,7 @@ import pytest
 
 from exitwave.reports.display import MOST_PIXELS, averaged, contrast, displayed_region, mean_ramp, object_views, view
 
-EVERYWHERE = (1e-8, 1e-8)
+PIXEL_M = (1e-8, 1e-8)
 
 
 def smooth_image(size: int = 80) -> np.ndarray:
@@ -18,8 +18,8 @@ def ramp(size: int, down: float, across: float) -> np.ndarray:
 
 def test_a_ramp_and_a_global_phase_change_nothing_that_is_shown():
     image, region = smooth_image(), np.ones((80, 80), dtype=bool)
-    plain = view(image, region, EVERYWHERE)
-    tilted = view(image * ramp(80, 0.9, -0.4) * np.exp(2j), region, EVERYWHERE)
+    plain = view(image, region, PIXEL_M)
+    tilted = view(image * ramp(80, 0.9, -0.4) * np.exp(2j), region, PIXEL_M)
     np.testing.assert_allclose(tilted.phase, plain.phase, atol=1e-9)
     np.testing.assert_allclose(tilted.image, plain.image, atol=1e-9)
     np.testing.assert_allclose(np.subtract(tilted.ramp_rad_px, plain.ramp_rad_px), (0.9, -0.4), atol=1e-12)
@@ -28,14 +28,14 @@ def test_a_ramp_and_a_global_phase_change_nothing_that_is_shown():
 def test_a_pure_ramp_is_measured_exactly_and_shown_flat():
     image = ramp(40, 2.5, -3.0)
     np.testing.assert_allclose(mean_ramp(image), (2.5, -3.0), atol=1e-12)
-    shown = view(image, np.ones((40, 40), dtype=bool), EVERYWHERE)
+    shown = view(image, np.ones((40, 40), dtype=bool), PIXEL_M)
     np.testing.assert_allclose(shown.phase, 0, atol=1e-9)
 
 
 def test_a_smooth_phase_of_many_turns_is_unwrapped():
     y, x = np.mgrid[:100, :100] / 50 - 1
     phase = 15 * np.exp(-3 * (y**2 + x**2))
-    shown = view(np.exp(1j * phase), np.ones((100, 100), dtype=bool), EVERYWHERE)
+    shown = view(np.exp(1j * phase), np.ones((100, 100), dtype=bool), PIXEL_M)
     assert not shown.wrapped
     difference = np.exp(1j * (shown.phase - phase)) * ramp(100, *shown.ramp_rad_px)
     assert np.ptp(shown.phase) == pytest.approx(np.ptp(phase), abs=0.2)
@@ -44,7 +44,7 @@ def test_a_smooth_phase_of_many_turns_is_unwrapped():
 
 def test_a_phase_with_vortices_is_shown_wrapped():
     noise = np.random.default_rng(1).uniform(-np.pi, np.pi, (60, 60))
-    shown = view(np.exp(1j * noise), np.ones((60, 60), dtype=bool), EVERYWHERE)
+    shown = view(np.exp(1j * noise), np.ones((60, 60), dtype=bool), PIXEL_M)
     assert shown.wrapped
     assert np.abs(shown.phase).max() <= np.pi
 
@@ -77,6 +77,14 @@ def test_large_images_are_averaged_to_the_size_of_a_screen():
     assert shown.image.shape == (size // 3, 33)
     assert shown.size_m == pytest.approx((size // 3 * 3e-9, 99e-9))
     np.testing.assert_allclose(shown.amplitude, 1)
+
+
+def test_averaged_images_have_no_dark_rim():
+    region = np.zeros((2 * MOST_PIXELS, 100), dtype=bool)
+    region[:, 3:98] = True
+    region[1::2, 2] = True
+    shown = view(np.ones(region.shape, dtype=complex), region, (1e-9, 1e-9))
+    np.testing.assert_allclose(shown.amplitude[np.isfinite(shown.amplitude)], 1)
 
 
 def test_averages_are_means_of_blocks():

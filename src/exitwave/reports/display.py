@@ -66,8 +66,11 @@ def view(image: Complex[np.ndarray, "y x"], region: Bool[np.ndarray, "y x"], pix
     ramp = mean_ramp(image)
     image = _levelled(image, ramp)
     factor = _factor(image.shape)
-    inside = averaged(region, factor) > 0.5
-    amplitude, image = averaged(np.abs(image), factor), averaged(image, factor)
+    share = averaged(region, factor)
+    inside = share > 0.5
+    # Means over the scanned pixels of each block, or blocks at the rim would be dark.
+    weight = np.where(inside, share, 1.0)
+    amplitude, image = averaged(np.abs(image), factor) / weight, averaged(image, factor) / weight
     phase, wrapped = _shown_phase(image, inside)
     return View(
         image=np.where(inside, image, np.nan),
@@ -155,8 +158,9 @@ def shown_like(result: Result, maps: Float[np.ndarray, "slice y x"]) -> list[Flo
         inside = inside if inside.any() else np.ones_like(inside)
         box = _box_around(inside)
         factor = _factor(values[box].shape)
-        kept = averaged(inside[box], factor) > 0.5
-        shown.append(np.where(kept, averaged(np.where(inside, values, 0.0)[box], factor), np.nan))
+        share = averaged(inside[box], factor)
+        means = averaged(np.where(inside, values, 0.0)[box], factor) / np.where(share > 0.5, share, 1.0)
+        shown.append(np.where(share > 0.5, means, np.nan))
     return shown
 
 

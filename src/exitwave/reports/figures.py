@@ -25,10 +25,9 @@ def image_figure(size_m: tuple[float, float], width_in: float) -> tuple[Figure, 
     """An empty figure with axes for an image of this size (y, x) and room for a colour bar."""
     from matplotlib.figure import Figure
 
-    # Very long scans get a figure that still fits a page, with the image smaller in it.
-    aspect = float(np.clip(size_m[0] / size_m[1], 0.3, 2.5))
     image_in = width_in - STRIP_IN
-    height_in = image_in * aspect + 0.14
+    # Very tall scans get a figure that still fits a page, with the image smaller in it; very flat ones room for labels.
+    height_in = float(np.clip(image_in * size_m[0] / size_m[1], 0.65, 2.5 * image_in)) + 0.14
     figure = Figure(figsize=(width_in, height_in), facecolor="none")
     axes = figure.add_axes((0.03 / width_in, 0.07 / height_in, image_in / width_in, 1 - 0.14 / height_in))
     axes.set_anchor("W")
@@ -60,7 +59,7 @@ def _overview(result: Result, view: View) -> Figure:
 
     image_in, gap_in = 2.6, 0.85
     aspect = float(np.clip(view.size_m[0] / view.size_m[1], 0.5, 1.6))
-    width_in, height_in = 4 * (image_in + gap_in) + 0.5, image_in * aspect + 0.75
+    width_in, height_in = 4 * image_in + 3 * gap_in + 0.65, image_in * aspect + 0.75
     figure = Figure(figsize=(width_in, height_in), facecolor="white")
 
     def place(column: int, title: str, shift_in: float = 0.0) -> Axes:

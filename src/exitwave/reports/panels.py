@@ -227,7 +227,8 @@ def _few_log_ticks(axes: Axes) -> None:
 def _colour_bar(axes: Axes, colours: str | Colormap, limits: tuple[float, float], unit: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    bar = axes.inset_axes((1.03, 0.0, 0.045, 1.0))
+    height_in, width_in = _size_in(axes)
+    bar = axes.inset_axes((1 + 0.09 / width_in, 0.0, 0.13 / width_in, 1.0))
     ramp = np.linspace(*limits, STEPS)[:, None]
     bar.imshow(ramp, cmap=colours, extent=(0, 1, *limits), origin="lower", aspect="auto", interpolation="none")
     bar.set_xticks([])
@@ -236,7 +237,7 @@ def _colour_bar(axes: Axes, colours: str | Colormap, limits: tuple[float, float]
         bar.set_yticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], ["−π", "−π/2", "0", "π/2", "π"])
     else:
         power = _power_of_ten(max(map(abs, limits)))
-        bar.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+        bar.yaxis.set_major_locator(MaxNLocator(int(np.clip(3 * height_in, 1, 6)), steps=[1, 2, 2.5, 5, 10]))
         bar.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 10.0**power:.4g}"))
         unit = f"$\\times\\,10^{{{power}}}$ {unit}" if power else unit
     bar.yaxis.set_label_position("right")
@@ -251,12 +252,18 @@ def _power_of_ten(largest: float) -> int:
 
 
 def _colour_wheel(axes: Axes) -> None:
-    height, width = abs(np.diff(axes.get_ylim())[0]), abs(np.diff(axes.get_xlim())[0])
-    size = 0.15
-    # Inset boxes are in fractions of the image; a circle needs its height in the image's own aspect.
-    tall = size * width / height
-    wheel = axes.inset_axes((1.035, 1 - 1.45 * tall, size, tall))
+    height_in, width_in = _size_in(axes)
+    size_in, words_in = 0.42, 0.17
+    bottom = max(1 - (size_in + words_in) / height_in, 0.5 - size_in / 2 / height_in)
+    wheel = axes.inset_axes((1 + 0.1 / width_in, bottom, size_in / width_in, size_in / height_in))
     wheel.imshow(colour_wheel(96), extent=(-1, 1, -1, 1), interpolation="none")
     wheel.axis("off")
-    for x, y, words, align in ((1.15, 0, "0", "left"), (0, 1.2, "π/2", "center"), (0, -1.2, "−π/2", "center")):
-        wheel.text(x, y, words, ha=align, va={1.2: "bottom", -1.2: "top"}.get(y, "center"))
+    wheel.text(1.15, 0, "0", ha="left", va="center")
+    wheel.text(0, 1.2, "π/2", ha="center", va="bottom")
+    wheel.text(0, -1.2, "−π/2", ha="center", va="top")
+
+
+def _size_in(axes: Axes) -> tuple[float, float]:
+    """Height and width of an image on paper, inches."""
+    axes.apply_aspect()
+    return axes.bbox.height / axes.figure.dpi, axes.bbox.width / axes.figure.dpi

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_MODES = 12
 """Probe modes that are shown; weaker ones are only counted."""
-WIDE_IN, USUAL_IN, SMALL_IN = 4.4, 3.6, 2.7
+LONG_IN, WIDE_IN, USUAL_IN, SMALL_IN = 9.0, 4.4, 3.6, 2.7
 """Widths at which figures are drawn: about those at which the page shows them, so that all text has one size."""
 
 
@@ -32,6 +32,8 @@ class Picture:
 
     svg: Markup
     caption: str
+    long: bool = False
+    """So much wider than high that it needs the whole width of the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +46,7 @@ class Row:
 
 def object_row(view: View, index: int, count: int) -> Row:
     """Amplitude, phase and complex image of a slice of the object."""
-    where = f"slice {index + 1} of {count}" if count > 1 else "object"
+    where = f"slice {index + 1} of {count}" if count > 1 else "the object"
     ramp = f"global phase and a ramp of ({number(view.ramp_rad_px[0])}, {number(view.ramp_rad_px[1])}) rad/px (y, x)"
     kind = "wrapped, as it has vortices or steps too steep to unwrap" if view.wrapped else "unwrapped"
 
@@ -52,19 +54,28 @@ def object_row(view: View, index: int, count: int) -> Row:
         panels.draw_complex(axes, view.image, view.extent_m, brightest=contrast(view.amplitude)[1])
 
     return Row(
-        heading=where.capitalize() if count > 1 else "",
+        heading=where.removeprefix("the ").capitalize() if count > 1 else "",
         pictures=[
-            Picture(
-                svg=_image(view, f"o{index}a", f"Amplitude of the {where}", lambda a: panels.draw_amplitude(a, view)),
-                caption="Amplitude of the transmission function.",
+            _picture(
+                view,
+                f"o{index}a",
+                f"Amplitude of {where}",
+                "Amplitude of the transmission function.",
+                lambda axes: panels.draw_amplitude(axes, view),
             ),
-            Picture(
-                svg=_image(view, f"o{index}p", f"Phase of the {where}", lambda a: panels.draw_phase(a, view)),
-                caption=f"Phase, {kind}; {ramp} taken off for display.",
+            _picture(
+                view,
+                f"o{index}p",
+                f"Phase of {where}",
+                f"Phase, {kind}; {ramp} taken off for display.",
+                lambda axes: panels.draw_phase(axes, view),
             ),
-            Picture(
-                svg=_image(view, f"o{index}c", f"Complex image of the {where}", draw_complex),
-                caption="Complex image: hue is the phase, brightness the amplitude; same ramp taken off.",
+            _picture(
+                view,
+                f"o{index}c",
+                f"Complex image of {where}",
+                "Complex image: hue is the phase, brightness the amplitude; same ramp taken off.",
+                draw_complex,
             ),
         ],
     )
@@ -76,17 +87,19 @@ def spread_pictures(result: Result, views: list[View]) -> list[Picture]:
         return []
     deviations = shown_like(result, np.abs(result.spread.object.detach().cpu().numpy()))
     return [
-        _spread_picture(deviation, view, f"slice {index + 1}" if len(views) > 1 else "object", f"s{index}")
+        _spread_picture(deviation, view, f"slice {index + 1}" if len(views) > 1 else "the object", f"s{index}")
         for index, (deviation, view) in enumerate(zip(deviations, views, strict=True))
     ]
 
 
 def _spread_picture(deviation: np.ndarray, view: View, where: str, name: str) -> Picture:
     share = float(np.nanmedian(deviation)) / max(float(np.nanmedian(view.amplitude)), 1e-30)
-    return Picture(
-        svg=_image(view, name, f"Standard deviation of the {where}", lambda a: figures.draw_spread(a, deviation, view)),
-        caption=f"Standard deviation of each pixel of the {where}; "
-        f"its median is {number(100 * share, 2)} % of the median amplitude.",
+    return _picture(
+        view,
+        name,
+        f"Standard deviation of {where}",
+        f"Standard deviation of each pixel of {where}; its median is {number(100 * share, 2)} % of the median amplitude.",
+        lambda axes: figures.draw_spread(axes, deviation, view),
     )
 
 
@@ -122,13 +135,13 @@ def fit_pictures(result: Result, view: View) -> Iterator[Picture]:
         caption = "Squared relative amplitude residual met during each epoch."
         yield Picture(svg=inline_svg(figure, "history", alt), caption=caption)
     known = result.frame_residual is not None
-    figure, axes = figures.image_figure(view.size_m, WIDE_IN)
-    panels.draw_positions(axes, result, view)
     alt = "Probe positions over the object" + (", coloured by the residual of each frame" if known else "")
     caption = f"Centres of the {len(result.estimate.positions_px)} probe positions over the object's amplitude" + (
         ", coloured by the residual of each frame." if known else "; residuals of single frames were not recorded."
     )
-    yield Picture(svg=inline_svg(figure, "positions", alt), caption=caption)
+    yield _picture(
+        view, "positions", alt, caption, lambda axes: panels.draw_positions(axes, result, view), width_in=WIDE_IN
+    )
 
 
 def ring_picture(name: str, curve: RingCorrelation, result: Result) -> Picture:
@@ -145,7 +158,10 @@ def ring_picture(name: str, curve: RingCorrelation, result: Result) -> Picture:
     )
 
 
-def _image(view: View, name: str, alt: str, draw: Callable[[Axes], None]) -> Markup:
-    figure, axes = figures.image_figure(view.size_m, USUAL_IN)
+def _picture(
+    view: View, name: str, alt: str, caption: str, draw: Callable[[Axes], None], *, width_in: float = USUAL_IN
+) -> Picture:
+    long = view.size_m[0] < 0.3 * view.size_m[1]
+    figure, axes = figures.image_figure(view.size_m, LONG_IN if long else width_in)
     draw(axes)
-    return inline_svg(figure, name, alt)
+    return Picture(svg=inline_svg(figure, name, alt), caption=caption, long=long)
