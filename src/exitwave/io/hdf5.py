@@ -254,7 +254,7 @@ def _clear_errors(path: Path) -> Generator[None]:
         yield
     except ExitwaveError:
         raise
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:
         reason = str(error).strip("'\"")
         if "truncated" in reason:
             raise FormatError(
@@ -262,15 +262,19 @@ def _clear_errors(path: Path) -> Generator[None]:
             ) from error
         if "required filter" in reason or ("filter returned failure" in reason and "plugin" in reason):
             raise FormatError(f"{path} is compressed with a filter that hdf5plugin does not have: {reason}") from error
-        if isinstance(error, OSError) or _from_hdf5(reason):
+        if isinstance(error, OSError) or _from_hdf5(error):
             raise FormatError(
                 f"{path} is damaged: HDF5 says {reason!r}; copy it again from where it was made"
             ) from error
         raise
 
 
-def _from_hdf5(reason: str) -> bool:
-    return any(mark in reason for mark in ("Unable to", "Can't", "can't", "Unspecified error", "Not a "))
+def _from_hdf5(error: Exception) -> bool:
+    """Whether it was raised within h5py, which has errors of every kind for damaged files."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and "h5py" in Path(trace.tb_frame.f_code.co_filename).parts
 
 
 def _sizes(reason: str) -> str:

@@ -68,7 +68,7 @@ def frames(path: Path, name: str, *, frame_last: bool = False) -> ArrayPatterns:
             stack = np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
     if stack.ndim == 4 and stack.shape[-1] == 1:
         stack = stack[..., 0]
-    if stack.ndim != 3:
+    if stack.ndim != 3 or 0 in stack.shape:
         raise FormatError(f"{name} in {path} has shape {stack.shape}; expected patterns (frame, y, x)")
     return ArrayPatterns(stack.transpose(2, 0, 1) if frame_last else stack)
 

@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from exitwave.data.errors import FormatError
+from exitwave.data.errors import ExitwaveError, FormatError
 from exitwave.io.positions import with_stated_positions
 from exitwave.io.reading import Contents, Format, Stated
 
@@ -49,11 +51,8 @@ class TiffPatterns:
         return torch.from_numpy(frames)
 
     def _frame(self, file: tifffile.TiffFile, page: int, path: Path) -> np.ndarray:
-        try:
-            # A stack that ImageJ wrote may have one page and the rest of the frames behind it.
-            frame = file.asarray(key=page) if len(file.pages) > page else file.series[0].asarray()[page]
-        except (ValueError, IndexError, OSError, RuntimeError, tifffile.TiffFileError) as error:
-            raise FormatError(f"page {page} of {path} cannot be read ({error}); copy it again") from error
+        # A stack that ImageJ wrote may have one page and the rest of the frames behind it.
+        frame = file.asarray(key=page) if len(file.pages) > page else file.series[0].asarray()[page]
         if frame.shape != self.shape[1:]:
             raise FormatError(f"{path} has shape {frame.shape}, the first frame {self.shape[1:]}; they must be equal")
         return frame
@@ -80,10 +79,15 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name.lower())]
 
 
-def _opened(path: Path) -> tifffile.TiffFile:
+@contextmanager
+def _opened(path: Path) -> Generator[tifffile.TiffFile]:
     try:
-        return tifffile.TiffFile(path)
-    except (tifffile.TiffFileError, OSError, ValueError) as error:
+        with tifffile.TiffFile(path) as file:
+            yield file
+    except ExitwaveError:
+        raise
+    # Whatever comes out of struct, zlib or numpy in there, the file is at fault.
+    except Exception as error:
         raise FormatError(
             f"{path} is not a readable TIFF file ({error}); copy it again from where it was made"
         ) from error
@@ -94,7 +98,7 @@ def _shape(path: Path) -> tuple[int, int, int]:
         if not file.series:
             raise FormatError(f"{path} holds no image")
         shape, dtype = file.series[0].shape, file.series[0].dtype
-    if len(shape) not in (2, 3) or shape[-1] in (3, 4):
+    if len(shape) not in (2, 3) or shape[-1] in (3, 4) or 0 in shape:
         raise FormatError(f"{path} holds an image of shape {shape}; expected grey frames (y, x) or (frame, y, x)")
     if dtype is None or dtype.kind not in "biuf":
         raise FormatError(f"{path} holds {dtype} values; expected photon counts, which are real numbers")
