@@ -83,6 +83,7 @@ def explain(oracle: Oracle) -> Callable[[Scan], None]:
         corners = np.round(steps - steps.min(axis=0)).astype(int)
         np.testing.assert_allclose(steps - steps.min(axis=0), corners, atol=0.02)
         expected = np.stack([pattern(oracle.object, oracle.probe, row, column) for row, column in corners])
-        np.testing.assert_array_equal(scan.frames(slice(None)).numpy(), expected.astype(np.float32))
+        # Within rounding: some formats store amplitudes.
+        np.testing.assert_allclose(scan.frames(slice(None)).numpy(), expected.astype(np.float32), rtol=1e-6, atol=1e-3)
 
     return check

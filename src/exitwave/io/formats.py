@@ -4,7 +4,7 @@ from pathlib import Path
 
 from exitwave.data.errors import FormatError
 from exitwave.data.scan import Scan
-from exitwave.io import cxi, dectris, nexus, npz, ptychodus, ptychodus_patterns, ptyd, results, tiff
+from exitwave.io import cxi, dectris, nexus, npz, ptychodus, ptychodus_patterns, ptyd, recipe, results, tiff
 from exitwave.io.reading import Format, Stated, assemble
 
 FORMATS: dict[str, Format] = {
@@ -16,6 +16,7 @@ FORMATS: dict[str, Format] = {
         dectris.FORMAT,
         ptychodus_patterns.TRAINING,
         ptychodus_patterns.FORMAT,
+        recipe.FORMAT,
         ptychodus_patterns.PAIR,
         ptychodus.FORMAT,
         ptyd.FORMAT,
@@ -24,7 +25,7 @@ FORMATS: dict[str, Format] = {
         tiff.FORMAT,
     )
 }
-"""By name, in the order in which a file is tried: the most specific first, generic HDF5 last."""
+"""By name, in the order in which a file is tried: the most specific first."""
 
 
 def detect(path: Path) -> Format:
