@@ -18,6 +18,8 @@ from exitwave.io.positions import with_stated_positions
 from exitwave.io.reading import Contents, Format, Stated
 
 ENDINGS = (".tif", ".tiff")
+LARGEST_FRAME = 2**17
+"""Rows or columns beyond which a file must be damaged: no detector has as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,7 @@ def _shape(path: Path) -> tuple[int, int, int]:
         if not file.series:
             raise FormatError(f"{path} holds no image")
         shape, dtype = file.series[0].shape, file.series[0].dtype
-    if len(shape) not in (2, 3) or shape[-1] in (3, 4) or 0 in shape:
+    if len(shape) not in (2, 3) or shape[-1] in (3, 4) or not 0 < min(shape[-2:]) <= max(shape[-2:]) < LARGEST_FRAME:
         raise FormatError(f"{path} holds an image of shape {shape}; expected grey frames (y, x) or (frame, y, x)")
     if dtype is None or dtype.kind not in "biuf":
         raise FormatError(f"{path} holds {dtype} values; expected photon counts, which are real numbers")
