@@ -35,7 +35,7 @@ def read_estimate(path: str | Path) -> PtychoEstimate:
     """Object, probe and positions from any file format that stores reconstructions."""
     found = formats.detect(Path(path))
     if found.read_estimate is None:
-        raise FormatError(f"{path} is a {found.title}, which stores no reconstruction; give a result or product file")
+        raise FormatError(f"{path} ({found.title}) stores no reconstruction; give a result or product file")
     return found.read_estimate(Path(path))
 
 
@@ -43,7 +43,7 @@ def read_probe(path: str | Path) -> Complex[Tensor, "mode y x"]:
     """The probe from any file format that stores one."""
     found = formats.detect(Path(path))
     if found.read_probe is None:
-        raise FormatError(f"{path} is a {found.title}, which stores no probe; give a result, product or CXI file with one")
+        raise FormatError(f"{path} ({found.title}) stores no probe; give a result, product or CXI file with one")
     return found.read_probe(Path(path))
 
 

@@ -43,27 +43,21 @@ STEPS: Mapping[str, Callable[..., Scan]] = {
 Fraction = Annotated[float, Field(ge=0, lt=0.5)]
 
 
-@validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class Job:
-    """Everything that one reconstruction needs. Paths are as seen from where the job is run."""
+STRICT = ConfigDict(extra="forbid")
 
-    scan: Path
-    solver: Any
-    """Name, {name: ..., options}, or a list of them: a chain."""
-    output: Path
-    """Result file (HDF5)."""
-    reading: Stated = field(default_factory=Stated)
-    """What is known better than the file does."""
-    prepare: tuple[Any, ...] = ()
-    """Preparation steps in order: names, or {name: argument}, such as {bin: 2}."""
+
+@validated(frozen=True, kw_only=True, config=STRICT)
+class Running:
+    """How to run, whatever the solver."""
+
+    modes: PositiveInt = 1
+    """Incoherent modes of the probe; 2-4 for a partly coherent beam."""
     start: Path | None = None
     """Result or product file to start from: object, probe and positions of the same frames."""
     probe: Path | None = None
     """File whose probe to start from; the object starts empty."""
-    modes: PositiveInt = 1
-    """Incoherent modes of the probe."""
     seed: int = 0
-    """Seed of everything random."""
+    """Seed of everything random; the same seed gives the same image."""
     device: str = "auto"
     """auto, cpu or cuda."""
     free_fraction: Fraction = 0.0
@@ -73,9 +67,25 @@ class Job:
     patience: PositiveInt | None = None
     """End after so many epochs without 0.1 % improvement."""
     checkpoint_every: PositiveInt = 10
-    """Epochs between checkpoints."""
+    """Epochs between checkpoints; a run that is killed loses at most these."""
     resume: bool = False
-    """Go on from the last checkpoint of this output, exactly, if there is one."""
+    """Go on exactly from the last checkpoint of this output, if there is one."""
+
+
+@validated(frozen=True, kw_only=True, config=STRICT)
+class Job(Running):
+    """Everything that one reconstruction needs. Paths are as seen from where the job is run."""
+
+    scan: Path
+    """Scan file, in any known format."""
+    solver: Any
+    """Name, {name: ..., options}, or a list of them: a chain."""
+    output: Path
+    """Result file (HDF5)."""
+    reading: Stated = field(default_factory=Stated)
+    """What is known better than the file does."""
+    prepare: tuple[Any, ...] = ()
+    """Preparation steps in order: names, or {name: argument}, such as {bin: 2}."""
 
     @property
     def checkpoint(self) -> Path:
@@ -194,7 +204,9 @@ def job_of(result: Result) -> Job:
     """The job that made a result. Raises ExitwaveError for results that were made from Python without one."""
     described = result.provenance.get("job")
     if not isinstance(described, Mapping):
-        raise ExitwaveError("the result does not say which job made it (it was made from Python); reconstruct it again with a job")
+        raise ExitwaveError(
+            "the result does not say which job made it (it was made from Python); reconstruct it again with a job"
+        )
     return make_job(cast("Mapping[str, Any]", described), "the job stored in the result")
 
 

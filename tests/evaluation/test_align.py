@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from exitwave.data.errors import InputError
-from exitwave.evaluation import align, move
+from exitwave.evaluation.align import align, move
 from exitwave.evaluation.fidelity import nrmse
 
 GAUGES = [

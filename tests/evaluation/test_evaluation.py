@@ -11,7 +11,8 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
-from exitwave.evaluation import compare_halves, evaluate, merge, move, probe_error
+from exitwave.evaluation.align import move
+from exitwave.evaluation.judge import compare_halves, evaluate, merge, probe_error
 
 SIDE = 24
 GEOMETRY = Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))

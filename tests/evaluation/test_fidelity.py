@@ -7,8 +7,8 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from exitwave.evaluation import METRICS
 from exitwave.evaluation import fidelity as f
+from exitwave.evaluation.fidelity import METRICS
 
 
 def noisy(image: torch.Tensor, level: float = 0.05, seed: int = 3) -> torch.Tensor:

@@ -5,7 +5,7 @@ import torch
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.evaluation import common_region, inscribed_rectangle, scanned_region
+from exitwave.evaluation.region import common_region, inscribed_rectangle, scanned_region
 
 
 def raster(side: int, step: float) -> torch.Tensor:

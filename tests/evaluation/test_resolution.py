@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from exitwave.data.errors import InputError
-from exitwave.evaluation import RingCorrelation, fourier_ring_correlation, information_threshold
+from exitwave.evaluation.resolution import RingCorrelation, fourier_ring_correlation, information_threshold
 
 
 def noise(shape, seed: int) -> torch.Tensor:

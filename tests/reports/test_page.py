@@ -10,7 +10,9 @@ import torch
 
 from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
-from exitwave.evaluation import METRICS, Evaluation, RingCorrelation
+from exitwave.evaluation.fidelity import METRICS
+from exitwave.evaluation.judge import Evaluation
+from exitwave.evaluation.resolution import RingCorrelation
 from exitwave.reports.page import render, report, solver_name
 from exitwave.reports.quantities import number
 

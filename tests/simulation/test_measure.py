@@ -12,10 +12,11 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate
 from exitwave.data.geometry import Geometry
 from exitwave.physics.ptychography import Ptychography
-from exitwave.simulation import OBJECTS, PROBES, PTYINR_NOISE, TRAJECTORIES, Detection, Simulated, measure, simulate
-from exitwave.simulation.objects import textured
-from exitwave.simulation.probes import coherent_modes, zone_plate
-from exitwave.simulation.trajectories import jittered_raster, raster
+from exitwave.simulation.detection import PTYINR_NOISE, Detection
+from exitwave.simulation.measure import Simulated, measure, simulate
+from exitwave.simulation.objects import OBJECTS, textured
+from exitwave.simulation.probes import PROBES, coherent_modes, zone_plate
+from exitwave.simulation.trajectories import TRAJECTORIES, jittered_raster, raster
 
 FAR = Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 NEAR = Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6), focus_distance_m=0.03)

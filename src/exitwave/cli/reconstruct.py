@@ -8,12 +8,12 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prepare, Running, ScanPath
+from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prepare, ScanPath
 from exitwave.cli.progress import watching
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
 from exitwave.io.reading import Stated
-from exitwave.job import Job, make_job, run_job
+from exitwave.job import Job, Running, make_job, run_job
 from exitwave.solver import Solver, from_spec, solvers, to_spec
 
 
@@ -36,7 +36,9 @@ def _explain(tokens: tuple[str, ...], words: list[str]) -> None:
     if len(words) >= 2:
         raise InputError(f"there is no solver {words[1]!r}; there are {', '.join(sorted(known))}")
     if words and not {"-h", "--help"} & set(tokens):
-        raise InputError(f"say which solver: exitwave reconstruct {words[0]} SOLVER; there are {', '.join(sorted(known))}")
+        raise InputError(
+            f"say which solver: exitwave reconstruct {words[0]} SOLVER; there are {', '.join(sorted(known))}"
+        )
     console = Console()
     console.print("Usage: exitwave reconstruct SCAN SOLVER [OPTIONS] -o OUT.h5\n\nSolvers:", highlight=False)
     for name, cls in sorted(known.items()):

@@ -7,6 +7,7 @@ import numpy as np
 import tifffile
 from jaxtyping import Complex, Float, UInt8
 
+from exitwave.colour import complex_to_rgb
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
 from exitwave.io import npy, ptychodus
@@ -76,13 +77,8 @@ def phase_picture(result: Result) -> UInt8[np.ndarray, "y x"]:
 
 def complex_picture(result: Result) -> UInt8[np.ndarray, "y x 3"]:
     """Amplitude as brightness and phase as hue, mean phase red; dark where no light fell."""
-    from matplotlib.colors import hsv_to_rgb
-
     obj, lit = _projected(result)
-    value = np.clip(np.abs(obj) / max(np.quantile(np.abs(obj)[lit], 0.99), 1e-30), 0, 1)
-    hue = np.mod(np.angle(obj) / (2 * np.pi), 1)
-    seen = illumination(result) > 0
-    return np.rint(255 * hsv_to_rgb(np.stack((hue, np.ones_like(hue), value * seen), axis=-1))).astype(np.uint8)
+    return complex_to_rgb(obj * (illumination(result) > 0), brightest=float(np.quantile(np.abs(obj)[lit], 0.99)))
 
 
 def _object(result: Result) -> Complex[np.ndarray, "slice y x"]:

@@ -52,9 +52,7 @@ def read_scan(path: Path, stated: Stated) -> Scan:
         raise FormatError(f"{path} does not exist; check the path")
     chosen = named(stated.format) if stated.format else named("recipe") if stated.recipe else detect(path)
     if chosen.read is None:
-        raise FormatError(
-            f"{path} is a {chosen.title}, which holds no diffraction patterns; give the scan it was made from"
-        )
+        raise FormatError(f"{path} ({chosen.title}) holds no diffraction patterns; give the scan it was made from")
     return assemble(chosen.read(path, stated), stated, path, chosen.name)
 
 

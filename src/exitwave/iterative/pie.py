@@ -28,7 +28,7 @@ class RPIE(Solver[PtychoEstimate]):
     name: ClassVar[str] = "rpie"
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-200 is usual."""
-    alpha: Fraction = 0.1
+    alpha: Fraction = 0.05
     """Object regularisation; 1 gives ePIE. Raise it when the object rings where the probe is dim, or with few photons."""
     beta: Fraction = 0.5
     """Probe regularisation, as alpha for the object. Lower it when the probe settles slowly."""

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from exitwave.data.result import Result
-from exitwave.evaluation import scanned_region
+from exitwave.evaluation.region import scanned_region
 
 MOST_PIXELS = 640
 """Longest side of a picture; larger images are averaged down to it."""

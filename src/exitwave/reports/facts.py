@@ -10,7 +10,8 @@ from typing import Any, cast
 import numpy as np
 
 from exitwave.data.result import Result
-from exitwave.evaluation import METRICS, Evaluation
+from exitwave.evaluation.fidelity import METRICS
+from exitwave.evaluation.judge import Evaluation
 from exitwave.reports.quantities import area, duration, length, number
 
 LONGEST_VALUE = 400

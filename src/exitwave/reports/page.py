@@ -8,7 +8,7 @@ from typing import Any, cast
 import yaml
 
 from exitwave.data.result import Result
-from exitwave.evaluation import Evaluation
+from exitwave.evaluation.judge import Evaluation
 from exitwave.io.atomic import replacing
 from exitwave.reports import facts, pictures
 from exitwave.reports.display import object_views

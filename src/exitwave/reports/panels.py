@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Complex, Float
 
-from exitwave.reports.colour import STEPS, colour_wheel, complex_to_rgb, cyclic_colours
+from exitwave.colour import STEPS, colour_wheel, complex_to_rgb, cyclic_colours
 from exitwave.reports.display import View, contrast
 from exitwave.reports.quantities import length, length_unit, nice_lengths, number, scale_bar_m
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from exitwave.data.result import Result
-    from exitwave.evaluation import RingCorrelation
+    from exitwave.evaluation.resolution import RingCorrelation
 
 BLUE, ORANGE, GREY = "#3b82c4", "#d9730d", "#858b94"
 """Readable on white and on black."""

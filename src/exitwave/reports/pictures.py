@@ -18,7 +18,7 @@ from exitwave.reports.svg import inline_svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from exitwave.evaluation import RingCorrelation
+    from exitwave.evaluation.resolution import RingCorrelation
 
 MOST_MODES = 12
 """Probe modes that are shown; weaker ones are only counted."""

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from exitwave.reports.colour import colour_wheel, complex_to_rgb, cyclic_colours
+from exitwave.colour import colour_wheel, complex_to_rgb, cyclic_colours
 
 
 def lab_of_cycle() -> np.ndarray:

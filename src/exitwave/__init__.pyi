@@ -1,0 +1,42 @@
+"""Every public name of exitwave, listed once; `__init__.py` imports each when it is first used."""
+
+from .data.errors import ExitwaveError as ExitwaveError, FormatError as FormatError, InputError as InputError
+from .data.estimate import Estimate as Estimate, PtychoEstimate as PtychoEstimate
+from .data.geometry import Geometry as Geometry
+from .data.result import Result as Result
+from .data.scan import Scan as Scan
+from .evaluation.inspection import Inspection as Inspection, inspect as inspect
+from .evaluation.judge import Evaluation as Evaluation, compare_halves as compare_halves, evaluate as evaluate
+from .files import (
+    read as read,
+    read_estimate as read_estimate,
+    read_probe as read_probe,
+    read_result as read_result,
+    read_truth as read_truth,
+    write as write,
+)
+from .io.reading import Stated as Stated
+from .iterative.pie import EPIE as EPIE, MPIE as MPIE, RPIE as RPIE
+from .job import Job as Job, prepared as prepared, read_job as read_job, run_job as run_job
+from .orient import rank_orientations as rank_orientations
+from .reports.page import report as report
+from .run import (
+    Checkpoints as Checkpoints,
+    Stop as Stop,
+    iterate as iterate,
+    pose as pose,
+    reconstruct as reconstruct,
+    reconstruct_halves as reconstruct_halves,
+)
+from .simulation.detection import Detection as Detection
+from .simulation.measure import Simulated as Simulated, measure as measure, simulate as simulate
+from .solver import (
+    Solver as Solver,
+    Step as Step,
+    chain as chain,
+    ensemble as ensemble,
+    from_spec as from_spec,
+    solver as solver,
+    solvers as solvers,
+    to_spec as to_spec,
+)
