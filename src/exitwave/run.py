@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,10 +21,12 @@ from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Checkpoint, Result
 from exitwave.data.scan import Scan
+from exitwave.data.survey import check_layout
 from exitwave.io import checkpoints as states
-from exitwave.physics.guess import first_guess
+from exitwave.io.memory import available_memory_bytes, size
+from exitwave.physics.guess import first_guess, more_modes, scale_to_photons
 from exitwave.physics.noise import Noise
-from exitwave.physics.problem import Problem, canvas
+from exitwave.physics.problem import CHUNK, Problem, canvas
 from exitwave.physics.ptychography import Ptychography
 from exitwave.solver import Solver, Step, to_spec
 
@@ -75,7 +76,9 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r} is not available here; use auto, cpu, or cuda on a machine with a GPU") from error
+        raise InputError(
+            f"device {name!r} is not available here; use auto, cpu, or cuda on a machine with a GPU"
+        ) from error
     return device
 
 
@@ -90,14 +93,18 @@ def pose(
 ) -> Problem:
     """Check a scan and make it a problem for solvers. Raises InputError where it makes no sense or does not fit memory."""
     chosen = choose_device(device)
-    positions_px, object_shape = canvas(scan, 4)
-    del positions_px
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed is {seed}; expected a whole number from 0 to {2**32 - 1}")
+    check_layout(scan)
+    _, object_shape = canvas(scan, 4)
     free = available_memory_bytes()
-    object_bytes = 8 * math.prod(object_shape)
-    if 6 * object_bytes > free:
+    # Object, illumination, velocity and the like; waves, patches and changes of the frames worked on together.
+    needed = 8 * (6 * math.prod(object_shape) + 4 * CHUNK * math.prod(scan.frame_shape))
+    if needed > free:
         raise InputError(
-            f"an object of {object_shape[0]} x {object_shape[1]} pixels needs about {6 * object_bytes / 2**30:.1f} GiB but "
-            f"{free / 2**30:.1f} GiB are free; check the unit of the positions, or bin the frames (preparation step bin: 2)"
+            f"an object of {object_shape[0]} x {object_shape[1]} pixels from frames of {scan.frame_shape[0]} x "
+            f"{scan.frame_shape[1]} needs about {size(needed)} of memory but {size(free)} are free; check the unit of the "
+            "positions, or make frames smaller (preparation step crop or bin)"
         )
     return Problem.of(
         scan,
@@ -106,20 +113,8 @@ def pose(
         seed=seed,
         device=chosen,
         free_fraction=free_fraction,
-        most_cached_bytes=(free - 6 * object_bytes) // 2,
+        most_cached_bytes=(free - needed) // 2,
     )
-
-
-def available_memory_bytes() -> int:
-    """Memory that can still be taken without swapping."""
-    try:
-        with open("/proc/meminfo") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def iterate(
@@ -165,11 +160,11 @@ def reconstruct(
     history: list[float] = []
     step: Step[Any] = Step(epoch=0, estimate=_start(problem, start, probe, modes))
     if checkpoints and checkpoints.resume and checkpoints.path.exists():
-        step, history = _resume(checkpoints.path, spec, identity)
+        step, history = _resume(checkpoints.path, spec, {"scan_fingerprint": identity, "seed": seed}, step.estimate)
     ending = "finished"
     try:
         for new in solver.solve(problem, step):
-            if not math.isfinite(new.residual):
+            if not _finite(new):
                 ending = f"diverged in epoch {new.epoch}"
                 break
             step = new
@@ -177,14 +172,19 @@ def reconstruct(
             if watch:
                 watch(new, problem)
             if checkpoints and new.epoch % checkpoints.every == 0:
-                _save(checkpoints.path, step, history, spec, identity)
+                _save(checkpoints.path, step, history, spec, {"scan_fingerprint": identity, "seed": seed})
             if stop and stop.reached(history):
                 ending = f"stopped early after epoch {new.epoch}"
                 break
     except KeyboardInterrupt:
         ending = f"interrupted after epoch {step.epoch}"
+        if checkpoints and history:
+            _save(checkpoints.path, step, history, spec, {"scan_fingerprint": identity, "seed": seed})
     if ending.startswith("diverged") and not history:
-        raise ExitwaveError(f"the solver {ending}: the residual is not finite; lower its gains or raise its regularisation")
+        raise ExitwaveError(
+            f"the solver {ending}: residual or estimate are not finite; lower its gains, raise its regularisation, or look "
+            "for absurd values in the frames with exitwave info"
+        )
     frame_residual = problem.frame_residual(step.estimate)
     return Result(
         estimate=step.estimate.to("cpu"),
@@ -207,16 +207,37 @@ def reconstruct(
             "threads": torch.get_num_threads(),
             "seconds": round(time.perf_counter() - began, 3),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {name: version(name) for name in ("exitwave", "torch", "numpy")} | {"python": platform.python_version()},
+            "versions": {name: version(name) for name in ("exitwave", "torch", "numpy")}
+            | {"python": platform.python_version()},
         },
+    )
+
+
+def _finite(step: Step[Any]) -> bool:
+    """Whether an epoch ended well; the last batch can spoil an estimate without showing in the residual."""
+    x = step.estimate
+    return math.isfinite(step.residual) and all(
+        bool(torch.view_as_real(a).isfinite().all()) for a in (x.object, x.probe)
     )
 
 
 def _start(
     problem: Problem, start: PtychoEstimate | None, probe: Complex[Tensor, "mode y x"] | None, modes: int
 ) -> PtychoEstimate:
+    if probe is not None and not bool(torch.view_as_real(probe).isfinite().all() and probe.abs().any()):
+        raise InputError(
+            "the probe to start from is empty or holds values that are not finite; start from another file"
+        )
     if start is None:
         return first_guess(problem, modes=modes, probe=probe)
+    _check_start(problem, start)
+    chosen = start.probe if probe is None else scale_to_photons(probe.to(torch.complex64), problem)
+    if chosen.shape[-2:] != start.probe.shape[-2:]:
+        raise InputError(f"the probe is {tuple(chosen.shape[-2:])} pixels but frames are {problem.scan.frame_shape}")
+    return replace(start, probe=chosen if len(chosen) >= modes else more_modes(chosen, modes)).to(problem.device)
+
+
+def _check_start(problem: Problem, start: PtychoEstimate) -> None:
     if len(start.positions_px) != len(problem):
         raise InputError(
             f"the start was made from {len(start.positions_px)} frames but the scan has {len(problem)}; start from a result "
@@ -227,10 +248,12 @@ def _start(
             f"the start's probe is {tuple(start.probe.shape[-2:])} pixels but frames are {problem.scan.frame_shape}; prepare "
             "the scan (crop, bin, pad) as it was when the start was made"
         )
+    for name, values in (("object", start.object), ("probe", start.probe), ("positions", start.positions_px)):
+        if not bool((torch.view_as_real(values) if values.is_complex() else values).isfinite().all()):
+            raise InputError(f"the start's {name} holds values that are not finite; start from another file")
     top = start.positions_px.amax(dim=0).ceil() + torch.tensor(problem.scan.frame_shape)
     if bool((start.positions_px.amin(dim=0) < -0.5).any()) or bool((top > torch.tensor(start.object.shape[-2:])).any()):
         raise InputError("the start's positions lie outside its object array; it is damaged or was edited")
-    return start.to(problem.device)
 
 
 def fingerprint(problem: Problem) -> str:
@@ -242,7 +265,7 @@ def fingerprint(problem: Problem) -> str:
 
 
 def _save(
-    path: Path, step: Step[PtychoEstimate], history: list[float], spec: Mapping[str, Any], identity: str
+    path: Path, step: Step[PtychoEstimate], history: list[float], spec: Mapping[str, Any], origin: Mapping[str, Any]
 ) -> None:
     memory = {name: value.to("cpu") for name, value in step.memory.items()}
     states.write_checkpoint(
@@ -253,18 +276,31 @@ def _save(
             history=tuple(history),
             memory=memory,
             spec=spec,
-            provenance={"scan_fingerprint": identity},
+            provenance=origin,
         ),
     )
 
 
-def _resume(path: Path, spec: Mapping[str, Any], identity: str) -> tuple[Step[PtychoEstimate], list[float]]:
+def _resume(
+    path: Path, spec: Mapping[str, Any], origin: Mapping[str, Any], start: PtychoEstimate
+) -> tuple[Step[PtychoEstimate], list[float]]:
     saved = states.read_checkpoint(path)
-    if saved.provenance.get("scan_fingerprint") != identity:
-        raise InputError(f"{path} was saved for another scan or another preparation or seed of it; remove it or start anew")
+    if dict(saved.provenance) != dict(origin):
+        raise InputError(f"{path} was saved for another scan, preparation or seed; remove it or start anew")
     if {**saved.spec, "epochs": None} != {**spec, "epochs": None}:
-        raise InputError(f"{path} was saved by {dict(saved.spec)} but this run is {dict(spec)}; use the same options to resume")
+        raise InputError(
+            f"{path} was saved by {dict(saved.spec)} but this run is {dict(spec)}; use the same options to resume"
+        )
+    if _shapes(saved.estimate) != _shapes(start):
+        raise InputError(
+            f"{path} holds object, probe and positions of shape {_shapes(saved.estimate)} but this run needs "
+            f"{_shapes(start)}; use the same modes and start to resume, or remove it"
+        )
     return Step(epoch=saved.epoch, estimate=saved.estimate, memory=saved.memory), list(saved.history)
+
+
+def _shapes(x: PtychoEstimate) -> tuple[tuple[int, ...], ...]:
+    return tuple(x.object.shape), tuple(x.probe.shape), tuple(x.positions_px.shape)
 
 
 def _device_name(device: torch.device) -> str:

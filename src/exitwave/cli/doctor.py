@@ -5,7 +5,18 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = ("exitwave", "torch", "numpy", "scipy", "h5py", "hdf5plugin", "tifffile", "pydantic", "scikit-image", "matplotlib")
+PACKAGES = (
+    "exitwave",
+    "torch",
+    "numpy",
+    "scipy",
+    "h5py",
+    "hdf5plugin",
+    "tifffile",
+    "pydantic",
+    "scikit-image",
+    "matplotlib",
+)
 
 
 def doctor() -> int:
@@ -18,7 +29,7 @@ def doctor() -> int:
         except PackageNotFoundError:
             faults.append(f"{package} is not installed: pip install exitwave again")
     faults += _torch() + _torchvision() + _codecs()
-    from exitwave.run import available_memory_bytes
+    from exitwave.io.memory import available_memory_bytes
 
     print(f"memory           {available_memory_bytes() / 2**30:.1f} GiB free, {os.cpu_count()} processors")
     from exitwave.solver import solvers
@@ -35,7 +46,9 @@ def _torch() -> list[str]:
 
     field = torch.polar(torch.ones(8, 8), torch.rand(8, 8))
     kept = torch.fft.fft2(field, norm="ortho").abs().square().sum()
-    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    devices = (
+        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    )
     print(f"devices          cpu ({torch.get_num_threads()} threads)" + "".join(f", {name}" for name in devices))
     return [] if abs(float(kept) - 64) < 1e-3 else ["torch's Fourier transform loses energy: reinstall torch"]
 
@@ -46,7 +59,9 @@ def _torchvision() -> list[str]:
     try:
         importlib.import_module("torchvision")
     except Exception as error:
-        return [f"torchvision is installed but broken ({error}), which breaks other packages: pip uninstall torchvision"]
+        return [
+            f"torchvision is installed but broken ({error}), which breaks other packages: pip uninstall torchvision"
+        ]
     return []
 
 

@@ -27,8 +27,13 @@ class Survey:
     """Trusted pixels below zero, for each frame looked at."""
 
 
-def survey(scan: Scan, *, most_frames: int | None = None, chunk: int = 64) -> Survey:
+CHUNK_BYTES = 64 * 2**20
+"""Frames looked at together, counted as float32."""
+
+
+def survey(scan: Scan, *, most_frames: int | None = None) -> Survey:
     """Read the frames once, in chunks; at most `most_frames`, evenly chosen, when that is given."""
+    chunk = max(1, min(64, CHUNK_BYTES // (4 * math.prod(scan.frame_shape))))
     count = len(scan)
     chosen = torch.arange(count)
     if most_frames is not None and count > most_frames:
@@ -57,11 +62,16 @@ def survey(scan: Scan, *, most_frames: int | None = None, chunk: int = 64) -> Su
 
 def check(scan: Scan, seen: Survey) -> None:
     """Refuse a scan that cannot give an image. Raises InputError with what was found, what was expected, what to do."""
+    check_layout(scan)
+    _check_frames(seen)
+
+
+def check_layout(scan: Scan) -> None:
+    """The part of `check` that needs no frames: mask, number of frames, positions."""
     if not bool(scan.mask.any()):
         raise InputError("the mask trusts no pixel at all; masks are True where the detector is good: invert it")
     if len(scan) < 2:
         raise InputError(f"{len(scan)} frame is not a ptychography scan; expected several overlapping positions")
-    _check_frames(seen)
     check_positions(scan)
 
 
@@ -88,6 +98,8 @@ def _check_frames(seen: Survey) -> None:
         )
 
 
+LARGEST_SPAN_PX = 1e9
+"""Beyond any object; distances still square without overflow."""
 _UNIT_SLIPS = {1e-3: "mm", 1e-6: "um", 1e-9: "nm", 1e-10: "angstrom"}
 
 
@@ -97,10 +109,16 @@ def check_positions(scan: Scan) -> None:
     bad = (~torch.isfinite(positions)).any(dim=1).nonzero().flatten()
     if len(bad):
         raise InputError(
-            f"{len(bad)} of {len(positions)} positions are not finite, the first is that of frame {int(bad[0])}"
+            f"{len(bad)} of {len(positions)} positions are not finite (NaN or infinite), the first is that of frame "
+            f"{int(bad[0])}; leave these frames out or repair the positions"
         )
     pixel = torch.tensor(scan.object_pixel_m, dtype=torch.float64)
     span_px = (positions.amax(dim=0) - positions.amin(dim=0)) / pixel
+    if not float(span_px.max()) < LARGEST_SPAN_PX:
+        raise InputError(
+            f"positions span {float(span_px.max()):.3g} pixels of {_length(scan.object_pixel_m[1])}; expected some thousands. "
+            + _unit_advice(scan)
+        )
     if float(span_px.max()) < 1:
         raise InputError(
             f"positions span {float(span_px.max()):.3g} pixels of {_length(scan.object_pixel_m[1])}; expected many. "
@@ -122,7 +140,8 @@ def check_positions(scan: Scan) -> None:
 
 def step_px(scan: Scan) -> float:
     """Typical distance between neighbouring positions in object pixels: median nearest-neighbour distance."""
-    points = torch.unique(scan.positions_m / torch.tensor(scan.object_pixel_m, dtype=torch.float64), dim=0).numpy()
+    positions_px = scan.positions_m / torch.tensor(scan.object_pixel_m, dtype=torch.float64)
+    points = torch.unique(positions_px[positions_px.isfinite().all(dim=1)], dim=0).numpy()
     if len(points) < 2:
         return 0.0
     distances, _ = KDTree(points).query(points, k=2)
