@@ -22,7 +22,6 @@ from exitwave.io.cxi_detector import DETECTOR, ENTRY, per_shot
 from exitwave.io.cxi_writing import write
 from exitwave.io.hdf5 import (
     Hdf5Patterns,
-    array,
     attribute_text,
     dataset,
     electronvolts,
@@ -30,6 +29,7 @@ from exitwave.io.hdf5 import (
     is_hdf5,
     metres,
     number,
+    numbers,
     open_hdf5,
     text,
     unit,
@@ -108,11 +108,11 @@ def _by_pynx(file: h5py.File) -> bool:
 
 
 def _positions(file: h5py.File, basis: Float[np.ndarray, "2 3"], count: int) -> Float[np.ndarray, "frame 2"] | None:
-    translation = array(file, *per_shot("translation"))
+    translation = numbers(file, *per_shot("translation"))
     if translation is None:
         return None
     stored_unit = unit(dataset(file, *per_shot("translation")), "m")
-    values = np.asarray(translation, dtype=np.float64) * length_m(1.0, stored_unit)
+    values = translation * length_m(1.0, stored_unit)
     if values.ndim == 3:
         values = values.reshape(-1, values.shape[-1])
     turned = values.ndim == 2 and values.shape[1] == count and values.shape[0] in (2, 3)
@@ -124,7 +124,8 @@ def _positions(file: h5py.File, basis: Float[np.ndarray, "2 3"], count: int) -> 
         )
     if _counts_as_probe(file):
         return values[:, 1::-1].copy()
-    return values @ basis[:, : values.shape[1]].T
+    with np.errstate(all="ignore"):
+        return values @ basis[:, : values.shape[1]].T
 
 
 def _wavelength_m(file: h5py.File, path: Path, stated: Stated) -> float | None:

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Float
 
-from exitwave.io.hdf5 import array, metres
+from exitwave.io.hdf5 import mean_frame, metres, numbers
 
 ENTRY = "entry_1"
 DETECTOR = f"{ENTRY}/instrument_1/detector_1"
@@ -26,16 +26,18 @@ def focus_distance_m(file: h5py.File) -> float | None:
 
 def basis(file: h5py.File) -> Float[np.ndarray, "2 3"]:
     """Unit vectors (x, y, z) along rows' order and columns' order; stored (3, 2) or (2, 3)."""
-    lengths = _basis_vectors(file)
-    return USUAL_BASIS if lengths is None else lengths / np.linalg.norm(lengths, axis=1, keepdims=True)
+    vectors = _basis_vectors(file)
+    return USUAL_BASIS if vectors is None else vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _basis_vectors(file: h5py.File) -> Float[np.ndarray, "2 3"] | None:
-    stored = array(file, f"{DETECTOR}/basis_vectors")
+    stored = numbers(file, f"{DETECTOR}/basis_vectors")
     if stored is None or stored.shape not in ((3, 2), (2, 3)):
         return None
-    vectors = np.asarray(stored if stored.shape == (2, 3) else stored.T, dtype=np.float64)
-    return vectors if np.isfinite(vectors).all() and (np.linalg.norm(vectors, axis=1) > 0).all() else None
+    vectors = stored if stored.shape == (2, 3) else stored.T
+    longest = np.abs(vectors).max(axis=1)
+    # Vectors of an absurd length say nothing; detector pixels are micrometres to millimetres.
+    return vectors if bool(((longest > 1e-12) & (longest < 1e9)).all()) else None
 
 
 def pixel_m(file: h5py.File) -> tuple[float, float] | None:
@@ -52,38 +54,35 @@ def pixel_m(file: h5py.File) -> tuple[float, float] | None:
 def distance_m(file: h5py.File, basis: Float[np.ndarray, "2 3"]) -> float | None:
     """Sample to detector plane: as stored, else the corner's distance along the normal of the detector."""
     stored = metres(file, f"{DETECTOR}/distance")
-    corner = array(file, f"{DETECTOR}/corner_position")
+    corner = numbers(file, f"{DETECTOR}/corner_position")
     if stored is not None or corner is None or corner.size != 3:
         return stored
-    distance = abs(float(np.asarray(corner, dtype=np.float64).ravel() @ np.cross(basis[0], basis[1])))
+    distance = abs(float(corner.ravel() @ np.cross(basis[0], basis[1])))
     return distance if distance > 0 else None
 
 
 def _parallel_beam(file: h5py.File) -> float | None:
     """A parallel beam: `number` passes over what is not finite."""
-    stored = array(file, f"{ENTRY}/exitwave/focus_distance")
+    stored = numbers(file, f"{ENTRY}/exitwave/focus_distance")
     return float("inf") if stored is not None and stored.size == 1 and bool(np.isposinf(stored).all()) else None
 
 
 def mask(file: h5py.File) -> Bool[np.ndarray, "y x"] | None:
     """True for pixels of which no bit says otherwise."""
-    stored = array(file, f"{DETECTOR}/mask")
-    if stored is None or stored.dtype.kind not in "biuf":
+    stored = numbers(file, f"{DETECTOR}/mask")
+    if stored is None:
         return None
-    bits = stored.astype(np.int64)
-    return np.squeeze((bits & ~HAS_SIGNAL) == 0)
+    known = np.isfinite(stored) & (np.abs(stored) < 2.0**62)
+    bits = np.where(known, stored, 1.0).astype(np.int64)
+    return np.asarray(np.squeeze((bits & ~HAS_SIGNAL) == 0))
 
 
 def background(file: h5py.File) -> Float[np.ndarray, "y x"] | None:
     """Mean of the dark frames."""
-    stored = array(file, f"{DETECTOR}/data_dark", f"{DETECTOR}/dark", f"{DETECTOR}/darkfield")
-    if stored is None or stored.ndim < 2 or stored.dtype.kind not in "biuf":
-        return None
-    return stored.astype(np.float64).reshape(-1, *stored.shape[-2:]).mean(axis=0)
+    return mean_frame(file, f"{DETECTOR}/data_dark", f"{DETECTOR}/dark", f"{DETECTOR}/darkfield")
 
 
 def monitor(file: h5py.File, count: int) -> Float[np.ndarray, " frame"] | None:
     """Beam intensity of each of `count` frames."""
-    stored = array(file, *per_shot("monitor"), f"{ENTRY}/instrument_1/monitor/data")
-    usable = stored is not None and stored.size == count and stored.dtype.kind in "iuf"
-    return stored.astype(np.float64).ravel() if usable and stored is not None else None
+    stored = numbers(file, *per_shot("monitor"), f"{ENTRY}/instrument_1/monitor/data")
+    return stored.ravel() if stored is not None and stored.size == count else None

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import photon_wavelength_m
-from exitwave.io.hdf5 import Hdf5Patterns, array, electronvolts, find, is_hdf5, metres, number, open_hdf5
+from exitwave.io.hdf5 import Hdf5Patterns, electronvolts, find, is_hdf5, metres, number, numbers, open_hdf5
 from exitwave.io.positions import with_stated_positions
 from exitwave.io.reading import Contents, Format, Stated
 
@@ -75,7 +75,7 @@ def _wavelength_m(file: h5py.File) -> float | None:
 
 def _mask(file: h5py.File) -> Bool[np.ndarray, "y x"] | None:
     """Zero is a good pixel; every bit (gap, dead, under- and over-responding, noisy) speaks against it."""
-    values = array(file, f"{SPECIFIC}/pixel_mask", f"{DETECTOR}/pixel_mask")
+    values = numbers(file, f"{SPECIFIC}/pixel_mask", f"{DETECTOR}/pixel_mask")
     if values is None or values.ndim < 2:
         return None
     return (values.reshape(-1, *values.shape[-2:]) == 0).all(axis=0)

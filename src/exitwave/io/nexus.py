@@ -20,7 +20,6 @@ from exitwave.io.cxi_detector import DETECTOR, ENTRY, per_shot
 from exitwave.io.cxi_writing import fill, new_group, with_unit
 from exitwave.io.hdf5 import (
     Hdf5Patterns,
-    array,
     attribute_text,
     dataset,
     electronvolts,
@@ -28,6 +27,7 @@ from exitwave.io.hdf5 import (
     is_hdf5,
     metres,
     number,
+    numbers,
     open_hdf5,
     text,
     unit,
@@ -126,27 +126,31 @@ def _positions(
     """Displacement of the sample along the rows and columns of the detector."""
     motors = {axis: _motor(file, axis) for axis in "xy"}
     if motors["x"] is not None and motors["y"] is not None:
-        x, y = _moved(motors["x"], 0), _moved(motors["y"], 1)
+        x, y = _moved(file, motors["x"], 0), _moved(file, motors["y"], 1)
         steps_x, steps_y = _for_each_frame(x[0], y[0], scan_shape, str(file.filename))
-        moved = steps_x[:, None] * x[1] + steps_y[:, None] * y[1]
-        return moved @ basis.T
-    translation = array(file, *per_shot("translation"))
+        with np.errstate(all="ignore"):
+            return (steps_x[:, None] * x[1] + steps_y[:, None] * y[1]) @ basis.T
+    translation = numbers(file, *per_shot("translation"))
     if translation is None:
         return None
-    values = np.asarray(translation, dtype=np.float64)
-    values = values.reshape(-1, values.shape[-1]) * length_m(1.0, unit(dataset(file, *per_shot("translation")), "m"))
+    values = np.atleast_2d(translation) * length_m(1.0, unit(dataset(file, *per_shot("translation")), "m"))
+    values = values.reshape(-1, values.shape[-1])
     if values.shape[1] not in (2, 3):
         raise FormatError(f"translation in {file.filename} has shape {translation.shape}; expected (frame, 3), x y z")
-    return values @ basis[:, : values.shape[1]].T
+    with np.errstate(all="ignore"):
+        return values @ basis[:, : values.shape[1]].T
 
 
-def _moved(motor: h5py.Dataset, axis: int) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "3"]]:
+def _moved(
+    file: h5py.File, motor: h5py.Dataset, axis: int
+) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "3"]]:
     """Motor values in metres and the direction (x, y, z) in which they move the sample."""
-    values = np.asarray(motor[()], dtype=np.float64) * length_m(1.0, unit(motor, "m"))
-    vector = np.asarray(motor.attrs.get("vector", ()), dtype=np.float64).ravel()
-    length = np.linalg.norm(vector)
-    usual = np.eye(3)[axis]
-    return values, vector / length if len(vector) == 3 and length > 0 else usual
+    values = numbers(file, str(motor.name))
+    stored = np.asarray(motor.attrs.get("vector", ()))
+    vector = stored.astype(np.float64).ravel() if stored.dtype.kind in "iuf" else np.zeros(0)
+    length = float(np.linalg.norm(vector)) if len(vector) == 3 and (np.abs(vector) < 1e9).all() else 0.0
+    direction = vector / length if length > 0 else np.eye(3)[axis]
+    return (np.zeros(0) if values is None else values) * length_m(1.0, unit(motor, "m")), direction
 
 
 def _for_each_frame(

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m, photon_wavelength_m
 from exitwave.data.scan import SelectedPatterns
-from exitwave.io.hdf5 import Hdf5Patterns, array, dataset, find, is_hdf5, open_hdf5, unit
+from exitwave.io.hdf5 import Hdf5Patterns, dataset, find, is_hdf5, mean_frame, numbers, open_hdf5, unit
 from exitwave.io.positions import read_positions
 from exitwave.io.reading import Contents, Format, Stated
 from exitwave.io.recipe_model import Places, Quantity, Recipe, Term, load_recipe, shipped_recipes
@@ -53,7 +53,7 @@ def read(path: Path, stated: Stated) -> Contents:
             focus_distance_m=_value(file, recipe.focus_distance, LENGTHS_M, "length"),
             particle=recipe.particle,
             mask=_mask(file, recipe),
-            background=_background(file, recipe),
+            background=mean_frame(file, *_places(recipe.background)) if recipe.background else None,
             monitor=_numbers(file, recipe.monitor.path) if recipe.monitor else None,
             beam_centre_px=_beam_centre_px(file, recipe),
             orientation=recipe.frames.orientation,
@@ -105,15 +105,18 @@ def _places(places: Places) -> list[str]:
 
 
 def _raw(file: h5py.File, places: Places) -> tuple[np.ndarray, str] | None:
-    """Numbers at the first place that exists, and the unit that the file gives them."""
+    """Numbers at the first place that exists, and the unit that the file gives them. Raises FormatError for text."""
     for place in _places(places):
         path, at, attribute = place.partition("@")
         if not _exists(file, place):
             continue
         item = find(file, path or "/")
         if at and item is not None:
-            return np.asarray(item.attrs[attribute]), ""
-        values = array(file, path)
+            values = np.asarray(item.attrs[attribute])
+            if values.dtype.kind not in "biuf":
+                raise FormatError(f"{place} in {file.filename} is {values.dtype}; the recipe expects numbers there")
+            return values.astype(np.float64), ""
+        values = numbers(file, path)
         if values is not None:
             return values, unit(dataset(file, path), "")
     return None
@@ -121,9 +124,7 @@ def _raw(file: h5py.File, places: Places) -> tuple[np.ndarray, str] | None:
 
 def _numbers(file: h5py.File, places: Places) -> Float[np.ndarray, " frame"] | None:
     raw = _raw(file, places)
-    if raw is None or raw[0].dtype.kind not in "biuf":
-        return None
-    return raw[0].astype(np.float64).ravel()
+    return None if raw is None else raw[0].ravel()
 
 
 def _value(file: h5py.File, quantity: Quantity | None, units: dict[str, float], kind: str) -> float | None:
@@ -133,9 +134,9 @@ def _value(file: h5py.File, quantity: Quantity | None, units: dict[str, float], 
     number, word = quantity.value, quantity.unit
     if quantity.path is not None:
         raw = _raw(file, quantity.path)
-        if raw is None or raw[0].dtype.kind not in "biuf":
+        if raw is None:
             return None
-        values = raw[0].astype(np.float64).ravel()
+        values = raw[0].ravel()
         if quantity.component is not None:
             values = values[quantity.component : quantity.component + 1]
         values = np.unique(values[np.isfinite(values)])
@@ -180,13 +181,6 @@ def _mask(file: h5py.File, recipe: Recipe) -> Bool[np.ndarray, "y x"] | None:
     return (raw[0] != 0) if recipe.mask.good == "nonzero" else (raw[0] == 0)
 
 
-def _background(file: h5py.File, recipe: Recipe) -> Float[np.ndarray, "y x"] | None:
-    raw = _raw(file, recipe.background) if recipe.background else None
-    if raw is None or raw[0].ndim < 2:
-        return None
-    return raw[0].astype(np.float64).reshape(-1, *raw[0].shape[-2:]).mean(axis=0)
-
-
 def _frame_names(file: h5py.File, recipe: Recipe, path: Path, name: str) -> tuple[str, ...]:
     places = _places(recipe.frames.path)
     for place in places:
@@ -221,9 +215,9 @@ def _summand(file: h5py.File, term: Term, recipe: Recipe, patterns: Hdf5Patterns
         values = _raster_numbers(file, term.scan, recipe, patterns)
     else:
         raw = _raw(file, term.path or "")
-        if raw is None or raw[0].dtype.kind not in "biuf":
+        if raw is None:
             return None
-        values = _component(raw[0].astype(np.float64), term.component, patterns.shape[0])
+        values = _component(raw[0], term.component, patterns.shape[0])
     scale = term.times
     if term.by is not None:
         scale *= _value(file, Quantity(path=term.by, unit="px"), PIXELS, "factor") or math.nan

@@ -1,0 +1,149 @@
+"""Diffraction patterns that stay in an HDF5 file."""
+
+import math
+import os
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from exitwave.data.errors import FormatError
+from exitwave.io.hdf5_file import LARGEST_ARRAY, clear_errors, dataset, open_hdf5, opened
+
+Layout = Literal["frame y x", "y x frame", "row column y x"]
+"""Axes of patterns as stored; "row column y x" is a raster scan that keeps its two scan axes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hdf5Patterns:
+    """Diffraction patterns that stay in an HDF5 file; only the frames asked for are read.
+
+    Several datasets follow one another, as in a DECTRIS master file. The file is opened at the first read, once for
+    each process. Raises FormatError for datasets that are missing, damaged, complex or of another number of axes.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    """Paths of the datasets in the file."""
+    layout: Layout = "frame y x"
+    shape: tuple[int, int, int] = field(init=False)
+    _counts: tuple[int, ...] = field(init=False, repr=False)
+    _run_length: int = field(init=False, repr=False)
+    _open: "_OpenFile" = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        with open_hdf5(self.path) as file:
+            shapes = [_checked(file, name, self.path, self.layout) for name in self.names]
+        if not shapes:
+            raise FormatError(f"{self.path} names no dataset with diffraction patterns")
+        frame_shapes = {(height, width) for _, height, width in shapes}
+        if len(frame_shapes) > 1:
+            raise FormatError(f"the datasets of {self.path} hold frames of different shapes: {sorted(frame_shapes)}")
+        counts = tuple(frames[0] * frames[1] for frames, *_ in shapes)
+        object.__setattr__(self, "_counts", counts)
+        # A slice can go no further than the end of a scan row, where the file keeps rows.
+        raster = self.layout == "row column y x"
+        object.__setattr__(self, "_run_length", shapes[0][0][1] if raster else max(counts))
+        object.__setattr__(self, "shape", (sum(counts), *shapes[0][1:]))
+        object.__setattr__(self, "_open", _OpenFile(self.path))
+
+    @property
+    def in_memory(self) -> bool:
+        return False
+
+    def read(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+        wanted, places = np.unique(index.numpy(), return_inverse=True)
+        frames = np.empty((len(wanted), *self.shape[1:]), dtype=np.float32)
+        if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < self.shape[0]:
+            raise IndexError(f"frames {wanted[0]} to {wanted[-1]} of {self.shape[0]}")
+        with clear_errors(self.path), self._open.held() as file:
+            starts = np.cumsum((0, *self._counts))
+            for name, start, stop in zip(self.names, starts[:-1], starts[1:], strict=True):
+                first, last = np.searchsorted(wanted, (start, stop))
+                if first < last:
+                    stored = dataset(file, name)
+                    if stored is None:
+                        raise FormatError(f"{name} has vanished from {self.path} since it was opened; read it again")
+                    self._fill(frames[first:last], stored, wanted[first:last] - start)
+        # The common case, an ordered batch, needs no second copy.
+        ordered = len(places) == len(wanted) and bool((np.diff(places) > 0).all())
+        return torch.from_numpy(frames if ordered else frames[places])
+
+    def _fill(self, frames: np.ndarray, stored: h5py.Dataset, wanted: np.ndarray) -> None:
+        # Runs of slices, not one list of frames: HDF5 takes quadratic time to merge a long list.
+        breaks = np.flatnonzero((np.diff(wanted) != 1) | (wanted[1:] % self._run_length == 0)) + 1
+        done = 0
+        for run in np.split(wanted, breaks):
+            first, stop = int(run[0]), int(run[-1]) + 1
+            if self.layout == "frame y x":
+                piece = stored[first:stop]
+            elif self.layout == "y x frame":
+                piece = np.moveaxis(stored[:, :, first:stop], -1, 0)
+            else:
+                row, column = divmod(first, self._run_length)
+                piece = stored[row, column : column + stop - first]
+            # What is too large for float32 becomes infinite, which is refused where a problem is posed.
+            with np.errstate(over="ignore"):
+                frames[done : done + len(run)] = piece
+            done += len(run)
+
+
+class _OpenFile:
+    """One open file, opened when first needed and again after a fork or in another process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._file: h5py.File | None = None
+        self._owner = 0
+
+    @contextmanager
+    def held(self) -> Generator[h5py.File]:
+        with self._lock:
+            if self._file is None or self._owner != os.getpid():
+                self._file, self._owner = opened(self._path), os.getpid()
+            yield self._file
+
+    def __reduce__(self) -> tuple[type["_OpenFile"], tuple[Path]]:
+        return _OpenFile, (self._path,)
+
+
+def _checked(file: h5py.File, name: str, path: Path, layout: Layout) -> tuple[tuple[int, int], int, int]:
+    """((rows, columns) of frames, height, width) of one dataset of patterns."""
+    stored = dataset(file, name)
+    if stored is None:
+        raise FormatError(
+            f"{path} has no dataset {name}{_elsewhere(file, name, path)}; expected diffraction patterns there"
+        )
+    if stored.dtype.kind not in "biuf":
+        raise FormatError(f"{name} in {path} is {stored.dtype}; expected photon counts, which are real numbers")
+    axes = layout.split()
+    if stored.ndim != len(axes):
+        raise FormatError(f"{name} in {path} has shape {stored.shape}; expected axes ({', '.join(axes)})")
+    if 0 in stored.shape:
+        raise FormatError(f"{name} in {path} has shape {stored.shape}: it holds no frames")
+    if math.prod(length for length, axis in zip(stored.shape, axes, strict=True) if axis in ("y", "x")) > LARGEST_ARRAY:
+        raise FormatError(f"{name} in {path} has shape {stored.shape}; no detector has frames so large")
+    if layout == "frame y x":
+        return (stored.shape[0], 1), stored.shape[1], stored.shape[2]
+    if layout == "y x frame":
+        return (stored.shape[2], 1), stored.shape[0], stored.shape[1]
+    return (stored.shape[0], stored.shape[1]), stored.shape[2], stored.shape[3]
+
+
+def _elsewhere(file: h5py.File, name: str, path: Path) -> str:
+    """What became of a dataset that the file only points to."""
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.ExternalLink):
+        return ""
+    if not (path.parent / link.filename).exists():
+        return f" (it should be in {link.filename}, which is not there)"
+    return f" (it should be in {link.filename} at {link.path}, but that is not there or the file is damaged)"
