@@ -14,7 +14,7 @@ from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import JOULE_PER_EV, Geometry
 from exitwave.data.scan import ArrayPatterns, Scan
-from exitwave.io import cxi
+from exitwave.io import cxi, formats
 from exitwave.io.reading import Stated, assemble
 
 ENERGY_EV, DISTANCE_M, DETECTOR_PIXEL_M = 8000.0, 1.5, (75e-6, 55e-6)
@@ -345,3 +345,7 @@ def test_the_petra_near_field_scan_reads_with_its_geometry() -> None:
     np.testing.assert_array_equal(scan.frames(torch.tensor([117])).numpy()[0], frame)
     # With the signs turned round the star does not reconstruct: residual 0.024 instead of 0.010 after 6 epochs of ePIE.
     np.testing.assert_allclose(scan.positions_m[117].numpy(), (y, x))
+
+
+def test_the_content_tells_the_format(foreign: Path) -> None:
+    assert formats.detect(foreign).name == "cxi"

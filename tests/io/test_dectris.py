@@ -11,7 +11,7 @@ import torch
 
 from exitwave.data.errors import FormatError
 from exitwave.data.scan import Scan
-from exitwave.io import dectris
+from exitwave.io import dectris, formats
 from exitwave.io.reading import Stated, assemble
 
 Explain = Callable[[Scan], None]
@@ -115,3 +115,7 @@ def test_a_truncated_file_of_frames_is_reported(master: Path, stated: Stated) ->
 def test_a_file_of_frames_alone_is_no_master(master: Path) -> None:
     assert dectris.recognises(master)
     assert not dectris.recognises(master.parent / "scan_data_000001.h5")
+
+
+def test_the_content_tells_the_format(master: Path) -> None:
+    assert formats.detect(master).name == "dectris"

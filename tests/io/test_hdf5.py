@@ -9,7 +9,19 @@ import pytest
 import torch
 
 from exitwave.data.errors import FormatError
-from exitwave.io.hdf5 import Hdf5Patterns, electronvolts, find, holds, is_hdf5, metres, number, open_hdf5, text
+from exitwave.io.hdf5 import (
+    Hdf5Patterns,
+    electronvolts,
+    find,
+    holds,
+    is_hdf5,
+    mean_frame,
+    metres,
+    number,
+    numbers,
+    open_hdf5,
+    text,
+)
 
 FRAMES = np.arange(12 * 5 * 7, dtype=np.uint16).reshape(12, 5, 7)
 
@@ -143,3 +155,25 @@ def test_numbers_come_in_the_unit_that_the_file_names(tmp_path: Path) -> None:
         assert number(file, "different", "bad", "title", "many") == 3
         assert number(file, "different") is None
         assert text(file, "energy", "title") == "gold"
+
+
+def test_what_is_no_number_where_numbers_belong_is_named(stack: Path) -> None:
+    with h5py.File(stack, "r+") as file:
+        file["words"] = ["a", "b"]
+        file["none"] = np.zeros((0, 3))
+        file.create_dataset("huge", (2**20, 2**20), np.float64, chunks=(64, 64))
+        file.create_dataset("huge frames", (3, 2**20, 2**20), np.uint16, chunks=(1, 64, 64))
+    with open_hdf5(stack) as file:
+        np.testing.assert_array_equal(numbers(file, "absent", "frames"), FRAMES)
+        for name, what in (("words", "text"), ("none", "empty"), ("wave", "complex"), ("huge", "too large")):
+            with pytest.raises(FormatError, match=f"/{name} in .*stack.h5 .*{what}"):
+                numbers(file, name)
+    with pytest.raises(FormatError, match="no detector has frames so large"):
+        Hdf5Patterns(stack, ("huge frames",))
+
+
+def test_dark_frames_are_averaged_one_by_one(stack: Path) -> None:
+    with open_hdf5(stack) as file:
+        np.testing.assert_allclose(mean_frame(file, "frames"), FRAMES.mean(axis=0))
+        np.testing.assert_allclose(mean_frame(file, "raster"), FRAMES.mean(axis=0))
+        assert mean_frame(file, "absent") is None

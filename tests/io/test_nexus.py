@@ -11,7 +11,7 @@ import torch
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import Scan
-from exitwave.io import cxi, nexus
+from exitwave.io import cxi, formats, nexus
 from exitwave.io.reading import Stated, assemble
 
 Explain = Callable[[Scan], None]
@@ -157,3 +157,7 @@ def test_nexus_and_cxi_tell_each_other_apart(diamond: Path, tmp_path: Path, orac
     assert not nexus.recognises(tmp_path / "scan.cxi")
     put(diamond, "entry_1/definition", None)
     assert nexus.recognises(diamond)
+
+
+def test_the_content_tells_the_format(diamond: Path) -> None:
+    assert formats.detect(diamond).name == "nexus"
