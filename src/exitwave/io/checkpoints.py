@@ -1,11 +1,14 @@
 """Checkpoints: the state of a run, to go on from exactly."""
 
+import hashlib
+import json
 from dataclasses import fields
 from pathlib import Path
 
 import h5py
 import torch
 
+from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Checkpoint
 from exitwave.io.atomic import replacing
@@ -14,6 +17,7 @@ from exitwave.io.store import (
     attribute_number,
     check_stamp,
     group_at,
+    json_text,
     read_json,
     read_tensor,
     stamp,
@@ -39,17 +43,18 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         write_tensor(file, "history", torch.tensor(list(checkpoint.history), dtype=torch.float64))
         write_json(file, "spec", checkpoint.spec)
         write_json(file, "provenance", checkpoint.provenance)
+        file.attrs["digest"] = _digest(checkpoint)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a saved state. Raises FormatError for other, damaged or newer files."""
+    """Read a saved state. Raises FormatError for other, damaged, edited or newer files."""
     path = Path(path)
     with open_hdf5(path) as file:
         check_stamp(file, path, "checkpoint", CHECKPOINT_FORMAT)
         estimate = group_at(file, "estimate")
         memory = group_at(file, "memory")
         named = {attribute_text(stored, "name") or key: key for key, stored in memory.items()}
-        return Checkpoint(
+        found = Checkpoint(
             estimate=PtychoEstimate(
                 object=read_tensor(estimate, "object"),
                 probe=read_tensor(estimate, "probe"),
@@ -61,3 +66,24 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             spec=read_json(file, "spec"),
             provenance=read_json(file, "provenance"),
         )
+        if attribute_text(file, "digest") != _digest(found):
+            raise FormatError(
+                f"{path} is damaged or was edited, so that no exact resume is possible; remove it and start anew"
+            )
+        return found
+
+
+def _digest(checkpoint: Checkpoint) -> str:
+    """A fingerprint of everything a resume depends on: nothing else in a solver's memory can be checked from outside."""
+    # As read back from JSON, which knows neither tuples nor numbers for keys.
+    told = [json.loads(json_text(words)) for words in (checkpoint.spec, checkpoint.provenance)]
+    said = [int(checkpoint.epoch), [float(value) for value in checkpoint.history], *told]
+    digest = hashlib.blake2b(json.dumps(said, sort_keys=True).encode())
+    estimate = {field.name: getattr(checkpoint.estimate, field.name) for field in fields(checkpoint.estimate)}
+    for name, tensor in sorted(
+        {**estimate, **{f"memory.{key}": value for key, value in checkpoint.memory.items()}}.items()
+    ):
+        tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+    return digest.hexdigest()

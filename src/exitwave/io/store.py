@@ -1,10 +1,11 @@
 """Tensors, words and versions in exitwave's own HDF5 files; every value comes back bit for bit."""
 
 import json
+import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from exitwave.data.errors import FormatError
 from exitwave.io.hdf5 import attribute_text, is_hdf5, open_hdf5
+from exitwave.io.memory import require_memory
 
 _PLAIN = {
     torch.bool: np.bool_,
@@ -40,8 +42,8 @@ def group_at(parent: h5py.Group, name: str) -> h5py.Group:
 
 def attribute_number(item: h5py.Group, name: str) -> float | None:
     """A number in an attribute; None when it is not there."""
-    values = np.asarray(item.attrs.get(name, ()), dtype=np.float64).ravel()
-    return float(values[0]) if len(values) == 1 else None
+    values = np.asarray(item.attrs.get(name, ()))
+    return float(values.ravel()[0]) if values.size == 1 and values.dtype.kind in "biuf" else None
 
 
 def write_tensor(group: h5py.Group, name: str, tensor: Tensor) -> h5py.Dataset:
@@ -56,25 +58,37 @@ def write_tensor(group: h5py.Group, name: str, tensor: Tensor) -> h5py.Dataset:
 
 
 def read_tensor(group: h5py.Group, name: str) -> Tensor:
-    """The tensor under `name`. Raises FormatError when it is not there."""
+    """The tensor under `name`. Raises FormatError when it is not there or is no array of numbers."""
     stored = group.get(name)
-    if not isinstance(stored, h5py.Dataset):
+    if not isinstance(stored, h5py.Dataset) or stored.shape is None:
         raise FormatError(f"{group.file.filename} lacks {group.name}/{name}; it is damaged or was edited")
-    array = np.empty(stored.shape, dtype=stored.dtype)
+    native = stored.dtype.newbyteorder("=")
+    if native not in [np.dtype(known) for known in _PLAIN.values()]:
+        raise FormatError(f"{group.file.filename}: {stored.name} is {stored.dtype}; expected numbers: it was edited")
+    require_memory(stored.size * native.itemsize, f"{stored.name} in {group.file.filename} has shape {stored.shape}")
+    array = np.empty(stored.shape, dtype=native)
     array[...] = stored[()]
     tensor = torch.from_numpy(array)
     word = attribute_text(stored, "torch_dtype")
     if word is None:
         return tensor
     dtype = next((d for d in (torch.bfloat16, torch.complex32) if str(d) == f"torch.{word}"), None)
-    if dtype is None:
+    shape = np.asarray(stored.attrs.get("torch_shape", ()))
+    if dtype is None or tensor.dtype != torch.uint8 or shape.dtype.kind not in "iu":
         raise FormatError(f"{group.file.filename} holds {stored.name} of type {word}, which this version does not know")
-    return tensor.view(dtype).reshape(np.asarray(stored.attrs["torch_shape"]).tolist())
+    if tensor.numel() != dtype.itemsize * math.prod(shape.tolist()):
+        raise FormatError(f"{group.file.filename}: {stored.name} is too short or too long; it is damaged or was edited")
+    return tensor.view(dtype).reshape(shape.tolist())
 
 
 def write_json(group: h5py.Group, name: str, value: Mapping[str, Any]) -> None:
     """Store names and numbers as JSON text."""
-    group.create_dataset(name, data=json.dumps(value, default=_plain, ensure_ascii=False))
+    group.create_dataset(name, data=json_text(value))
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """Names and numbers as JSON."""
+    return json.dumps(value, default=_plain, ensure_ascii=False)
 
 
 def read_json(group: h5py.Group, name: str) -> dict[str, Any]:
@@ -83,9 +97,12 @@ def read_json(group: h5py.Group, name: str) -> dict[str, Any]:
     if not isinstance(stored, h5py.Dataset):
         return {}
     try:
-        return json.loads(str(stored.asstr()[()]))
-    except ValueError as error:
-        raise FormatError(f"{group.file.filename}: {group.name}/{name} is not JSON; it was edited") from error
+        read = json.loads(str(stored.asstr()[()]))
+    except (TypeError, ValueError, RecursionError):
+        read = None
+    if not isinstance(read, dict):
+        raise FormatError(f"{group.file.filename}: {group.name}/{name} does not hold names and values; it was edited")
+    return cast("dict[str, Any]", read)
 
 
 def stamp(file: h5py.File, kind: str, format_version: int) -> None:
