@@ -16,6 +16,7 @@ from exitwave.data.result import Result
 from exitwave.data.scan import Scan
 from exitwave.files import read, read_estimate, read_probe
 from exitwave.io import results
+from exitwave.io.atomic import require_writable
 from exitwave.io.reading import Stated
 from exitwave.physics.problem import Problem
 from exitwave.run import Checkpoints, Stop, reconstruct
@@ -41,8 +42,9 @@ STEPS: Mapping[str, Callable[..., Scan]] = {
 """Preparation steps by the names used in jobs and on the command line."""
 
 Fraction = Annotated[float, Field(ge=0, lt=0.5)]
-
-
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+FOREIGN_ENDINGS = (".png", ".tif", ".tiff", ".npz", ".npy", ".html", ".jpg", ".yaml", ".yml")
+"""A result is HDF5; under these names nobody would look for one."""
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -56,7 +58,7 @@ class Running:
     """Result or product file to start from: object, probe and positions of the same frames."""
     probe: Path | None = None
     """File whose probe to start from; the object starts empty."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of everything random; the same seed gives the same image."""
     device: str = "auto"
     """auto, cpu or cuda."""
@@ -96,18 +98,25 @@ class Job(Running):
 def read_job(path: Path) -> Job:
     """A job from a YAML file; its relative paths start from the file's folder. InputError names what is wrong."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FormatError(f"{path} does not exist; check the path") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    # ValueError: neither text nor dates need make sense; RecursionError: thousands of nested brackets.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise FormatError(f"{path} is not a readable YAML file: {error}") from error
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds no job; expected at least the keys scan, solver, output")
-    described = cast("dict[str, Any]", content)
-    for key in ("scan", "output", "start", "probe"):
-        if isinstance(described.get(key), str):
-            described[key] = path.parent / described[key]
+    described = {str(key): value for key, value in cast("dict[Any, Any]", content).items()}
+    _start_from(path.parent, described, ("scan", "output", "start", "probe"))
+    if isinstance(described.get("reading"), dict):
+        _start_from(path.parent, described["reading"], ("positions",))
     return make_job(described, str(path))
+
+
+def _start_from(folder: Path, described: dict[str, Any], keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if isinstance(described.get(key), str):
+            described[key] = folder / described[key]
 
 
 def make_job(described: Mapping[str, Any], source: str) -> Job:
@@ -132,22 +141,33 @@ def prepared(scan: Scan, steps: tuple[Any, ...]) -> Scan:
 def _parsed(step: Any) -> tuple[str, Any]:
     if isinstance(step, str):
         name, _, value = step.partition("=")
-        return name.strip(), yaml.safe_load(value) if value else None
+        try:
+            return name.strip(), yaml.safe_load(value) if value else None
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
+            raise InputError(
+                f"preparation step {step}: {value!r} is no value; write crop=128 or crop=[128, 96]"
+            ) from error
     if isinstance(step, Mapping) and len(cast("Mapping[str, Any]", step)) == 1:
-        return next(iter(cast("Mapping[str, Any]", step).items()))
+        name, value = next(iter(cast("Mapping[Any, Any]", step).items()))
+        return str(name), value
     raise InputError(f"a preparation step is a name or one {{name: arguments}}; found {step!r}")
 
 
 def _applied(function: Callable[..., Scan], name: str, scan: Scan, argument: Any) -> Scan:
     if name == "select" and isinstance(argument, str):
         argument = _slice(argument)
+    known = list(inspect.signature(function).parameters)[1:]
     if isinstance(argument, Mapping):
-        arguments = dict(cast("Mapping[str, Any]", argument))
+        arguments = {str(key): value for key, value in cast("Mapping[Any, Any]", argument).items()}
     elif argument is None:
         arguments = dict[str, Any]()
     else:
-        first = list(inspect.signature(function).parameters)[1]
-        arguments = {first: argument}
+        arguments = {known[0] if known else "an argument": argument}
+    unknown = [key for key in arguments if key not in known]
+    if unknown:
+        raise InputError(
+            f"preparation step {name} does not take {', '.join(unknown)}; it takes {', '.join(known) or 'nothing'}"
+        )
     try:
         return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)(scan, **arguments)
     except ValidationError as error:
@@ -157,8 +177,11 @@ def _applied(function: Callable[..., Scan], name: str, scan: Scan, argument: Any
 
 def _slice(text: str) -> slice:
     try:
-        return slice(*(int(part) if part else None for part in text.split(":")))
-    except (ValueError, TypeError) as error:
+        first, last, step = ([int(part) if part.strip() else None for part in text.split(":")] + [None, None])[:3]
+        if step == 0 or ":" not in text or text.count(":") > 2:
+            raise ValueError("not a slice")
+        return slice(first, last, step)
+    except ValueError as error:
         raise InputError(f"select takes first:last:step, such as 0:100 or ::2; found {text!r}") from error
 
 
@@ -169,10 +192,7 @@ def read_prepared(job: Job) -> Scan:
 
 def run_job(job: Job, watch: Callable[[Step[Any], Problem], None] | None = None) -> Result:
     """Run a job and write its result. The output appears whole or not at all; the checkpoint goes when it is written."""
-    if not job.output.parent.is_dir():
-        raise InputError(f"the folder {job.output.parent} does not exist; create it or choose another output path")
-    if job.output.exists() and job.output.resolve() == job.scan.resolve():
-        raise InputError(f"the output {job.output} is the scan itself; choose another output path")
+    _check_output(job)
     solver: Solver[Any] = from_spec(job.solver)
     scan = read_prepared(job)
     result = reconstruct(
@@ -189,14 +209,31 @@ def run_job(job: Job, watch: Callable[[Step[Any], Problem], None] | None = None)
         watch=watch,
     )
     result = with_job(result, job)
-    results.write_result(job.output, result)
+    try:
+        results.write_result(job.output, result)
+    except ExitwaveError as error:
+        kept = f"; the run is kept in {job.checkpoint}: --resume goes on from there" if job.checkpoint.exists() else ""
+        raise type(error)(f"{error}{kept}") from error
     if not str(result.provenance["ending"]).startswith("interrupted"):
         job.checkpoint.unlink(missing_ok=True)
     return result
 
 
+def _check_output(job: Job) -> None:
+    """Refuse now what would be refused after hours of work."""
+    if job.output.suffix.lower() in FOREIGN_ENDINGS:
+        raise InputError(
+            f"{job.output} should end in .h5: a result is an HDF5 file, from which exitwave export makes pictures and others"
+        )
+    if job.output.exists() and job.scan.exists() and job.output.samefile(job.scan):
+        raise InputError(f"the output {job.output} is the scan itself; choose another output path")
+    require_writable(job.output)
+
+
 def with_job(result: Result, job: Job) -> Result:
     """The result with the job that made it in its provenance, so that it can be repeated and split in halves."""
+    # Absolute, so that the halves can be made from any folder.
+    job = replace(job, scan=job.scan.absolute(), output=job.output.absolute())
     return replace(result, provenance={**result.provenance, "job": _plain(asdict(cast(Any, job)))})
 
 

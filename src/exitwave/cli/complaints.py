@@ -17,6 +17,11 @@ MEMORY_ADVICE = (
 
 def complaint(error: BaseException) -> tuple[str, int]:
     """The line to print for an error, and the exit code."""
+    text, code = _described(error)
+    return " ".join(text.split()), code
+
+
+def _described(error: BaseException) -> tuple[str, int]:
     if isinstance(error, BrokenPipeError):
         # The reader of a pipe went away; that is its right.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
@@ -42,7 +47,8 @@ def complaint(error: BaseException) -> tuple[str, int]:
 def _is_memory(error: BaseException) -> bool:
     text = str(error).lower()
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "not enough memory" in text or "can't allocate" in text)
+        isinstance(error, RuntimeError)
+        and ("out of memory" in text or "not enough memory" in text or "can't allocate" in text)
     )
 
 
@@ -54,6 +60,7 @@ def _of_arguments(error: CycloptsError) -> str:
 
 def _of_values(error: ValidationError) -> str:
     faults = (
-        f"--{'.'.join(map(str, e['loc'])).replace('_', '-')} is {e['input']!r}: {e['msg'].lower()}" for e in error.errors()
+        f"--{'.'.join(map(str, e['loc'])).replace('_', '-')} is {e['input']!r}: {e['msg'].lower()}"
+        for e in error.errors()
     )
     return "; ".join(faults)

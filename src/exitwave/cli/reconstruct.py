@@ -12,18 +12,25 @@ from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prep
 from exitwave.cli.progress import watching
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
+from exitwave.io.atomic import require_writable
 from exitwave.io.reading import Stated
 from exitwave.job import Job, Running, make_job, run_job
 from exitwave.solver import Solver, from_spec, solvers, to_spec
+
+NESTED = ("chain", "ensemble")
+"""Made of other solvers, which options on a command line cannot describe."""
 
 
 def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
     """Turn a scan into an image: exitwave reconstruct SCAN SOLVER [options] -o OUT.h5"""
     words = [token for token in tokens if not token.startswith("-")]
-    chosen = next((word for word in words[:2] if word in solvers()), None)
+    # Anywhere, because options may stand first: reconstruct -o out.h5 scan.cxi rpie.
+    chosen = next((word for word in words if word in solvers()), None)
     if chosen is None:
         _explain(tokens, words)
         return None
+    if chosen in NESTED:
+        raise InputError(f"a {chosen} is described in a YAML job; see exitwave run --help")
     rest = list(tokens)
     rest.remove(chosen)
     app = App(name=f"exitwave reconstruct SCAN {chosen}", result_action="return_int_as_exit_code_else_zero")
@@ -32,13 +39,11 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
 
 
 def _explain(tokens: tuple[str, ...], words: list[str]) -> None:
-    known = {name: cls for name, cls in solvers().items() if name not in ("chain", "ensemble")}
-    if len(words) >= 2:
+    known = {name: cls for name, cls in solvers().items() if name not in NESTED}
+    if len(words) >= 2 and words == list(tokens[: len(words)]):
         raise InputError(f"there is no solver {words[1]!r}; there are {', '.join(sorted(known))}")
     if words and not {"-h", "--help"} & set(tokens):
-        raise InputError(
-            f"say which solver: exitwave reconstruct {words[0]} SOLVER; there are {', '.join(sorted(known))}"
-        )
+        raise InputError(f"say which solver: exitwave reconstruct SCAN SOLVER; there are {', '.join(sorted(known))}")
     console = Console()
     console.print("Usage: exitwave reconstruct SCAN SOLVER [OPTIONS] -o OUT.h5\n\nSolvers:", highlight=False)
     for name, cls in sorted(known.items()):
@@ -80,6 +85,8 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
 def run_and_tell(job: Job, report: Path | None = None) -> int:
     """Run a job with a progress bar, write its files, print where they are; 130 when it was interrupted."""
     solver = from_spec(job.solver)
+    if report is not None:
+        require_writable(report)
     with watching(solver, solver.name) as watch:
         result = run_job(job, watch)
     if report is not None:

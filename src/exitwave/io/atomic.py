@@ -4,7 +4,7 @@ import errno
 import os
 import re
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from exitwave.data.errors import ExitwaveError, InputError
@@ -38,6 +38,16 @@ def replacing(path: Path) -> Generator[Path]:
         raise ExitwaveError(f"could not write {path}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Refuse before the work what `replacing` would refuse after it. Raises the same errors."""
+    with suppress(_Tried), replacing(path):
+        raise _Tried
+
+
+class _Tried(Exception):
+    """Ends a trial, so that nothing is put in place of the target."""
 
 
 def _system_error(error: OSError | RuntimeError) -> int | None:

@@ -15,7 +15,9 @@ from exitwave.data.survey import survey
 
 def select(scan: Scan, index: slice | Sequence[int] | Int[Tensor, " kept"] | Bool[Tensor, " frame"]) -> Scan:
     """Keep some frames with their positions: a slice, frame numbers in any order, or True for each frame to keep."""
-    kept = torch.arange(len(scan))[index] if isinstance(index, slice) else _numbers(torch.as_tensor(index), len(scan))
+    # Of a range, because tensors take no negative steps.
+    chosen = list(range(len(scan))[index]) if isinstance(index, slice) else index
+    kept = _numbers(torch.as_tensor(chosen), len(scan))
     if len(kept) == 0:
         raise InputError(f"no frame of {len(scan)} is selected; select at least one")
     return replace(
