@@ -20,7 +20,8 @@ def info(
     /,
     *,
     auto_orient: Annotated[
-        bool, Parameter(help="Try all detector orientations and position signs on a few frames and rank them.", negative="")
+        bool,
+        Parameter(help="Try all detector orientations and position signs on a few frames and rank them.", negative=""),
     ] = False,
     as_json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.", negative="")] = False,
     reading: Reading = None,
@@ -44,17 +45,26 @@ def described(i: Inspection) -> str:
     rows = [
         ("file", f"{i.provenance.get('file', '-')} ({i.provenance.get('format', '-')})"),
         ("frames", f"{i.frames} of {i.frame_shape[0]} x {i.frame_shape[1]} pixels"),
-        ("photon energy", f"{i.energy_ev / 1000:.6g} keV, wavelength {_length(i.wavelength_m)}"),
+        (f"{i.particle} energy", f"{i.energy_ev / 1000:.6g} keV, wavelength {_length(i.wavelength_m)}"),
         ("detector", f"{_length(i.distance_m)} away, pixel {_pair(i.detector_pixel_m)}"),
         ("regime", i.regime if i.regime == "far field" else beam),
         ("object pixel", _pair(i.object_pixel_m)),
         ("object", f"{i.object_shape[0]} x {i.object_shape[1]} pixels; positions span {_pair(i.span_m)}"),
         ("step", f"{i.step_px:.4g} object pixels between neighbours"),
-        ("overlap", f"{i.overlap_array:.1%} of the window" + _or_nothing(", {:.1%} of the probe (guessed)", i.overlap_probe)),
+        (
+            "overlap",
+            f"{i.overlap_array:.1%} of the window" + _or_nothing(", {:.1%} of the probe (guessed)", i.overlap_probe),
+        ),
         ("oversampling", "-" if i.oversampling is None else f"{i.oversampling:.2f} (frame / probe)"),
-        ("photons", f"{least:.4g} / {median:.4g} / {most:.4g} a frame (least / median / most)"),
+        (
+            "photons" if i.particle == "photon" else "electrons",
+            f"{least:.4g} / {median:.4g} / {most:.4g} a frame (least / median / most)",
+        ),
         ("brightest pixel", f"{i.brightest_pixel:.6g}"),
-        ("pixels", f"{i.untrusted_pixels} untrusted, {i.dead_pixels} dead, {i.hot_pixels} hot, {i.saturated_pixels} saturated"),
+        (
+            "pixels",
+            f"{i.untrusted_pixels} untrusted, {i.dead_pixels} dead, {i.hot_pixels} hot, {i.saturated_pixels} saturated",
+        ),
         ("beam offset", f"{i.beam_offset_px[0]:+.2f}, {i.beam_offset_px[1]:+.2f} px (y, x)"),
         ("position sign", str(i.provenance.get("position_sign", "-")) + " positions in the file"),
         ("memory", f"about {i.memory_bytes / 2**30:.2f} GiB to reconstruct"),
@@ -69,7 +79,9 @@ def described(i: Inspection) -> str:
 
 def _rank(scan: Scan) -> None:
     if suspicious_overlap(scan):
-        raise ExitwaveError("too few or too sparse positions to tell orientations apart; state --orientation and --position-sign")
+        raise ExitwaveError(
+            "too few or too sparse positions to tell orientations apart; state --orientation and --position-sign"
+        )
     current = str(scan.provenance.get("position_sign", "probe"))
     other = "probe" if current == "sample" else "sample"
     print("\norientation     position sign   residual (detector orientations relative to the scan as read; best first)")

@@ -25,6 +25,7 @@ class Inspection:
 
     frames: int
     frame_shape: tuple[int, int]
+    particle: str
     energy_ev: float
     wavelength_m: float
     distance_m: float
@@ -85,6 +86,7 @@ def inspect(scan: Scan) -> Inspection:
     inspection = Inspection(
         frames=len(scan),
         frame_shape=scan.frame_shape,
+        particle=geometry.particle,
         energy_ev=geometry.energy_ev,
         wavelength_m=geometry.wavelength_m,
         distance_m=geometry.distance_m,
