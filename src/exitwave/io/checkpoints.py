@@ -53,7 +53,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         check_stamp(file, path, "checkpoint", CHECKPOINT_FORMAT)
         estimate = group_at(file, "estimate")
         memory = group_at(file, "memory")
-        named = {attribute_text(stored, "name") or key: key for key, stored in memory.items()}
+        named = {_name(memory, key): key for key in memory}
         found = Checkpoint(
             estimate=PtychoEstimate(
                 object=read_tensor(estimate, "object"),
@@ -73,6 +73,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return found
 
 
+def _name(memory: h5py.Group, key: str) -> str:
+    stored = memory.get(key)
+    return key if stored is None else attribute_text(stored, "name") or key
+
+
 def _digest(checkpoint: Checkpoint) -> str:
     """A fingerprint of everything a resume depends on: nothing else in a solver's memory can be checked from outside."""
     # As read back from JSON, which knows neither tuples nor numbers for keys.
@@ -85,5 +90,5 @@ def _digest(checkpoint: Checkpoint) -> str:
     ):
         tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(memoryview(tensor.flatten().view(torch.uint8).numpy()))
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
