@@ -142,3 +142,12 @@ def test_thick_samples_are_refused_by_name(known):
     start = first_guess(problem, slices=2)
     with pytest.raises(InputError, match="rpie works on one slice"):
         run(RPIE(epochs=1), problem, start)
+
+
+def test_settling_steps_average_noise_out():
+    made = known_scan(photons=3e4, side=9)
+    problem = Problem.of(made.scan)
+    start = with_true_probe(problem, made.truth)
+    settled = run(RPIE(epochs=60, update_probe=False), problem, start)
+    restless = run(RPIE(epochs=60, update_probe=False, settle=0), problem, start)
+    assert object_error(settled.estimate, made.truth) < 0.9 * object_error(restless.estimate, made.truth)

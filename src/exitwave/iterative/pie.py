@@ -1,4 +1,4 @@
-"""The ptychographic iterative engines: ePIE, rPIE and mPIE."""
+"""The ptychographic iterative engines: ePIE, rPIE and mPIE, with steps that settle at the end."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,6 +40,8 @@ class RPIE(Solver[PtychoEstimate]):
     """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
     update_probe: bool = True
     """Whether to retrieve the probe; switch off when it is known."""
+    settle: Fraction = 0.25
+    """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
     batch: PositiveInt = 16
     """Frames updated together; 1 is the published order, larger is faster and needs more epochs."""
 
@@ -62,6 +64,8 @@ class EPIE(Solver[PtychoEstimate]):
     """Epochs before the probe is first updated."""
     update_probe: bool = True
     """Whether to retrieve the probe; switch off when it is known."""
+    settle: Fraction = 0.25
+    """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
     batch: PositiveInt = 16
     """Frames updated together; 1 is the published order."""
 
@@ -76,7 +80,7 @@ class MPIE(Solver[PtychoEstimate]):
     name: ClassVar[str] = "mpie"
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 30-100 is usual."""
-    alpha: Fraction = 0.2
+    alpha: Fraction = 0.1
     """Object regularisation, as in rPIE."""
     beta: Fraction = 0.8
     """Probe regularisation, as in rPIE."""
@@ -94,6 +98,8 @@ class MPIE(Solver[PtychoEstimate]):
     """Epochs before the probe is first updated."""
     update_probe: bool = True
     """Whether to retrieve the probe; switch off when it is known."""
+    settle: Fraction = 0.25
+    """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
     batch: PositiveInt = 16
     """Frames updated together; 1 is the published order."""
 
@@ -120,13 +126,20 @@ def _engine(
     for epoch in range(start.epoch + 1, options.epochs + 1):
         with_probe = options.update_probe and epoch > options.probe_start
         misfit = 0.0
+        gain = _settling(epoch, options.epochs, options.settle)
         for frames in problem.batches(options.batch, epoch):
             with torch.no_grad():
-                misfit += _update(problem, state, x, frames, options, alpha, beta, with_probe)
+                misfit += _update(problem, state, x, frames, options, alpha, beta, gain, with_probe)
                 if momentum:
                     momentum.after(state, len(frames), with_probe=with_probe)
         memory = momentum.memory() if momentum else {}
         yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, memory=memory)
+
+
+def _settling(epoch: int, epochs: int, share: float) -> float:
+    """Factor on all steps: 1, then falling in equal steps to 0.1 in the last epoch."""
+    last = round(share * epochs)
+    return 1.0 - 0.9 * max(epoch - (epochs - last), 0) / last if last else 1.0
 
 
 @dataclass(eq=False)
@@ -147,6 +160,7 @@ def _update(
     options: "RPIE | EPIE | MPIE",
     alpha: float,
     beta: float,
+    gain: float,
     with_probe: bool,
 ) -> float:
     """One batch: modulus constraint, then object and probe by table 1 of Maiden 2017; returns the misfit met."""
@@ -156,12 +170,14 @@ def _update(
     change, misfit = problem.modulus_change(probes * patches, frames)
     step = (probes.conj() * change).sum(dim=1, keepdim=True) if len(state.probe) > 1 else probes.conj() * change
     bright = _illumination(state.lit, intensity(probes)[:, None], corners, alpha)
-    torch.view_as_real(step).mul_((options.object_gain / bright)[..., None])
+    torch.view_as_real(step).mul_((gain * options.object_gain / bright)[..., None])
     if with_probe:
         seen = patches.conj() * change
         seen = (seen if rest is None else fourier_shift(seen, -rest)).sum(dim=0)
         weight = intensity(patches.transpose(0, 1))[0]
-        state.probe += seen * (options.probe_gain / ((1 - beta) * weight + beta * weight.max()).clamp_(min=1e-30))
+        state.probe += seen * (
+            gain * options.probe_gain / ((1 - beta) * weight + beta * weight.max()).clamp_(min=1e-30)
+        )
     # The probe step above used the patches as they were: the object changes last.
     scatter_add_(state.object, step, corners)
     return float(misfit.sum())
