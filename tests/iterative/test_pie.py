@@ -150,4 +150,6 @@ def test_settling_steps_average_noise_out():
     start = with_true_probe(problem, made.truth)
     settled = run(RPIE(epochs=60, update_probe=False), problem, start)
     restless = run(RPIE(epochs=60, update_probe=False, settle=0), problem, start)
-    assert object_error(settled.estimate, made.truth) < 0.9 * object_error(restless.estimate, made.truth)
+    assert object_error(settled.estimate, made.truth, border=20) < 0.92 * object_error(
+        restless.estimate, made.truth, border=20
+    )
