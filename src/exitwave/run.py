@@ -155,37 +155,25 @@ def reconstruct(
     """
     began = time.perf_counter()
     problem = pose(scan, noise=noise, seed=seed, device=device, free_fraction=free_fraction)
-    identity = fingerprint(problem)
+    agreed = {"scan_fingerprint": fingerprint(problem), "seed": seed}
     spec = to_spec(solver)
     history: list[float] = []
     step: Step[Any] = Step(epoch=0, estimate=_start(problem, start, probe, modes))
     if checkpoints and checkpoints.resume and checkpoints.path.exists():
-        step, history = _resume(checkpoints.path, spec, {"scan_fingerprint": identity, "seed": seed}, step.estimate)
-    ending = "finished"
-    try:
-        for new in solver.solve(problem, step):
-            if not _finite(new):
-                ending = f"diverged in epoch {new.epoch}"
-                break
-            step = new
-            history.append(new.residual)
-            if watch:
-                watch(new, problem)
-            if checkpoints and new.epoch % checkpoints.every == 0:
-                _save(checkpoints.path, step, history, spec, {"scan_fingerprint": identity, "seed": seed})
-            if stop and stop.reached(history):
-                ending = f"stopped early after epoch {new.epoch}"
-                break
-    except KeyboardInterrupt:
-        ending = f"interrupted after epoch {step.epoch}"
-        if checkpoints and history:
-            _save(checkpoints.path, step, history, spec, {"scan_fingerprint": identity, "seed": seed})
-    if ending.startswith("diverged") and not history:
-        raise ExitwaveError(
-            f"the solver {ending}: residual or estimate are not finite; lower its gains, raise its regularisation, or look "
-            "for absurd values in the frames with exitwave info"
-        )
-    frame_residual = problem.frame_residual(step.estimate)
+        step, history = _resume(checkpoints.path, spec, agreed, step.estimate)
+
+    def save(state: Step[Any], *, due: bool) -> None:
+        if checkpoints and due and history:
+            _save(checkpoints.path, state, history, spec, agreed)
+
+    def each(state: Step[Any]) -> None:
+        history.append(state.residual)
+        if watch:
+            watch(state, problem)
+        save(state, due=checkpoints is not None and state.epoch % checkpoints.every == 0)
+
+    step, ending = _drive(solver.solve(problem, step), step, history, stop or Stop(), each)
+    save(step, due=ending.startswith("interrupted"))
     return Result(
         estimate=step.estimate.to("cpu"),
         spread=None if step.spread is None else step.spread.to("cpu"),
@@ -194,13 +182,12 @@ def reconstruct(
         history=tuple(history),
         residual=problem.residual(step.estimate),
         free_residual=problem.residual(step.estimate, held_out=True) if free_fraction else None,
-        frame_residual=frame_residual,
+        frame_residual=problem.frame_residual(step.estimate),
         provenance={
             "scan": dict(scan.provenance),
-            "scan_fingerprint": identity,
+            **agreed,
             "ending": ending,
             "epochs": step.epoch,
-            "seed": seed,
             "modes": len(step.estimate.probe),
             "free_fraction": free_fraction,
             "device": _device_name(problem.device),
@@ -211,6 +198,28 @@ def reconstruct(
             | {"python": platform.python_version()},
         },
     )
+
+
+def _drive(
+    steps: Iterator[Step[Any]], step: Step[Any], history: list[float], stop: Stop, each: Callable[[Step[Any]], None]
+) -> tuple[Step[Any], str]:
+    """Take steps until the solver ends, diverges, is stopped or interrupted; the last good step and how it ended."""
+    try:
+        for new in steps:
+            if not _finite(new):
+                if not history:
+                    raise ExitwaveError(
+                        f"the solver diverged in epoch {new.epoch}: residual or estimate are not finite; lower its gains, "
+                        "raise its regularisation, or look for absurd values in the frames with exitwave info"
+                    )
+                return step, f"diverged in epoch {new.epoch}"
+            step = new
+            each(step)
+            if stop.reached(history):
+                return step, f"stopped early after epoch {step.epoch}"
+    except KeyboardInterrupt:
+        return step, f"interrupted after epoch {step.epoch}"
+    return step, "finished"
 
 
 def _finite(step: Step[Any]) -> bool:
