@@ -1,0 +1,121 @@
+"""Make every picture of README.md and docs/: simulate and reconstruct small scans, write docs/images/*.png.
+
+python docs/pictures.py              all pictures, about two minutes
+python docs/pictures.py overview     only some
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+import exitwave as ew
+from exitwave.colour import complex_to_rgb
+from exitwave.reports.figures import save_overview
+from exitwave.simulation.objects import OBJECTS
+from exitwave.simulation.probes import PROBES
+from exitwave.simulation.trajectories import TRAJECTORIES
+
+IMAGES = Path(__file__).parent / "images"
+MOST_BYTES = 300_000
+
+
+def overview(path: Path) -> None:
+    """The demonstration sample: object and probe from the data alone."""
+    made = ew.simulate("textured", frames=289, frame_px=96)
+    result = ew.reconstruct(made.scan, ew.MPIE(epochs=60))
+    save_overview(result, path, dpi=110)
+
+
+def near_field(path: Path) -> None:
+    """A magnified near-field scan of a Siemens star."""
+    geometry = {"energy_ev": 12_650.0, "distance_m": 1.12, "detector_pixel_m": 55e-6, "focus_distance_m": 3.65e-3}
+    made = ew.simulate("siemens", frames=144, frame_px=64, overlap=0.7, **geometry)
+    save_overview(ew.reconstruct(made.scan, ew.MPIE(epochs=100)), path, dpi=90)
+
+
+def wrong_axes(path: Path) -> None:
+    """The same scan read right, with x and y exchanged, and with both signs reversed."""
+    made = ew.simulate("natural", frames=144, frame_px=64, overlap=0.7)
+    readings = {"as it should be": (1, 1, False), "x and y exchanged": (1, 1, True), "one sign wrong": (-1, 1, False)}
+    readings["both signs wrong (far field)"] = (-1, -1, False)
+    figure = Figure(figsize=(9, 2.7), layout="constrained")
+    for axes, (title, (y, x, swapped)) in zip(figure.subplots(1, 4), readings.items(), strict=True):
+        positions = made.scan.positions_m * torch.tensor([y, x])
+        positions = positions.flip(1) if swapped else positions
+        scan = ew.Scan(patterns=made.scan.patterns, positions_m=positions, geometry=made.scan.geometry)
+        result = ew.reconstruct(scan, ew.RPIE(epochs=40))
+        inner = result.estimate.object[0, 32:-32, 32:-32].abs()
+        axes.imshow(inner, cmap="gray", vmin=float(inner.quantile(0.01)), vmax=float(inner.quantile(0.99)))
+        axes.set_title(f"{title}\nresidual {result.residual:.4f}", fontsize=9)
+        axes.axis("off")
+    figure.savefig(path, dpi=110)
+
+
+def samples(path: Path) -> None:
+    """Every sample, 160 pixels wide: hue is the phase, brightness the amplitude."""
+    _gallery(path, {name: complex_to_rgb(draw((160, 160), seed=0).numpy()) for name, draw in OBJECTS.items()}, 4)
+
+
+def probes(path: Path) -> None:
+    """Every probe in a frame of 128 pixels: hue is the phase, brightness the amplitude."""
+    drawn = {
+        name: complex_to_rgb(make((128, 128), diameter_px=30 if name in ("airy", "kb") else 60).numpy())
+        for name, make in PROBES.items()
+    }
+    _gallery(path, drawn, 6)
+
+
+def trajectories(path: Path) -> None:
+    """Every trajectory: 100 positions a step apart, in the order of travel."""
+    figure = Figure(figsize=(8, 2.2), layout="constrained")
+    for axes, (name, travel) in zip(figure.subplots(1, len(TRAJECTORIES)), TRAJECTORIES.items(), strict=True):
+        y, x = travel(100, 1.0, seed=0).numpy().T
+        axes.plot(x, y, color="#858b94", linewidth=0.5)
+        axes.scatter(x, y, c=np.arange(len(x)), cmap="viridis", s=9, zorder=2)
+        axes.set(aspect="equal", title=name)
+        axes.invert_yaxis()
+        axes.axis("off")
+    figure.savefig(path, dpi=110)
+
+
+def _gallery(path: Path, images: dict[str, np.ndarray], columns: int) -> None:
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(1.6 * columns, 1.8 * rows), layout="constrained")
+    for axes, (name, image) in zip(figure.subplots(rows, columns).flat, images.items(), strict=True):
+        axes.imshow(image)
+        axes.set_title(name, fontsize=9)
+        axes.axis("off")
+    figure.savefig(path, dpi=110)
+
+
+PICTURES: dict[str, Callable[[Path], None]] = {
+    "overview": overview,
+    "near_field": near_field,
+    "wrong_axes": wrong_axes,
+    "samples": samples,
+    "probes": probes,
+    "trajectories": trajectories,
+}
+
+
+def main() -> None:
+    """Make the pictures named, or all, each below 300 kB."""
+    IMAGES.mkdir(exist_ok=True)
+    for name in sys.argv[1:] or PICTURES:
+        path = IMAGES / f"{name}.png"
+        PICTURES[name](path)
+        if path.stat().st_size > MOST_BYTES / 2:
+            # A palette of 256 colours looks the same at this size and takes a third of the room.
+            Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
+        size = path.stat().st_size
+        print(f"{path.name:20} {size / 1000:6.0f} kB")
+        assert size < MOST_BYTES, f"{path} is too large for a page"
+
+
+if __name__ == "__main__":
+    main()
