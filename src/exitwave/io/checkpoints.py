@@ -12,7 +12,7 @@ from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Checkpoint
 from exitwave.io.atomic import replacing
-from exitwave.io.hdf5 import attribute_text, open_hdf5
+from exitwave.io.hdf5 import attribute_text, find, open_hdf5
 from exitwave.io.store import (
     attribute_number,
     check_stamp,
@@ -53,7 +53,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         check_stamp(file, path, "checkpoint", CHECKPOINT_FORMAT)
         estimate = group_at(file, "estimate")
         memory = group_at(file, "memory")
-        named = {_name(memory, key): key for key in memory}
+        named = {_name(memory, str(key)): str(key) for key in memory}
         found = Checkpoint(
             estimate=PtychoEstimate(
                 object=read_tensor(estimate, "object"),
@@ -61,7 +61,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
                 positions_px=read_tensor(estimate, "positions_px"),
             ),
             epoch=int(attribute_number(file, "epoch") or 0),
-            history=tuple(read_tensor(file, "history").tolist()),
+            history=tuple(read_tensor(file, "history").flatten().tolist()),
             memory={name: read_tensor(memory, key) for name, key in named.items()},
             spec=read_json(file, "spec"),
             provenance=read_json(file, "provenance"),
@@ -74,7 +74,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _name(memory: h5py.Group, key: str) -> str:
-    stored = memory.get(key)
+    stored = find(memory, key)
     return key if stored is None else attribute_text(stored, "name") or key
 
 

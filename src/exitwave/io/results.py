@@ -19,8 +19,7 @@ from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.geometry import JOULE_PER_EV, Geometry
 from exitwave.data.result import Result
 from exitwave.io.atomic import replacing
-from exitwave.io.checkpoints import read_checkpoint as read_checkpoint
-from exitwave.io.checkpoints import write_checkpoint as write_checkpoint
+from exitwave.io.checkpoints import read_checkpoint as read_checkpoint, write_checkpoint as write_checkpoint
 from exitwave.io.hdf5 import attribute_text, open_hdf5
 from exitwave.io.reading import Format
 from exitwave.io.store import (
@@ -64,17 +63,42 @@ def read_result(path: str | Path) -> Result:
         entry = group_at(file, "entry_1")
         exact = group_at(entry, "exitwave")
         residual = attribute_number(exact, "residual")
-        return Result(
+        result = Result(
             estimate=_read_estimate(entry, exact),
             geometry=_read_geometry(group_at(exact, "geometry")),
             spec=read_json(group_at(entry, "process_1"), "configuration"),
-            history=tuple(read_tensor(exact, "history").tolist()),
+            history=tuple(read_tensor(exact, "history").flatten().tolist()),
             residual=float("nan") if residual is None else residual,
             free_residual=attribute_number(exact, "free_residual"),
             frame_residual=read_tensor(exact, "frame_residual") if "frame_residual" in exact else None,
             spread=_read_spread(entry),
             provenance=read_json(exact, "provenance"),
         )
+    _check(result, path)
+    return result
+
+
+def _check(result: Result, path: Path) -> None:
+    """Refuse what was edited so that its parts no longer belong together."""
+    x, frames = result.estimate, result.frame_residual
+    room = torch.tensor(x.object.shape[-2:]) - torch.tensor(x.probe.shape[-2:])
+    faults = {
+        "its object or probe is empty": 0 in x.object.shape or 0 in x.probe.shape,
+        "its object or probe is not complex": not (x.object.is_complex() and x.probe.is_complex()),
+        "its positions are not (frame, 2)": x.positions_px.shape[1:] != (2,) or not len(x.positions_px),
+        "its probe is larger than its object": bool((room < 0).any()),
+        "its residuals are not one for each frame": frames is not None and frames.shape != x.positions_px.shape[:1],
+        "its spread has another shape than its object": result.spread is not None
+        and result.spread.object.shape != x.object.shape,
+    }
+    found = [fault for fault, there in faults.items() if there]
+    if not found:
+        sizes = [float(values.abs().max()) for values in (x.object, x.probe, x.positions_px)]
+        inside = (x.positions_px > -1).all() and (x.positions_px < room + 1).all()
+        # Squares and sums of squares must fit into a float.
+        found = [] if inside and all(size < 1e15 for size in sizes) else ["it holds values beyond all bounds"]
+    if found:
+        raise FormatError(f"{path} is damaged or was edited: {found[0]}; reconstruct again")
 
 
 def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
@@ -227,7 +251,8 @@ def _complex(spread: Tensor) -> Tensor:
 
 def _read_geometry(group: h5py.Group) -> Geometry:
     wavelength, distance = attribute_number(group, "wavelength_m"), attribute_number(group, "distance_m")
-    pixel = np.asarray(group.attrs.get("detector_pixel_m", ()), dtype=np.float64).tolist()
+    stored = np.asarray(group.attrs.get("detector_pixel_m", ())).ravel()
+    pixel = stored.astype(np.float64).tolist() if stored.dtype.kind in "iuf" else []
     if wavelength is None or distance is None or len(pixel) != 2:
         raise FormatError(f"{group.file.filename} lacks a part of its geometry; it is damaged or was edited")
     return Geometry(

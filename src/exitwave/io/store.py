@@ -50,7 +50,8 @@ def write_tensor(group: h5py.Group, name: str, tensor: Tensor) -> h5py.Dataset:
     """Store a tensor of any type and shape under `name`."""
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
     if tensor.dtype in _PLAIN:
-        return group.create_dataset(name, data=tensor.numpy())
+        # Checksums, so that a byte that went wrong on the way is told, not shown as an image.
+        return group.create_dataset(name, data=tensor.numpy(), fletcher32=tensor.ndim > 0 and tensor.numel() > 0)
     stored = group.create_dataset(name, data=tensor.flatten().view(torch.uint8).numpy())
     stored.attrs["torch_dtype"] = str(tensor.dtype).removeprefix("torch.")
     stored.attrs["torch_shape"] = np.asarray(tensor.shape, dtype=np.int64)
