@@ -89,7 +89,7 @@ def test_python_of_the_pages_runs(page, tmp_path, monkeypatch):
 
 
 def _lay_out_files(folder: Path) -> None:
-    scan = ew.simulate("siemens", frames=49, frame_px=64, overlap=0.7).scan
+    scan = ew.simulate("siemens", frames=49, frame_px=48, overlap=0.7).scan
     for name in ("scan.cxi", "gold_balls.cxi"):
         ew.write(scan, folder / name)
     (folder / "job.yaml").write_text("{scan: scan.cxi, output: result.h5, solver: {name: rpie, epochs: 2}}")
