@@ -59,7 +59,9 @@ class ArrayPatterns:
     def read(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
         if isinstance(self.array, Tensor):
             return self.array[index.to(self.array.device)].to(torch.float32)
-        return torch.from_numpy(self.array[index.numpy()].astype(np.float32))
+        # What is too large for float32 becomes infinite, which is refused where a problem is posed.
+        with np.errstate(over="ignore"):
+            return torch.from_numpy(self.array[index.numpy()].astype(np.float32))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """Arrays in NumPy archives (.npz): read one at a time, left on disk where they are stored uncompressed, never unpickled."""
 
+import math
 import struct
 import zipfile
 from collections.abc import Generator, Iterable, Mapping
@@ -34,9 +35,11 @@ def members(path: Path) -> frozenset[str]:
 
 def header(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of an array, without reading it. Raises FormatError for Python objects and damaged archives."""
-    with _clear_errors(path, name), zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
-        shape, _, dtype = _header(file)
-        return shape, dtype
+    with _clear_errors(path, name), zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(f"{name}.npy")
+        with archive.open(info) as file:
+            shape, _, dtype = _header(file, info.file_size)
+            return shape, dtype
 
 
 def load(path: Path, *names: str) -> np.ndarray | None:
@@ -44,8 +47,20 @@ def load(path: Path, *names: str) -> np.ndarray | None:
     name = next((name for name in names if name in members(path)), None)
     if name is None:
         return None
+    header(path, name)
     with _clear_errors(path, name), np.load(path, allow_pickle=False) as archive:
         return archive[name]
+
+
+def numbers(path: Path, *names: str) -> np.ndarray | None:
+    """The first of several arrays that is there, as float64. Raises FormatError when it is empty, text or complex."""
+    array = load(path, *names)
+    if array is None:
+        return None
+    if array.dtype.kind not in "biuf" or not array.size:
+        found = "empty" if not array.size else f"of type {array.dtype}"
+        raise FormatError(f"{' or '.join(names)} in {path} is {found}; expected real numbers")
+    return array.astype(np.float64)
 
 
 def number(path: Path, *names: str) -> float | None:
@@ -59,7 +74,7 @@ def frames(path: Path, name: str, *, frame_last: bool = False) -> ArrayPatterns:
     with _clear_errors(path, name), zipfile.ZipFile(path) as archive:
         info = archive.getinfo(f"{name}.npy")
         with archive.open(info) as file:
-            shape, fortran, dtype = _header(file)
+            shape, fortran, dtype = _header(file, info.file_size)
             header_bytes = file.tell()
             stack = None
             if info.compress_type != zipfile.ZIP_STORED:
@@ -101,12 +116,16 @@ def write(path: Path, arrays: Mapping[str, np.ndarray | Streamed]) -> None:
                     np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(file: IO[bytes], member_bytes: int) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
-        raise FormatError("Object arrays")
+        raise ValueError("Object arrays")
+    held = member_bytes - file.tell()
+    # Before memory is taken for a shape that a damaged header makes up.
+    if dtype.itemsize * math.prod(shape) != held:
+        raise ValueError(f"it says {shape} of {dtype} but holds {held} bytes")
     return shape, fortran, dtype
 
 

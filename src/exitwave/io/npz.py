@@ -30,8 +30,10 @@ def read(path: Path, stated: Stated) -> Contents:
     positions = _columns(path, ("ycoords", "xcoords"))
     key = _pattern_key(path)
     patterns = npy.frames(path, key, frame_last=_frame_last(path, key, len(positions)))
-    bad, particle = npy.load(path, "bad_pixels"), npy.load(path, "particle")
-    pixel_m = npy.load(path, "detector_pixel_m")
+    bad, particle = npy.numbers(path, "bad_pixels"), npy.load(path, "particle")
+    pixel_m = npy.numbers(path, "detector_pixel_m")
+    if pixel_m is not None and pixel_m.shape != (2,):
+        raise FormatError(f"detector_pixel_m in {path} has shape {pixel_m.shape}; expected two numbers (y, x)")
     contents = Contents(
         patterns=patterns,
         values=stated.values or _values(path, key, patterns),
@@ -42,8 +44,8 @@ def read(path: Path, stated: Stated) -> Contents:
         detector_pixel_m=None if pixel_m is None else (float(pixel_m[0]), float(pixel_m[1])),
         focus_distance_m=npy.number(path, "focus_distance_m"),
         particle="electron" if particle is not None and str(particle) == "electron" else "photon",
-        mask=None if bad is None else bad == 0,
-        monitor=npy.load(path, "monitor"),
+        mask=None if bad is None else np.asarray(bad == 0),
+        monitor=npy.numbers(path, "monitor"),
         notes={"dataset": key},
     )
     return with_stated_positions(contents, stated)
@@ -116,10 +118,10 @@ def _pattern_key(path: Path) -> str:
 
 
 def _columns(path: Path, names: tuple[str, str]) -> np.ndarray:
-    y, x = (npy.load(path, name) for name in names)
+    y, x = (npy.numbers(path, name) for name in names)
     if y is None or x is None or y.size != x.size:
         raise FormatError(f"{path} needs {names[0]} and {names[1]} of equal number; it is damaged or of another kind")
-    return np.column_stack((y.ravel(), x.ravel())).astype(np.float64)
+    return np.column_stack((y.ravel(), x.ravel()))
 
 
 def _frame_last(path: Path, key: str, frames: int) -> bool:

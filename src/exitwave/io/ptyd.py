@@ -18,7 +18,7 @@ from exitwave.data.errors import FormatError
 from exitwave.data.geometry import photon_wavelength_m
 from exitwave.data.scan import Patterns, Scan, SelectedPatterns
 from exitwave.io.atomic import replacing
-from exitwave.io.hdf5 import Hdf5Patterns, array, dataset, find, is_hdf5, number, open_hdf5, text
+from exitwave.io.hdf5 import Hdf5Patterns, array, dataset, find, is_hdf5, number, numbers, open_hdf5, text
 from exitwave.io.positions import with_stated_positions
 from exitwave.io.reading import Contents, Format, Stated
 
@@ -38,10 +38,10 @@ def read(path: Path, stated: Stated) -> Contents:
     """A .ptyd file. Frames are ordered by their index; those that lack a position are left out, as ptypy does."""
     with open_hdf5(path) as file:
         chunks = [_chunk(file, path, name) for name in sorted(_chunk_names(file), key=int)]
-        centre = array(file, "meta/center")
-        weights = [array(file, "meta/weight2d", "common/weight2d"), *(chunk.weights for chunk in chunks)]
+        centre = numbers(file, "meta/center")
+        weights = [numbers(file, "meta/weight2d", "common/weight2d"), *(chunk.weights for chunk in chunks)]
         energy_kev, distance = number(file, "meta/energy"), number(file, "meta/distance")
-        pixel = array(file, "meta/psize")
+        pixel = numbers(file, "meta/psize")
         near = text(file, "meta/propagation", "info/propagation") == "nearfield"
         focus = number(file, "meta/focus_distance") or math.inf
     if not chunks:
@@ -57,7 +57,11 @@ def read(path: Path, stated: Stated) -> Contents:
     order = order[np.isfinite(positions[order]).all(axis=1)]
     if not np.array_equal(order, np.arange(patterns.shape[0])):
         patterns = SelectedPatterns(patterns, torch.from_numpy(order))
-    size = None if pixel is None else np.broadcast_to(np.asarray(pixel, dtype=np.float64).ravel(), 2)
+    if not len(order):
+        raise FormatError(f"none of {len(positions)} positions in {path} is finite; expected one for each frame")
+    if pixel is not None and pixel.size > 2:
+        raise FormatError(f"meta/psize in {path} has shape {pixel.shape}; expected one pixel size or two (y, x)")
+    size = None if pixel is None else np.broadcast_to(pixel.ravel(), 2)
     contents = Contents(
         patterns=patterns,
         positions=positions[order],
@@ -66,7 +70,7 @@ def read(path: Path, stated: Stated) -> Contents:
         detector_pixel_m=None if size is None else (float(size[0]), float(size[1])),
         focus_distance_m=focus if near else None,
         mask=_mask(weights, patterns.shape[1:]),
-        notes={} if centre is None else {"beam_centre": np.asarray(centre).ravel().tolist()},
+        notes={} if centre is None else {"beam_centre": centre.ravel().tolist()},
     )
     return with_stated_positions(contents, stated)
 
@@ -118,17 +122,29 @@ def _chunk(file: h5py.File, path: Path, name: str) -> _Chunk:
     link = file.get(here, getlink=True)
     if isinstance(link, h5py.ExternalLink) and find(file, here) is None:
         raise FormatError(f"{path} refers to {link.filename}, which is not there; copy it into the same folder")
-    positions, indices = array(file, f"{here}/positions"), array(file, f"{here}/indices")
-    frames = dataset(file, f"{here}/data")
-    if frames is None or positions is None or positions.size == 0:
+    frames, stored = dataset(file, f"{here}/data"), dataset(file, f"{here}/positions")
+    if frames is None or stored is None or not stored.size:
         raise FormatError(f"{path} lacks data or positions in /{here}; ptypy writes both once positions are known")
+    positions, indices = numbers(file, f"{here}/positions"), array(file, f"{here}/indices")
+    if positions is None or positions.size % 2 or frames.ndim != 3:
+        raise FormatError(
+            f"/{here} in {path} holds data {frames.shape} and positions {stored.shape}; expected (frame, y, x) and (frame, 2)"
+        )
+    if indices is not None and indices.dtype.kind not in "iu":
+        raise FormatError(f"/{here}/indices in {path} are {indices.dtype}; expected frame numbers")
     first = frames.shape[0] * int(name)
     return _Chunk(
         frames=f"{here}/data",
         indices=np.arange(first, first + frames.shape[0]) if indices is None else indices.ravel(),
-        positions=np.asarray(positions, dtype=np.float64).reshape(-1, 2),
-        weights=array(file, f"{here}/weights"),
+        positions=positions.reshape(-1, 2),
+        weights=_weights(file, f"{here}/weights"),
     )
+
+
+def _weights(file: h5py.File, name: str) -> Float[np.ndarray, "..."] | None:
+    """Weights of the frames of a chunk; empty where ptypy keeps them for all chunks together."""
+    stored = dataset(file, name)
+    return numbers(file, name) if stored is not None and stored.size else None
 
 
 def _mask(weights: list[Float[np.ndarray, "..."] | None], frame_shape: tuple[int, int]) -> np.ndarray | None:

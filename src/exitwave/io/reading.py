@@ -1,5 +1,6 @@
 """From a file's contents to a Scan: every unit, sign and axis change happens here, once, for all formats."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import PLANCK_EV_M, Geometry, photon_wavelength_m
 from exitwave.data.scan import MappedPatterns, Patterns, Scan
+from exitwave.io.memory import require_memory
 
 PositionSign = Literal["probe", "sample"]
 PositionUnit = Literal["m", "mm", "um", "nm", "angstrom", "px"]
@@ -113,6 +115,8 @@ def assemble(contents: Contents, stated: Stated, path: Path, format_name: str) -
             "or a recipe that says where they are"
         )
     patterns = contents.patterns
+    height, width = patterns.shape[1:]
+    require_memory(32 * height * width, f"{path} says its frames are {height} x {width} pixels")
     if (stated.values or contents.values) == "amplitude":
         patterns = MappedPatterns(patterns, _squared, patterns.shape[1:])
     geometry = _geometry(contents, stated, patterns.shape[1:], path)
@@ -151,6 +155,8 @@ def _centred(scan: Scan, contents: Contents) -> Scan:
     """The frames shifted so that the beam, where the file says it is, stands in the middle."""
     height, width = scan.frame_shape
     if contents.beam_centre_px is None or scan.geometry.near_field:
+        return scan
+    if not all(map(math.isfinite, contents.beam_centre_px)):
         return scan
     row, column = (round(v) for v in contents.beam_centre_px)
     # Detectors that were never told write zero, or the numbers of another region of interest.
