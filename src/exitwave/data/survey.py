@@ -100,7 +100,7 @@ def _check_frames(seen: Survey) -> None:
 
 LARGEST_SPAN_PX = 1e9
 """Beyond any object; distances still square without overflow."""
-_UNIT_SLIPS = {1e-3: "mm", 1e-6: "um", 1e-9: "nm", 1e-10: "angstrom"}
+POSITION_UNITS_M = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10}
 
 
 def check_positions(scan: Scan) -> None:
@@ -149,19 +149,23 @@ def step_px(scan: Scan) -> float:
 
 
 def _unit_advice(scan: Scan) -> str:
-    step, size = step_px(scan), min(scan.frame_shape)
-
-    def fits(factor: float) -> bool:
-        return 0.01 * size < step * factor < 0.9 * size
-
-    cures = [f"positions in {unit}: --position-unit {unit}" for factor, unit in _UNIT_SLIPS.items() if fits(factor)]
-    energy = scan.geometry.energy_ev
+    """Which unit or energy would give a sensible step; the likeliest first."""
+    usual, energy = 0.2 * min(scan.frame_shape), scan.geometry.energy_ev
+    used = str(scan.provenance.get("position_unit", "m"))
+    used_m = POSITION_UNITS_M.get(used, scan.object_pixel_m[1])
+    cures = [
+        (size_m / used_m, f"positions in {unit}: --position-unit {unit}") for unit, size_m in POSITION_UNITS_M.items()
+    ]
     # The object pixel goes with the wavelength, the step in pixels therefore with the energy.
     cures += [
-        f"an energy of {energy * f:.4g} eV instead of {energy:.4g} eV: --energy-ev" for f in (1e-3, 1e3) if fits(f)
+        (f, f"an energy of {energy * f:.4g} eV instead of {energy:.4g} eV: --energy-ev")
+        for f in (1e-3, 1e3)
+        if 50 < energy * f < 2e6
     ]
-    if cures:
-        return "What would fit: " + ", or ".join(cures)
+    step = step_px(scan)
+    fitting = [(abs(math.log(step * f / usual)), cure) for f, cure in cures if 0.05 < step * f / usual < 4.5 and f != 1]
+    if fitting:
+        return "What would fit: " + ", or ".join(cure for _, cure in sorted(fitting))
     return (
         f"Check the unit of the positions, the photon energy ({energy:.4g} eV), the distance "
         f"({scan.geometry.distance_m:.4g} m) and the detector pixel ({_length(scan.geometry.detector_pixel_m[1])})"

@@ -32,13 +32,11 @@ from exitwave.io.hdf5 import (
     numbers,
     open_hdf5,
     text,
-    unit,
 )
-from exitwave.io.positions import with_stated_positions
+from exitwave.io.positions import stored_unit, with_stated_positions
 from exitwave.io.reading import Contents, Format, Stated
 from exitwave.io.store import read_json
 from exitwave.io.truth import read_truth, write_truth
-from exitwave.io.units import length_m
 
 __all__ = ["FORMAT", "read", "read_probe", "read_truth", "recognises", "write", "write_truth"]
 
@@ -66,7 +64,8 @@ def read(path: Path, stated: Stated) -> Contents:
         count = int(np.prod(frames.shape[:-2]))
         contents = Contents(
             patterns=Hdf5Patterns(path, (name,), "row column y x" if frames.ndim == 4 else "frame y x"),
-            positions=_positions(file, basis, count),
+            positions=None if stated.positions else _positions(file, basis, count),
+            position_unit="m" if stated.position_unit else stored_unit(dataset(file, *per_shot("translation"))),
             position_sign="probe" if _counts_as_probe(file) else "sample",
             wavelength_m=_wavelength_m(file, path, stated),
             distance_m=detector.distance_m(file, basis),
@@ -111,10 +110,7 @@ def _positions(file: h5py.File, basis: Float[np.ndarray, "2 3"], count: int) -> 
     translation = numbers(file, *per_shot("translation"))
     if translation is None:
         return None
-    stored_unit = unit(dataset(file, *per_shot("translation")), "m")
-    values = translation * length_m(1.0, stored_unit)
-    if values.ndim == 3:
-        values = values.reshape(-1, values.shape[-1])
+    values = translation.reshape(-1, translation.shape[-1]) if translation.ndim == 3 else translation
     turned = values.ndim == 2 and values.shape[1] == count and values.shape[0] in (2, 3)
     if turned and (values.shape[0] != count or _by_pynx(file)):
         values = values.T

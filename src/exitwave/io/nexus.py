@@ -69,7 +69,7 @@ def read(path: Path, stated: Stated) -> Contents:
         pixel = detector.pixel_m(file)
         contents = Contents(
             patterns=Hdf5Patterns(path, (name,), "row column y x" if frames.ndim == 4 else "frame y x"),
-            positions=_positions(file, basis, scan_shape),
+            positions=None if stated.positions else _positions(file, basis, scan_shape, stated),
             position_sign="sample",
             wavelength_m=_wavelength_m(file),
             distance_m=detector.distance_m(file, basis),
@@ -121,19 +121,19 @@ def _motor(file: h5py.File, axis: str) -> h5py.Dataset | None:
 
 
 def _positions(
-    file: h5py.File, basis: Float[np.ndarray, "2 3"], scan_shape: tuple[int, ...]
+    file: h5py.File, basis: Float[np.ndarray, "2 3"], scan_shape: tuple[int, ...], stated: Stated
 ) -> Float[np.ndarray, "frame 2"] | None:
-    """Displacement of the sample along the rows and columns of the detector."""
+    """Displacement of the sample along the rows and columns of the detector: metres, or in the unit that is stated."""
     motors = {axis: _motor(file, axis) for axis in "xy"}
     if motors["x"] is not None and motors["y"] is not None:
-        x, y = _moved(file, motors["x"], 0), _moved(file, motors["y"], 1)
+        x, y = _moved(file, motors["x"], 0, stated), _moved(file, motors["y"], 1, stated)
         steps_x, steps_y = _for_each_frame(x[0], y[0], scan_shape, str(file.filename))
         with np.errstate(all="ignore"):
             return (steps_x[:, None] * x[1] + steps_y[:, None] * y[1]) @ basis.T
     translation = numbers(file, *per_shot("translation"))
     if translation is None:
         return None
-    values = np.atleast_2d(translation) * length_m(1.0, unit(dataset(file, *per_shot("translation")), "m"))
+    values = np.atleast_2d(translation) * _scale(dataset(file, *per_shot("translation")), stated)
     values = values.reshape(-1, values.shape[-1])
     if values.shape[1] not in (2, 3):
         raise FormatError(f"translation in {file.filename} has shape {translation.shape}; expected (frame, 3), x y z")
@@ -142,15 +142,20 @@ def _positions(
 
 
 def _moved(
-    file: h5py.File, motor: h5py.Dataset, axis: int
+    file: h5py.File, motor: h5py.Dataset, axis: int, stated: Stated
 ) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "3"]]:
-    """Motor values in metres and the direction (x, y, z) in which they move the sample."""
+    """Motor values and the direction (x, y, z) in which they move the sample."""
     values = numbers(file, str(motor.name))
     stored = np.asarray(motor.attrs.get("vector", ()))
     vector = stored.astype(np.float64).ravel() if stored.dtype.kind in "iuf" else np.zeros(0)
     length = float(np.linalg.norm(vector)) if len(vector) == 3 and (np.abs(vector) < 1e9).all() else 0.0
     direction = vector / length if length > 0 else np.eye(3)[axis]
-    return (np.zeros(0) if values is None else values) * length_m(1.0, unit(motor, "m")), direction
+    return (np.zeros(0) if values is None else values) * _scale(motor, stated), direction
+
+
+def _scale(item: h5py.Dataset | None, stated: Stated) -> float:
+    """From the unit of the file to metres; a unit that is stated is applied later, to the numbers as they are."""
+    return 1.0 if stated.position_unit or item is None else length_m(1.0, unit(item, "m"))
 
 
 def _for_each_frame(

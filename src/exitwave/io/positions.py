@@ -96,7 +96,7 @@ def _numbers(item: object) -> bool:
 def _named(item: h5py.Dataset, *, flat: bool = True) -> tuple[np.ndarray, PositionUnit | None]:
     values = np.asarray(item[()], dtype=np.float64)
     word = unit(item, "") or _column(str(item.name).rsplit("/", 1)[-1])[1]
-    return values.ravel() if flat else values, _position_unit(word)
+    return values.ravel() if flat else values, position_unit(word)
 
 
 def _from_text(path: Path) -> tuple[Float[np.ndarray, "frame 2"], PositionUnit | None]:
@@ -127,7 +127,7 @@ def _by_header(
         column_y, column_x = where["y"][0], where["x"][0]
         if named[column_y][1] != named[column_x][1]:
             raise FormatError(f"y and x in {path} are in different units ({head}); write both in the same unit")
-        return table[:, [column_y, column_x]], _position_unit(named[column_y][1])
+        return table[:, [column_y, column_x]], position_unit(named[column_y][1])
     if table.shape[1] == 2 and not where["y"] and not where["x"]:
         return table, None
     raise FormatError(
@@ -162,7 +162,16 @@ def _column(name: str) -> tuple[str | None, str]:
     return (axis[1] if axis else None), unit_word
 
 
-def _position_unit(word: str) -> PositionUnit | None:
+def stored_unit(item: h5py.Dataset | None) -> PositionUnit:
+    """The unit of positions in a dataset by its `@units`, metres where it has none."""
+    try:
+        return position_unit(unit(item, "")) or "m"
+    except FormatError as error:
+        where = "" if item is None else f"{item.name} in {item.file.filename}: "
+        raise FormatError(f"{where}{error}") from error
+
+
+def position_unit(word: str) -> PositionUnit | None:
     """The unit of positions that a word means; None for no word."""
     if not word:
         return None

@@ -19,8 +19,8 @@ from exitwave.data.scan import MappedPatterns, Patterns, Scan
 from exitwave.io.memory import require_memory
 
 PositionSign = Literal["probe", "sample"]
-PositionUnit = Literal["m", "mm", "um", "nm", "angstrom", "px"]
-METRES: dict[str, float] = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10}
+PositionUnit = Literal["m", "cm", "mm", "um", "nm", "angstrom", "pm", "px"]
+METRES: dict[str, float] = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10, "pm": 1e-12}
 """Length units by name; positions in "px" are object pixels and need the geometry."""
 
 
@@ -139,6 +139,7 @@ def assemble(contents: Contents, stated: Stated, path: Path, format_name: str) -
             "file": str(path),
             "format": format_name,
             "position_sign": sign,
+            "position_unit": stated.position_unit or contents.position_unit,
             "orientation": orientation,
             **contents.notes,
         },

@@ -50,4 +50,6 @@ def factor(unit: str, known: dict[str, float], quantity: str) -> float:
     for spelling in (word, word.lower()):
         if spelling in known:
             return known[spelling]
-    raise FormatError(f"{unit!r} is no known unit of {quantity}; expected one of {', '.join(known)}")
+    # One spelling of each is enough to learn from.
+    usual = dict(reversed([(scale, spelling) for spelling, scale in known.items()]))
+    raise FormatError(f"{unit!r} is no known unit of {quantity}; expected one of {', '.join(reversed(usual.values()))}")
