@@ -7,6 +7,7 @@ from jaxtyping import Complex, Float
 from scipy import ndimage
 from torch import Tensor
 
+from exitwave.data import prepare
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.fourier import frequencies, ifft2, to_centre, to_corner
@@ -16,7 +17,9 @@ from exitwave.physics.problem import Problem
 
 TRIAL_FRAMES = 48
 """Neighbouring frames on which probes are tried."""
-TRIAL_EPOCHS = 6
+TRIAL_EPOCHS = 12
+PROBE_RESTS = 4
+"""Epochs of a trial before the probe moves too."""
 REACHES = 18
 """Defoci tried on either side of the focus, up to a probe that fills the frame."""
 
@@ -75,19 +78,39 @@ def guess_probe(problem: Problem) -> Complex[Tensor, "y x"]:
     measured = problem.model.arrange(_filled_mean_pattern(problem)).to(problem.device).sqrt()
     if problem.scan.geometry.near_field:
         return problem.model.backpropagate(measured.to(torch.complex64))
-    aperture = to_corner(_smoothed(to_centre(measured).cpu())).to(problem.device)
-    fitted, predicted = _trial_frames(problem)
+    aperture = _smoothed(to_centre(measured).cpu())
+    trial = _trial_problem(problem, aperture)
+    trial_aperture = to_corner(_cut(aperture, trial.scan.frame_shape)).to(problem.device)
+    fitted, predicted = _trial_frames(trial)
 
     def score(reach: float) -> float:
-        return _trial(problem, defocused(aperture, reach), fitted, predicted)
+        return _trial(trial, defocused(trial_aperture, reach), fitted, predicted)
 
-    coarse = {reach: score(reach) for reach in _defocus_reaches(problem.scan.frame_shape)}
+    coarse = {reach: score(reach) for reach in _defocus_reaches(trial.scan.frame_shape)}
     best = min(coarse, key=coarse.__getitem__)
-    spacing = 0.5 * min(problem.scan.frame_shape) / REACHES
-    fine = {best + part * spacing: score(best + part * spacing) for part in (-0.6, -0.3, 0.3, 0.6)} | {
-        best: coarse[best]
-    }
-    return defocused(aperture, min(fine, key=fine.__getitem__))
+    spacing = 0.5 * min(trial.scan.frame_shape) / REACHES
+    fine = {best + part * spacing: score(best + part * spacing) for part in (-0.6, -0.3, 0.3, 0.6)}
+    fine[best] = coarse[best]
+    # The same curvature on the detector: pixels of the larger frame are smaller in the sample.
+    scale = problem.scan.frame_shape[0] / trial.scan.frame_shape[0]
+    return defocused(to_corner(aperture).to(problem.device), min(fine, key=fine.__getitem__) * scale)
+
+
+def _trial_problem(problem: Problem, aperture: Float[Tensor, "y x"]) -> Problem:
+    """The middle of the scan, its frames cut down to the aperture and some scattering around it: enough, and much faster."""
+    size = max(problem.scan.frame_shape)
+    wanted = 16 * math.ceil(1.5 * 2 * _edge_frequency(to_corner(aperture)) * size / 16)
+    middle = problem.positions_px.median(dim=0).values
+    nearest = (problem.positions_px - middle).square().sum(dim=1).argsort()[:TRIAL_FRAMES]
+    part = prepare.select(problem.scan, nearest)
+    if problem.scan.frame_shape[0] == problem.scan.frame_shape[1] and 48 <= wanted < size:
+        part = prepare.crop(part, wanted)
+    return Problem.of(part, seed=problem.seed, device=problem.device)
+
+
+def _cut(image: Float[Tensor, "y x"], shape: tuple[int, int]) -> Float[Tensor, "y2 x2"]:
+    top, left = (whole // 2 - part // 2 for whole, part in zip(image.shape, shape, strict=True))
+    return image[top : top + shape[0], left : left + shape[1]]
 
 
 def defocused(aperture: Float[Tensor, "y x"], reach_px: float) -> Complex[Tensor, "y x"]:
@@ -115,21 +138,21 @@ def _defocus_reaches(shape: tuple[int, int]) -> list[float]:
 
 
 def _trial_frames(problem: Problem) -> tuple[Tensor, Tensor]:
-    """A compact patch of the scan: frames to fit, and frames among them to predict."""
-    positions = problem.positions_px
-    middle = positions.median(dim=0).values
-    nearest = (positions - middle).square().sum(dim=1).argsort()[:TRIAL_FRAMES]
-    inner = torch.zeros(len(nearest), dtype=torch.bool)
-    inner[: max(len(nearest) // 2, 1) : 3] = True
-    return nearest[~inner], nearest[inner]
+    """Frames to fit, and frames in the midst of them to predict."""
+    count = len(problem)
+    inner = torch.zeros(count, dtype=torch.bool)
+    # The trial's frames are sorted by their distance from its middle.
+    inner[: max(count // 2, 1) : 3] = True
+    frames = torch.arange(count)
+    return frames[~inner], frames[inner]
 
 
 def _trial(problem: Problem, probe: Tensor, fitted: Tensor, predicted: Tensor) -> float:
     """How badly a probe explains a patch of the scan: misfit of fitted frames times misfit of predicted ones.
 
-    The object comes from a few gradient steps on the fitted frames from an empty start. The fit alone would favour small
-    probes, whose frames do not overlap and can be fitted one by one; the prediction alone favours wide ones, which cover
-    the places between the frames. The right probe does well in both.
+    Object, then probe come from a few gradient steps on the fitted frames. The fit alone would favour small probes, whose
+    frames do not overlap and can be fitted one by one; the prediction alone favours wide ones, which cover the places
+    between the frames. The right probe does well in both, and the further it is let go the more it stands out.
     """
     probe = scale_to_photons(probe[None], problem)
     corners, _ = split_positions(problem.positions_px[torch.cat([fitted, predicted])].round())
@@ -137,15 +160,17 @@ def _trial(problem: Problem, probe: Tensor, fitted: Tensor, predicted: Tensor) -
     corners = [[row - first[0], column - first[1]] for row, column in corners]
     shape = problem.scan.frame_shape
     extent = [max(corner[axis] for corner in corners) + shape[axis] for axis in (0, 1)]
-    lit = torch.zeros(1, *extent, device=problem.device)
-    scatter_add_(lit, probe.abs().square().expand(len(fitted), 1, -1, -1), corners[: len(fitted)])
     obj = torch.ones(1, *extent, dtype=torch.complex64, device=problem.device)
     misfit = torch.zeros(1)
-    for _ in range(TRIAL_EPOCHS):
-        change, misfit = problem.modulus_change(gather(obj, corners[: len(fitted)], shape) * probe, fitted)
-        update = torch.zeros_like(obj)
+    for epoch in range(TRIAL_EPOCHS):
+        patches = gather(obj, corners[: len(fitted)], shape)
+        change, misfit = problem.modulus_change(patches * probe, fitted)
+        lit, update = torch.zeros_like(obj.real), torch.zeros_like(obj)
+        scatter_add_(lit, probe.abs().square().expand(len(fitted), 1, -1, -1), corners[: len(fitted)])
         scatter_add_(update, probe.conj() * change, corners[: len(fitted)])
         obj = obj + update / (lit + 0.02 * lit.max())
+        if epoch >= PROBE_RESTS:
+            probe = probe + (patches.conj() * change).sum(dim=0) / patches.abs().square().sum(dim=0).max()
     _, unseen = problem.modulus_change(gather(obj, corners[len(fitted) :], shape) * probe, predicted)
     return float(misfit.mean()) * float(unseen.mean())
 
