@@ -35,6 +35,7 @@ studies: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/figures.py
+	$(BIN)/python docs/tables.py
 
 pictures: $(VENV)/.dev
 	$(BIN)/python docs/pictures.py

@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "figures.json"
 PETRA = ROOT.parent / "shared" / "data" / "PETRAIII_P25_Near_Field_Ptycho.cxi"
 Row = dict[str, Any]
+FOCUSED = ("gaussian", "airy", "kb")
 
 
 def demo() -> list[Row]:
@@ -78,8 +79,11 @@ def petra() -> list[Row]:
 def known_probe() -> list[Row]:
     """Noise-free, 75 % overlap, known probe: error after 200 epochs, and after 20 from the truth."""
     rows = []
-    for sample in ("siemens", "textured", "cells", "features", "circuit", "natural"):
-        for probe in ("zone_plate", "disc"):
+    for sample in ("textured", "siemens", "cells", "features", "circuit", "natural"):
+        # Probes in focus have a flat phase and light on few detector pixels: the hard case, tried on one sample.
+        for probe in (
+            (*FOCUSED, "multilayer_laue", "zone_plate", "disc") if sample == "textured" else ("zone_plate", "disc")
+        ):
             made = ew.simulate(
                 sample,
                 probe_name=probe,
@@ -89,11 +93,11 @@ def known_probe() -> list[Row]:
                 seed=11,
                 detection=Detection(noise="none"),
             )
-            solver = ew.RPIE(epochs=200, update_probe=False)
-            error = ew.evaluate(ew.reconstruct(made.scan, solver, probe=made.truth.probe), truth=made.truth).metrics[
-                "M-NRMSE"
-            ]
-            rows.append(row(f"known probe: M-NRMSE, {sample}, {probe}", error, "< 0.02", error < 0.02))
+            for solver in (ew.RPIE(epochs=200, update_probe=False), ew.MPIE(epochs=200, update_probe=False)):
+                found = ew.reconstruct(made.scan, solver, probe=made.truth.probe)
+                error = ew.evaluate(found, truth=made.truth).metrics["M-NRMSE"]
+                name = f"known probe: M-NRMSE, {sample}, {probe}, {solver.name}"
+                rows.append(row(name, error, "< 0.02", error < 0.02))
     stayed = ew.evaluate(ew.reconstruct(made.scan, ew.RPIE(epochs=20), start=made.truth), truth=made.truth).metrics[
         "M-NRMSE"
     ]

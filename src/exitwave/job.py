@@ -95,8 +95,9 @@ class Job(Running):
         return self.output.with_name(self.output.name + ".checkpoint")
 
 
-def read_job(path: Path) -> Job:
+def read_job(path: str | Path) -> Job:
     """A job from a YAML file; its relative paths start from the file's folder. InputError names what is wrong."""
+    path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
