@@ -3,8 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry, electron_wavelength_m, photon_wavelength_m

@@ -10,18 +10,21 @@ from cyclopts import Parameter
 from exitwave.cli.arguments import ResultPath
 from exitwave.cli.progress import watching
 from exitwave.data.result import Result
-from exitwave.evaluation.judge import Evaluation, compare_halves, merge
-from exitwave.evaluation.judge import evaluate as judge
+from exitwave.evaluation.judge import Evaluation, compare_halves, evaluate as judge, merge
 from exitwave.files import read_result, read_truth
 from exitwave.job import job_of, read_prepared
 from exitwave.reports.page import report as write_report
 from exitwave.run import reconstruct_halves
 from exitwave.solver import from_spec
 
-Truth = Annotated[Path | None, Parameter(help="Simulated scan whose known object, probe and positions to compare with.")]
+Truth = Annotated[
+    Path | None, Parameter(help="Simulated scan whose known object, probe and positions to compare with.")
+]
 SplitHalf = Annotated[
     bool,
-    Parameter(help="Reconstruct two halves of the frames anew and correlate them: resolution without truth.", negative=""),
+    Parameter(
+        help="Reconstruct two halves of the frames anew and correlate them: resolution without truth.", negative=""
+    ),
 ]
 
 

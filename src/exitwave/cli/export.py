@@ -17,7 +17,9 @@ def export(
     /,
     *,
     output: Output,
-    to: Annotated[str | None, Parameter(help="Format to write; from the ending of the output by default.", group=FILES)] = None,
+    to: Annotated[
+        str | None, Parameter(help="Format to write; from the ending of the output by default.", group=FILES)
+    ] = None,
     reading: Reading = None,
     prepare: Prepare = (),
 ) -> None:

@@ -15,7 +15,9 @@ def report(
     result: ResultPath,
     /,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o", help="HTML file; the result's name with .html by default.")] = None,
+    output: Annotated[
+        Path | None, Parameter(alias="-o", help="HTML file; the result's name with .html by default.")
+    ] = None,
     truth: Truth = None,
     split_half: SplitHalf = False,
 ) -> None:

@@ -14,7 +14,9 @@ def run(
     /,
     *,
     report: Annotated[Path | None, Parameter(help="Also write this HTML report.")] = None,
-    resume: Annotated[bool, Parameter(help="Go on from the last checkpoint, exactly, if there is one.", negative="")] = False,
+    resume: Annotated[
+        bool, Parameter(help="Go on from the last checkpoint, exactly, if there is one.", negative="")
+    ] = False,
 ) -> int:
     """Run a job from a YAML file.
 

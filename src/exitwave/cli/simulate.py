@@ -40,7 +40,9 @@ def simulate(
 ) -> None:
     """Make a scan of a known sample. The truth goes into a group of its own that only `evaluate --truth` reads."""
     if output.suffix != ".cxi":
-        raise InputError(f"{output} should end in .cxi: simulated scans with their truth are CXI files; `export` converts them")
+        raise InputError(
+            f"{output} should end in .cxi: simulated scans with their truth are CXI files; `export` converts them"
+        )
     made = make(
         sample,
         probe_name=probe,
