@@ -43,7 +43,7 @@ def answer(arguments: Sequence[str]) -> int:
     try:
         return int(APP(arguments, exit_on_error=False, print_error=False) or 0)
     except KeyboardInterrupt:
-        print("exitwave: interrupted; nothing was written", file=sys.stderr)
+        print("exitwave: interrupted", file=sys.stderr)
         return 130
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit):

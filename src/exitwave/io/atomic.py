@@ -2,7 +2,6 @@
 
 import errno
 import os
-import re
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,19 +17,18 @@ def replacing(path: Path) -> Generator[Path]:
     """
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file to write")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is a device or a pipe, which cannot be replaced by a file; give the name of a file")
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist; create it or choose another output path")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        # h5py reports a forbidden or full folder unclearly, so the file is opened once by hand.
         partial.open("wb").close()
         yield partial
         _to_disk(partial)
         os.replace(partial, path)
-    except (OSError, RuntimeError) as error:
-        number = _system_error(error)
-        if number is None and not isinstance(error, OSError):
-            raise
+    except OSError as error:
+        number = error.errno
         if number in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise InputError(f"no permission to write {path}; choose another output path") from error
         if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -48,14 +46,6 @@ def require_writable(path: Path) -> None:
 
 class _Tried(Exception):
     """Ends a trial, so that nothing is put in place of the target."""
-
-
-def _system_error(error: OSError | RuntimeError) -> int | None:
-    """Why the system refused; h5py says so only in words when it happens while it closes a file."""
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno
-    told = re.search(r"errno = (\d+)", str(error))
-    return int(told.group(1)) if told else None
 
 
 def _to_disk(path: Path) -> None:

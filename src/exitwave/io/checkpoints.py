@@ -11,8 +11,8 @@ import torch
 from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Checkpoint
-from exitwave.io.atomic import replacing
 from exitwave.io.hdf5 import attribute_text, find, open_hdf5
+from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.store import (
     attribute_number,
     check_stamp,
@@ -30,7 +30,7 @@ CHECKPOINT_FORMAT = 1
 
 def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     """Save the state of a run, bit for bit. A kill at any moment leaves the file before or the file after, whole."""
-    with replacing(Path(path)) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(Path(path)) as file:
         stamp(file, "checkpoint", CHECKPOINT_FORMAT)
         file.attrs["epoch"] = checkpoint.epoch
         estimate = file.create_group("estimate")

@@ -8,8 +8,8 @@ import numpy as np
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import JOULE_PER_EV
 from exitwave.data.scan import Scan
-from exitwave.io.atomic import replacing
 from exitwave.io.frames import store_frames
+from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.store import stamp, write_json
 from exitwave.io.truth import store_truth
 
@@ -24,7 +24,7 @@ def write(path: Path, scan: Scan, *, truth: PtychoEstimate | None = None) -> Non
 
     The file appears whole or not at all. Raises InputError or ExitwaveError when it cannot be written.
     """
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(path) as file:
         fill(file, scan)
         if truth is not None:
             store_truth(file, truth)

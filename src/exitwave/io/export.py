@@ -1,6 +1,8 @@
 """A result for other programs: CXI, ptychodus product, TIFF for ImageJ, pictures."""
 
+import io
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -43,14 +45,17 @@ def _write_tiff(path: Path, result: Result) -> None:
     stack = np.stack((np.abs(obj), np.angle(obj)), axis=1).astype(np.float32)
     per_um = tuple(1e-6 / size for size in reversed(result.object_pixel_m))
     labels = ["amplitude", "phase (rad)"] * len(obj)
+    held = io.BytesIO()
+    # Into memory first: tifffile names neither file nor reason when a disk is full.
     with replacing(path) as partial:
         tifffile.imwrite(
-            partial,
+            held,
             stack,
             imagej=True,
             resolution=(per_um[0], per_um[1]),
             metadata={"axes": "ZCYX", "unit": "um", "Labels": labels, "mode": "grayscale"},
         )
+        partial.write_bytes(held.getbuffer())
 
 
 def _write_png(path: Path, result: Result) -> None:
@@ -58,8 +63,10 @@ def _write_png(path: Path, result: Result) -> None:
     from matplotlib.image import imsave
 
     amplitude, phase = (np.repeat(grey(result)[..., None], 3, axis=-1) for grey in (amplitude_picture, phase_picture))
-    for suffix, pixels in (("", complex_picture(result)), ("_amplitude", amplitude), ("_phase", phase)):
-        with replacing(path.with_name(f"{path.stem}{suffix}{path.suffix}")) as partial:
+    # All three or none.
+    with ExitStack() as all_of_them:
+        for suffix, pixels in (("", complex_picture(result)), ("_amplitude", amplitude), ("_phase", phase)):
+            partial = all_of_them.enter_context(replacing(path.with_name(f"{path.stem}{suffix}{path.suffix}")))
             imsave(partial, np.ascontiguousarray(pixels), format="png")
 
 

@@ -15,7 +15,6 @@ from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m, photon_wavelength_m
 from exitwave.data.scan import Scan
 from exitwave.io import cxi_detector as detector
-from exitwave.io.atomic import replacing
 from exitwave.io.cxi_detector import DETECTOR, ENTRY, per_shot
 from exitwave.io.cxi_writing import fill, new_group, with_unit
 from exitwave.io.hdf5 import (
@@ -32,6 +31,7 @@ from exitwave.io.hdf5 import (
     text,
     unit,
 )
+from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.positions import with_stated_positions
 from exitwave.io.reading import Contents, Format, Stated
 from exitwave.io.units import length_m
@@ -87,7 +87,7 @@ def read(path: Path, stated: Stated) -> Contents:
 
 def write(path: Path, scan: Scan) -> None:
     """Write a measurement as NXcxi_ptycho, which is also a CXI file. It appears whole or not at all."""
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(path) as file:
         fill(file, scan)
         entry = file[ENTRY]
         if not isinstance(entry, h5py.Group):

@@ -17,8 +17,8 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import PLANCK_EV_M, photon_wavelength_m
 from exitwave.data.result import Result
 from exitwave.io import npy
-from exitwave.io.atomic import replacing
 from exitwave.io.hdf5 import find, is_hdf5, open_hdf5
+from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.reading import Format
 
 POSITIONS = ("probe_position_x_m", "probe_position_y_m")
@@ -101,7 +101,7 @@ def read_probe(path: Path) -> torch.Tensor:
 def write_product(path: Path, result: Result) -> None:
     """Write a result as a ptychodus product under the names of release 1.7, HDF5."""
     values = product_values(result)
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(path) as file:
         for name, value in values.items():
             owner, _, attribute = name.partition("_")
             if np.ndim(value):

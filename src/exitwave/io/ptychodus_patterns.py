@@ -12,8 +12,8 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import PLANCK_EV_M, photon_wavelength_m
 from exitwave.data.scan import Patterns, Scan, SelectedPatterns
 from exitwave.io import npy, ptychodus
-from exitwave.io.atomic import replacing
 from exitwave.io.hdf5 import Hdf5Patterns, array, dataset, find, holds, is_hdf5, number, open_hdf5
+from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.positions import with_stated_positions
 from exitwave.io.ptychodus import Product, holds_positions, read_product
 from exitwave.io.reading import Contents, Format, Stated
@@ -74,7 +74,7 @@ def read_training_estimate(path: Path) -> PtychoEstimate:
 
 def write_diffraction(path: Path, scan: Scan) -> None:
     """Write a scan as a ptychodus diffraction file, with the positions and attributes of a product beside the patterns."""
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(path) as file:
         frames = file.create_dataset(
             "patterns", (len(scan), *scan.frame_shape), np.float32, chunks=(1, *scan.frame_shape)
         )

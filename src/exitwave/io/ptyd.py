@@ -17,8 +17,8 @@ from torch import Tensor
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import photon_wavelength_m
 from exitwave.data.scan import Patterns, Scan, SelectedPatterns
-from exitwave.io.atomic import replacing
 from exitwave.io.hdf5 import Hdf5Patterns, array, dataset, find, is_hdf5, number, numbers, open_hdf5, text
+from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.positions import with_stated_positions
 from exitwave.io.reading import Contents, Format, Stated
 
@@ -80,7 +80,7 @@ def write(path: Path, scan: Scan) -> None:
     geometry = scan.geometry
     if geometry.particle != "photon":
         raise FormatError("ptyd files know the photon energy only; write electron data as .cxi")
-    with replacing(path) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(path) as file:
         meta = file.create_group("meta")
         _put(meta, "version", "0.1")
         _put(meta, "label", "exitwave")

@@ -18,9 +18,9 @@ from exitwave.data.errors import FormatError
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.geometry import JOULE_PER_EV, Geometry
 from exitwave.data.result import Result
-from exitwave.io.atomic import replacing
 from exitwave.io.checkpoints import read_checkpoint as read_checkpoint, write_checkpoint as write_checkpoint
 from exitwave.io.hdf5 import attribute_text, open_hdf5
+from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.reading import Format
 from exitwave.io.store import (
     attribute_number,
@@ -41,7 +41,7 @@ SCANNED = 0x1000
 
 def write_result(path: str | Path, result: Result) -> None:
     """Write a reconstruction as HDF5: object, probe, positions, history, solver, provenance. Appears whole or not at all."""
-    with replacing(Path(path)) as partial, h5py.File(partial, "w") as file:
+    with new_hdf5(Path(path)) as file:
         stamp(file, "result", RESULT_FORMAT)
         file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
         file["cxi_version"] = 160

@@ -1,14 +1,13 @@
 """The truth behind a simulated scan, in a group of its own which no reader of scans opens."""
 
-import shutil
 from pathlib import Path
 
 import h5py
 
 from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.io.atomic import replacing
 from exitwave.io.hdf5 import find, open_hdf5
+from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.store import read_tensor, write_tensor
 
 TRUTH = "entry_1/exitwave_truth"
@@ -21,10 +20,8 @@ def write_truth(path: Path, estimate: PtychoEstimate) -> None:
         if find(file, "entry_1") is None:
             raise FormatError(f"{path} is not a CXI file; write the simulated scan first, then its truth")
     # A copy, so that a kill in the middle leaves the scan as it was.
-    with replacing(path) as partial:
-        shutil.copyfile(path, partial)
-        with h5py.File(partial, "r+") as file:
-            store_truth(file, estimate)
+    with new_hdf5(path, like=path) as file:
+        store_truth(file, estimate)
 
 
 def store_truth(file: h5py.File, estimate: PtychoEstimate) -> None:
