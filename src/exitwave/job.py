@@ -142,6 +142,9 @@ def prepared(scan: Scan, steps: tuple[Any, ...]) -> Scan:
 def _parsed(step: Any) -> tuple[str, Any]:
     if isinstance(step, str):
         name, _, value = step.partition("=")
+        if name.strip() == "select" and not value.lstrip().startswith("["):
+            # YAML would take 1:30 for a time of day.
+            return "select", value
         try:
             return name.strip(), yaml.safe_load(value) if value else None
         except (ValueError, RecursionError, yaml.YAMLError) as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
     # Anywhere, because options may stand first: reconstruct -o out.h5 scan.cxi rpie.
     chosen = next((word for word in words if word in solvers()), None)
     if chosen is None:
-        _explain(tokens, words)
+        _explain(tokens)
         return None
     if chosen in NESTED:
         raise InputError(f"a {chosen} is described in a YAML job; see exitwave run --help")
@@ -38,11 +39,12 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
     return app(rest, exit_on_error=False, print_error=False)
 
 
-def _explain(tokens: tuple[str, ...], words: list[str]) -> None:
+def _explain(tokens: tuple[str, ...]) -> None:
+    words = list(takewhile(lambda token: not token.startswith("-"), tokens))
     known = {name: cls for name, cls in solvers().items() if name not in NESTED}
-    if len(words) >= 2 and words == list(tokens[: len(words)]):
+    if len(words) >= 2:
         raise InputError(f"there is no solver {words[1]!r}; there are {', '.join(sorted(known))}")
-    if words and not {"-h", "--help"} & set(tokens):
+    if tokens and not {"-h", "--help"} & set(tokens):
         raise InputError(f"say which solver: exitwave reconstruct SCAN SOLVER; there are {', '.join(sorted(known))}")
     console = Console()
     console.print("Usage: exitwave reconstruct SCAN SOLVER [OPTIONS] -o OUT.h5\n\nSolvers:", highlight=False)
