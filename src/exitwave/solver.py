@@ -96,7 +96,7 @@ def from_spec(spec: Any) -> Solver[Any]:
     options = dict(cast("Mapping[str, Any]", spec))
     name = options.pop("name")
     known = solvers()
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise InputError(f"there is no solver {name!r}; there are {', '.join(sorted(known))}")
     return build(known[name], options)
 

@@ -9,13 +9,13 @@ import h5py
 import torch
 
 from exitwave.data.errors import FormatError
-from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Checkpoint
 from exitwave.io.hdf5 import attribute_text, find, open_hdf5
 from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.store import (
     attribute_number,
     check_stamp,
+    estimate_of,
     group_at,
     json_text,
     read_json,
@@ -55,7 +55,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         memory = group_at(file, "memory")
         named = {_name(memory, str(key)): str(key) for key in memory}
         found = Checkpoint(
-            estimate=PtychoEstimate(
+            estimate=estimate_of(
+                file,
                 object=read_tensor(estimate, "object"),
                 probe=read_tensor(estimate, "probe"),
                 positions_px=read_tensor(estimate, "positions_px"),

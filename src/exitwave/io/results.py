@@ -25,6 +25,7 @@ from exitwave.io.reading import Format
 from exitwave.io.store import (
     attribute_number,
     check_stamp,
+    estimate_of,
     group_at,
     is_stamped,
     read_json,
@@ -83,9 +84,6 @@ def _check(result: Result, path: Path) -> None:
     x, frames = result.estimate, result.frame_residual
     room = torch.tensor(x.object.shape[-2:]) - torch.tensor(x.probe.shape[-2:])
     faults = {
-        "its object or probe is empty": 0 in x.object.shape or 0 in x.probe.shape,
-        "its object or probe is not complex": not (x.object.is_complex() and x.probe.is_complex()),
-        "its positions are not (frame, 2)": x.positions_px.shape[1:] != (2,) or not len(x.positions_px),
         "its probe is larger than its object": bool((room < 0).any()),
         "its residuals are not one for each frame": frames is not None and frames.shape != x.positions_px.shape[:1],
         "its spread has another shape than its object": result.spread is not None
@@ -228,7 +226,8 @@ def positions_m(result: Result) -> Tensor:
 
 
 def _read_estimate(entry: h5py.Group, exact: h5py.Group) -> PtychoEstimate:
-    return PtychoEstimate(
+    return estimate_of(
+        entry.file,
         object=read_tensor(entry, "image_1/data"),
         probe=read_tensor(entry, "image_2/data"),
         positions_px=read_tensor(exact, "positions_px"),

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from exitwave.data.errors import FormatError
+from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.hdf5 import attribute_text, is_hdf5, open_hdf5
 from exitwave.io.memory import require_memory
 
@@ -80,6 +81,17 @@ def read_tensor(group: h5py.Group, name: str) -> Tensor:
     if tensor.numel() != dtype.itemsize * math.prod(shape.tolist()):
         raise FormatError(f"{group.file.filename}: {stored.name} is too short or too long; it is damaged or was edited")
     return tensor.view(dtype).reshape(shape.tolist())
+
+
+def estimate_of(file: h5py.File, object: Tensor, probe: Tensor, positions_px: Tensor) -> PtychoEstimate:
+    """Object, probe and positions read from a file. Raises FormatError when they are not what they should be."""
+    for name, values, axes in (("object", object, 3), ("probe", probe, 3), ("positions_px", positions_px, 2)):
+        right = values.is_floating_point() if name == "positions_px" else values.is_complex()
+        if not right or values.ndim != axes or 0 in values.shape or (axes == 2 and values.shape[1] != 2):
+            raise FormatError(
+                f"{file.filename} is damaged or was edited: its {name} is {values.dtype} of shape {tuple(values.shape)}"
+            )
+    return PtychoEstimate(object=object, probe=probe, positions_px=positions_px)
 
 
 def write_json(group: h5py.Group, name: str, value: Mapping[str, Any]) -> None:

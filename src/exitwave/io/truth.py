@@ -8,7 +8,7 @@ from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.hdf5 import find, open_hdf5
 from exitwave.io.hdf5_writing import new_hdf5
-from exitwave.io.store import read_tensor, write_tensor
+from exitwave.io.store import estimate_of, read_tensor, write_tensor
 
 TRUTH = "entry_1/exitwave_truth"
 _PARTS = ("object", "probe", "positions_px")
@@ -46,7 +46,8 @@ def read_truth(path: Path) -> PtychoEstimate:
                 f"{path} holds no truth (no group {TRUTH}): only scans that exitwave simulated do. Give the simulated "
                 "scan, or evaluate without truth"
             )
-        return PtychoEstimate(
+        return estimate_of(
+            file,
             object=read_tensor(group, "object"),
             probe=read_tensor(group, "probe"),
             positions_px=read_tensor(group, "positions_px"),
