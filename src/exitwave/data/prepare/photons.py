@@ -38,9 +38,9 @@ def _subtracted(
 
 
 def threshold(scan: Scan, below: float) -> Scan:
-    """Set counts below `below` to zero: read-out noise of integrating detectors, or false counts."""
-    if not (below > 0 and below < float("inf")):
-        raise InputError(f"threshold is {below:g}; expected a positive, finite number of photons")
+    """Set counts below `below` to zero: read-out noise of integrating detectors, or false counts; 0 for negative ones."""
+    if not 0 <= below < float("inf"):
+        raise InputError(f"threshold is {below:g}; expected a finite number of photons, zero or more")
     return replace(
         scan,
         patterns=MappedPatterns(scan.patterns, partial(_thresholded, below=below), scan.frame_shape),
