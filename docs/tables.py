@@ -230,7 +230,9 @@ def _worst(rows: list[dict[str, Any]]) -> dict[str, Any]:
     pick = min if rows[0]["target"].startswith(">") else max
     worst = pick(rows, key=lambda row: row["value"])
     kind = rows[0]["figure"].split(",")[0]
-    name = f"{kind} (worst of {len(rows)})" if len(rows) > 1 else rows[0]["figure"]
+    reached = sum(row["reached"] for row in rows)
+    count = f"worst of {len(rows)} cases, of which {reached} reach the target"
+    name = f"{kind} ({count}: {worst['figure'].partition(', ')[2]})" if len(rows) > 1 else rows[0]["figure"]
     return {**worst, "figure": name, "reached": all(row["reached"] for row in rows)}
 
 
