@@ -134,7 +134,7 @@ def test_figures_keep_the_worst_of_many_and_say_what_was_missed(tmp_path, monkey
     rows = [{"figure": f"error, case {n}", "value": n / 10, "target": "< 0.4", "reached": n < 4} for n in range(6)]
     (tmp_path / "figures.json").write_text(json.dumps({"study": {"rows": rows}}))
     monkeypatch.setattr(TABLES, "FIGURES", tmp_path / "figures.json")
-    assert "| error (worst of 6) | 0.5 | < 0.4 | no |" in TABLES.figures()
+    assert "| error (worst of 6 cases, of which 4 reach the target: case 5) | 0.5 | < 0.4 | no |" in TABLES.figures()
 
 
 def test_every_public_name_is_in_the_reference():
