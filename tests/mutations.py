@@ -56,7 +56,7 @@ SPOILS: dict[str, Spoil] = {
     "turned": lambda a: a.T,
     "deeper": lambda a: a[None],
     "deeper inside": lambda a: a[..., None],
-    "much deeper": lambda a: a.reshape((1,) * 12 + a.shape),
+    "much deeper": lambda a: a.reshape((1,) * (16 - a.ndim) + a.shape),
     "reversed": lambda a: a[::-1] if a.ndim else a,
     "constant": lambda a: np.broadcast_to(a[:1], a.shape) if a.ndim and len(a) else a,
     "tiny": _numeric(lambda a: a * 1e-9),

@@ -233,11 +233,12 @@ def keys_changed(content: dict[str, Any], changes: list[tuple[str, int, Any]]) -
             break
         holder, key = places[where % len(places)]
         if how == "value":
-            holder[key] = value
+            # A copy, or a value put into itself would never end.
+            holder[key] = copy.deepcopy(value)
         elif how == "wrap":
             holder[key] = [holder[key]]
         elif how == "add" and isinstance(holder, dict):
-            holder["colour"] = value
+            holder["colour"] = copy.deepcopy(value)
         else:
             old = holder.pop(key)
             if how == "rename" and isinstance(holder, dict):
