@@ -83,6 +83,14 @@ def read_tensor(group: h5py.Group, name: str) -> Tensor:
     return tensor.view(dtype).reshape(shape.tolist())
 
 
+def read_floats(group: h5py.Group, name: str) -> tuple[float, ...]:
+    """A list of real numbers, such as residuals. Raises FormatError when it is anything else."""
+    values = read_tensor(group, name)
+    if values.is_complex():
+        raise FormatError(f"{group.file.filename}: {group.name}/{name} is complex; it was edited")
+    return tuple(values.double().flatten().tolist())
+
+
 def estimate_of(file: h5py.File, object: Tensor, probe: Tensor, positions_px: Tensor) -> PtychoEstimate:
     """Object, probe and positions read from a file. Raises FormatError when they are not what they should be."""
     for name, values, axes in (("object", object, 3), ("probe", probe, 3), ("positions_px", positions_px, 2)):
