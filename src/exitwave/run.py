@@ -18,7 +18,7 @@ from torch import Tensor
 import exitwave.iterative as iterative
 from exitwave.data import prepare
 from exitwave.data.errors import ExitwaveError, InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import LARGEST, PtychoEstimate
 from exitwave.data.result import Checkpoint, Result
 from exitwave.data.scan import Scan
 from exitwave.data.survey import check_layout
@@ -225,9 +225,8 @@ def _drive(
 def _finite(step: Step[Any]) -> bool:
     """Whether an epoch ended well; the last batch can spoil an estimate without showing in the residual."""
     x = step.estimate
-    return math.isfinite(step.residual) and all(
-        bool(torch.view_as_real(a).isfinite().all()) for a in (x.object, x.probe)
-    )
+    # Written so that NaN is refused, too.
+    return math.isfinite(step.residual) and all(float(a.abs().max()) < LARGEST for a in (x.object, x.probe))
 
 
 def _start(

@@ -10,6 +10,8 @@ from torch import Tensor
 from exitwave.data.errors import InputError
 
 E = TypeVar("E", bound="Estimate")
+LARGEST = 1e15
+"""No object, probe or position comes near; the squares of what lies below can be summed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -112,6 +112,11 @@ def check_positions(scan: Scan) -> None:
             f"{len(bad)} of {len(positions)} positions are not finite (NaN or infinite), the first is that of frame "
             f"{int(bad[0])}; leave these frames out or repair the positions"
         )
+    if not all(1e-14 < size < 0.1 for size in scan.object_pixel_m):
+        raise InputError(
+            f"the object pixel that follows from the geometry is {scan.object_pixel_m[0]:.3g} x {scan.object_pixel_m[1]:.3g} m; "
+            "expected picometres to millimetres: check --energy-ev, --distance-m, --detector-pixel-m and --focus-distance-m"
+        )
     pixel = torch.tensor(scan.object_pixel_m, dtype=torch.float64)
     span_px = (positions.amax(dim=0) - positions.amin(dim=0)) / pixel
     if not float(span_px.max()) < LARGEST_SPAN_PX:

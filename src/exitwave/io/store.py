@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from exitwave.data.errors import FormatError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import LARGEST, PtychoEstimate
 from exitwave.io.hdf5 import attribute_text, is_hdf5, open_hdf5
 from exitwave.io.memory import require_memory
 
@@ -99,6 +99,9 @@ def estimate_of(file: h5py.File, object: Tensor, probe: Tensor, positions_px: Te
             raise FormatError(
                 f"{file.filename} is damaged or was edited: its {name} is {values.dtype} of shape {tuple(values.shape)}"
             )
+        # Written so that NaN is refused, too.
+        if not float(values.abs().max()) < LARGEST:
+            raise FormatError(f"{file.filename} is damaged or was edited: its {name} holds values beyond all bounds")
     return PtychoEstimate(object=object, probe=probe, positions_px=positions_px)
 
 
