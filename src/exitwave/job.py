@@ -176,7 +176,14 @@ def _applied(function: Callable[..., Scan], name: str, scan: Scan, argument: Any
         return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(function)(scan, **arguments)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"preparation step {name}: {faults}; it takes {inspect.signature(function)}") from error
+        raise InputError(f"preparation step {name}: {faults}; it takes {_described(function)}") from error
+
+
+def _described(function: Callable[..., Scan]) -> str:
+    """The arguments of a preparation step in words: "size (int or tuple[int, int]), centre (...)"."""
+    arguments = list(inspect.signature(function).parameters.values())[1:]
+    told = (f"{a.name} ({inspect.formatannotation(a.annotation).replace(' | ', ' or ')})" for a in arguments)
+    return ", ".join(told) or "nothing"
 
 
 def _slice(text: str) -> slice:

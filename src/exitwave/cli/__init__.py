@@ -4,13 +4,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 APP = App(
     name="exitwave",
     help="Coherent diffraction data in, trustworthy images out.\n\n"
     "Start with: exitwave info SCAN, then exitwave reconstruct SCAN rpie -o out.h5",
     version_flags=["--version"],
+    # No --empty-... for every option that takes several values.
+    default_parameter=Parameter(negative_iterable=()),
     result_action="return_int_as_exit_code_else_zero",
 )
 # Commands are named by import path and loaded when called: `exitwave --help` must answer at once.

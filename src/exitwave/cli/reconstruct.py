@@ -34,7 +34,11 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
         raise InputError(f"a {chosen} is described in a YAML job; see exitwave run --help")
     rest = list(tokens)
     rest.remove(chosen)
-    app = App(name=f"exitwave reconstruct SCAN {chosen}", result_action="return_int_as_exit_code_else_zero")
+    app = App(
+        name=f"exitwave reconstruct SCAN {chosen}",
+        default_parameter=Parameter(negative_iterable=()),
+        result_action="return_int_as_exit_code_else_zero",
+    )
     app.default(_command(solvers()[chosen]))
     return app(rest, exit_on_error=False, print_error=False)
 
