@@ -13,6 +13,11 @@ ELECTRON_REST_EV = 510998.95
 JOULE_PER_EV = 1.602176634e-19
 
 
+def sensible_pixel(object_pixel_m: tuple[float, float]) -> bool:
+    """Whether an object pixel lies between what electrons resolve and what light does; else the geometry is wrong."""
+    return all(1e-14 < size < 0.1 for size in object_pixel_m)
+
+
 def photon_wavelength_m(energy_ev: float) -> float:
     """Wavelength in metres of a photon of `energy_ev`."""
     _require_positive("photon energy", energy_ev, "eV")

@@ -9,6 +9,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from exitwave.data.errors import InputError
+from exitwave.data.geometry import sensible_pixel
 from exitwave.data.scan import Scan
 
 
@@ -112,7 +113,7 @@ def check_positions(scan: Scan) -> None:
             f"{len(bad)} of {len(positions)} positions are not finite (NaN or infinite), the first is that of frame "
             f"{int(bad[0])}; leave these frames out or repair the positions"
         )
-    if not all(1e-14 < size < 0.1 for size in scan.object_pixel_m):
+    if not sensible_pixel(scan.object_pixel_m):
         raise InputError(
             f"the object pixel that follows from the geometry is {scan.object_pixel_m[0]:.3g} x {scan.object_pixel_m[1]:.3g} m; "
             "expected picometres to millimetres: check --energy-ev, --distance-m, --detector-pixel-m and --focus-distance-m"

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from exitwave.data.errors import FormatError
 from exitwave.data.estimate import Estimate, PtychoEstimate
-from exitwave.data.geometry import JOULE_PER_EV, Geometry
+from exitwave.data.geometry import JOULE_PER_EV, Geometry, sensible_pixel
 from exitwave.data.result import Result
 from exitwave.io.checkpoints import read_checkpoint as read_checkpoint, write_checkpoint as write_checkpoint
 from exitwave.io.hdf5 import attribute_text, open_hdf5
@@ -85,6 +85,7 @@ def _check(result: Result, path: Path) -> None:
     x, frames = result.estimate, result.frame_residual
     room = torch.tensor(x.object.shape[-2:]) - torch.tensor(x.probe.shape[-2:])
     faults = {
+        "its geometry gives an impossible object pixel": not sensible_pixel(result.object_pixel_m),
         "its probe is larger than its object": bool((room < 0).any()),
         "its residuals are not one for each frame": frames is not None and frames.shape != x.positions_px.shape[:1],
         "its spread has another shape than its object": result.spread is not None
