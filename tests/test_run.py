@@ -9,10 +9,11 @@ import torch
 
 from exitwave.data import prepare
 from exitwave.data.errors import ExitwaveError, InputError
-from exitwave.iterative.pie import MPIE, RPIE
+from exitwave.endings import Stop, advice
+from exitwave.iterative.pie import EPIE, MPIE, RPIE
 from exitwave.orient import rank_orientations
-from exitwave.run import Stop, choose_device, halves, iterate, reconstruct, reconstruct_halves
-from exitwave.solver import Solver, Step
+from exitwave.run import Checkpoints, choose_device, halves, iterate, reconstruct, reconstruct_halves
+from exitwave.solver import Solver, Step, chain, ensemble
 from scans import known_scan, object_error
 
 
@@ -105,27 +106,77 @@ def test_orientation_ranking_sees_the_position_sign_in_the_near_field():
     assert best.flip_positions
 
 
-class Diverging(Solver[Any]):
-    """Yields one good epoch, then nonsense."""
+def scripted(*residuals: float, may_rise: bool = False, better: int = 0) -> Solver[Any]:
+    """A solver that yields these residuals; the probe of its estimates is half as bright except in epoch `better`."""
 
-    name: ClassVar[str] = "diverging"
+    class Scripted(Solver[Any]):
+        name: ClassVar[str] = "scripted"
+        residual_may_rise: ClassVar[bool] = may_rise
+        __dataclass_fields__: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, good: int) -> None:
-        self.good = good
+        def solve(self, problem, start) -> Iterator[Step[Any]]:
+            dim = replace(start.estimate, probe=start.estimate.probe * 0.5)
+            for epoch in range(start.epoch + 1, len(residuals) + 1):
+                estimate = start.estimate if epoch == better else dim
+                yield Step(epoch=epoch, estimate=estimate, residual=residuals[epoch - 1])
 
-    __dataclass_fields__: ClassVar[dict[str, Any]] = {}
-
-    def solve(self, problem, start) -> Iterator[Step[Any]]:
-        for epoch in range(1, 5):
-            yield Step(epoch=epoch, estimate=start.estimate, residual=0.5 if epoch <= self.good else float("nan"))
+    return Scripted()
 
 
-def test_divergence_keeps_the_last_finite_estimate_and_says_so(known):
-    result = reconstruct(known.scan, Diverging(2))
-    assert result.provenance["ending"] == "diverged in epoch 3"
-    assert len(result.history) == 2
-    with pytest.raises(ExitwaveError, match="lower its gains"):
-        reconstruct(known.scan, Diverging(0))
+def test_a_residual_that_is_no_number_ends_the_run_with_the_last_good_estimate(known):
+    result = reconstruct(known.scan, scripted(0.5, 0.5, float("nan"), 0.1))
+    assert result.provenance["ending"].startswith("diverged in epoch 3: residual or estimate are no longer finite; ")
+    assert list(result.history) == [0.5, 0.5]
+    with pytest.raises(ExitwaveError, match=r"diverged in epoch 1: .*start from another estimate.*exitwave info"):
+        reconstruct(known.scan, scripted(float("nan")))
+
+
+@pytest.mark.parametrize("better", [1, 2, 3])
+def test_a_residual_ten_times_its_lowest_ends_the_run_with_the_best_estimate_so_far(known, better):
+    # Epoch 2 has the lowest residual; 1 made it, 3 is the last before the rise: the one that fits best is kept.
+    result = reconstruct(known.scan, scripted(0.3, 0.02, 0.19, 0.21, 0.01, better=better))
+    ending = result.provenance["ending"]
+    assert ending.startswith("diverged in epoch 4: the residual rose to 0.21, 10 times its lowest value")
+    assert f"the estimate after epoch {better} was kept" in ending
+    assert result.provenance["epochs"] == better
+    assert list(result.history) == [0.3, 0.02, 0.19]
+    whole = reconstruct(known.scan, scripted(0.3, better=1))
+    assert result.residual == pytest.approx(whole.residual)
+
+
+def test_residuals_that_may_rise_do_not_end_a_run(known):
+    assert reconstruct(known.scan, scripted(0.3, 0.01, 0.9, may_rise=True)).provenance["ending"] == "finished"
+    assert reconstruct(known.scan, scripted(0.3, 1e-9, 5e-5)).provenance["ending"] == "finished"
+
+
+def test_each_stage_of_a_chain_and_each_member_of_an_ensemble_is_watched_by_itself(known):
+    calm, wild = scripted(0.3, 0.01), scripted(0.3, 0.01, 0.2)
+    for whole in (chain(calm, calm), ensemble(calm, 2), ensemble(chain(calm, calm), 2)):
+        assert reconstruct(known.scan, whole).provenance["ending"] == "finished"
+    for whole in (chain(calm, wild), ensemble(wild, 2), chain(scripted(0.01, 0.9, may_rise=True), wild)):
+        assert "diverged" in reconstruct(known.scan, whole).provenance["ending"]
+
+
+def test_a_resumed_run_diverges_where_the_whole_run_would(known, tmp_path):
+    checkpoints = Checkpoints(path=tmp_path / "c", every=1)
+    solver = scripted(0.3, 0.01, 0.05, 0.2)
+    with pytest.raises(RuntimeError):
+        reconstruct(known.scan, solver, checkpoints=checkpoints, watch=failing_after(2))
+    resumed = reconstruct(known.scan, solver, checkpoints=replace(checkpoints, resume=True))
+    assert resumed.provenance["ending"].startswith("diverged in epoch 4: the residual rose to 0.2, 20 times")
+
+
+def failing_after(epochs: int):
+    def watch(step, problem) -> None:
+        if step.epoch == epochs + 1:
+            raise RuntimeError("killed")
+
+    return watch
+
+
+def test_advice_names_the_options_of_the_solver_that_make_its_steps_shorter():
+    assert advice(MPIE()).startswith("mpie: lower object_gain or probe_gain or friction or feedback, raise alpha, ")
+    assert "raise alpha" not in advice(EPIE())
 
 
 def test_an_unknown_device_is_refused():

@@ -5,6 +5,7 @@ from .data.estimate import Estimate as Estimate, PtychoEstimate as PtychoEstimat
 from .data.geometry import Geometry as Geometry
 from .data.result import Result as Result
 from .data.scan import Scan as Scan
+from .endings import Stop as Stop
 from .evaluation.inspection import Inspection as Inspection, inspect as inspect
 from .evaluation.judge import Evaluation as Evaluation, compare_halves as compare_halves, evaluate as evaluate
 from .files import (
@@ -22,7 +23,6 @@ from .orient import rank_orientations as rank_orientations
 from .reports.page import report as report
 from .run import (
     Checkpoints as Checkpoints,
-    Stop as Stop,
     iterate as iterate,
     pose as pose,
     reconstruct as reconstruct,

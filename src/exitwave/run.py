@@ -18,10 +18,11 @@ from torch import Tensor
 import exitwave.iterative as iterative
 from exitwave.data import prepare
 from exitwave.data.errors import ExitwaveError, InputError
-from exitwave.data.estimate import LARGEST, PtychoEstimate
+from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Checkpoint, Result
 from exitwave.data.scan import Scan
 from exitwave.data.survey import check_layout
+from exitwave.endings import Guard, Stop, advice
 from exitwave.io import checkpoints as states
 from exitwave.io.memory import available_memory_bytes, size
 from exitwave.physics.guess import first_guess, more_modes, scale_to_photons
@@ -32,29 +33,6 @@ from exitwave.solver import Solver, Step, to_spec
 
 SOLVER_FAMILIES = (iterative,)
 """Imported so that their solvers are registered."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stop:
-    """When to end before the solver does."""
-
-    residual: float | None = None
-    """As soon as the residual of an epoch is at or below this."""
-    patience: int | None = None
-    """After so many epochs without improvement of the residual by `least_gain`."""
-    least_gain: float = 1e-3
-    """Relative improvement that counts."""
-
-    def reached(self, history: list[float]) -> bool:
-        """Whether a run with this history of residuals should end."""
-        if not history:
-            return False
-        if self.residual is not None and history[-1] <= self.residual:
-            return True
-        if self.patience is None or len(history) <= self.patience:
-            return False
-        before = min(history[: -self.patience])
-        return min(history[-self.patience :]) > before * (1 - self.least_gain)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +129,8 @@ def reconstruct(
     `start` is an earlier estimate of the same frames; without it the object starts empty and the probe from `probe` or
     from the data. `free_fraction` of the pixels is held out for the free residual. `watch` sees every step. Ctrl-C ends
     the run with the last estimate; the provenance then says `interrupted`. Raises InputError where the scan or the start
-    makes no sense, ExitwaveError when the solver diverges before its first finite estimate.
+    makes no sense, ExitwaveError when the solver diverges before its first finite estimate. A solver that diverges later is
+    stopped, and its best estimate so far kept; the provenance then says `diverged` and what to change.
     """
     began = time.perf_counter()
     problem = pose(scan, noise=noise, seed=seed, device=device, free_fraction=free_fraction)
@@ -172,7 +151,12 @@ def reconstruct(
             watch(state, problem)
         save(state, due=checkpoints is not None and state.epoch % checkpoints.every == 0)
 
-    step, ending = _drive(solver.solve(problem, step), step, history, stop or Stop(), each)
+    guard = Guard(solver, step, history)
+    started = time.perf_counter()
+    step, ending = _drive(solver.solve(problem, step), step, history, stop or Stop(), each, guard)
+    taken = time.perf_counter() - started
+    if ending.startswith("diverged"):
+        step, ending = _fallen_back(guard, problem, solver, ending)
     save(step, due=ending.startswith("interrupted"))
     return Result(
         estimate=step.estimate.to("cpu"),
@@ -193,6 +177,7 @@ def reconstruct(
             "device": _device_name(problem.device),
             "threads": torch.get_num_threads(),
             "seconds": round(time.perf_counter() - began, 3),
+            "solver_seconds": round(taken, 3),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": {name: version(name) for name in ("exitwave", "torch", "numpy")}
             | {"python": platform.python_version()},
@@ -201,18 +186,18 @@ def reconstruct(
 
 
 def _drive(
-    steps: Iterator[Step[Any]], step: Step[Any], history: list[float], stop: Stop, each: Callable[[Step[Any]], None]
+    steps: Iterator[Step[Any]],
+    step: Step[Any],
+    history: list[float],
+    stop: Stop,
+    each: Callable[[Step[Any]], None],
+    guard: Guard,
 ) -> tuple[Step[Any], str]:
-    """Take steps until the solver ends, diverges, is stopped or interrupted; the last good step and how it ended."""
+    """Take steps until the solver ends, diverges, is stopped or interrupted; the last step and how it ended."""
     try:
         for new in steps:
-            if not _finite(new):
-                if not history:
-                    raise ExitwaveError(
-                        f"the solver diverged in epoch {new.epoch}: residual or estimate are not finite; lower its gains, "
-                        "raise its regularisation, or look for absurd values in the frames with exitwave info"
-                    )
-                return step, f"diverged in epoch {new.epoch}"
+            if fault := guard.fault(new):
+                return step, f"diverged in epoch {new.epoch}: {fault}"
             step = new
             each(step)
             if stop.reached(history):
@@ -222,11 +207,14 @@ def _drive(
     return step, "finished"
 
 
-def _finite(step: Step[Any]) -> bool:
-    """Whether an epoch ended well; the last batch can spoil an estimate without showing in the residual."""
-    x = step.estimate
-    # Written so that NaN is refused, too.
-    return math.isfinite(step.residual) and all(float(a.abs().max()) < LARGEST for a in (x.object, x.probe))
+def _fallen_back(guard: Guard, problem: Problem, solver: Solver[Any], ending: str) -> tuple[Step[Any], str]:
+    """The best estimate of a run that diverged, and how it ended, with advice."""
+    best = guard.fallback(problem)
+    if best is None:
+        raise ExitwaveError(
+            f"the solver {ending}; {advice(solver)}, or look for absurd values in the frames with exitwave info"
+        )
+    return best, f"{ending}; the estimate after epoch {best.epoch} was kept; {advice(solver)}"
 
 
 def _start(

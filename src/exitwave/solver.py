@@ -37,10 +37,18 @@ class Solver(ABC, Generic[E]):
     """A method of phase retrieval. Subclasses are declared with `@solver`; their annotated fields are their options."""
 
     name: ClassVar[str]
+    residual_may_rise: ClassVar[bool] = False
+    """True for methods whose residual rises on their way out of a local minimum (hio, dm); for others a steep rise means
+    that they diverge."""
 
     @abstractmethod
     def solve(self, problem: Problem, start: Step[E]) -> Iterator[Step[E]]:
         """Yield a step after every epoch, from `start.epoch + 1` on. `start` is not changed, nor is what was yielded."""
+
+    def stage(self, step: Step[E]) -> "tuple[tuple[int, ...], Solver[Any], int]":
+        """Which part of the run a step belongs to, the solver at work there, and its epochs done: for chains and the like,
+        whose parts have residuals of their own."""
+        return (), self, step.epoch
 
 
 _REGISTRY: dict[str, type[Solver[Any]]] = {}
@@ -133,7 +141,15 @@ class Chain(Solver[Estimate]):
     def _read_stages(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple) or not value:
             raise ValueError("a chain needs at least one solver")
-        return tuple(_from_specs(stage) for stage in cast("list[Any]", value))
+        stages = [_from_specs(stage) for stage in cast("list[Any]", value)]
+        # A chain inside a chain is the same as its stages one by one, whose place in the run has one number.
+        return tuple(part for stage in stages for part in (stage.stages if isinstance(stage, Chain) else (stage,)))
+
+    def stage(self, step: Step[Estimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
+        number = int(step.memory.get("chain.stage", torch.tensor(0)))
+        done = int(step.memory.get("chain.epoch", torch.tensor(0)))
+        inner, at_work, epochs = self.stages[number].stage(replace(step, epoch=done))
+        return (number, *inner), at_work, epochs
 
     def solve(self, problem: Problem, start: Step[Estimate]) -> Iterator[Step[Estimate]]:
         memory = dict(start.memory)
@@ -172,6 +188,12 @@ class Ensemble(Solver[PtychoEstimate]):
     @classmethod
     def _read_member(cls, value: Any) -> Any:
         return _from_specs(value)
+
+    def stage(self, step: Step[PtychoEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
+        number = int(step.memory.get("ensemble.member", torch.tensor(0)))
+        done = int(step.memory.get("ensemble.epoch", torch.tensor(0)))
+        inner, at_work, epochs = self.member.stage(replace(step, epoch=done))
+        return (number, *inner), at_work, epochs
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         memory = dict(start.memory)

@@ -1,5 +1,6 @@
 """exitwave reconstruct SCAN SOLVER [options]: the options are those of the solver, plus how to read and how to run."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import takewhile
@@ -103,12 +104,13 @@ def run_and_tell(job: Job, report: Path | None = None) -> int:
 
 
 def tell(result: Result, job: Job, report: Path | None) -> int:
-    """Print the outcome; the exit code says whether the run was interrupted."""
+    """Print the outcome; the exit code says whether the run was interrupted (130) or diverged (2)."""
     ending = str(result.provenance["ending"])
+    how = ending.partition("; ")[0]
     free = "" if result.free_residual is None else f", free residual {result.free_residual:.4g}"
     pixel = result.object_pixel_m
     print(
-        f"{ending}: {result.provenance['epochs']} epochs in {result.provenance['seconds']:.1f} s, residual {result.residual:.4g}{free}\n"
+        f"{how}: {result.provenance['epochs']} epochs in {result.provenance['seconds']:.1f} s, residual {result.residual:.4g}{free}\n"
         f"object {result.estimate.object.shape[-2]} x {result.estimate.object.shape[-1]} pixels of "
         f"{pixel[0] * 1e9:.4g} x {pixel[1] * 1e9:.4g} nm -> {job.output}" + (f"\nreport -> {report}" if report else "")
     )
@@ -116,5 +118,6 @@ def tell(result: Result, job: Job, report: Path | None) -> int:
         print(f"the last estimate is in {job.output}; go on with --resume (checkpoint {job.checkpoint})")
         return 130
     if ending.startswith("diverged"):
-        print("the solver diverged; the last finite estimate was saved: lower its gains or raise its regularisation")
+        print(f"exitwave: {ending.partition('; ')[2]}", file=sys.stderr)
+        return 2
     return 0

@@ -1,0 +1,109 @@
+"""When a run ends before its solver does: goals that were reached, and divergence."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
+
+from exitwave.data.estimate import LARGEST
+from exitwave.physics.problem import Problem
+from exitwave.solver import Solver, Step
+
+RISE = 10.0
+"""A residual so many times its lowest value means that a run diverges."""
+NEGLIGIBLE = 1e-5
+"""Residuals below this count as this: rounding makes those of perfect data jump."""
+LOWERED = ("gain", "step", "rate", "friction", "feedback", "momentum", "acceleration")
+"""Options whose names end so make steps longer,"""
+RAISED = ("alpha", "damping", "regularisation")
+"""and these shorter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """When to end before the solver does."""
+
+    residual: float | None = None
+    """As soon as the residual of an epoch is at or below this."""
+    patience: int | None = None
+    """After so many epochs without improvement of the residual by `least_gain`."""
+    least_gain: float = 1e-3
+    """Relative improvement that counts."""
+
+    def reached(self, history: Sequence[float]) -> bool:
+        """Whether a run with this history of residuals should end."""
+        if not history:
+            return False
+        if self.residual is not None and history[-1] <= self.residual:
+            return True
+        if self.patience is None or len(history) <= self.patience:
+            return False
+        before = min(history[: -self.patience])
+        return min(history[-self.patience :]) > before * (1 - self.least_gain)
+
+
+class Guard:
+    """Watches the steps of a run for divergence, and keeps the estimates to fall back on.
+
+    A run diverges when residual or estimate are not finite, or when the residual rises to ten times its lowest value so
+    far, unless the residual of the solver at work may rise. Stages of a chain and members of an ensemble are watched
+    each by itself.
+    """
+
+    def __init__(self, solver: Solver[Any], start: Step[Any], history: Sequence[float]) -> None:
+        self._solver = solver
+        self._stage: object = None
+        self._lowest = math.inf
+        self._kept: dict[str, Step[Any]] = {}
+        if history:
+            self._stage, _, epochs = solver.stage(start)
+            self._lowest = min(history[-epochs:] if epochs else history[:0], default=math.inf)
+            self._keep(start, history[-1])
+
+    def fault(self, step: Step[Any]) -> str:
+        """What is wrong with a step, in words; nothing when it is good."""
+        if not _finite(step):
+            return "residual or estimate are no longer finite"
+        stage, at_work, _ = self._solver.stage(step)
+        if stage != self._stage:
+            self._stage, self._lowest = stage, math.inf
+        if not at_work.residual_may_rise and step.residual > RISE * max(self._lowest, NEGLIGIBLE):
+            return (
+                f"the residual rose to {step.residual:.3g}, {step.residual / self._lowest:.2g} times its lowest value"
+            )
+        self._keep(step, step.residual)
+        return ""
+
+    def _keep(self, step: Step[Any], residual: float) -> None:
+        # Without the memory, which may be large and which nobody needs any more.
+        light = replace(step, memory={})
+        if residual <= self._lowest:
+            self._lowest = residual
+            # The residual of an epoch is that met on the way: the estimate before may be the better one.
+            self._kept["before"] = self._kept.get("last", light)
+            self._kept["lowest"] = light
+        self._kept["last"] = light
+
+    def fallback(self, problem: Problem) -> Step[Any] | None:
+        """The best of the good estimates: of the epoch of lowest residual, the one before it and the last; None without any."""
+        if not self._kept:
+            return None
+        return min(self._kept.values(), key=lambda step: problem.residual(step.estimate))
+
+
+def advice(solver: Solver[Any]) -> str:
+    """What to change in a solver that diverges, by the names of its options."""
+    options = [option.name for option in fields(cast(Any, solver))]
+    lower = [name for name in options if name.split("_")[-1] in LOWERED and getattr(solver, name)]
+    higher = [name for name in options if name.split("_")[-1] in RAISED and getattr(solver, name) != 1]
+    parts = [f"lower {' or '.join(lower)}"] * bool(lower) + [f"raise {' or '.join(higher)}"] * bool(higher)
+    if "probe_start" in options:
+        parts.append("let the probe wait longer (probe_start)")
+    return f"{solver.name}: {', '.join(parts or ['start from another estimate or solver'])}"
+
+
+def _finite(step: Step[Any]) -> bool:
+    """Whether an epoch ended well; the last batch can spoil an estimate without showing in the residual."""
+    x = step.estimate
+    # Written so that NaN is refused, too.
+    return math.isfinite(step.residual) and all(float(a.abs().max()) < LARGEST for a in (x.object, x.probe))
