@@ -34,7 +34,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """A dict for `json.dumps`: metric ids at the top, then `alignment` and `provenance`; NaN and infinity are null."""
-        return _plain({**self.metrics, "alignment": self.alignment, "provenance": self.provenance})
+        return plain({**self.metrics, "alignment": self.alignment, "provenance": self.provenance})
 
 
 def evaluate(
@@ -51,12 +51,12 @@ def evaluate(
     if truth is None:
         return Evaluation(metrics=metrics, provenance=result.provenance)
     common = common_region(result.estimate, truth)
-    alignment = _aligned(common, remove)
+    alignment = aligned(common, remove)
     region = common.scanned_in_both(alignment.shift_px)
     box = inscribed_rectangle(region)
     inner, true_inner = alignment.image[box], common.truth[box]
     metrics |= fidelity.nrmse(alignment.image, common.truth, weights=region)
-    metrics |= probe_error(result.estimate.probe, truth.probe, _gauge_shift(alignment, common), alignment.ramp_rad_px)
+    metrics |= probe_error(result.estimate.probe, truth.probe, gauge_shift(alignment, common), alignment.ramp_rad_px)
     metrics |= _image_metrics(inner, true_inner)
     curve = fourier_ring_correlation(inner, true_inner, pixel=result.object_pixel_m)
     return Evaluation(
@@ -81,7 +81,7 @@ def compare_halves(
     `offset_px` says where pixel (0, 0) of the first object array lies in the second: zero for equal canvases.
     """
     common = overlay(second, first, offset_px=(-offset_px[0], -offset_px[1]))
-    alignment = _aligned(common, PTYCHOGRAPHY_GAUGE)
+    alignment = aligned(common, PTYCHOGRAPHY_GAUGE)
     region = common.scanned_in_both(alignment.shift_px)
     box = inscribed_rectangle(region)
     curve = fourier_ring_correlation(alignment.image[box], common.truth[box], pixel=pixel)
@@ -123,18 +123,26 @@ def probe_error(
             f"the probe is {tuple(estimate.shape[-2:])} pixels, the true one {tuple(truth.shape[-2:])}; expected the same: "
             "evaluate against the truth of the scan as it was binned and cropped for the reconstruction"
         )
-    height, width = truth.shape[-2:]
-    rows = torch.arange(height, dtype=torch.float64)[:, None] - height // 2
-    columns = torch.arange(width, dtype=torch.float64)[None, :] - width // 2
-    ramp = torch.exp(-1j * (ramp_rad_px[0] * rows + ramp_rad_px[1] * columns))
-    probe = torch.stack([move(mode.detach().cpu().to(torch.complex128) * ramp, shift_px) for mode in estimate])
+    probe = torch.stack([moved_with_object(mode, shift_px, ramp_rad_px) for mode in estimate])
     x, t = (modes.detach().cpu().to(torch.complex128).flatten(1) for modes in (probe, truth))
     agreement = torch.linalg.svdvals(t @ x.conj().T).sum()
     lost = 1 - agreement**2 / (x.abs().square().sum() * t.abs().square().sum())
     return {"M-NRMSE-probe": math.sqrt(max(float(lost), 0.0))}
 
 
-def _aligned(common: CommonRegion, remove: Collection[Freedom]) -> Alignment:
+def moved_with_object(
+    mode: Complex[Tensor, "y x"], shift_px: tuple[float, float], ramp_rad_px: tuple[float, float]
+) -> Complex[Tensor, "y x"]:
+    """A probe mode after the object was shifted and given a phase ramp: it moves along and carries the opposite ramp."""
+    height, width = mode.shape
+    rows = torch.arange(height, dtype=torch.float64)[:, None] - height // 2
+    columns = torch.arange(width, dtype=torch.float64)[None, :] - width // 2
+    ramp = torch.exp(-1j * (ramp_rad_px[0] * rows + ramp_rad_px[1] * columns))
+    return move(mode.detach().cpu().to(torch.complex128) * ramp, shift_px)
+
+
+def aligned(common: CommonRegion, remove: Collection[Freedom] = PTYCHOGRAPHY_GAUGE) -> Alignment:
+    """The estimate of a common region laid onto its truth by the freedoms in `remove`."""
     return align(
         common.estimate,
         common.truth,
@@ -166,7 +174,7 @@ def _resolutions(curve: RingCorrelation, suffix: str) -> dict[str, float]:
     return {f"FRC-{name}{suffix}": curve.crossing(threshold) for name, threshold in thresholds.items()}
 
 
-def _gauge_shift(alignment: Alignment, common: CommonRegion) -> tuple[float, float]:
+def gauge_shift(alignment: Alignment, common: CommonRegion) -> tuple[float, float]:
     """The shift of the object against its own positions, which the probe shares."""
     (down, across), (start_down, start_across) = alignment.shift_px, common.start_shift_px
     return down - start_down, across - start_across
@@ -178,24 +186,24 @@ def _record(alignment: Alignment, common: CommonRegion, remove: Collection[Freed
         "phase_rad": alignment.phase_rad,
         "scale": alignment.scale,
         "ramp_rad_px": list(alignment.ramp_rad_px),
-        "shift_px": list(_gauge_shift(alignment, common)),
+        "shift_px": list(gauge_shift(alignment, common)),
         "twin": alignment.twin,
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Values that JSON knows; what it does not know becomes text, what is not finite becomes None."""
     match value:
         case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {str(key): plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case np.ndarray() | Tensor():
-            return _plain(value.tolist())
+            return plain(value.tolist())
         case bool() | int() | str() | None:
             return value
         case np.generic():
-            return _plain(value.item())
+            return plain(value.item())
         case float():
             return value if math.isfinite(value) else None
         case _:

@@ -28,6 +28,8 @@ class CommonRegion:
     """Dimly lit pixels too: not good enough to be compared, better than nothing to interpolate from."""
     start_shift_px: tuple[float, float]
     """(y, x), below a pixel: what the estimate still has to move by, going by its positions."""
+    corner_px: tuple[int, int]
+    """(y, x) of the grid's first pixel in the object array of the truth."""
 
     def scanned_in_both(self, shift_px: tuple[float, float] = (0.0, 0.0)) -> Bool[Tensor, "y x"]:
         """Pixels scanned in the truth and, after moving the estimate by `shift_px`, in the estimate.
@@ -106,6 +108,7 @@ def overlay(estimate: PtychoEstimate, truth: PtychoEstimate, *, offset_px: tuple
         truth_region=regions[1],
         estimate_trusted=dim[boxes[0]][near],
         start_shift_px=(float(offset_px[0] - whole[0]), float(offset_px[1] - whole[1])),
+        corner_px=(boxes[1][0].start + near[0].start, boxes[1][1].start + near[1].start),
     )
 
 

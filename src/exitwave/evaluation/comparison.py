@@ -1,0 +1,153 @@
+"""Several reconstructions of one scan side by side: their figures, and their images in one gauge on one grid."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Complex
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.result import Result
+from exitwave.evaluation.fidelity import METRICS
+from exitwave.evaluation.judge import Evaluation, aligned, gauge_shift, moved_with_object, plain
+from exitwave.evaluation.region import common_region, scanned_region
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """One solver's part in a comparison."""
+
+    name: str
+    """The solver's name, with the options in which it differs where one solver takes part twice; or that of a file."""
+    result: Result | None = None
+    """None where the solver made none."""
+    evaluation: Evaluation | None = None
+    """Figures of merit; None where there is no result or it could not be judged."""
+    remark: str = ""
+    """What went wrong, in one sentence; empty when nothing did."""
+
+    @property
+    def seconds(self) -> float:
+        """Time that the run took, NaN where it is not known."""
+        return _number(self.result, "seconds")
+
+    @property
+    def epochs(self) -> float:
+        """Passes over all frames, NaN where it is not known."""
+        return _number(self.result, "epochs")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """Several reconstructions of one scan from the same start, in the order in which they were asked for."""
+
+    entries: Sequence[Entry]
+    truth: PtychoEstimate | None = None
+    interrupted: bool = False
+    """Ctrl-C ended it: solvers after the last entry were not run."""
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The scan, and how all were run. JSON-able."""
+
+    def __getitem__(self, name: str) -> Entry:
+        """The entry of this name. Raises KeyError."""
+        return {entry.name: entry for entry in self.entries}[name]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Ids of all metrics that any entry has, in one order."""
+        named = [entry.evaluation.metrics for entry in self.entries if entry.evaluation]
+        return list(dict.fromkeys(name for metrics in named for name in metrics))
+
+    def best(self, metric: str) -> str | None:
+        """The entry with the best value of a metric; None where nobody has it."""
+        values = {entry.name: value(entry, metric) for entry in self.entries}
+        known = {name: number for name, number in values.items() if number == number}
+        if not known:
+            return None
+        return (max if higher_is_better(metric) else min)(known, key=lambda name: known[name])
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict for `json.dumps`: `entries` by name with their metrics, epochs, seconds and history of residuals."""
+        told: dict[str, Any] = {
+            entry.name: {
+                "metrics": {} if entry.evaluation is None else entry.evaluation.metrics,
+                "epochs": entry.epochs,
+                "seconds": entry.seconds,
+                "remark": entry.remark,
+                "history": [] if entry.result is None else list(entry.result.history),
+                "solver": {} if entry.result is None else entry.result.spec,
+            }
+            for entry in self.entries
+        }
+        return plain({"entries": told, "interrupted": self.interrupted, "provenance": self.provenance})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Laid:
+    """A reconstruction laid onto another: in its gauge, on its grid."""
+
+    object: Complex[Tensor, "Y X"]
+    """Projection along the beam; zero where the reconstruction has no pixels."""
+    probe: Complex[Tensor, "y x"]
+    """The strongest mode, with the shift, ramp and scale that the object needed undone."""
+
+
+def lay_onto(estimate: PtychoEstimate, reference: PtychoEstimate) -> Laid:
+    """Remove what diffraction cannot know from an estimate so that it lies as the reference does, to look at both.
+
+    Raises InputError when the two are not of the same frames.
+    """
+    common = common_region(estimate, reference)
+    found = aligned(common)
+    height, width = reference.object.shape[-2:]
+    whole = torch.zeros(height, width, dtype=torch.complex128)
+    (top, left), (rows, columns) = common.corner_px, found.image.shape
+    whole[top : top + rows, left : left + columns] = found.image
+    probe = moved_with_object(strongest(estimate), gauge_shift(found, common), found.ramp_rad_px)
+    # Not the opposite of the object's phase: among several modes, each has a global phase of its own.
+    overlap = torch.vdot(probe.flatten(), strongest(reference).flatten())
+    return Laid(object=whole, probe=probe * overlap / (overlap.abs() * found.scale).clamp(min=1e-30))
+
+
+def strongest(estimate: PtychoEstimate) -> Complex[Tensor, "y x"]:
+    """The probe mode with the most photons."""
+    modes = estimate.probe.detach().cpu().to(torch.complex128)
+    return modes[int(modes.abs().square().sum(dim=(1, 2)).argmax())]
+
+
+def lit(estimate: PtychoEstimate) -> Bool[Tensor, "Y X"]:
+    """Where the object of an estimate was scanned."""
+    height, width = estimate.object.shape[-2:]
+    return scanned_region(estimate.probe, estimate.positions_px, (height, width))
+
+
+def require_same_frames(
+    estimate: PtychoEstimate, frames: int, frame_shape: tuple[int, int], what: str, advice: str
+) -> None:
+    """Raise InputError unless `what` was made of so many frames of this shape."""
+    found = (len(estimate.positions_px), *estimate.probe.shape[-2:])
+    if found != (frames, *frame_shape):
+        raise InputError(
+            f"{what} is of {found[0]} frames of {found[1]} x {found[2]} pixels but the scan, as prepared, has {frames} of "
+            f"{frame_shape[0]} x {frame_shape[1]}; {advice}"
+        )
+
+
+def value(entry: Entry, metric: str) -> float:
+    """A metric of an entry, NaN where it has none."""
+    return float("nan") if entry.evaluation is None else entry.evaluation.metrics.get(metric, float("nan"))
+
+
+def higher_is_better(metric: str) -> bool:
+    """Which way a metric goes: ring correlations and similarities up, residuals and errors down."""
+    known = [key for key in METRICS if metric == key or metric.startswith(f"{key}-")]
+    # M-NRMSE-split and the like are no metrics of their own but go as the one they are named after.
+    return METRICS[max(known, key=len)].higher_is_better if known else metric.startswith("FRC")
+
+
+def _number(result: Result | None, name: str) -> float:
+    found = None if result is None else result.provenance.get(name)
+    return float(found) if isinstance(found, int | float) else float("nan")
