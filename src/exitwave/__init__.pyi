@@ -17,7 +17,9 @@ from .files import (
     write as write,
 )
 from .io.reading import Stated as Stated
+from .iterative.phasing import CDIRAAR as CDIRAAR, ER as ER, HIO as HIO
 from .iterative.pie import EPIE as EPIE, MPIE as MPIE, RPIE as RPIE
+from .iterative.starts import CDI as CDI, BestOf as BestOf
 from .job import Job as Job, prepared as prepared, read_job as read_job, run_job as run_job
 from .orient import rank_orientations as rank_orientations
 from .reports.page import report as report
@@ -29,6 +31,7 @@ from .run import (
     reconstruct_halves as reconstruct_halves,
 )
 from .simulation.detection import Detection as Detection
+from .simulation.isolated import simulate_pattern as simulate_pattern
 from .simulation.measure import Simulated as Simulated, measure as measure, simulate as simulate
 from .solver import (
     Solver as Solver,

@@ -26,6 +26,7 @@ from exitwave.endings import Guard, Stop, advice
 from exitwave.io import checkpoints as states
 from exitwave.io.memory import available_memory_bytes, size
 from exitwave.physics.guess import first_guess, more_modes, scale_to_photons
+from exitwave.physics.isolated import IsolatedProblem, isolated_guess, isolated_problem
 from exitwave.physics.noise import Noise
 from exitwave.physics.problem import CHUNK, Problem, canvas
 from exitwave.physics.ptychography import Ptychography
@@ -69,10 +70,15 @@ def pose(
     device: str = "auto",
     free_fraction: float = 0.0,
 ) -> Problem:
-    """Check a scan and make it a problem for solvers. Raises InputError where it makes no sense or does not fit memory."""
+    """Check a scan and make it a problem for solvers; one frame alone is taken for the pattern of an isolated object.
+
+    Raises InputError where it makes no sense or does not fit memory.
+    """
     chosen = choose_device(device)
     if not 0 <= seed < 2**32:
         raise InputError(f"seed is {seed}; expected a whole number from 0 to {2**32 - 1}")
+    if len(scan) == 1:
+        return isolated_problem(scan, noise=noise, seed=seed, device=chosen, free_fraction=free_fraction)
     check_layout(scan)
     _, object_shape = canvas(scan, 4)
     free = available_memory_bytes()
@@ -105,6 +111,7 @@ def iterate(
     device: str = "auto",
 ) -> Iterator[Step[PtychoEstimate]]:
     """The stream of estimates a solver makes from a scan, one after every epoch."""
+    _check_suits(solver, scan)
     problem = pose(scan, seed=seed, device=device)
     yield from solver.solve(problem, Step(epoch=0, estimate=_start(problem, start, None, modes)))
 
@@ -133,6 +140,7 @@ def reconstruct(
     stopped, and its best estimate so far kept; the provenance then says `diverged` and what to change.
     """
     began = time.perf_counter()
+    _check_suits(solver, scan)
     problem = pose(scan, noise=noise, seed=seed, device=device, free_fraction=free_fraction)
     agreed = {"scan_fingerprint": fingerprint(problem), "seed": seed}
     spec = to_spec(solver)
@@ -217,6 +225,21 @@ def _fallen_back(guard: Guard, problem: Problem, solver: Solver[Any], ending: st
     return best, f"{ending}; the estimate after epoch {best.epoch} was kept; {advice(solver)}"
 
 
+def _check_suits(solver: Solver[Any], scan: Scan) -> None:
+    """Refuse methods of ptychography for one pattern and those of one pattern for a scan, each by its name."""
+    for part in solver.parts():
+        if part.one_pattern and len(scan) > 1:
+            raise InputError(
+                f"{part.name} phases one pattern of an isolated object but the scan has {len(scan)} frames; use a method "
+                "of ptychography such as rpie, or take one frame with the preparation step select=0:1"
+            )
+        if not part.one_pattern and len(scan) == 1:
+            raise InputError(
+                f"1 frame is not a ptychography scan; expected several overlapping positions for {part.name}. One pattern of "
+                "an isolated object can be phased with cdi, or er, hio and cdi_raar"
+            )
+
+
 def _start(
     problem: Problem, start: PtychoEstimate | None, probe: Complex[Tensor, "mode y x"] | None, modes: int
 ) -> PtychoEstimate:
@@ -224,6 +247,10 @@ def _start(
         raise InputError(
             "the probe to start from is empty or holds values that are not finite; start from another file"
         )
+    if isinstance(problem, IsolatedProblem):
+        if modes > 1 or probe is not None:
+            raise InputError("one pattern of an isolated object is phased for an even beam: leave out modes and probe")
+        return isolated_guess(problem) if start is None else problem.started(start)
     if start is None:
         return first_guess(problem, modes=modes, probe=probe)
     _check_start(problem, start)
@@ -323,6 +350,8 @@ def reconstruct_halves(
 
     Both start from an empty object and a probe guessed from their own frames; only the canvas is shared with `result`.
     """
+    if len(scan) < 4:
+        raise InputError(f"{len(scan)} frames have no halves to compare; a scan of many frames is needed")
     made: list[Result] = []
     for index in halves(scan, seed):
         part = prepare.select(scan, index)

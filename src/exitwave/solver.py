@@ -41,6 +41,9 @@ class Solver(ABC, Generic[E]):
     """True for methods whose residual rises on their way out of a local minimum (hio, dm); for others a steep rise means
     that they diverge."""
 
+    one_pattern: ClassVar[bool] = False
+    """True for methods that phase one pattern of an isolated object; others need a ptychography scan."""
+
     @abstractmethod
     def solve(self, problem: Problem, start: Step[E]) -> Iterator[Step[E]]:
         """Yield a step after every epoch, from `start.epoch + 1` on. `start` is not changed, nor is what was yielded."""
@@ -49,6 +52,10 @@ class Solver(ABC, Generic[E]):
         """Which part of the run a step belongs to, the solver at work there, and its epochs done: for chains and the like,
         whose parts have residuals of their own."""
         return (), self, step.epoch
+
+    def parts(self) -> "Iterator[Solver[Any]]":
+        """The single methods it is made of: itself, or those inside a chain and the like."""
+        yield self
 
 
 _REGISTRY: dict[str, type[Solver[Any]]] = {}
@@ -145,6 +152,10 @@ class Chain(Solver[Estimate]):
         # A chain inside a chain is the same as its stages one by one, whose place in the run has one number.
         return tuple(part for stage in stages for part in (stage.stages if isinstance(stage, Chain) else (stage,)))
 
+    def parts(self) -> Iterator[Solver[Any]]:
+        for stage in self.stages:
+            yield from stage.parts()
+
     def stage(self, step: Step[Estimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
         number = int(step.memory.get("chain.stage", torch.tensor(0)))
         done = int(step.memory.get("chain.epoch", torch.tensor(0)))
@@ -187,7 +198,13 @@ class Ensemble(Solver[PtychoEstimate]):
     @field_validator("member", mode="before")
     @classmethod
     def _read_member(cls, value: Any) -> Any:
-        return _from_specs(value)
+        member = _from_specs(value)
+        if isinstance(member, Solver) and any(part.one_pattern for part in member.parts()):
+            raise ValueError(f"{member.name} phases one pattern, whose images may be twins of one another: use best_of")
+        return member
+
+    def parts(self) -> Iterator[Solver[Any]]:
+        yield from self.member.parts()
 
     def stage(self, step: Step[PtychoEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
         number = int(step.memory.get("ensemble.member", torch.tensor(0)))

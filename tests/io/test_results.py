@@ -42,8 +42,10 @@ def result(oracle, truth) -> Result:
 def assert_same(a: Result, b: Result) -> None:
     for left, right in ((a.estimate, b.estimate), (a.spread, b.spread)):
         for name in vars(left):
-            assert getattr(left, name).dtype == getattr(right, name).dtype
-            assert torch.equal(getattr(left, name), getattr(right, name))
+            one, other = getattr(left, name), getattr(right, name)
+            assert (one is None) == (other is None)
+            assert one is None or one.dtype == other.dtype
+            assert one is None or torch.equal(one, other)
     assert a.geometry == b.geometry
     assert json.dumps(a.spec) == json.dumps(b.spec)
     assert json.dumps(a.provenance) == json.dumps(b.provenance)

@@ -1,10 +1,11 @@
 """What we believe: the object, and whatever else had to be found with it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from exitwave.data.errors import InputError
@@ -22,11 +23,15 @@ class Estimate:
 
     def clone(self: E) -> E:
         """A copy that shares no memory; solvers work on one and hand out others."""
-        return type(self)(**{f.name: getattr(self, f.name).detach().clone() for f in fields(self)})
+        return self._mapped(lambda value: value.detach().clone())
 
     def to(self: E, device: torch.device | str) -> E:
         """The same estimate on another device."""
-        return type(self)(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return self._mapped(lambda value: value.to(device))
+
+    def _mapped(self: E, change: Callable[[Tensor], Tensor]) -> E:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self)(**{name: None if value is None else change(value) for name, value in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,10 +44,16 @@ class PtychoEstimate(Estimate):
     probe: Complex[Tensor, "mode y x"]
     positions_px: Float[Tensor, "frame 2"]
     """(y, x) in the object array of the first row and column that each frame's window covers; float64, sub-pixel."""
+    support: Bool[Tensor, "slice Y X"] | None = None
+    """Where an isolated object may be; it is zero elsewhere. One pattern of it is a scan of one frame, the probe even."""
 
     def __post_init__(self) -> None:
         if self.object.ndim != 3 or self.probe.ndim != 3 or self.positions_px.ndim != 2:
             raise InputError(
                 f"object {tuple(self.object.shape)}, probe {tuple(self.probe.shape)}, positions "
                 f"{tuple(self.positions_px.shape)}; expected (slice, y, x), (mode, y, x), (frame, 2)"
+            )
+        if self.support is not None and self.support.shape != self.object.shape:
+            raise InputError(
+                f"the support is {tuple(self.support.shape)}, the object {tuple(self.object.shape)}; expected the same"
             )

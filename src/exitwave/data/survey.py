@@ -64,7 +64,7 @@ def survey(scan: Scan, *, most_frames: int | None = None) -> Survey:
 def check(scan: Scan, seen: Survey) -> None:
     """Refuse a scan that cannot give an image. Raises InputError with what was found, what was expected, what to do."""
     check_layout(scan)
-    _check_frames(seen)
+    check_frames(seen)
 
 
 def check_layout(scan: Scan) -> None:
@@ -76,7 +76,8 @@ def check_layout(scan: Scan) -> None:
     check_positions(scan)
 
 
-def _check_frames(seen: Survey) -> None:
+def check_frames(seen: Survey) -> None:
+    """The part of `check` that is about photons. Raises InputError for frames that cannot be counts, or are all dark."""
     for count, what, cure in (
         (seen.not_finite, "not finite (NaN or infinite)", "mask these pixels or leave the frames out"),
         (seen.negative, "negative", "counts cannot be; set them to zero with the preparation step threshold: 0"),

@@ -13,15 +13,18 @@ from exitwave.data.result import Checkpoint
 from exitwave.io.hdf5 import attribute_text, find, open_hdf5
 from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.store import (
+    ESSENTIAL,
     attribute_number,
     check_stamp,
     estimate_of,
     group_at,
     json_text,
     read_floats,
+    read_further,
     read_json,
     read_tensor,
     stamp,
+    write_further,
     write_json,
     write_tensor,
 )
@@ -35,8 +38,9 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         stamp(file, "checkpoint", CHECKPOINT_FORMAT)
         file.attrs["epoch"] = checkpoint.epoch
         estimate = file.create_group("estimate")
-        for field in fields(checkpoint.estimate):
-            write_tensor(estimate, field.name, getattr(checkpoint.estimate, field.name))
+        for name in ESSENTIAL:
+            write_tensor(estimate, name, getattr(checkpoint.estimate, name))
+        write_further(estimate, checkpoint.estimate)
         memory = file.create_group("memory")
         for number, (name, tensor) in enumerate(checkpoint.memory.items()):
             # Numbered, because a name may hold a slash, which HDF5 takes for a group.
@@ -61,6 +65,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
                 object=read_tensor(estimate, "object"),
                 probe=read_tensor(estimate, "probe"),
                 positions_px=read_tensor(estimate, "positions_px"),
+                further=read_further(estimate),
             ),
             epoch=int(attribute_number(file, "epoch") or 0),
             history=read_floats(file, "history"),
@@ -86,7 +91,8 @@ def _digest(checkpoint: Checkpoint) -> str:
     told = [json.loads(json_text(words)) for words in (checkpoint.spec, checkpoint.provenance)]
     said = [int(checkpoint.epoch), [float(value) for value in checkpoint.history], *told]
     digest = hashlib.blake2b(json.dumps(said, sort_keys=True).encode())
-    estimate = {field.name: getattr(checkpoint.estimate, field.name) for field in fields(checkpoint.estimate)}
+    values = {field.name: getattr(checkpoint.estimate, field.name) for field in fields(checkpoint.estimate)}
+    estimate = {name: value for name, value in values.items() if value is not None}
     for name, tensor in sorted(
         {**estimate, **{f"memory.{key}": value for key, value in checkpoint.memory.items()}}.items()
     ):

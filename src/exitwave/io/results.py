@@ -29,9 +29,11 @@ from exitwave.io.store import (
     group_at,
     is_stamped,
     read_floats,
+    read_further,
     read_json,
     read_tensor,
     stamp,
+    write_further,
     write_json,
     write_tensor,
 )
@@ -49,7 +51,12 @@ def write_result(path: str | Path, result: Result) -> None:
         file["cxi_version"] = 160
         entry = _group(file, "entry_1", "NXentry")
         entry.attrs["default"] = "image_1"
-        entry["title"] = f"Ptychographic reconstruction with {result.spec.get('name', 'an unnamed solver')}"
+        kind = (
+            "Ptychographic reconstruction"
+            if result.estimate.support is None
+            else "Reconstruction of an isolated object"
+        )
+        entry["title"] = f"{kind} with {result.spec.get('name', 'an unnamed solver')}"
         entry["program_name"] = "exitwave"
         _write_instrument(entry, result.geometry)
         _write_images(entry, result)
@@ -133,6 +140,9 @@ def _write_images(entry: h5py.Group, result: Result) -> None:
     obj = estimate.object
     _write_image(entry, "object_amplitude", "slice", obj.abs(), pixel_m, "Object amplitude")
     _write_image(entry, "object_phase", "slice", obj.angle(), pixel_m, "Object phase", unit="rad")
+    if estimate.support is not None:
+        support = estimate.support.to(torch.uint8)
+        _write_image(entry, "object_support", "slice", support, pixel_m, "Support of the object: 1 where it may be")
     if result.spread is not None:
         title = "Standard deviation of the object"
         _write_image(entry, "object_spread", "slice", result.spread.object.real, pixel_m, title)
@@ -200,6 +210,7 @@ def _write_exact(entry: h5py.Group, result: Result) -> None:
     positions = result.estimate.positions_px
     write_tensor(exact, "positions_px", positions).attrs["columns"] = "y, x of the window's first pixel in image_1"
     _with_unit(exact, "positions_m", positions_m(result).numpy(), "m").attrs["columns"] = "y, x of the probe in image_1"
+    write_further(exact.create_group("estimate"), result.estimate)
     write_tensor(exact, "history", torch.tensor(list(result.history), dtype=torch.float64))
     if result.frame_residual is not None:
         write_tensor(exact, "frame_residual", result.frame_residual)
@@ -230,6 +241,7 @@ def _read_estimate(entry: h5py.Group, exact: h5py.Group) -> PtychoEstimate:
         object=read_tensor(entry, "image_1/data"),
         probe=read_tensor(entry, "image_2/data"),
         positions_px=read_tensor(exact, "positions_px"),
+        further=read_further(group_at(exact, "estimate")) if "estimate" in exact else None,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exitwave.data.errors import FormatError
+from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import LARGEST, PtychoEstimate
 from exitwave.io.hdf5 import attribute_text, is_hdf5, open_hdf5
 from exitwave.io.memory import require_memory
@@ -31,6 +32,8 @@ _PLAIN = {
     torch.complex128: np.complex128,
 }
 """Types that HDF5 and torch both have; others, such as bfloat16, are stored as their bytes."""
+ESSENTIAL = ("object", "probe", "positions_px")
+"""What every estimate has; each file format has its own place for these."""
 
 
 def group_at(parent: h5py.Group, name: str) -> h5py.Group:
@@ -91,8 +94,24 @@ def read_floats(group: h5py.Group, name: str) -> tuple[float, ...]:
     return tuple(values.double().flatten().tolist())
 
 
-def estimate_of(file: h5py.File, object: Tensor, probe: Tensor, positions_px: Tensor) -> PtychoEstimate:
-    """Object, probe and positions read from a file. Raises FormatError when they are not what they should be."""
+def write_further(group: h5py.Group, estimate: PtychoEstimate) -> None:
+    """Store what an estimate holds beyond object, probe and positions; what is None is left out."""
+    for field in fields(estimate):
+        value = getattr(estimate, field.name)
+        if field.name not in ESSENTIAL and value is not None:
+            write_tensor(group, field.name, value)
+
+
+def read_further(group: h5py.Group) -> dict[str, Tensor]:
+    """What `write_further` stored, by name."""
+    names = [field.name for field in fields(PtychoEstimate) if field.name not in ESSENTIAL and field.name in group]
+    return {name: read_tensor(group, name) for name in names}
+
+
+def estimate_of(
+    file: h5py.File, object: Tensor, probe: Tensor, positions_px: Tensor, further: Mapping[str, Tensor] | None = None
+) -> PtychoEstimate:
+    """Object, probe, positions and what else was read from a file. Raises FormatError when they are not what they should be."""
     for name, values, axes in (("object", object, 3), ("probe", probe, 3), ("positions_px", positions_px, 2)):
         right = values.is_floating_point() if name == "positions_px" else values.is_complex()
         if not right or values.ndim != axes or 0 in values.shape or (axes == 2 and values.shape[1] != 2):
@@ -102,7 +121,14 @@ def estimate_of(file: h5py.File, object: Tensor, probe: Tensor, positions_px: Te
         # Written so that NaN is refused, too.
         if not float(values.abs().max()) < LARGEST:
             raise FormatError(f"{file.filename} is damaged or was edited: its {name} holds values beyond all bounds")
-    return PtychoEstimate(object=object, probe=probe, positions_px=positions_px)
+    for name, values in (further or {}).items():
+        sizes = values.abs() if values.is_complex() else values.double().abs()
+        if (values.dtype == torch.bool) != (name == "support") or not bool((sizes < LARGEST).all()):
+            raise FormatError(f"{file.filename} is damaged or was edited: its {name} is not what it should be")
+    try:
+        return PtychoEstimate(object=object, probe=probe, positions_px=positions_px, **further or {})
+    except InputError as error:
+        raise FormatError(f"{file.filename} is damaged or was edited: {error}") from error
 
 
 def write_json(group: h5py.Group, name: str, value: Mapping[str, Any]) -> None:

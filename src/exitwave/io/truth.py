@@ -8,10 +8,9 @@ from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.hdf5 import find, open_hdf5
 from exitwave.io.hdf5_writing import new_hdf5
-from exitwave.io.store import estimate_of, read_tensor, write_tensor
+from exitwave.io.store import ESSENTIAL, estimate_of, read_further, read_tensor, write_further, write_tensor
 
 TRUTH = "entry_1/exitwave_truth"
-_PARTS = ("object", "probe", "positions_px")
 
 
 def write_truth(path: Path, estimate: PtychoEstimate) -> None:
@@ -30,8 +29,9 @@ def store_truth(file: h5py.File, estimate: PtychoEstimate) -> None:
         del file[TRUTH]
     group = file.create_group(TRUTH)
     group.attrs["comment"] = "Known truth of a simulated scan, for evaluation only"
-    for name in _PARTS:
+    for name in ESSENTIAL:
         write_tensor(group, name, getattr(estimate, name))
+    write_further(group, estimate)
 
 
 def read_truth(path: Path) -> PtychoEstimate:
@@ -51,4 +51,5 @@ def read_truth(path: Path) -> PtychoEstimate:
             object=read_tensor(group, "object"),
             probe=read_tensor(group, "probe"),
             positions_px=read_tensor(group, "positions_px"),
+            further=read_further(group),
         )
