@@ -137,11 +137,10 @@ def test_the_probe_rests_before_its_start_and_when_it_is_known(known):
     assert not torch.equal(run(RPIE(epochs=3, probe_start=2), problem, start).estimate.probe, start.probe)
 
 
-def test_thick_samples_are_refused_by_name(known):
+def test_slices_without_spacing_are_refused(known):
     problem = Problem.of(known.scan)
-    start = first_guess(problem, slices=2)
-    with pytest.raises(InputError, match="rpie works on one slice"):
-        run(RPIE(epochs=1), problem, start)
+    with pytest.raises(InputError, match="nothing says how far apart"):
+        run(RPIE(epochs=1), problem, first_guess(problem, slices=2))
 
 
 def test_settling_steps_average_noise_out():

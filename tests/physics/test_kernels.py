@@ -1,11 +1,11 @@
-"""The three verbs: gather and scatter are adjoint, the modulus is imposed exactly."""
+"""The verbs of the inner loop: adjoint pairs, the modulus imposed exactly, compiled loops equal to their definition."""
 
 import pytest
 import torch
 
-from exitwave.physics.kernels import reference
+from exitwave.physics.kernels import reference, verbs
 
-CORNERS = [[0, 0], [3, 2], [4, 5], [3, 2]]
+CORNERS = torch.tensor([[0, 0], [3, 2], [4, 5], [3, 2]])
 SHAPE = (4, 5)
 
 
@@ -34,36 +34,121 @@ def test_gradients_through_gather_and_through_its_gradient_are_exact():
     assert torch.autograd.gradgradcheck(lambda c: reference.gather(c, CORNERS, SHAPE).abs().square(), canvas)
 
 
-def test_modulus_change_gives_the_measured_modulus_and_keeps_phases_and_mode_shares():
-    waves = random(3, 2, 4, 5)
-    amplitudes = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(1))
+IMPOSE = pytest.mark.parametrize("impose", [reference.impose_modulus_, verbs.impose_modulus_])
+NOTHING = torch.zeros(4, 5)
+
+
+@IMPOSE
+@pytest.mark.parametrize("modes", [1, 2])
+def test_modulus_change_gives_the_measured_modulus_and_keeps_phases_and_mode_shares(impose, modes):
+    waves = random(3, modes, 4, 5)
+    stack = torch.rand(5, 4, 5, generator=torch.Generator().manual_seed(1))
+    index = torch.tensor([4, 0, 2])
     change = waves.clone()
-    misfit = reference.impose_modulus_(change, amplitudes, torch.ones(4, 5))
+    misfit = impose(change, stack, index, torch.ones(4, 5), NOTHING)
     revised = waves + change
-    assert torch.allclose(reference.intensity(revised).sqrt(), amplitudes, atol=1e-5)
+    assert torch.allclose(reference.intensity(revised).sqrt(), stack[index], atol=1e-5)
     ratio = revised / waves
     assert float(ratio.imag.abs().max()) < 1e-4
-    assert torch.allclose(ratio[:, 0].real, ratio[:, 1].real, atol=1e-4)
-    expected = (reference.intensity(waves).sqrt() - amplitudes).square().sum(dim=(1, 2))
-    assert torch.allclose(misfit, expected, rtol=1e-5)
+    assert torch.allclose(ratio[:, 0].real, ratio[:, -1].real, atol=1e-4)
+    expected = (reference.intensity(waves).sqrt() - stack[index]).square().sum(dim=(1, 2))
+    assert torch.allclose(misfit, expected.double(), rtol=1e-5)
 
 
-def test_untrusted_pixels_do_not_change_and_do_not_count():
+@IMPOSE
+def test_waves_that_explain_the_data_together_with_the_background_do_not_change(impose):
+    waves, background = random(3, 2, 4, 5), torch.rand(4, 5, generator=torch.Generator().manual_seed(2))
+    stack = (reference.intensity(waves) + background).sqrt()
+    change = waves.clone()
+    misfit = impose(change, stack, torch.arange(3), torch.ones(4, 5), background)
+    assert float(change.abs().max()) < 1e-6
+    assert float(misfit.max()) < 1e-10
+
+
+@IMPOSE
+def test_untrusted_pixels_do_not_change_and_do_not_count(impose):
     waves = random(1, 1, 4, 5)
     trusted = torch.ones(4, 5)
     trusted[1, 2] = 0
-    amplitudes = torch.full((1, 4, 5), 1e6)
+    stack, index = torch.full((1, 4, 5), 1e6), torch.arange(1)
     change = waves.clone()
-    lone = reference.impose_modulus_(change, amplitudes, trusted)
+    lone = impose(change, stack, index, trusted, NOTHING)
     assert change[0, 0, 1, 2] == 0
-    assert float(lone) < float(reference.impose_modulus_(waves.clone(), amplitudes, torch.ones(4, 5)))
+    assert float(lone) < float(impose(waves.clone(), stack, index, torch.ones(4, 5), NOTHING))
 
 
-def test_zero_waves_and_zero_counts_stay_finite():
-    waves = torch.zeros(1, 1, 4, 4, dtype=torch.complex64)
-    misfit = reference.impose_modulus_(waves, torch.ones(1, 4, 4), torch.ones(4, 4))
+@IMPOSE
+def test_zero_waves_and_zero_counts_stay_finite_and_nan_stays_nan(impose):
+    waves = torch.zeros(1, 1, 4, 5, dtype=torch.complex64)
+    misfit = impose(waves, torch.ones(1, 4, 5), torch.arange(1), torch.ones(4, 5), NOTHING)
     assert bool(torch.isfinite(torch.view_as_real(waves)).all())
-    assert float(misfit) == pytest.approx(16)
+    assert float(misfit) == pytest.approx(20)
+    waves[0, 0, 1, 1] = float("nan")
+    assert not bool(impose(waves, torch.ones(1, 4, 5), torch.arange(1), torch.ones(4, 5), NOTHING).isfinite())
+
+
+@pytest.mark.parametrize("modes", [1, 3])
+@pytest.mark.parametrize("shared", [True, False])
+def test_compiled_loops_equal_their_definition(modes, shared):
+    probes = random(1 if shared else 4, modes, *SHAPE)
+    canvas, change = random(9, 11, seed=1), random(4, modes, *SHAPE, seed=2)
+    assert_close(verbs.exit_waves(canvas, probes, CORNERS), reference.exit_waves(canvas, probes, CORNERS))
+    rows, columns, spectrum = random(4, SHAPE[0], seed=3), random(4, SHAPE[1], seed=4), random(modes, *SHAPE, seed=5)
+    assert_close(verbs.modulate(spectrum, rows, columns), reference.modulate(spectrum, rows, columns))
+    found: list[list[torch.Tensor]] = []
+    for of in (verbs, reference):
+        total, lit, seen = torch.zeros_like(canvas), torch.zeros(9, 11), torch.zeros(SHAPE)
+        probe_total, spread, again = torch.zeros(modes, *SHAPE, dtype=torch.complex64), change.clone(), spectrum.clone()
+        top = of.add_object_(change, probes, CORNERS, total, lit)
+        of.add_probe_(change, canvas, CORNERS, probe_total, seen)
+        of.times_conjugate_window_(spread, canvas, CORNERS, seen)
+        of.demodulate_add_(change, rows, columns, again)
+        found.append([total.clone(), lit.clone(), torch.tensor(top), probe_total, seen, spread, again])
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other)
+
+
+def assert_close(one: torch.Tensor, other: torch.Tensor) -> None:
+    assert float((one - other).abs().max()) <= 1e-5 * float(other.abs().max())
+
+
+def test_a_step_is_taken_once_in_every_pixel_however_often_windows_overlap():
+    for step in (
+        lambda c, t, lit: verbs.step_windows_(c, t, lit, CORNERS, SHAPE, gain=0.5, share=0.9, floor=0.2),
+        lambda c, t, lit: reference.step_windows_(c, t, lit, CORNERS, SHAPE, 0.5, 0.9, 0.2),
+    ):
+        canvas, total = random(9, 11), random(9, 11, seed=1)
+        lit = torch.rand(9, 11, generator=torch.Generator().manual_seed(0))
+        inside = torch.zeros(1, 9, 11)
+        reference.scatter_add_(inside, torch.ones(4, 1, *SHAPE), CORNERS)
+        inside = inside[0] > 0
+        expected = torch.where(inside, canvas + 0.5 * total / (0.9 * lit + 0.2), canvas)
+        step(canvas, total, lit)
+        assert_close(canvas, expected)
+        assert float(total[inside].abs().max()) == 0 == float(lit[inside].max())
+
+
+def test_folding_moves_the_sums_of_one_thread_into_those_of_another():
+    total, lit = random(9, 11), torch.rand(9, 11)
+    more, brighter = (torch.zeros_like(total), torch.zeros_like(lit))
+    reference.add_object_(random(4, 1, *SHAPE, seed=3), random(1, 1, *SHAPE, seed=4), CORNERS, more, brighter)
+    expected = (total + more, lit + brighter)
+    verbs.fold_(total, lit, more, brighter, CORNERS, SHAPE)
+    assert_close(total, expected[0])
+    assert_close(lit, expected[1])
+    assert float(more.abs().max()) == 0 == float(brighter.max())
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_gradient_through_exit_waves_is_that_of_plain_torch(shared):
+    probes, canvas, wish = random(1 if shared else 4, 2, *SHAPE), random(9, 11, seed=1), random(4, 2, *SHAPE, seed=2)
+    gradients = []
+    for waves in (verbs.exit_waves, reference.exit_waves):
+        c, p = canvas.clone().requires_grad_(), probes.clone().requires_grad_()
+        (waves(c, p, CORNERS) - wish).abs().square().sum().backward()
+        gradients.append((c.grad, p.grad))
+    assert_close(gradients[0][0], gradients[1][0])
+    assert_close(gradients[0][1], gradients[1][1])
 
 
 @pytest.mark.parametrize("modes", [1, 3])

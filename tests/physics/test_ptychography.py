@@ -1,5 +1,7 @@
 """The forward model against an index-shift oracle, limits and derivatives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -69,26 +71,28 @@ def test_sub_pixel_position_equals_a_shifted_probe():
 
 def test_a_clear_second_slice_changes_nothing_but_propagation():
     x = estimate()
-    thick = PtychoEstimate(
-        object=torch.cat([x.object, torch.ones_like(x.object)]), probe=x.probe, positions_px=x.positions_px
-    )
-    thin, double = Ptychography.of(GEOMETRY, SHAPE), Ptychography.of(GEOMETRY, SHAPE, slice_spacing_m=(2e-6,))
+    gap = torch.tensor([2e-6], dtype=torch.float64)
+    thick = replace(x, object=torch.cat([x.object, torch.ones_like(x.object)]), slice_spacing_m=gap)
+    model = Ptychography.of(GEOMETRY, SHAPE)
     frames = torch.arange(3)
-    expected = free_space(thin.exit_waves(x, frames), GEOMETRY.object_pixel_m(SHAPE), GEOMETRY.wavelength_m, 2e-6)
-    assert torch.allclose(double.exit_waves(thick, frames), expected, atol=1e-5)
+    expected = free_space(model.exit_waves(x, frames), GEOMETRY.object_pixel_m(SHAPE), GEOMETRY.wavelength_m, 2e-6)
+    assert torch.allclose(model.exit_waves(thick, frames), expected, atol=1e-5)
 
 
 def test_slices_without_spacing_multiply():
     x = estimate(slices=2)
     merged = PtychoEstimate(object=x.object.prod(dim=0, keepdim=True), probe=x.probe, positions_px=x.positions_px)
     frames = torch.arange(3)
-    stacked = Ptychography.of(GEOMETRY, SHAPE, slice_spacing_m=(1e-15,)).exit_waves(x, frames)
+    touching = replace(x, slice_spacing_m=torch.tensor([1e-15], dtype=torch.float64))
+    stacked = Ptychography.of(GEOMETRY, SHAPE).exit_waves(touching, frames)
     assert torch.allclose(stacked, Ptychography.of(GEOMETRY, SHAPE).exit_waves(merged, frames), atol=1e-4)
 
 
 def test_wrong_number_of_slices_is_refused():
     with pytest.raises(InputError, match="2 slices"):
         Ptychography.of(GEOMETRY, SHAPE).exit_waves(estimate(slices=2), torch.arange(3))
+    with pytest.raises(InputError, match="2 slices but 2 spacings"):
+        replace(estimate(slices=2), slice_spacing_m=torch.tensor([1e-6, 1e-6], dtype=torch.float64))
 
 
 @pytest.mark.parametrize("noise", [Poisson(), Gaussian(sigma=2.0), Amplitude()])
@@ -127,7 +131,7 @@ def test_amplitude_loss_gradient_is_the_modulus_constraint():
     from exitwave.physics.kernels import reference
 
     change = model.propagate(waves.detach())
-    reference.impose_modulus_(change, measured.sqrt(), torch.ones(SHAPE))
+    reference.impose_modulus_(change, measured.sqrt(), torch.arange(3), torch.ones(SHAPE), torch.zeros(SHAPE))
     # Steepest descent with step 1/2 is exactly the projection on the measured modulus.
     assert torch.allclose(-waves.grad / 2, model.backpropagate(change), atol=1e-4)
 

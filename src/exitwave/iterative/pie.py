@@ -1,20 +1,16 @@
 """The ptychographic iterative engines: ePIE, rPIE and mPIE, with steps that settle at the end."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Int
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.physics.fourier import fourier_shift
-from exitwave.physics.interaction import shifted_probes, split_positions
-from exitwave.physics.kernels.reference import Corners, gather, intensity, scatter_add_
 from exitwave.physics.problem import Problem
+from exitwave.physics.sums import Sweep
 from exitwave.solver import Solver, Step, solver
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -117,21 +113,18 @@ def _engine(
     beta: float,
     momentum: "_Momentum | None" = None,
 ) -> Iterator[Step[PtychoEstimate]]:
-    if len(start.estimate.object) > 1:
-        raise InputError(f"{options.name} works on one slice; the start has {len(start.estimate.object)}")
     x = start.estimate.to(problem.device).clone()
-    state = _State(x.object, x.probe, torch.zeros(x.object.shape, device=problem.device))
     if momentum:
-        momentum.restore(state, start.memory)
+        momentum.restore(x, start.memory)
+    sweep = Sweep(problem, x)
     for epoch in range(start.epoch + 1, options.epochs + 1):
-        with_probe = options.update_probe and epoch > options.probe_start
-        misfit = 0.0
+        sweep.with_probe = options.update_probe and epoch > options.probe_start
         gain = _settling(epoch, options.epochs, options.settle)
+        misfit = 0.0
         for frames in problem.batches(options.batch, epoch):
-            with torch.no_grad():
-                misfit += _update(problem, state, x, frames, options, alpha, beta, gain, with_probe)
-                if momentum:
-                    momentum.after(state, len(frames), with_probe=with_probe)
+            misfit += _update(sweep, frames, options, alpha, beta, gain)
+            if momentum:
+                momentum.after(x, len(frames), with_probe=sweep.with_probe)
         memory = momentum.memory() if momentum else {}
         yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, memory=memory)
 
@@ -142,61 +135,26 @@ def _settling(epoch: int, epochs: int, share: float) -> float:
     return 1.0 - 0.9 * max(epoch - (epochs - last), 0) / last if last else 1.0
 
 
-@dataclass(eq=False)
-class _State:
-    """The solver's own tensors, changed in place."""
-
-    object: Complex[Tensor, "1 Y X"]
-    probe: Complex[Tensor, "mode y x"]
-    lit: Float[Tensor, "1 Y X"]
-    """Scratch canvas for the illumination of a batch; zero between batches."""
-
-
 def _update(
-    problem: Problem,
-    state: _State,
-    x: PtychoEstimate,
+    sweep: Sweep,
     frames: Int[Tensor, " batch"],
     options: "RPIE | EPIE | MPIE",
     alpha: float,
     beta: float,
     gain: float,
-    with_probe: bool,
 ) -> float:
-    """One batch: modulus constraint, then object and probe by table 1 of Maiden 2017; returns the misfit met."""
-    corners, rest = split_positions(x.positions_px[frames])
-    probes = shifted_probes(state.probe, rest)
-    patches = gather(state.object, corners, (state.probe.shape[-2], state.probe.shape[-1]))
-    change, misfit = problem.modulus_change(probes * patches, frames)
-    step = (probes.conj() * change).sum(dim=1, keepdim=True) if len(state.probe) > 1 else probes.conj() * change
-    bright = _illumination(state.lit, intensity(probes)[:, None], corners, alpha)
-    torch.view_as_real(step).mul_((gain * options.object_gain / bright)[..., None])
-    if with_probe:
-        seen = patches.conj() * change
-        seen = (seen if rest is None else fourier_shift(seen, -rest)).sum(dim=0)
-        weight = intensity(patches.transpose(0, 1))[0]
-        state.probe += seen * (
-            gain * options.probe_gain / ((1 - beta) * weight + beta * weight.max()).clamp_(min=1e-30)
-        )
-    # The probe step above used the patches as they were: the object changes last.
-    scatter_add_(state.object, step, corners)
-    return float(misfit.sum())
+    """One batch: modulus constraint, then object and probe by table 1 of Maiden 2017; returns the misfit met.
 
-
-def _illumination(
-    lit: Float[Tensor, "1 Y X"], probes: Float[Tensor, "#batch 1 y x"], corners: Corners, alpha: float
-) -> Float[Tensor, "#batch 1 y x"]:
-    """(1 - alpha) W + alpha max W in each window, W being |probe|^2 summed over the batch.
-
-    For a batch of one this is table 1 of the paper; summing over overlapping windows keeps larger batches stable.
+    Denominators hold the illumination summed over the batch: for a batch of one this is the table, and larger batches
+    stay stable where windows overlap.
     """
-    shape = (probes.shape[-2], probes.shape[-1])
-    scatter_add_(lit, probes.expand(len(corners), -1, -1, -1), corners)
-    windows = gather(lit, corners, shape)
-    for row, column in corners:
-        lit[:, row : row + shape[0], column : column + shape[1]] = 0
-    top = windows.max()
-    return windows.mul_(1 - alpha).add_(alpha * top).clamp_(min=1e-6 * float(top) + 1e-30)
+    sums = sweep.over(frames)
+    if sweep.with_probe:
+        bright = torch.lerp(sums.seen, sums.seen.max(), beta).clamp_(min=1e-30)
+        sweep.x.probe.addcdiv_(sums.probe, bright.to(sums.probe.dtype), value=gain * options.probe_gain)
+    floor = max(alpha, 1e-6) * sums.top
+    sweep.step_object(frames, gain=gain * options.object_gain, share=1 - alpha, floor=floor)
+    return sums.misfit
 
 
 class _Momentum:
@@ -208,18 +166,18 @@ class _Momentum:
         self.velocity: dict[str, Tensor] = {}
         self.anchor: dict[str, Tensor] = {}
 
-    def restore(self, state: _State, memory: Mapping[str, Tensor]) -> None:
-        for name, value in (("object", state.object), ("probe", state.probe)):
+    def restore(self, x: PtychoEstimate, memory: Mapping[str, Tensor]) -> None:
+        for name, value in (("object", x.object), ("probe", x.probe)):
             self.velocity[name] = memory.get(f"velocity.{name}", torch.zeros_like(value)).to(value.device).clone()
             self.anchor[name] = memory.get(f"anchor.{name}", value).to(value.device).clone()
         self.frames_since = int(memory.get("frames_since", torch.tensor(0)))
 
-    def after(self, state: _State, frames: int, *, with_probe: bool) -> None:
+    def after(self, x: PtychoEstimate, frames: int, *, with_probe: bool) -> None:
         self.frames_since += frames
         if self.frames_since < self.every:
             return
         self.frames_since = 0
-        for name, value in (("object", state.object), ("probe", state.probe)):
+        for name, value in (("object", x.object), ("probe", x.probe)):
             if name == "probe" and not with_probe:
                 continue
             self.velocity[name].mul_(self.friction).add_(value - self.anchor[name])

@@ -5,14 +5,21 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 
-def fft2(waves: Complex[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
-    """Unitary transform: the summed squared modulus, hence the number of photons, stays the same."""
-    return torch.fft.fft2(waves, norm="ortho")
+def fft2(
+    waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
+) -> Complex[Tensor, "*batch y x"]:
+    """Unitary transform: the summed squared modulus, hence the number of photons, stays the same.
+
+    Inner loops pass `out`: new memory for every chunk of frames can cost as much as the transform.
+    """
+    return torch.fft.fft2(waves, norm="ortho", out=out)
 
 
-def ifft2(waves: Complex[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
+def ifft2(
+    waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
+) -> Complex[Tensor, "*batch y x"]:
     """Inverse and adjoint of `fft2`."""
-    return torch.fft.ifft2(waves, norm="ortho")
+    return torch.fft.ifft2(waves, norm="ortho", out=out)
 
 
 def to_corner(images: Tensor) -> Tensor:
@@ -34,8 +41,10 @@ def frequencies(
     return rows[:, None], columns[None, :]
 
 
-def shift_ramp(shape: tuple[int, int], shift_px: Float[Tensor, "batch 2"]) -> Complex[Tensor, "batch y x"]:
-    """Phase factors that move an image by (y, x) `shift_px` when multiplied onto its transform.
+def shift_factors(
+    shape: tuple[int, int], shift_px: Float[Tensor, "batch 2"]
+) -> tuple[Complex[Tensor, "batch y"], Complex[Tensor, "batch x"]]:
+    """Phase factors of each row and of each column that move an image by (y, x) `shift_px` when multiplied onto its transform.
 
     Unitary for even sizes too: the Nyquist row and column get a full phase factor, as complex waves want it.
     """
@@ -43,8 +52,14 @@ def shift_ramp(shape: tuple[int, int], shift_px: Float[Tensor, "batch 2"]) -> Co
     for axis, size in enumerate(shape):
         frequency = torch.fft.fftfreq(size, dtype=torch.float64, device=shift_px.device)
         angle = -2 * torch.pi * shift_px[:, axis, None].to(torch.float64) * frequency
-        factors.append(torch.polar(torch.ones_like(angle), angle))
-    return (factors[0][:, :, None] * factors[1][:, None, :]).to(torch.complex64)
+        factors.append(torch.polar(torch.ones_like(angle), angle).to(torch.complex64))
+    return factors[0], factors[1]
+
+
+def shift_ramp(shape: tuple[int, int], shift_px: Float[Tensor, "batch 2"]) -> Complex[Tensor, "batch y x"]:
+    """The product of both `shift_factors`: one phase factor for each pixel of the transform."""
+    rows, columns = shift_factors(shape, shift_px)
+    return rows[:, :, None] * columns[:, None, :]
 
 
 def fourier_shift(

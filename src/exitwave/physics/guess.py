@@ -156,10 +156,9 @@ def _trial(problem: Problem, probe: Tensor, fitted: Tensor, predicted: Tensor) -
     """
     probe = scale_to_photons(probe[None], problem)
     corners, _ = split_positions(problem.positions_px[torch.cat([fitted, predicted])].round())
-    first = [min(corner[axis] for corner in corners) for axis in (0, 1)]
-    corners = [[row - first[0], column - first[1]] for row, column in corners]
+    corners = corners - corners.amin(dim=0)
     shape = problem.scan.frame_shape
-    extent = [max(corner[axis] for corner in corners) + shape[axis] for axis in (0, 1)]
+    extent = (corners.amax(dim=0) + torch.tensor(shape)).tolist()
     obj = torch.ones(1, *extent, dtype=torch.complex64, device=problem.device)
     misfit = torch.zeros(1)
     for epoch in range(TRIAL_EPOCHS):

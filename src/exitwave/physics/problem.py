@@ -12,7 +12,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.data.survey import Survey, check, survey
-from exitwave.physics.kernels import reference
+from exitwave.physics.kernels import verbs
 from exitwave.physics.noise import Amplitude, Noise
 from exitwave.physics.ptychography import Ptychography
 
@@ -64,7 +64,7 @@ class Problem:
         model = model or Ptychography.of(scan.geometry, scan.frame_shape, device=device)
         positions_px, object_shape = canvas(scan, margin_px)
         free = _held_out(scan, free_fraction, seed)
-        arranged = model.arrange(scan.mask & ~free).to(device, torch.float32)
+        arranged = model.arrange(scan.mask & ~free).to(device, torch.float32).contiguous()
         fits = 4 * len(scan) * scan.frame_shape[0] * scan.frame_shape[1] <= most_cached_bytes
         amplitudes = _load(scan, model, device) if fits else None
         return cls(
@@ -95,15 +95,27 @@ class Problem:
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
         yield from torch.from_numpy(order).split(size)
 
-    def modulus_change(
-        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
-    ) -> tuple[Complex[Tensor, "batch mode y x"], Float[Tensor, " batch"]]:
-        """How exit waves must change to agree with the measured modulus, and the misfit sum (|F| - A)^2 of each frame.
+    def measured(self, frames: Int[Tensor, " batch"]) -> tuple[Float[Tensor, "frame y x"], Int[Tensor, " batch"]]:
+        """A stack of amplitudes and where in it these frames are: all frames without a copy, or those just read."""
+        if self._amplitudes is not None:
+            return self._amplitudes, frames
+        return self.amplitudes(frames), torch.arange(len(frames))
 
-        Modes share the change in proportion to their amplitude; untrusted pixels keep the model's value.
+    def modulus_change(
+        self,
+        waves: Complex[Tensor, "batch mode y x"],
+        frames: Int[Tensor, " batch"],
+        background: Float[Tensor, "y x"] | None = None,
+    ) -> tuple[Complex[Tensor, "batch mode y x"], Float[Tensor, " batch"]]:
+        """How exit waves must change to agree with the measured modulus, and the misfit sum (M - A)^2 of each frame.
+
+        M^2 is the model's intensity, `background` (detector order) included. Modes share the change in proportion to
+        their amplitude; untrusted pixels keep the model's value.
         """
         at_detector = self.model.propagate(waves)
-        misfit = reference.impose_modulus_(at_detector, self.amplitudes(frames), self.trusted)
+        stack, index = self.measured(frames)
+        behind = torch.zeros_like(self.trusted) if background is None else background
+        misfit = verbs.impose_modulus_(at_detector, stack, index, self.trusted, behind)
         return self.model.backpropagate(at_detector), misfit
 
     def loss(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> Float[Tensor, ""]:

@@ -16,11 +16,15 @@ from exitwave.physics.fourier import fft2, frequencies, ifft2, to_corner
 class Propagator(Protocol):
     """Sample plane to detector plane and back."""
 
-    def propagate(self, waves: Complex[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
-        """Exit waves to the waves at the detector, in the detector order of `arrange`."""
+    def propagate(
+        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
+    ) -> Complex[Tensor, "*batch y x"]:
+        """Exit waves to the waves at the detector, in the detector order of `arrange`; into `out` where it is given."""
         ...
 
-    def backpropagate(self, waves: Complex[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
+    def backpropagate(
+        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
+    ) -> Complex[Tensor, "*batch y x"]:
         """Adjoint and inverse of `propagate`."""
         ...
 
@@ -33,11 +37,15 @@ class Propagator(Protocol):
 class FarField:
     """Fraunhofer diffraction: one unitary Fourier transform; detector order has zero frequency at index 0."""
 
-    def propagate(self, waves: Complex[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
-        return fft2(waves)
+    def propagate(
+        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
+    ) -> Complex[Tensor, "*batch y x"]:
+        return fft2(waves, out)
 
-    def backpropagate(self, waves: Complex[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
-        return ifft2(waves)
+    def backpropagate(
+        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
+    ) -> Complex[Tensor, "*batch y x"]:
+        return ifft2(waves, out)
 
     def arrange(self, frames: Tensor) -> Tensor:
         return to_corner(frames)
@@ -49,14 +57,24 @@ class NearField:
 
     transfer: Complex[Tensor, "y x"]
 
-    def propagate(self, waves: Complex[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
-        return ifft2(fft2(waves).mul_(self.transfer) if not waves.requires_grad else fft2(waves) * self.transfer)
+    def propagate(
+        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
+    ) -> Complex[Tensor, "*batch y x"]:
+        return _through(waves, self.transfer, out)
 
-    def backpropagate(self, waves: Complex[Tensor, "*batch y x"]) -> Complex[Tensor, "*batch y x"]:
-        return ifft2(fft2(waves) * self.transfer.conj())
+    def backpropagate(
+        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
+    ) -> Complex[Tensor, "*batch y x"]:
+        return _through(waves, self.transfer.conj(), out)
 
     def arrange(self, frames: Tensor) -> Tensor:
         return frames
+
+
+def _through(waves: Tensor, transfer: Tensor, out: Tensor | None) -> Tensor:
+    if waves.requires_grad and torch.is_grad_enabled():
+        return ifft2(fft2(waves) * transfer)
+    return ifft2(fft2(waves).mul_(transfer), out)
 
 
 def propagator(geometry: Geometry, frame_shape: tuple[int, int], device: torch.device | str = "cpu") -> Propagator:

@@ -63,11 +63,14 @@ def measure(
     obj = obj[None] if obj.ndim == 2 else obj
     probe = probe[None] if probe.ndim == 2 else probe
     truth = PtychoEstimate(
-        object=obj.to(torch.complex64), probe=probe.to(torch.complex64), positions_px=positions_px.to(torch.float64)
+        object=obj.to(torch.complex64),
+        probe=probe.to(torch.complex64),
+        positions_px=positions_px.to(torch.float64),
+        slice_spacing_m=torch.tensor(slice_spacing_m, dtype=torch.float64) if slice_spacing_m else None,
     )
     _check_windows(truth, detection)
     frame_shape = (probe.shape[-2], probe.shape[-1])
-    model = Ptychography.of(geometry, frame_shape, slice_spacing_m=slice_spacing_m)
+    model = Ptychography.of(geometry, frame_shape)
     patterns = _expected(model, truth, detection, geometry)
     power = float(patterns.sum(dim=(1, 2), dtype=torch.float64).mean())
     if not (math.isfinite(power) and power > 0):

@@ -1,14 +1,13 @@
 """The verbs of the inner loop in plain torch: any device, differentiable, and the definition that faster ones must match."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Complex, Float, Inexact
+from jaxtyping import Complex, Float, Inexact, Int
 from torch import Tensor
 
-Corners = Sequence[Sequence[int]]
-"""(y, x) of the first row and column of each window, whole pixels, all windows inside the canvas."""
+Corners = Int[Tensor, "batch 2"]
+"""(y, x) of the first row and column of each window, whole pixels, all windows inside the canvas; kept on the CPU."""
 
 
 def scatter_add_(
@@ -17,18 +16,18 @@ def scatter_add_(
     """Add each patch to its window of the canvas, in place; the adjoint of `gather`."""
     height, width = patches.shape[-2:]
     # Slices, not index_put: no races where windows overlap, and many times faster on a CPU.
-    for patch, (row, column) in zip(patches, corners, strict=True):
+    for patch, (row, column) in zip(patches, corners.tolist(), strict=True):
         canvas[:, row : row + height, column : column + width] += patch
 
 
-def _gather(canvas: Tensor, corners: Corners, shape: tuple[int, int]) -> Tensor:
+def _gather(canvas: Tensor, corners: Tensor, shape: tuple[int, int]) -> Tensor:
     height, width = shape
-    return torch.stack([canvas[:, row : row + height, column : column + width] for row, column in corners])
+    return torch.stack([canvas[:, row : row + height, column : column + width] for row, column in corners.tolist()])
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, canvas: Tensor, corners: Corners, shape: tuple[int, int]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, canvas: Tensor, corners: Tensor, shape: tuple[int, int]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx.corners, ctx.canvas_shape = corners, canvas.shape
         return _gather(canvas, corners, shape)
 
@@ -39,7 +38,7 @@ class _Gather(torch.autograd.Function):
 
 class _Scatter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, patches: Tensor, corners: Corners, canvas_shape: tuple[int, ...]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx: Any, patches: Tensor, corners: Tensor, canvas_shape: tuple[int, ...]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx.corners, ctx.patch_shape = corners, (patches.shape[-2], patches.shape[-1])
         canvas = torch.zeros(canvas_shape, dtype=patches.dtype, device=patches.device)
         scatter_add_(canvas, patches, corners)
@@ -61,28 +60,108 @@ def gather(
 
 def intensity(waves: Complex[Tensor, "batch mode y x"]) -> Float[Tensor, "batch y x"]:
     """Photons at each pixel: incoherent modes add in intensity. Differentiable also where the wave is zero."""
-    if waves.requires_grad and torch.is_grad_enabled():
-        parts = torch.view_as_real(waves)
-        return parts.square().sum(dim=(-1, 1))
-    if waves.shape[1] == 1:
-        parts = torch.view_as_real(waves[:, 0])
-        return torch.addcmul(parts[..., 0].square(), parts[..., 1], parts[..., 1])
     parts = torch.view_as_real(waves)
-    return parts.square().sum(dim=(-1, 1))
+    if waves.shape[1] > 1 or (waves.requires_grad and torch.is_grad_enabled()):
+        return parts.square().sum(dim=(-1, 1))
+    return torch.addcmul(parts[:, 0, ..., 0].square(), parts[:, 0, ..., 1], parts[:, 0, ..., 1])
+
+
+def exit_waves(
+    canvas: Complex[Tensor, "Y X"], probes: Complex[Tensor, "#batch mode y x"], corners: Corners
+) -> Complex[Tensor, "batch mode y x"]:
+    """Probe times window of the canvas, frame by frame."""
+    return probes * gather(canvas[None], corners, (probes.shape[-2], probes.shape[-1]))
 
 
 def impose_modulus_(
     waves: Complex[Tensor, "batch mode y x"],
-    amplitudes: Float[Tensor, "batch y x"],
+    stack: Float[Tensor, "frame y x"],
+    index: Int[Tensor, " batch"],
     trusted: Float[Tensor, "y x"],
+    background: Float[Tensor, "y x"],
 ) -> Float[Tensor, " batch"]:
     """Turn waves at the detector, in place, into the *change* that gives them the measured modulus; return the misfit.
 
-    In difference form, F <- F (A / |F| - 1), so that one inverse transform gives the change of the exit wave. Untrusted
-    pixels (trusted = 0) do not change. The misfit of a frame is the sum of (|F| - A)^2 over trusted pixels.
+    In difference form, F <- F (A / M - 1) with the model's modulus M = sqrt(|F|^2 + background), so that one inverse
+    transform gives the change of the exit wave. `stack[index]` are the measured amplitudes. Untrusted pixels
+    (trusted = 0) do not change. The misfit of a frame is the sum of (M - A)^2 over trusted pixels.
     """
-    modulus = intensity(waves).sqrt_()
-    deviation = torch.sub(amplitudes, modulus).mul_(trusted)
-    misfit = torch.linalg.vector_norm(deviation, dim=(1, 2)).square_()
+    modulus = (intensity(waves) + background).sqrt_()
+    deviation = torch.sub(stack[index.to(stack.device)], modulus).mul_(trusted)
+    misfit = deviation.double().square().sum(dim=(1, 2))
     torch.view_as_real(waves).mul_(deviation.div_(modulus.clamp_(min=1e-12))[:, None, :, :, None])
     return misfit
+
+
+def add_object_(
+    change: Complex[Tensor, "batch mode y x"],
+    probes: Complex[Tensor, "#batch mode y x"],
+    corners: Corners,
+    total: Complex[Tensor, "Y X"],
+    lit: Float[Tensor, "Y X"],
+) -> float:
+    """total += conj(probe) change and lit += |probe|^2, each frame in its window; returns the largest lit pixel met."""
+    scatter_add_(total[None], (probes.conj() * change).sum(dim=1, keepdim=True), corners)
+    light = intensity(probes)[:, None].expand(len(corners), -1, -1, -1)
+    scatter_add_(lit[None], light, corners)
+    return float(gather(lit[None], corners, (probes.shape[-2], probes.shape[-1])).max())
+
+
+def times_conjugate_window_(
+    change: Complex[Tensor, "batch mode y x"],
+    canvas: Complex[Tensor, "Y X"],
+    corners: Corners,
+    seen: Float[Tensor, "y x"],
+) -> None:
+    """change <- conj(window) change, frame by frame, in place; seen += |window|^2."""
+    windows = gather(canvas[None], corners, (change.shape[-2], change.shape[-1]))
+    change.mul_(windows.conj())
+    seen += windows.abs().square().sum(dim=(0, 1))
+
+
+def add_probe_(
+    change: Complex[Tensor, "batch mode y x"],
+    canvas: Complex[Tensor, "Y X"],
+    corners: Corners,
+    total: Complex[Tensor, "mode y x"],
+    seen: Float[Tensor, "y x"],
+) -> None:
+    """total += conj(window) change and seen += |window|^2, summed over frames that share one probe."""
+    windows = gather(canvas[None], corners, (change.shape[-2], change.shape[-1]))
+    total += (windows.conj() * change).sum(dim=0)
+    seen += windows.abs().square().sum(dim=(0, 1))
+
+
+def modulate(
+    spectrum: Complex[Tensor, "mode y x"], rows: Complex[Tensor, "batch y"], columns: Complex[Tensor, "batch x"]
+) -> Complex[Tensor, "batch mode y x"]:
+    """Spectra of a probe moved to each frame's sub-pixel place: spectrum x rows[b] x columns[b]."""
+    return spectrum * (rows[:, None, :, None] * columns[:, None, None, :])
+
+
+def demodulate_add_(
+    spectra: Complex[Tensor, "batch mode y x"],
+    rows: Complex[Tensor, "batch y"],
+    columns: Complex[Tensor, "batch x"],
+    total: Complex[Tensor, "mode y x"],
+) -> None:
+    """total += the sum over frames of spectra[b] conj(rows[b] columns[b]); the adjoint of `modulate`."""
+    total += (spectra * (rows[:, None, :, None] * columns[:, None, None, :]).conj()).sum(dim=0)
+
+
+def step_windows_(
+    canvas: Complex[Tensor, "Y X"],
+    total: Complex[Tensor, "Y X"],
+    lit: Float[Tensor, "Y X"],
+    corners: Corners,
+    shape: tuple[int, int],
+    gain: float,
+    share: float,
+    floor: float,
+) -> None:
+    """canvas += gain total / (share lit + floor) inside the windows, each pixel once; empties both sums."""
+    height, width = shape
+    for row, column in corners.tolist():
+        window = (slice(row, row + height), slice(column, column + width))
+        canvas[window] += gain * total[window] / (share * lit[window] + floor).clamp(min=1e-12)
+        total[window], lit[window] = 0, 0

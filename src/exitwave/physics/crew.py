@@ -1,0 +1,39 @@
+"""Threads that share the frames of a batch. Chunks of frames, not pixels, are shared: threads then meet once, not at every step."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+def share(work: Callable[[int], T], parts: int) -> list[T]:
+    """`work(0)` ... `work(parts - 1)` at the same time, one thread each; their answers in order.
+
+    Each runs its array operations on one thread: compiled loops and transforms hold no Python lock.
+    """
+    if parts == 1:
+        return [work(0)]
+    threads = torch.get_num_threads()
+    others = [_pool(parts - 1).submit(work, part) for part in range(1, parts)]
+    torch.set_num_threads(1)
+    try:
+        return [work(0), *(other.result() for other in others)]
+    finally:
+        # An error in one part must not leave the others at work on arrays that the caller goes on with.
+        for other in others:
+            other.exception()
+        torch.set_num_threads(threads)
+
+
+@cache
+def _pool(size: int) -> ThreadPoolExecutor:
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(size, thread_name_prefix="exitwave", initializer=torch.set_num_threads, initargs=(1,))
+    # Threads start with their first task; the setting of the last one made would otherwise become everybody's.
+    list(pool.map(lambda _: None, range(size)))
+    torch.set_num_threads(threads)
+    return pool

@@ -1,0 +1,187 @@
+"""The verbs of the inner loop, compiled for processors: row by row over contiguous memory, no temporaries, no Python lock held.
+
+Plain loops that numba turns into vector instructions; `reference` defines what they compute. Arrays are C-contiguous
+numpy views of torch tensors: waves (batch, mode, y, x), canvases (Y, X), probes (1 or batch, mode, y, x).
+"""
+
+# Types are those of the numpy arrays that come in; numba infers them.
+# pyright: reportMissingParameterType=false, reportUntypedFunctionDecorator=false
+
+import numba as nb
+import numpy as np
+
+# Sums may be reordered and multiplications fused, but NaN and infinity keep their meaning: divergence must stay visible.
+_FAST = {"contract", "reassoc", "nsz", "arcp"}
+compiled = nb.njit(nogil=True, cache=True, fastmath=_FAST)
+_TINY = np.float32(1e-12)
+
+
+@compiled
+def exit_waves(canvas, probes, corners, out):
+    """out = probe x window of the canvas."""
+    batch, modes, height, width = out.shape
+    for b in range(batch):
+        k = 0 if probes.shape[0] == 1 else b
+        row, column = corners[b, 0], corners[b, 1]
+        for m in range(modes):
+            for y in range(height):
+                window, probe, wave = canvas[row + y, column : column + width], probes[k, m, y], out[b, m, y]
+                for x in range(width):
+                    wave[x] = probe[x] * window[x]
+
+
+@compiled
+def impose_modulus_(waves, stack, index, trusted, background, misfit):
+    """waves <- waves (A / sqrt(|waves|^2 + background) - 1) where trusted, else 0; misfit = sum of (modulus - A)^2."""
+    batch, modes, height, width = waves.shape
+    modulus_row = np.empty(width, np.float32)
+    for b in range(batch):
+        total = np.float64(0)
+        for y in range(height):
+            measured, trust, behind = stack[index[b], y], trusted[y], background[y]
+            part = np.float32(0)
+            if modes == 1:
+                wave = waves[b, 0, y]
+                for x in range(width):
+                    re, im = wave[x].real, wave[x].imag
+                    modulus = np.sqrt(re * re + im * im + behind[x])
+                    deviation = (measured[x] - modulus) * trust[x]
+                    part += deviation * deviation
+                    factor = deviation / max(modulus, _TINY)
+                    wave[x] = complex(re * factor, im * factor)
+            else:
+                for x in range(width):
+                    modulus_row[x] = behind[x]
+                for m in range(modes):
+                    wave = waves[b, m, y]
+                    for x in range(width):
+                        modulus_row[x] += wave[x].real * wave[x].real + wave[x].imag * wave[x].imag
+                for x in range(width):
+                    modulus = np.sqrt(modulus_row[x])
+                    deviation = (measured[x] - modulus) * trust[x]
+                    part += deviation * deviation
+                    modulus_row[x] = deviation / max(modulus, _TINY)
+                for m in range(modes):
+                    wave = waves[b, m, y]
+                    for x in range(width):
+                        wave[x] = complex(wave[x].real * modulus_row[x], wave[x].imag * modulus_row[x])
+            total += part
+        misfit[b] = total
+
+
+@compiled
+def add_object_(change, probes, corners, total, lit):
+    """total += conj(probe) x change and lit += |probe|^2, each frame in its window; returns the largest lit pixel met."""
+    batch, modes, height, width = change.shape
+    top = np.float32(0)
+    for b in range(batch):
+        k = 0 if probes.shape[0] == 1 else b
+        row, column = corners[b, 0], corners[b, 1]
+        for y in range(height):
+            sums = total[row + y, column : column + width]
+            light = lit[row + y, column : column + width]
+            for m in range(modes):
+                probe, wave = probes[k, m, y], change[b, m, y]
+                for x in range(width):
+                    pr, pi, cr, ci = probe[x].real, probe[x].imag, wave[x].real, wave[x].imag
+                    sums[x] += complex(pr * cr + pi * ci, pr * ci - pi * cr)
+                    light[x] += pr * pr + pi * pi
+            for x in range(width):
+                # Sums of squares only grow, so that the largest value ever written is the largest in the end.
+                top = max(top, light[x])
+    return top
+
+
+@compiled
+def add_probe_(change, canvas, corners, total, seen):
+    """total += conj(window) x change and seen += |window|^2, summed over frames that share one probe."""
+    batch, modes, height, width = change.shape
+    for b in range(batch):
+        row, column = corners[b, 0], corners[b, 1]
+        for y in range(height):
+            window, light = canvas[row + y, column : column + width], seen[y]
+            for m in range(modes):
+                wave, sums = change[b, m, y], total[m, y]
+                for x in range(width):
+                    wr, wi, cr, ci = window[x].real, window[x].imag, wave[x].real, wave[x].imag
+                    sums[x] += complex(wr * cr + wi * ci, wr * ci - wi * cr)
+            for x in range(width):
+                light[x] += window[x].real * window[x].real + window[x].imag * window[x].imag
+
+
+@compiled
+def times_conjugate_window_(change, canvas, corners, seen):
+    """change <- conj(window) x change, frame by frame; seen += |window|^2."""
+    batch, modes, height, width = change.shape
+    for b in range(batch):
+        row, column = corners[b, 0], corners[b, 1]
+        for y in range(height):
+            window, light = canvas[row + y, column : column + width], seen[y]
+            for m in range(modes):
+                wave = change[b, m, y]
+                for x in range(width):
+                    wr, wi, cr, ci = window[x].real, window[x].imag, wave[x].real, wave[x].imag
+                    wave[x] = complex(wr * cr + wi * ci, wr * ci - wi * cr)
+            for x in range(width):
+                light[x] += window[x].real * window[x].real + window[x].imag * window[x].imag
+
+
+@compiled
+def modulate(spectrum, rows, columns, out):
+    """out[b] = spectrum x rows[b] x columns[b]: the spectra of a probe moved to each frame's sub-pixel place."""
+    batch, modes, height, width = out.shape
+    for b in range(batch):
+        across = columns[b]
+        for m in range(modes):
+            for y in range(height):
+                down, line, result = rows[b, y], spectrum[m, y], out[b, m, y]
+                for x in range(width):
+                    result[x] = line[x] * (down * across[x])
+
+
+@compiled
+def demodulate_add_(spectra, rows, columns, total):
+    """total += the sum over frames of spectra[b] x conj(rows[b] x columns[b]); the adjoint of `modulate`."""
+    batch, modes, height, width = spectra.shape
+    for b in range(batch):
+        across = columns[b]
+        for m in range(modes):
+            for y in range(height):
+                down, line, sums = rows[b, y], spectra[b, m, y], total[m, y]
+                for x in range(width):
+                    sums[x] += line[x] * (down * across[x]).conjugate()
+
+
+@compiled
+def fold_(total, lit, other_total, other_lit, corners, height, width):
+    """Add another thread's sums to `total` and `lit` inside the windows and empty them; returns the largest lit pixel."""
+    top = np.float32(0)
+    for b in range(len(corners)):
+        row, column = corners[b, 0], corners[b, 1]
+        for y in range(row, row + height):
+            sums, light = total[y, column : column + width], lit[y, column : column + width]
+            more, brighter = other_total[y, column : column + width], other_lit[y, column : column + width]
+            for x in range(width):
+                sums[x] += more[x]
+                light[x] += brighter[x]
+                top = max(top, light[x])
+                more[x] = 0
+                brighter[x] = 0
+    return top
+
+
+@compiled
+def step_windows_(canvas, total, lit, corners, height, width, gain, share, floor):
+    """canvas += gain x total / max(share x lit + floor, tiny) inside the windows, each pixel once; empties both sums."""
+    gain, share, floor = np.float32(gain), np.float32(share), np.float32(floor)
+    for b in range(len(corners)):
+        row, column = corners[b, 0], corners[b, 1]
+        for y in range(row, row + height):
+            values, sums = canvas[y, column : column + width], total[y, column : column + width]
+            light = lit[y, column : column + width]
+            for x in range(width):
+                # A pixel that an earlier window of this loop has done holds zeros now and is left alone.
+                factor = gain / max(share * light[x] + floor, _TINY)
+                values[x] += complex(sums[x].real * factor, sums[x].imag * factor)
+                sums[x] = 0
+                light[x] = 0
