@@ -1,0 +1,104 @@
+"""Measure the iterative methods: speed against their FFTs, against other packages, quality, growth, real data.
+
+    python benchmarks/iterative.py floor
+    python benchmarks/iterative.py peers --python ~/peers/bin/python --seeds 0 1
+    python benchmarks/iterative.py quality | growth | petra | twin
+
+Each study prints as it goes and writes benchmarks/results/iterative_STUDY.json with the command, machine and date;
+`python docs/tables.py` puts the figures into docs/benchmarks.md. Nothing else should run on the machine meanwhile.
+docs/benchmarks.md tells how the environment of the other packages is made.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+STUDIES = ("floor", "peers", "quality", "growth", "petra", "twin")
+
+
+def main() -> None:
+    """Run one study and keep what it found."""
+    told = arguments()
+    # Before torch is loaded: the judge of this process takes what the reconstructions take.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    study = import_module(f"studies.{told.study}")
+    print(f"-- {study.__doc__.splitlines()[0]}", flush=True)
+    rows = study.run(**chosen(told))
+    if not rows:
+        raise SystemExit("nothing was measured")
+    record = {"about": " ".join(study.__doc__.split()), "rows": rows, **circumstances(told.study)}
+    path = told.out or RESULTS / f"iterative_{told.study}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    print(f"-- written to {path}")
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line asks for; each study takes what concerns it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("--solvers", nargs="+", default=[], help="only these solvers of exitwave")
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[0], help="peers, quality, twin: drawings of the problem"
+    )
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="floor: numbers of threads")
+    parser.add_argument("--python", type=Path, help="peers: interpreter of the environment with the other packages")
+    parser.add_argument("--problems", nargs="+", default=["small", "big"], choices=("small", "big"), help="peers")
+    parser.add_argument("--engines", nargs="+", default=[], help="peers: only these, such as 'cdtools simple'")
+    parser.add_argument(
+        "--budget", type=float, help="peers: seconds for each run, 80 (small) and 50 (big) if not stated"
+    )
+    parser.add_argument("--frames", nargs="+", type=int, default=[], help="growth: sizes of scans")
+    parser.add_argument("--epochs", type=int, help="petra, twin: epochs of every method")
+    parser.add_argument("--every", type=int, default=4, help="twin: take every so many-th of the 1595 frames")
+    parser.add_argument("--out", type=Path, help="write here instead")
+    return parser.parse_args()
+
+
+def chosen(told: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of one study."""
+    match told.study:
+        case "floor":
+            return {"solvers": told.solvers, "threads": told.threads}
+        case "peers":
+            own = {"names": told.problems, "engines": told.engines, "budget_s": told.budget}
+            return {"python": told.python, "seeds": told.seeds, "solvers": told.solvers, **own}
+        case "quality":
+            return {"seeds": told.seeds, "solvers": told.solvers}
+        case "growth":
+            return {"solvers": told.solvers, "frames": told.frames}
+        case "petra":
+            return {"solvers": told.solvers, "epochs": told.epochs}
+        case _:
+            return {"solvers": told.solvers, "epochs": told.epochs, "every": told.every, "seeds": told.seeds}
+
+
+def circumstances(study: str) -> dict[str, str]:
+    """What a reader needs to repeat the figures."""
+    import torch
+
+    words = [word for word in sys.argv[1:] if not word.startswith("/")]
+    return {
+        "command": f"python benchmarks/iterative.py {' '.join(words) or study}",
+        "machine": f"{processor()}, {os.cpu_count()} processors, torch {torch.__version__}",
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def processor() -> str:
+    """Name of the processor, where the system tells."""
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text().splitlines() if listed.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+if __name__ == "__main__":
+    main()

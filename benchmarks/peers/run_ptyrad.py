@@ -1,0 +1,90 @@
+"""PtyRAD: its Adam on object amplitude, object phase and probe, batches of 32 drawn at random."""
+
+import logging
+import sys
+import types
+
+import numpy as np
+import torch
+
+import exchange
+
+if sys.version_info < (3, 12):
+    # Release 1.0.0 has an f-string in its plots that only Python 3.12 understands; plots are not needed here.
+    for name in ("basic", "model"):
+        blank = types.ModuleType(f"ptyrad.plotting.{name}")
+        blank.plot_pos_grouping = blank.plot_summary = None
+        sys.modules[blank.__name__] = blank
+
+from ptyrad.core.losses import CombinedLoss
+from ptyrad.core.models.ptycho import PtychoModel
+from ptyrad.solver.reconstruction import create_optimizer, make_batches, recon_step
+
+RATES = {"obja": 1e-3, "objp": 1e-3, "probe": 1e-3, "obj_tilts": 0.0, "slice_thickness": 0.0, "probe_pos_shifts": 0.0}
+OFF = {"state": False, "weight": 0.0}
+
+
+def main() -> None:
+    job = exchange.read(("adam",))
+    logging.disable(logging.WARNING)
+    torch.manual_seed(0)
+    model = build(job)
+    optimizer = create_optimizer({"name": "Adam", "configs": {}}, model.optimizable_params)
+    batches = make_batches(np.arange(len(job.patterns)), job.corners_px, 32, mode="random", seed=0)
+    terms = {"loss_single": {"state": True, "weight": 1.0, "dp_pow": 0.5}}
+    terms |= {f"loss_{name}": OFF for name in ("poissn", "pacbed", "sparse", "simlar")}
+    loss = CombinedLoss(terms, device="cpu")
+    for epoch in job.epochs():
+        recon_step(
+            batches, 1, model, optimizer, None, loss, lambda model, epoch: None, epoch, compute_loss_fn=_compute()
+        )
+        job.keep(epoch, lambda: image(model))
+    rates = ", ".join(f"{name} {rate:g}" for name, rate in RATES.items() if rate)
+    job.save("ptyrad", f"Adam, batch 32, learning rates {rates}, loss of amplitudes")
+
+
+def _compute():
+    from ptyrad.solver.reconstruction import compute_loss
+
+    return compute_loss
+
+
+def image(model: PtychoModel) -> np.ndarray:
+    """The complex object of its amplitude and phase."""
+    return torch.polar(model.opt_obja.detach(), model.opt_objp.detach()).numpy()[0, 0]
+
+
+def build(job: exchange.Exchange) -> PtychoModel:
+    """The model without what electrons need: one slice, no tilt; patterns of mean sum 1, as its own preparation makes."""
+    photons = float(job.patterns.sum(axis=(1, 2)).mean())
+    frames, size = len(job.patterns), job.patterns.shape[-1]
+    start = {
+        "obj": np.ones((1, 1, *job.object_shape), np.complex64),
+        "probe": (job.probe / np.sqrt(photons))[None],
+        "measurements": (job.patterns / photons).astype(np.float32),
+        "crop_pos": job.corners_px.astype(np.int32),
+        "probe_pos_shifts": np.zeros((frames, 2), np.float32),
+        "obj_tilts": np.zeros((1, 2), np.float32),
+        "slice_thickness": 1.0,
+        "omode_occu": np.ones(1, np.float32),
+        "H": np.ones((size, size), np.complex64),
+        "N_scan_slow": 1,
+        "N_scan_fast": frames,
+        "dx": 1.0,
+        "dk": 1.0 / size,
+        "lambd": 0.02,
+        "random_seed": 0,
+        "length_unit": "Ang",
+        "scan_affine": None,
+        "meas_Npix": size,
+        "simu_Npix": size,
+        "simu_match_mode": None,
+        "recon_provenance": {},
+    }
+    rates = {name: {"lr": rate, "start_iter": 1, "end_iter": None} for name, rate in RATES.items()}
+    options = {"update_params": rates, "optimizer_params": {"name": "Adam", "configs": {}}, "detector_blur_std": None}
+    return PtychoModel(start, options, device="cpu")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Seconds of one epoch over seconds of the two FFTs of all frames, in the same process.
+
+The floor is torch's forward and inverse FFT of all frames, cut into chunks of 4, 8, 16 or 32 frames, whichever is
+fastest here; epoch and floor take turns and the median of their ratios is told. One probe mode and whole positions, then
+what sub-pixel positions and further modes add at 128 pixels (their floor has the FFTs of all modes).
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import exitwave as ew
+import isolated
+from exitwave.physics.guess import first_guess
+from exitwave.run import pose
+from roster import make
+
+SIZES = {64: 1000, 128: 400, 256: 100}
+"""Pixels of a frame -> frames."""
+SOLVERS = ("rpie", "awf", "lsqml")
+CHUNKS = (4, 8, 16, 32)
+ROUNDS = 9
+TARGET = 2.2
+Row = dict[str, Any]
+
+
+def run(solvers: list[str], threads: list[int]) -> list[Row]:
+    """One row for each solver, frame size and number of threads."""
+    rows: list[Row] = []
+    for count in threads:
+        cases = [(size, 1, True) for size in SIZES] + [(128, 1, False), (128, 2, True), (128, 3, True)]
+        for size, modes, whole in cases:
+            case = {"size": size, "modes": modes, "whole": whole, "solvers": solvers or list(SOLVERS)}
+            for row in isolated.call("studies.floor:measure", case, count) or []:
+                aimed = modes == 1 and whole
+                row |= {"threads": count, "target": TARGET if aimed else None}
+                rows.append(row)
+                print("   " + ", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    return rows
+
+
+def measure(size: int, modes: int, whole: bool, solvers: list[str]) -> list[Row]:
+    """All solvers on one case, in this process."""
+    made = ew.simulate("textured", frame_px=size, frames=SIZES[size], overlap=0.65, modes=modes, seed=1)
+    problem = pose(made.scan, device="cpu")
+    start = first_guess(problem, modes=modes, probe=made.truth.probe)
+    # Off the whole pixels by at most 0.4, for certain: rounding must not make the case easy.
+    offsets = 0.0 if whole else 0.4 * torch.rand(start.positions_px.shape, generator=torch.Generator().manual_seed(0))
+    start = ew.PtychoEstimate(object=start.object, probe=start.probe, positions_px=start.positions_px.round() + offsets)
+    waves = torch.randn(SIZES[size] * modes, size, size, dtype=torch.complex64)
+    chunk = min(CHUNKS, key=lambda c: statistics.median(timed(lambda: floor(waves, c)) for _ in range(5)))
+    rows = []
+    for name in solvers:
+        options = {"name": name, "probe_start": 0} if name in ("rpie", "epie", "mpie") else name
+        solver = make(options, epochs=10_000)
+        if solver is not None:
+            steps = solver.solve(problem, ew.Step(epoch=0, estimate=start))
+            epoch, ffts = alternate(lambda steps=steps: next(steps), lambda: floor(waves, chunk))
+            ratio = statistics.median(one / other for one, other in zip(epoch, ffts, strict=True))
+            rows.append(
+                {"solver": name, "size": size, "modes": modes, "positions": "whole" if whole else "sub-pixel"}
+                | {"epoch_ms": 1e3 * statistics.median(epoch), "floor_ms": 1e3 * statistics.median(ffts)}
+                | {"chunk": chunk, "ratio": ratio}
+            )
+    return rows
+
+
+@torch.no_grad()
+def floor(waves: torch.Tensor, chunk: int) -> None:
+    """The FFTs without which no epoch can do."""
+    for part in waves.split(chunk):
+        torch.fft.ifft2(torch.fft.fft2(part, norm="ortho"), norm="ortho")
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def alternate(one: Callable[[], Any], other: Callable[[], Any]) -> tuple[list[float], list[float]]:
+    """Times of two pieces of work in turn, after two rounds to warm up."""
+    pairs = [(timed(one), timed(other)) for _ in range(ROUNDS + 2)][2:]
+    return [a for a, _ in pairs], [b for _, b in pairs]

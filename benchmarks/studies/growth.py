@@ -1,0 +1,85 @@
+"""Time of an epoch and peak memory for ever larger scans of 64 pixel frames, each read from a file by a fresh process.
+
+Peak memory is that of the whole process, as the system counts it; its part beyond what the process held before the scan
+was read is fitted. Exponents are slopes of straight lines through the points on double logarithmic axes, from 1000
+frames on: 1 is in proportion to the frames.
+"""
+
+import math
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import exitwave as ew
+import isolated
+import problems
+from exitwave.physics.guess import first_guess
+from exitwave.run import pose
+from roster import make
+
+FRAMES = (250, 1000, 4000, 16000)
+SOLVERS = ("rpie", "awf", "lsqml", "raar")
+EPOCHS = 3
+FROM_FRAMES = 1000
+THREADS = 2
+Row = dict[str, Any]
+
+
+def run(solvers: list[str], frames: list[int]) -> list[Row]:
+    """One row for each solver and number of frames, and a row with the exponents for each solver."""
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in frames or FRAMES:
+            path = Path(folder) / f"{count}.npz"
+            ew.write(problems.growing(count), path)
+            for name in solvers or SOLVERS:
+                if make(name) is not None:
+                    row = isolated.call("studies.growth:measure", {"path": str(path), "name": name}, THREADS)
+                    rows += [row] if row else []
+                    print(f"   {row}", flush=True)
+            path.unlink()
+    return rows + [exponents(name, rows) for name in dict.fromkeys(row["solver"] for row in rows)]
+
+
+def measure(path: str, name: str) -> Row:
+    """One solver on one file, in this process: the median of some epochs after the first, and the peak of memory."""
+    before_mib = peak_mib()
+    scan = ew.read(Path(path))
+    problem = pose(scan, device="cpu")
+    guess = first_guess(problem, probe=problems.zone_plate(scan.frame_shape, diameter_px=30.0)[None])
+    solver = make(name, epochs=EPOCHS + 1)
+    assert solver is not None
+    seconds, began = [], time.perf_counter()
+    for _ in solver.solve(problem, ew.Step(epoch=0, estimate=guess)):
+        seconds.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    peak = peak_mib()
+    data_mib = 4 * len(scan) * math.prod(scan.frame_shape) / 2**20
+    return {
+        "solver": name,
+        "frames": len(scan),
+        "epoch_s": statistics.median(seconds[1:]),
+        "peak_mib": peak,
+        "beyond_start_mib": peak - before_mib,
+        "data_mib": data_mib,
+    }
+
+
+def peak_mib() -> float:
+    """Most memory this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def exponents(name: str, rows: list[Row]) -> Row:
+    """Fitted powers of the number of frames for time and memory."""
+    own = [row for row in rows if row["solver"] == name and row["frames"] >= FROM_FRAMES]
+    if len(own) < 2:
+        return {"solver": name, "frames": "exponent", "epoch_s": None, "beyond_start_mib": None}
+    logs = np.log([[row["frames"], row["epoch_s"], max(row["beyond_start_mib"], 1.0)] for row in own])
+    powers = [float(np.polyfit(logs[:, 0], logs[:, column], 1)[0]) for column in (1, 2)]
+    return {"solver": name, "frames": "exponent", "epoch_s": powers[0], "beyond_start_mib": powers[1]}

@@ -1,0 +1,145 @@
+"""Time to a given error, on the two common problems, for other packages and for exitwave, from the same start.
+
+Every program gets the same patterns, whole-pixel positions, wrong start probe and empty object, runs on two threads in
+a process of its own, and is looked at after the same epochs; seconds are those of its own iterations, not of loading,
+setting up or judging. Error: complex NRMSE on the well-lit centre after removing shift below a pixel, phase ramp and one
+complex scale. A time is that of the first look at which the error is no larger than the level; "-" means not within the
+budget. Bands: error in a band of spatial frequency (as fractions of Nyquist) over the signal in all, at the end.
+"""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import isolated
+import problems
+import scoring
+from roster import make
+
+RUNNERS = Path(__file__).parents[1] / "peers"
+ENGINES: dict[str, dict[str, str]] = {
+    "small": {
+        "cdtools simple": "cdtools",
+        "ptychi rpie_50": "ptychi",
+        "ptylab mPIE": "ptylab",
+        "ptyrad adam": "ptyrad",
+    },
+    "big": {"cdtools simple": "cdtools", "ptylab mPIE": "ptylab", "ptyrad adam": "ptyrad"},
+}
+"""Engines that reached the levels first when all were tried; the rest took longer than their budget."""
+SLOWER = {"ptychi rpie_20": "ptychi", "ptychi lsqml_50": "ptychi"}
+BUDGET_S = {"small": 80.0, "big": 50.0}
+"""Seconds of iterations for each run of a package."""
+OUR_EPOCHS = 200
+OURS = ("rpie", "mpie", "awf", "lsqml", "raar", "adam")
+THREADS = 2
+Row = dict[str, Any]
+
+
+def run(
+    python: Path | None,
+    seeds: list[int],
+    names: list[str],
+    engines: list[str],
+    solvers: list[str],
+    budget_s: float | None,
+) -> list[Row]:
+    """One row for each program, problem and seed; other packages only where `python` leads to their environment."""
+    rows: list[Row] = []
+    for name in names:
+        for seed in seeds:
+            trial = problems.common(name, seed)
+            empty = problems.flat_error(trial)
+            print(f"-- {name}, seed {seed}: {len(trial.scan)} frames; an empty object scores {empty:.3f}", flush=True)
+            known = ENGINES[name] | SLOWER
+            chosen = [engine for engine in engines if engine in known] if engines else list(ENGINES[name])
+            for engine in chosen if python else []:
+                rows += _told(name, seed, theirs(python, known[engine], engine, trial, budget_s or BUDGET_S[name]))
+            for solver in solvers or OURS:
+                if make(solver) is not None:
+                    case = {"name": name, "seed": seed, "spec": solver, "most_seconds": budget_s or BUDGET_S[name]}
+                    rows += _told(name, seed, isolated.call("studies.peers:ours", case, THREADS))
+    return rows
+
+
+def _told(problem: str, seed: int, found: Row | None) -> Iterator[Row]:
+    if found is not None:
+        levels = ", ".join(f"{level}: {found[f'seconds_to_{level}']}" for level in scoring.LEVELS)
+        print(
+            f"   {found['program']:24} {found['epochs']} epochs, {found['seconds']:.1f} s, NRMSE {found['nrmse']:.4f}; s to {levels}"
+        )
+        yield {"problem": problem, "seed": seed, **found}
+
+
+def ours(name: str, seed: int, spec: Any, most_seconds: float) -> Row:
+    """One of our solvers, in this process."""
+    solver = make(spec, epochs=OUR_EPOCHS)
+    assert solver is not None
+    trial = problems.common(name, seed)
+    label = spec if isinstance(spec, str) else spec["name"]
+    return summary(f"exitwave {label}", scoring.run(solver, trial, most_seconds=most_seconds, seed=seed), repr(solver))
+
+
+def theirs(python: Path, runner: str, engine: str, trial: problems.Trial, budget_s: float) -> Row | None:
+    """One engine of another package, in its own environment; None after a message where it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        given, made = Path(folder) / "problem.npz", Path(folder) / "out.npz"
+        write_problem(trial, given)
+        command = [
+            python,
+            RUNNERS / f"run_{runner}.py",
+            given,
+            made,
+            "--engine",
+            engine.split()[1],
+            "--seconds",
+            budget_s,
+        ]
+        environment = {k: v for k, v in isolated.environment(THREADS).items() if k != "PYTHONPATH"}
+        done = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True)
+        if done.returncode or not made.exists():
+            print(f"   failed: {engine}, exit code {done.returncode}: {done.stderr[-500:]}")
+            return None
+        with np.load(made) as file:
+            looks = zip(
+                file["epochs"].tolist(), file["seconds"].tolist(), torch.from_numpy(file["images"]), strict=True
+            )
+            course = scoring.course(looks, trial)
+            package, version = str(file["package"]), str(file["version"])
+            return summary(f"{package} {version}: {engine.split()[1]}", course, str(file["settings"]))
+
+
+def write_problem(trial: problems.Trial, path: os.PathLike[str]) -> None:
+    """What the runners read: no truth."""
+    geometry = trial.scan.geometry
+    np.savez(
+        path,
+        patterns=trial.scan.frames(slice(None)).numpy(),
+        corners_px=trial.start.positions_px.round().long().numpy(),
+        probe=trial.start.probe[0].numpy(),
+        object_shape=np.array(trial.start.object.shape[-2:]),
+        wavelength_m=geometry.wavelength_m,
+        distance_m=geometry.distance_m,
+        detector_pixel_m=geometry.detector_pixel_m[0],
+        object_pixel_m=trial.scan.object_pixel_m[0],
+    )
+
+
+def summary(program: str, course: scoring.Course, settings: str) -> Row:
+    """The figures of one run, and the whole course of its error for plots."""
+    row: Row = {"program": program, "settings": settings, "epochs": course.epochs[-1], "seconds": course.seconds[-1]}
+    for level in scoring.LEVELS:
+        epoch, seconds = course.reached(level) or (None, None)
+        row |= {f"epochs_to_{level}": epoch, f"seconds_to_{level}": seconds}
+    best = min(course.scores, key=lambda score: score.nrmse)
+    row |= {"nrmse": course.scores[-1].nrmse, "best_nrmse": best.nrmse}
+    row |= {"bands": dict(zip(scoring.BAND_NAMES, asdict(course.scores[-1])["bands"], strict=True))}
+    nrmse = [round(score.nrmse, 5) for score in course.scores]
+    return row | {"course": {"epochs": course.epochs, "seconds": [round(s, 3) for s in course.seconds], "nrmse": nrmse}}

@@ -1,0 +1,58 @@
+"""The real near-field scan of a Siemens star (PETRA III, P25): residual of every method, split-half resolution of the best.
+
+Residual: sum (|F| - A)^2 / sum A^2. Split half: two reconstructions from disjoint random halves of the frames, from the
+data alone; where their Fourier rings fall below half a bit, as a fraction of Nyquist. There is no truth: a low residual
+may be fitted noise, which the split half shows.
+"""
+
+import time
+from typing import Any
+
+import exitwave as ew
+import isolated
+import problems
+from roster import make, registered
+
+EPOCHS = 60
+BEST = 3
+THREADS = 2
+Row = dict[str, Any]
+
+
+def run(solvers: list[str], epochs: int | None) -> list[Row]:
+    """One row for each method, by residual."""
+    if not problems.PETRA.exists():
+        print(f"skipped: {problems.PETRA.name} is not here")
+        return []
+    rows: list[Row] = []
+    for name in solvers or registered():
+        if make(name) is not None:
+            row = isolated.call("studies.petra:whole", {"name": name, "epochs": epochs or EPOCHS}, THREADS)
+            rows += [row] if row else []
+            print(f"   {row}", flush=True)
+    rows.sort(key=lambda row: row["residual"])
+    for row in rows[:BEST]:
+        case = {"name": row["solver"], "epochs": epochs or EPOCHS}
+        row |= isolated.call("studies.petra:split", case, THREADS) or {}
+        print(f"   {row}", flush=True)
+    return rows
+
+
+def whole(name: str, epochs: int) -> Row:
+    """A reconstruction from all frames."""
+    solver, scan = make(name, epochs=epochs), problems.petra()
+    assert solver is not None
+    began = time.perf_counter()
+    result = ew.reconstruct(scan, solver, device="cpu")
+    seconds = time.perf_counter() - began
+    return {"solver": name, "epochs": len(result.history), "residual": result.residual, "seconds": seconds}
+
+
+def split(name: str, epochs: int) -> Row:
+    """Two reconstructions from halves, compared."""
+    solver, scan = make(name, epochs=epochs), problems.petra()
+    assert solver is not None
+    result = ew.reconstruct(scan, solver, device="cpu")
+    first, second = ew.reconstruct_halves(scan, solver, result, device="cpu")
+    judged = ew.compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m).metrics
+    return {"frc_split": judged["FRC-half-bit-split"], "nrmse_split": judged["M-NRMSE-split"]}

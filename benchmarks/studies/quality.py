@@ -1,0 +1,84 @@
+"""Final error of every method on a stand-in for the blood smears of the method papers, with the probe known.
+
+A 128 pixel object of 26 soft discs, frames of 32 pixels on a raster without jitter, 1e5 counts in the brightest pixel,
+300 epochs; relative complex error on the scanned region after one complex scale. The reference rows are those of the
+specification, measured with independent implementations on another drawing of the same description; a target is 10 %
+above its reference. Solvers without a reference run with their default options.
+"""
+
+from typing import Any
+
+import torch
+
+import isolated
+import problems
+from exitwave.evaluation.fidelity import nrmse
+from exitwave.evaluation.region import scanned_region
+from exitwave.run import pose
+from roster import make, registered
+from scoring import finished
+
+STEPS_PX = (8, 12, 16, 20, 25)
+OVERLAP = {8: "75 %", 12: "62.5 %", 16: "50 %", 20: "37.5 %", 25: "21.9 %"}
+EPOCHS = 300
+SINGLE = {"batch": 1, "settle": 0.0}
+REFERENCE: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
+    "epie": ({"name": "epie", **SINGLE}, (0.022, 0.047, 0.146, 0.272, 0.360)),
+    "rpie, alpha 0.25": ({"name": "rpie", "alpha": 0.25, **SINGLE}, (0.026, 0.037, 0.58, 0.393, 0.381)),
+    "rpie, alpha 0.1": ({"name": "rpie", "alpha": 0.1, **SINGLE}, (0.046, 0.82, 1.00, 0.79, 0.394)),
+    "wasp": ({"name": "wasp"}, (0.022, 0.051, 0.204, 0.348, 0.424)),
+    "ap": ({"name": "ap"}, (0.056, 0.074, 0.172, 0.299, 0.406)),
+    "dm": ({"name": "dm"}, (0.220, 0.251, 0.158, 0.190, 0.402)),
+    "raar, beta 0.75": ({"name": "raar", "beta": 0.75}, (0.023, 0.030, 0.105, 0.248, 0.403)),
+    "raar, beta 0.9": ({"name": "raar", "beta": 0.9}, (0.025, 0.033, 0.052, 0.199, 0.403)),
+    "wf": ({"name": "wf"}, (0.114, 0.130, 0.193, 0.295, 0.360)),
+    "awf": ({"name": "awf"}, (0.019, 0.025, 0.048, 0.131, 0.331)),
+    "apg, Gaussian": ({"name": "apg", "noise": "gaussian"}, (0.025, 0.034, 0.076, 0.189, 0.330)),
+    "apg, Poisson": ({"name": "apg", "noise": "poisson"}, (0.027, 0.037, 0.086, 0.195, 0.333)),
+}
+"""Label -> solver with options, and the errors to compare with, for each step."""
+Row = dict[str, Any]
+
+
+def run(seeds: list[int], solvers: list[str]) -> list[Row]:
+    """One row for each method and step; errors are means over the seeds, which draw object and noise."""
+    named = {spec["name"] for spec, _ in REFERENCE.values()}
+    others = {name: ({"name": name}, ()) for name in registered() if name not in named}
+    rows: list[Row] = []
+    for label, (spec, reference) in (REFERENCE | others).items():
+        if (solvers and spec["name"] not in solvers) or make(spec, epochs=EPOCHS, known_probe=True) is None:
+            continue
+        found = isolated.call("studies.quality:errors", {"spec": spec, "seeds": seeds}, 1)
+        if found is None:
+            continue
+        print(f"   {label:20}" + "".join(f"{value:8.3f}" for value in found), flush=True)
+        for place, step_px in enumerate(STEPS_PX):
+            known = reference[place] if reference else None
+            row = {"method": label, "step_px": step_px, "nrmse": found[place], "reference": known}
+            row["target"] = None if known is None else 1.1 * known
+            rows.append(row)
+    return rows
+
+
+def errors(spec: dict[str, Any], seeds: list[int]) -> list[float]:
+    """Mean error of one method for each step."""
+    solver = make(spec, epochs=EPOCHS, known_probe=True)
+    assert solver is not None
+    means = []
+    for step_px in STEPS_PX:
+        found = []
+        for seed in seeds:
+            trial = problems.smear(step_px, seed=seed)
+            last = finished(solver, pose(trial.scan, seed=seed, device="cpu"), trial.start)
+            found.append(error(last.object[0], trial))
+        means.append(sum(found) / len(found))
+    return means
+
+
+def error(obj: torch.Tensor, trial: problems.Trial) -> float:
+    """Only a complex scale is free where the probe is known; no image at all counts as error 1."""
+    if not bool(torch.isfinite(torch.view_as_real(obj)).all()):
+        return 1.0
+    truth = trial.truth
+    region = scanned_region(truth.probe, truth.positions_px, (truth.object.shape[-2], truth.object.shape[-1]))
+    return nrmse(obj, truth.object[0], weights=region)["M-NRMSE"]

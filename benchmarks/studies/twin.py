@@ -1,0 +1,75 @@
+"""A digital twin: real gold balls, real partially coherent probe, real positions, our photons, recorded positions wrong.
+
+Object, two probe modes and 1595 positions as retrieved from measured data (CXIDB 65, by cdtools); 1e5 photons a frame;
+recorded positions off by 2 pixels root mean square in y and in x. Every method with one or two probe modes, with and
+without position refinement. Error: complex NRMSE on the well-lit centre. Position error: root mean square of the
+distance along an axis after the mean shift, pixels.
+"""
+
+import math
+import time
+from typing import Any
+
+import isolated
+import problems
+import scoring
+from exitwave.run import pose
+from roster import make, refined, registered
+
+EPOCHS = 60
+THREADS = 2
+Row = dict[str, Any]
+
+
+def run(solvers: list[str], epochs: int | None, every: int, seeds: list[int]) -> list[Row]:
+    """One row for each method, number of modes, and refinement or none."""
+    if not problems.GOLD_BALLS.exists():
+        print(f"skipped: {problems.GOLD_BALLS.name} is not here")
+        return []
+    rows: list[Row] = []
+    for name in solvers or registered():
+        case = {"name": name, "epochs": epochs or EPOCHS, "every": every, "seed": seeds[0]}
+        found = isolated.call("studies.twin:variants", case, THREADS) if make(name) is not None else None
+        rows += found or []
+    return rows
+
+
+def variants(name: str, epochs: int, every: int, seed: int) -> list[Row]:
+    """One method in all four ways, in this process."""
+    trial = problems.twin(every, seed=seed)
+    plain = make(name, epochs=epochs)
+    assert plain is not None
+    rows = []
+    for positions in (False, True):
+        solver = refined(plain) if positions else plain
+        for modes in (1, 2) if solver is not None else ():
+            row = {"solver": name, "modes": modes, "positions": positions, "frames": len(trial.scan)}
+            try:
+                rows.append(row | one(solver, trial, modes))
+            except Exception as error:  # a method that refuses modes or refinement says so, and the next goes on
+                print(f"   skipped: {row}: {error}", flush=True)
+                continue
+            print(f"   {rows[-1]}", flush=True)
+    return rows
+
+
+def one(solver: Any, trial: problems.Trial, modes: int) -> Row:
+    """Run from the recorded positions; judge object and positions."""
+    problem = pose(trial.scan, device="cpu")
+    began = time.perf_counter()
+    last = scoring.finished(solver, problem, problems.with_modes(trial.start, modes))
+    seconds = time.perf_counter() - began
+    found = scoring.score(scoring.projection(last), trial)
+    return {
+        "nrmse": found.nrmse,
+        "position_error_px": position_error(last.positions_px, trial),
+        "start_error_px": position_error(trial.start.positions_px, trial),
+        "residual": problem.residual(last),
+        "seconds": seconds,
+    }
+
+
+def position_error(positions_px: Any, trial: problems.Trial) -> float:
+    """Root mean square along an axis; the mean shift belongs to the object."""
+    off = positions_px - trial.truth.positions_px
+    return math.sqrt(float((off - off.mean(dim=0)).square().mean()))
