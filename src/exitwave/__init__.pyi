@@ -1,11 +1,13 @@
 """Every public name of exitwave, listed once; `__init__.py` imports each when it is first used."""
 
+from .comparison import compare as compare
 from .data.errors import ExitwaveError as ExitwaveError, FormatError as FormatError, InputError as InputError
 from .data.estimate import Estimate as Estimate, PtychoEstimate as PtychoEstimate
 from .data.geometry import Geometry as Geometry
 from .data.result import Result as Result
 from .data.scan import Scan as Scan
 from .endings import Stop as Stop
+from .evaluation.comparison import Comparison as Comparison, Entry as Entry
 from .evaluation.inspection import Inspection as Inspection, inspect as inspect
 from .evaluation.judge import Evaluation as Evaluation, compare_halves as compare_halves, evaluate as evaluate
 from .files import (

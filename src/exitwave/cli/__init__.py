@@ -21,6 +21,7 @@ for _name, _help in (
     ("simulate", "Make a scan of a known object, with noise and flaws as asked."),
     ("reconstruct", "Turn a scan into an image with one solver."),
     ("run", "Run a job written as a YAML file; chains of solvers are lists."),
+    ("compare", "Several solvers on one scan, side by side in one HTML page."),
     ("evaluate", "How good a result is: residuals, resolution, and errors where the truth is known."),
     ("report", "One self-contained HTML page with pictures and figures of a result."),
     ("export", "Write a result or a scan in another file format."),

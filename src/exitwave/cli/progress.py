@@ -1,12 +1,20 @@
 """A progress bar with epoch, residual and time to go, on standard error."""
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from exitwave.physics.problem import Problem
 from exitwave.solver import Chain, Ensemble, Solver, Step
@@ -26,9 +34,15 @@ def total_epochs(solver: Solver[Any]) -> int | None:
 @contextmanager
 def watching(solver: Solver[Any], title: str) -> Generator[Callable[[Step[Any], Problem], None]]:
     """Give a function that shows each step; a bar on a terminal, a line now and then in a log."""
-    total = total_epochs(solver)
+    with watching_many({title: total_epochs(solver)}) as show:
+        yield lambda step, problem: show(title, step, problem)
+
+
+@contextmanager
+def watching_many(totals: Mapping[str, int | None]) -> Generator[Callable[[str, Step[Any], Problem], None]]:
+    """Give a function that shows each step of several runs, one bar each; `totals` are their epochs, where known."""
     if not sys.stderr.isatty():
-        yield _Log(title, total)
+        yield _Logs(totals)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -40,22 +54,28 @@ def watching(solver: Solver[Any], title: str) -> Generator[Callable[[Step[Any], 
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, residual="-")
+        tasks: dict[str, TaskID] = {
+            title: bar.add_task(title, total=total, residual="-", start=len(totals) == 1)
+            for title, total in totals.items()
+        }
 
-        def show(step: Step[Any], problem: Problem) -> None:
-            bar.update(task, completed=step.epoch, residual=f"{step.residual:.3e}")
+        def show(title: str, step: Step[Any], problem: Problem) -> None:
+            if title not in tasks:
+                tasks[title] = bar.add_task(title, residual="-")
+            bar.start_task(tasks[title])
+            bar.update(tasks[title], completed=step.epoch, residual=f"{step.residual:.3e}")
 
         yield show
 
 
-class _Log:
+class _Logs:
     """Prints ten lines over a run, for logs and batch jobs."""
 
-    def __init__(self, title: str, total: int | None) -> None:
-        self.title, self.total = title, total
-        self.every = max((total or 100) // 10, 1)
+    def __init__(self, totals: Mapping[str, int | None]) -> None:
+        self.totals = totals
 
-    def __call__(self, step: Step[Any], problem: Problem) -> None:
-        if step.epoch % self.every == 0 or step.epoch == self.total:
-            of = f"/{self.total}" if self.total else ""
-            print(f"{self.title}: epoch {step.epoch}{of}  residual {step.residual:.3e}", file=sys.stderr, flush=True)
+    def __call__(self, title: str, step: Step[Any], problem: Problem) -> None:
+        total = self.totals.get(title)
+        if step.epoch % max((total or 100) // 10, 1) == 0 or step.epoch == total:
+            of = f"/{total}" if total else ""
+            print(f"{title}: epoch {step.epoch}{of}  residual {step.residual:.3e}", file=sys.stderr, flush=True)

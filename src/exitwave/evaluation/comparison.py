@@ -26,13 +26,15 @@ class Entry:
     """None where the solver made none."""
     evaluation: Evaluation | None = None
     """Figures of merit; None where there is no result or it could not be judged."""
+    times_s: Sequence[float] = ()
+    """Seconds from the solver's start to the end of each epoch; empty for a result that was there before."""
     remark: str = ""
     """What went wrong, in one sentence; empty when nothing did."""
 
     @property
     def seconds(self) -> float:
-        """Time that the run took, NaN where it is not known."""
-        return _number(self.result, "seconds")
+        """Time that the solver took, without posing the problem and judging; NaN where it is not known."""
+        return _number(self.result, "solver_seconds")
 
     @property
     def epochs(self) -> float:
@@ -77,6 +79,7 @@ class Comparison:
                 "epochs": entry.epochs,
                 "seconds": entry.seconds,
                 "remark": entry.remark,
+                "times_s": list(entry.times_s),
                 "history": [] if entry.result is None else list(entry.result.history),
                 "solver": {} if entry.result is None else entry.result.spec,
             }

@@ -49,6 +49,9 @@ def displayed_region(result: Result) -> Bool[np.ndarray, "y x"]:
     """Pixels of the object that were really lit; all of them where probe or positions tell nothing."""
     estimate = result.estimate
     height, width = estimate.object.shape[-2:]
+    if estimate.support is not None:
+        found = _numpy(estimate.support.any(dim=0)) & (np.abs(_numpy(estimate.object)).max(axis=0) > 0)
+        return found if found.any() else np.ones((height, width), dtype=bool)
     if not (np.isfinite(_numpy(estimate.probe)).all() and np.isfinite(_numpy(estimate.positions_px)).all()):
         return np.ones((height, width), dtype=bool)
     if not len(estimate.positions_px) or not bool((estimate.probe != 0).any()):
@@ -56,16 +59,26 @@ def displayed_region(result: Result) -> Bool[np.ndarray, "y x"]:
     return scanned_region(estimate.probe, estimate.positions_px, (height, width)).numpy()
 
 
-def view(image: Complex[np.ndarray, "y x"], region: Bool[np.ndarray, "y x"], pixel_m: tuple[float, float]) -> View:
-    """Crop an image to a region, take off its phase ramp and global phase, average it down and unwrap its phase."""
+def view(
+    image: Complex[np.ndarray, "y x"],
+    region: Bool[np.ndarray, "y x"],
+    pixel_m: tuple[float, float],
+    *,
+    ramp_rad_px: tuple[float, float] | None = None,
+    most_pixels: int = MOST_PIXELS,
+) -> View:
+    """Crop an image to a region, take off its phase ramp and global phase, average it down and unwrap its phase.
+
+    `ramp_rad_px` is taken off instead of its own, to show it as another image is shown.
+    """
     if not region.any():
         image, region = np.zeros_like(image), np.ones_like(region)
     box = _box_around(region)
     region = region[box]
     image = np.where(region, image[box], 0).astype(np.complex128)
-    ramp = mean_ramp(image)
+    ramp = mean_ramp(image) if ramp_rad_px is None else ramp_rad_px
     image = _levelled(image, ramp)
-    factor = _factor(image.shape)
+    factor = _factor(image.shape, most_pixels)
     share = averaged(region, factor)
     inside = share > 0.5
     # Means over the scanned pixels of each block, or blocks at the rim would be dark.
@@ -164,5 +177,5 @@ def shown_like(result: Result, maps: Float[np.ndarray, "slice y x"]) -> list[Flo
     return shown
 
 
-def _factor(shape: tuple[int, ...]) -> int:
-    return max(1, -(-max(shape) // MOST_PIXELS))
+def _factor(shape: tuple[int, ...], most_pixels: int = MOST_PIXELS) -> int:
+    return max(1, -(-max(shape) // most_pixels))

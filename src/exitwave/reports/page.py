@@ -1,38 +1,34 @@
 """The report: one HTML page with pictures and figures of a reconstruction that opens offline, for years to come."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
-
-import yaml
+from typing import Any
 
 from exitwave.data.result import Result
+from exitwave.evaluation.comparison import Comparison
 from exitwave.evaluation.judge import Evaluation
 from exitwave.io.atomic import replacing
-from exitwave.reports import facts, pictures
+from exitwave.reports import compare, facts, pictures
 from exitwave.reports.display import object_views
 from exitwave.reports.svg import INK, drawing
+from exitwave.reports.words import filled, solver_name, spec_text
 
 
-def report(result: Result, path: str | Path, *, evaluation: Evaluation | None = None) -> None:
-    """Write a page about a reconstruction: what was found, how far to trust it, how it was made.
+def report(result: Result | Comparison, path: str | Path, *, evaluation: Evaluation | None = None) -> None:
+    """Write a page about a reconstruction: what was found, how far to trust it, how it was made; or about several of one
+    scan side by side.
 
     One HTML file without any outside reference; it appears whole or not at all. Raises InputError where it cannot be
     written.
     """
     with replacing(Path(path)) as partial:
-        partial.write_text(render(result, evaluation), encoding="utf-8")
+        page = compare.render(result) if isinstance(result, Comparison) else render(result, evaluation)
+        partial.write_text(page, encoding="utf-8")
 
 
 def render(result: Result, evaluation: Evaluation | None = None) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader
-
-    loader = PackageLoader("exitwave.reports", "")
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     with drawing(INK):
-        return environment.get_template("page.html").render(_content(result, evaluation))
+        return filled("page.html", _content(result, evaluation))
 
 
 def _content(result: Result, evaluation: Evaluation | None) -> dict[str, Any]:
@@ -41,6 +37,7 @@ def _content(result: Result, evaluation: Evaluation | None) -> dict[str, Any]:
     return {
         "title": facts.title(result),
         "solver": solver_name(result.spec),
+        "kind": facts.kind(result),
         "date": str(result.provenance.get("date", "")).replace("T", " ").replace("+00:00", " UTC"),
         "headline": facts.headline(result, evaluation, views[0].size_m),
         "remarks": facts.remarks(result),
@@ -52,21 +49,7 @@ def _content(result: Result, evaluation: Evaluation | None) -> dict[str, Any]:
         "rings": [pictures.ring_picture(name, curve, result) for name, curve in curves.items()],
         "metrics": facts.metric_facts(evaluation, result) if evaluation else [],
         "alignment": facts.alignment_facts(evaluation.alignment) if evaluation else [],
-        "spec": _yaml(result.spec),
+        "spec": spec_text(result.spec),
         "geometry": facts.geometry_facts(result),
         "provenance": facts.provenance_facts(result.provenance),
     }
-
-
-def solver_name(spec: Mapping[str, Any]) -> str:
-    """A solver in a few words: "rpie", or "chain of dm, lsqml"."""
-    name = str(spec.get("name", "an unknown solver"))
-    parts: list[Any] = [*spec.get("stages", ()), spec.get("member")]
-    inner = [solver_name(cast("Mapping[str, Any]", part)) for part in parts if isinstance(part, Mapping)]
-    return f"{name} of {', '.join(inner)}" if inner else name
-
-
-def _yaml(spec: Mapping[str, Any]) -> str:
-    # By way of JSON, so that tuples, mappings and numbers of any library become plain ones.
-    plain = json.loads(json.dumps(dict(spec), default=str))
-    return yaml.safe_dump({"solver": plain}, sort_keys=False, allow_unicode=True)

@@ -138,8 +138,6 @@ def draw_history(
     axes: Axes, history: Sequence[float], *, residual: float = float("nan"), free_residual: float | None = None
 ) -> None:
     """The residual met in each epoch on a logarithmic scale, and those of the final estimate."""
-    from matplotlib.ticker import MaxNLocator
-
     values = np.asarray(history, dtype=float)
     values = np.where(values > 0, values, np.nan)
     marker = "o" if len(values) < 15 else ""
@@ -152,13 +150,20 @@ def draw_history(
     ):
         if value > 0:
             axes.axhline(value, color=colour, linestyle=dashes, label=f"{name}: {number(value)}")
+    finish_history(axes, "epoch")
+    axes.legend(frameon=False)
+
+
+def finish_history(axes: Axes, label: str) -> None:
+    """Scales, ticks and labels for residuals over epochs or time."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_yscale("log")
     _few_log_ticks(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=label == "epoch", nbins=6))
+    axes.set_xlabel(label)
     axes.set_ylabel("residual")
     _grid(axes)
-    axes.legend(frameon=False)
 
 
 def draw_ring_correlation(figure: Figure, axes: Axes, curve: RingCorrelation, pixel_m: tuple[float, float]) -> None:
@@ -177,6 +182,14 @@ def draw_ring_correlation(figure: Figure, axes: Axes, curve: RingCorrelation, pi
     _grid(axes)
     figure.legend(frameon=False, loc="outside lower center", ncols=5, columnspacing=1.2)
     _half_period_axis(axes, max(pixel_m))
+
+
+def finish_rings(axes: Axes) -> None:
+    """Scales and labels for several ring correlations in one plot."""
+    axes.set(xlim=(0, 1), ylim=(-0.05, 1.05))
+    axes.set_xlabel("spatial frequency / Nyquist")
+    axes.set_ylabel("correlation")
+    _grid(axes)
 
 
 def _half_period_axis(axes: Axes, pixel_m: float) -> None:

@@ -1,0 +1,105 @@
+"""The page of a comparison: pictures side by side, figures in one table, curves in one plot."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from exitwave.data.result import Result
+from exitwave.evaluation.comparison import Comparison, Entry, higher_is_better, value
+from exitwave.reports import facts
+from exitwave.reports.compare_pictures import curve_pictures, rows, samples
+from exitwave.reports.quantities import duration, number
+from exitwave.reports.svg import INK, drawing
+from exitwave.reports.words import filled, spec_text
+
+HEADLINE = {
+    "residual": "residual",
+    "free-residual": "free residual",
+    "M-NRMSE": "error of object",
+    "M-NRMSE-probe": "error of probe",
+    "FRC-half-bit": "resolution (truth)",
+    "FRC-half-bit-split": "resolution (halves)",
+}
+"""Metrics of the first table, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One value of a table."""
+
+    text: str
+    best: bool = False
+
+
+def render(comparison: Comparison) -> str:
+    """The page as text."""
+    with drawing(INK):
+        return filled("compare.html", _content(comparison))
+
+
+def _content(comparison: Comparison) -> dict[str, Any]:
+    results = [entry.result for entry in comparison.entries if entry.result is not None]
+    shown = samples(comparison)
+    headline = [name for name in HEADLINE if name in comparison.metrics]
+    return {
+        "title": facts.title(results[0]) if results else "Comparison",
+        "solvers": ", ".join(entry.name for entry in comparison.entries),
+        "date": str(results[-1].provenance.get("date", "")).replace("T", " ").replace("+00:00", " UTC")
+        if results
+        else "",
+        "interrupted": comparison.interrupted,
+        "remarks": [f"{entry.name}: {entry.remark}." for entry in comparison.entries if entry.remark],
+        "columns": [HEADLINE[name] for name in headline],
+        "lines": [_line(entry, headline, comparison) for entry in comparison.entries],
+        "reference": shown[0].name if shown else "",
+        "rows": rows(shown, results[0]) if shown else [],
+        "curves": curve_pictures(comparison),
+        "names": [entry.name for entry in comparison.entries if entry.evaluation is not None],
+        "metrics": [_metric(name, comparison) for name in comparison.metrics],
+        "specs": [
+            (entry.name, spec_text(entry.result.spec)) for entry in comparison.entries if entry.result is not None
+        ],
+        "geometry": facts.geometry_facts(results[0]) if results else [],
+        "provenance": facts.provenance_facts(comparison.provenance),
+    }
+
+
+def _line(entry: Entry, headline: list[str], comparison: Comparison) -> dict[str, Any]:
+    """A solver's row of the first table."""
+    found = len(comparison.entries) > 1
+    cells = [
+        Cell(text=_value(name, value(entry, name), entry.result), best=found and comparison.best(name) == entry.name)
+        for name in headline
+    ]
+    known = entry.seconds == entry.seconds
+    return {
+        "name": entry.name,
+        "cells": cells,
+        "epochs": number(entry.epochs),
+        "time": duration(entry.seconds) if known else "–",
+        "outcome": _outcome(entry),
+    }
+
+
+def _outcome(entry: Entry) -> str:
+    if entry.result is None:
+        return "no result"
+    return entry.remark.partition(" ")[0].rstrip(":;,") if entry.remark else "finished"
+
+
+def _value(name: str, found: float, result: Result | None) -> str:
+    if found != found or result is None:
+        return "–"
+    if name.startswith("FRC"):
+        return facts.half_period(found, result)
+    return f"{number(100 * found)} %" if name.startswith("M-NRMSE") else number(found)
+
+
+def _metric(name: str, comparison: Comparison) -> dict[str, Any]:
+    """A row of the table of all metrics."""
+    judged = [entry for entry in comparison.entries if entry.evaluation is not None]
+    best = comparison.best(name) if len(judged) > 1 else None
+    return {
+        "name": name,
+        "better": "higher" if higher_is_better(name) else "lower",
+        "cells": [Cell(text=number(value(entry, name), 4), best=entry.name == best) for entry in judged],
+    }

@@ -1,0 +1,182 @@
+"""The pictures of a comparison: every reconstruction in the gauge, the frame and the colours of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from exitwave.data.errors import ExitwaveError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.result import Result
+from exitwave.evaluation.comparison import Comparison, Entry, Laid, lay_onto, lit, strongest
+from exitwave.evaluation.region import projection
+from exitwave.reports import figures, panels
+from exitwave.reports.display import View, contrast, view
+from exitwave.reports.pictures import SMALL_IN, Picture, Row
+from exitwave.reports.quantities import number
+from exitwave.reports.svg import inline_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_PIXELS = 400
+"""Longest side of a picture; there are many on the page."""
+COLOURS = ("#3b82c4", "#d9730d", "#2a9d6f", "#b453a8", "#c2a000", "#7a6ff0", "#c8434b", "#5c9bb5")
+"""Of the curves, in order; readable on white and on black."""
+DASHES = ("-", "--", ":", "-.")
+"""For more curves than colours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A reconstruction, or the truth, as it is shown."""
+
+    name: str
+    view: View
+    probe: np.ndarray
+
+
+def samples(comparison: Comparison) -> list[Sample]:
+    """All that can be shown, laid onto the truth or, without it, onto the first result; the reference comes first."""
+    done = [(entry.name, entry.result) for entry in comparison.entries if entry.result is not None]
+    if not done:
+        return []
+    pixel_m = done[0][1].object_pixel_m
+    reference = comparison.truth or done[0][1].estimate
+    region = lit(reference).numpy()
+    image = projection(reference).numpy()
+    first = view(image, region, pixel_m, most_pixels=MOST_PIXELS)
+    name = "truth" if comparison.truth is not None else done[0][0]
+    shown = [Sample(name=name, view=first, probe=strongest(reference).numpy())]
+    for name, result in done if comparison.truth is not None else done[1:]:
+        laid = _laid(result, reference)
+        if laid is not None:
+            seen = view(laid.object.numpy(), region, pixel_m, ramp_rad_px=first.ramp_rad_px, most_pixels=MOST_PIXELS)
+            shown.append(Sample(name=name, view=seen, probe=laid.probe.numpy()))
+    return shown
+
+
+def _laid(result: Result, reference: PtychoEstimate) -> Laid | None:
+    """None where two reconstructions have so little in common that they cannot be laid onto each other."""
+    try:
+        return lay_onto(result.estimate, reference)
+    except ExitwaveError:
+        return None
+
+
+def rows(shown: Sequence[Sample], result: Result) -> list[Row]:
+    """Amplitudes, phases, differences from the reference and probes, each row in one scale of colours."""
+    first = shown[0]
+    bright, phases = contrast(first.view.amplitude), contrast(first.view.phase)
+    differences = [np.abs(sample.view.image - first.view.image) for sample in shown]
+    worst = max((contrast(d, 0, 99)[1] for d in differences[1:]), default=1.0)
+    # A reconstruction that failed must not make all others look perfect.
+    most = min(worst, 0.5 * bright[1])
+
+    def amplitude(axes: Axes, index: int) -> None:
+        panels.draw_image(axes, shown[index].view.amplitude, first.view.extent_m, "gray", bright)
+
+    def phase(axes: Axes, index: int) -> None:
+        values = shown[index].view.phase
+        if first.view.wrapped:
+            values = np.angle(np.exp(1j * values))
+            panels.draw_image(axes, values, first.view.extent_m, panels.cyclic_map(), (-np.pi, np.pi), unit="rad")
+        else:
+            panels.draw_image(axes, values, first.view.extent_m, "viridis", phases, unit="rad")
+
+    def difference(axes: Axes, index: int) -> None:
+        panels.draw_image(axes, differences[index], first.view.extent_m, "magma", (0.0, most))
+
+    def probe(axes: Axes, index: int) -> None:
+        brightest = float(np.abs(first.probe).max())
+        panels.draw_complex(axes, shown[index].probe, figures.probe_extent_m(result), brightest=brightest)
+
+    left, right, bottom, top = figures.probe_extent_m(result)
+    size_m = first.view.size_m
+    made = [
+        _row("Amplitude", "a", shown, size_m, amplitude),
+        _row("Phase", "p", shown, size_m, phase),
+        _row(f"Difference from {first.name}", "d", shown, size_m, difference, leave_out=1),
+        _row("Probe, strongest mode", "m", shown, (bottom - top, right - left), probe),
+    ]
+    return [row for row in made if row.pictures]
+
+
+def _row(
+    heading: str,
+    letter: str,
+    shown: Sequence[Sample],
+    size_m: tuple[float, float],
+    draw: Callable[[Axes, int], None],
+    leave_out: int = 0,
+) -> Row:
+    made: list[Picture] = []
+    for index in range(leave_out, len(shown)):
+        figure, axes = figures.image_figure(size_m, SMALL_IN)
+        draw(axes, index)
+        name = shown[index].name
+        made.append(Picture(svg=inline_svg(figure, f"c{letter}{index}", f"{heading}: {name}"), caption=name))
+    return Row(heading=heading, pictures=made)
+
+
+def curve_pictures(comparison: Comparison) -> list[Picture]:
+    """Residuals over epochs and over time, and ring correlations, all solvers in one plot each."""
+    entries = [entry for entry in comparison.entries if entry.result is not None and len(entry.result.history)]
+    made: list[Picture] = []
+    if entries:
+        epochs = [(e, np.arange(1, len(_history(e)) + 1)) for e in entries]
+        made.append(_curves("over epochs", "epoch", epochs, comparison))
+    timed = [(e, np.asarray(e.times_s)) for e in entries if len(e.times_s) == len(_history(e))]
+    if timed:
+        made.append(_curves("over time", "seconds since the solver started", timed, comparison))
+    for kind, against in (("FRC", "with the truth"), ("FRC-split", "of two halves of the frames")):
+        found = [e for e in comparison.entries if e.evaluation is not None and kind in e.evaluation.curves]
+        if found:
+            made.append(_rings(kind, against, found, comparison))
+    return made
+
+
+def _history(entry: Entry) -> np.ndarray:
+    return np.asarray(() if entry.result is None else entry.result.history, dtype=float)
+
+
+def _line(entry: Entry, comparison: Comparison) -> tuple[str, str]:
+    """Colour and dashes of an entry, the same in every plot."""
+    place = [other.name for other in comparison.entries].index(entry.name)
+    return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+
+
+def _curves(title: str, label: str, curves: Sequence[tuple[Entry, np.ndarray]], comparison: Comparison) -> Picture:
+    figure, axes = figures.curve_figure(height_in=3.3)
+    for entry, across in curves:
+        values = _history(entry)
+        colour, dashes = _line(entry, comparison)
+        marker = "o" if len(values) < 15 else ""
+        values = np.where(values > 0, values, np.nan)
+        axes.plot(across, values, color=colour, linestyle=dashes, marker=marker, markersize=3, label=entry.name)
+    panels.finish_history(axes, label)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3, columnspacing=1.2)
+    ends = ", ".join(f"{entry.name} {number(float(_history(entry)[-1]))}" for entry, _ in curves)
+    svg = inline_svg(figure, f"residuals-{title}", f"Residuals {title}; at the end: {ends}")
+    return Picture(svg=svg, caption=f"Squared relative amplitude residual met during each epoch, {title}.")
+
+
+def _rings(kind: str, against: str, entries: Sequence[Entry], comparison: Comparison) -> Picture:
+    figure, axes = figures.curve_figure(height_in=3.3)
+    for entry in entries:
+        assert entry.evaluation is not None
+        curve = entry.evaluation.curves[kind]
+        colour, dashes = _line(entry, comparison)
+        axes.plot(curve.frequency, curve.correlation, color=colour, linestyle=dashes, label=entry.name)
+    assert entries[0].evaluation is not None
+    curve = entries[0].evaluation.curves[kind]
+    axes.plot(
+        curve.frequency[1:], curve.half_bit[1:], color=panels.GREY, linestyle="--", linewidth=0.9, label="half-bit"
+    )
+    panels.finish_rings(axes)
+    figure.legend(frameon=False, loc="outside lower center", ncols=3, columnspacing=1.2)
+    svg = inline_svg(figure, f"rings-{kind}", f"Fourier ring correlation {against} of {len(entries)} reconstructions")
+    return Picture(svg=svg, caption=f"{kind}: Fourier ring correlation {against}.")

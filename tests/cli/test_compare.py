@@ -1,0 +1,49 @@
+"""exitwave compare: one page, one table, exit codes; refusals before any work."""
+
+import json
+
+import pytest
+
+from command import call, done, refused
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compare")
+    done("simulate", "siemens", "--frames", 25, "--frame-px", 24, "--focus-distance-m", "inf", "-o", folder / "s.cxi")
+    return folder
+
+
+def test_names_files_and_results_end_up_in_one_page_and_one_file_of_figures(folder):
+    scan, page, figures = folder / "s.cxi", folder / "page.html", folder / "figures.json"
+    done("reconstruct", scan, "rpie", "--epochs", 2, "-o", folder / "old.h5")
+    (folder / "job.yaml").write_text("solver: {name: rpie, alpha: 0.5, epochs: 2}")
+    words = (scan, "epie", folder / "old.h5", folder / "job.yaml", "--epochs", 3, "--truth", scan)
+    told = done("compare", *words, "-o", page, "--json", figures)
+    assert [line.split()[0] for line in told.out.splitlines()[:4]] == ["solver", "epie", "old", "job"]
+    assert "epie: epoch 3/3" in told.err
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    entries = json.loads(figures.read_text("utf-8"))["entries"]
+    assert {name: entry["epochs"] for name, entry in entries.items()} == {"epie": 3, "old": 2, "job": 3}
+    assert all(0 < entry["metrics"]["M-NRMSE"] < 1 for entry in entries.values())
+
+
+def test_mistakes_are_refused_in_one_line_before_any_work(folder):
+    scan = folder / "s.cxi"
+    assert "solvers are" in refused(folder, "compare", scan, "rpi", "-o", folder / "p.html")
+    assert "end in .html" in refused(folder, "compare", scan, "rpie", "-o", folder / "p.h5")
+    assert "at least one" in refused(folder, "compare", scan, "-o", folder / "p.html")
+    assert "one of the files" in refused(folder, "compare", scan, "rpie", "-o", folder / "p.html", "--json", scan)
+    assert "does not exist" in refused(folder, "compare", scan, "rpie", "-o", folder / "no" / "p.html")
+    assert "cannot both be" in refused(
+        folder, "compare", scan, "rpie", "-o", folder / "p.html", "--json", folder / "p.html"
+    )
+
+
+def test_a_comparison_in_which_nothing_was_found_says_so_and_exits_with_2(folder):
+    spec = folder / "refused.yaml"
+    spec.write_text("{name: rpie, epochs: 1}")
+    outcome = call("compare", folder / "s.cxi", spec, "--device", "quantum", "-o", folder / "none.html")
+    assert outcome.code == 2
+    assert "quantum" in outcome.err
+    assert (folder / "none.html").exists()
