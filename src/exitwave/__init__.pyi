@@ -19,6 +19,7 @@ from .files import (
     write as write,
 )
 from .io.reading import Stated as Stated
+from .iterative.local import Local as Local, LocalStream as LocalStream
 from .iterative.phasing import CDIRAAR as CDIRAAR, ER as ER, HIO as HIO
 from .iterative.pie import EPIE as EPIE, MPIE as MPIE, RPIE as RPIE
 from .iterative.starts import CDI as CDI, BestOf as BestOf

@@ -1,0 +1,53 @@
+"""Which frames lie close together: small groups that cover a scan of any shape."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.spatial import KDTree
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+
+
+def neighbour_groups(
+    positions_px: Float[Tensor, "frame 2"], size: int, *, shared: int = 0
+) -> Int[Tensor, "group member"]:
+    """Groups of `size` neighbouring frames, every frame in at least one, in the order in which a running scan completes them.
+
+    `shared` is how many frames of a group at least belong to a neighbour as well. Frames are known by their number, and
+    the groups depend on positions and numbers alone. Scans of fewer frames are one group. Raises InputError when
+    nothing would be a group's own.
+    """
+    if not 0 <= shared < size:
+        raise InputError(f"{shared} frames of a group of {size} are to be shared; expected 0 to {size - 1}")
+    places = positions_px.detach().cpu().numpy().astype(np.float64)
+    size = min(size, len(places))
+    own = max(size - shared, 1)
+    cells = _cells(places, np.arange(len(places)), -(-len(places) // own))
+    tree = KDTree(places)
+    groups = np.stack([_filled(tree, places, cell, size) for cell in cells])
+    groups.sort(axis=1)
+    return torch.from_numpy(groups[np.lexsort((groups[:, 0], groups[:, -1]))])
+
+
+def _cells(places: np.ndarray, members: np.ndarray, count: int) -> list[np.ndarray]:
+    """Cut a cloud of points across its longer side until there are `count` compact cells of nearly equal size."""
+    if count <= 1:
+        return [members]
+    span = np.ptp(places[members], axis=0)
+    axis = int(span[1] > span[0])
+    # The frame number decides among equal coordinates, so that rows of a raster are cut in the order of the scan.
+    order = members[np.lexsort((members, places[members, 1 - axis], places[members, axis]))]
+    cut = round(len(order) * (count // 2) / count)
+    return _cells(places, order[:cut], count // 2) + _cells(places, order[cut:], count - count // 2)
+
+
+def _filled(tree: KDTree, places: np.ndarray, cell: np.ndarray, size: int) -> np.ndarray:
+    """A cell with its nearest neighbours, so that all groups have the same size."""
+    missing = size - len(cell)
+    if missing <= 0:
+        return cell
+    _, near = tree.query(places[cell].mean(axis=0), k=min(size + len(cell), len(places)))
+    others = np.setdiff1d(np.atleast_1d(near), cell, assume_unique=True)
+    distance = np.square(places[others] - places[cell].mean(axis=0)).sum(axis=1)
+    return np.concatenate([cell, others[np.lexsort((others, distance.round(6)))][:missing]])
