@@ -22,6 +22,8 @@ LEAST_PIXELS = 2**15
 
 Pull = Callable[[Complex[Tensor, "batch mode y x"], Int[Tensor, " batch"]], Float[Tensor, " batch"]]
 """Turns waves at the detector, in place, into the change that is wanted of them; returns the loss of each frame."""
+Wanted = Callable[[Complex[Tensor, "batch mode y x"], Int[Tensor, " batch"]], Float[Tensor, " batch"]]
+"""Turns exit waves, in place, into the change that is wanted of them; returns the loss of each frame."""
 
 
 @dataclass(eq=False)
@@ -65,6 +67,10 @@ class Sweep:
     """Whether to sum for the probe, too."""
     pull: Pull | None = None
     """What is wanted of the waves at the detector; the modulus constraint when left out."""
+    with_object: bool = True
+    """Whether to sum for the object, too."""
+    wanted: Wanted | None = None
+    """What is wanted of the exit waves, for methods that look at more than the detector; used instead of `pull`."""
     sums: Sums = field(init=False)
     """Of the last pass. Solvers may use it up as they like."""
 
@@ -139,16 +145,21 @@ class Sweep:
         corners = self._corners[frames]
         probes = self._probes(frames, second, third)
         waves, incident = pass_through(x.object, probes, corners, self._gaps, first)
-        at_detector = model.propagate(waves, second)
-        sums.misfit += float(self._pulled(at_detector, frames).sum())
-        change = model.backpropagate(at_detector, first)
+        if self.wanted is None:
+            at_detector = model.propagate(waves, second)
+            sums.misfit += float(self._pulled(at_detector, frames).sum())
+            change = model.backpropagate(at_detector, first)
+        else:
+            sums.misfit += float(self.wanted(waves, frames).sum())
+            change = waves
         for number in range(len(x.object) - 1, 0, -1):
             assert self._gaps is not None
             top = verbs.add_object_(change, incident[number], corners, sums.object[number], sums.lit[number])
             sums.top = max(sums.top, top)
             verbs.times_conjugate_window_(change, x.object[number], corners, torch.zeros_like(sums.seen))
             change = through_gap(change, self._gaps[number - 1].conj())
-        sums.top = max(sums.top, verbs.add_object_(change, probes, corners, sums.object[0], sums.lit[0]))
+        if self.with_object:
+            sums.top = max(sums.top, verbs.add_object_(change, probes, corners, sums.object[0], sums.lit[0]))
         if self.with_probe:
             self._add_probe(worker, frames, corners, change, second)
 
