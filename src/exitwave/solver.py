@@ -44,6 +44,9 @@ class Solver(ABC, Generic[E]):
     one_pattern: ClassVar[bool] = False
     """True for methods that phase one pattern of an isolated object; others need a ptychography scan."""
 
+    seeded: ClassVar[bool] = True
+    """False for methods that leave nothing to chance: they take all frames together, so that no seed changes the image."""
+
     @abstractmethod
     def solve(self, problem: Problem, start: Step[E]) -> Iterator[Step[E]]:
         """Yield a step after every epoch, from `start.epoch + 1` on. `start` is not changed, nor is what was yielded."""
