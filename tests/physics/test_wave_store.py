@@ -4,6 +4,7 @@ import gc
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -129,3 +130,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     grown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     # The waves alone are 100 MiB.
     assert int(grown.stdout) < 25 * 1024
+
+
+@BOTH
+def test_threads_that_write_after_a_step_lose_nothing(memory_bytes, tmp_path):
+    kept = store(memory_bytes, tmp_path)
+    pieces = torch.arange(FRAMES).tensor_split(6)
+    for turn in range(20):
+        waves = random_waves(FRAMES, seed=turn)
+        kept.as_memory()
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(lambda piece: kept.write(piece, waves[piece]), pieces))  # noqa: B023  # all done in this turn
+        assert torch.equal(kept.read(torch.arange(FRAMES)), waves)

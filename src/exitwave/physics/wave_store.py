@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Protocol
@@ -33,7 +34,8 @@ class WaveStore:
     and so vanishes with the store, whatever ends the program. The file lies in `folder`, or where TMPDIR says.
 
     `as_memory` hands the waves to a `Step` without copying them: what is written later goes to a new array, so that a
-    step once yielded never changes. Raises ExitwaveError when the disk is full.
+    step once yielded never changes. Raises ExitwaveError when the disk is full. Threads may read and write different
+    frames at the same time.
     """
 
     def __init__(
@@ -54,27 +56,31 @@ class WaveStore:
         self._before: _Array | None = None
         """The waves last handed out; frames not written since are still there."""
         self._written = torch.ones(frames, dtype=torch.bool)
+        self._turning = threading.Lock()
 
     def read(self, frames: Int[Tensor, " batch"]) -> Complex[Tensor, "batch mode y x"]:
         """The waves of these frames, in that order; a copy that may be changed."""
         frames = frames.cpu()
-        recent = self._written[frames]
-        if self._before is None or bool(recent.all()):
+        recent, before = self._written[frames], self._before
+        if before is None or bool(recent.all()):
             return self._waves.read(frames).to(self.device)
-        waves = self._before.read(frames)
+        waves = before.read(frames)
         if bool(recent.any()):
             waves[recent.to(waves.device)] = self._waves.read(frames[recent])
         return waves.to(self.device)
 
     def write(self, frames: Int[Tensor, " batch"], waves: Complex[Tensor, "batch mode y x"]) -> None:
         """Put in the waves of these frames, each named once."""
-        if self._before is not None and not bool(self._written.any()):
-            self._waves = self._new()
         frames = frames.cpu()
+        with self._turning:
+            # Of all threads, the first to write after a step makes the new array.
+            if self._waves is self._before:
+                self._waves = self._new()
         self._waves.write(frames, waves.detach())
-        self._written[frames] = True
-        if self._before is not None and bool(self._written.all()):
-            self._before = None
+        with self._turning:
+            self._written[frames] = True
+            if bool(self._written.all()):
+                self._before = None
 
     def as_memory(self, name: str = "waves") -> dict[str, Tensor]:
         """All waves as an entry for `Step.memory`, which no later write changes."""
@@ -144,6 +150,8 @@ class _OnDisk:
     def __init__(self, shape: tuple[int, ...], folder: Path | None) -> None:
         self._shape = shape
         self._frame_bytes = 8 * math.prod(shape[1:])
+        self._place = threading.Lock()
+        """The file has one place at which it is read or written next."""
         total = self._frame_bytes * shape[0]
         try:
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix="exitwave-", buffering=0)  # noqa: SIM115  # closed with the store
@@ -157,27 +165,29 @@ class _OnDisk:
 
     def read(self, frames: Tensor) -> Tensor:
         waves = np.empty((len(frames), *self._shape[1:]), dtype=np.complex64)
-        for place, frame in enumerate(frames.tolist()):
-            self._file.seek(frame * self._frame_bytes)
-            left = memoryview(waves[place]).cast("B")
-            while len(left):
-                # One call may give less than asked for.
-                count = self._file.readinto(left)  # pyright: ignore[reportAttributeAccessIssue]  # an unbuffered file has it
-                if not count:
-                    raise ExitwaveError("the temporary file with the exit waves was cut short; run again")
-                left = left[count:]
+        with self._place:
+            for place, frame in enumerate(frames.tolist()):
+                self._file.seek(frame * self._frame_bytes)
+                left = memoryview(waves[place]).cast("B")
+                while len(left):
+                    # One call may give less than asked for.
+                    count = self._file.readinto(left)  # pyright: ignore[reportAttributeAccessIssue]  # an unbuffered file has it
+                    if not count:
+                        raise ExitwaveError("the temporary file with the exit waves was cut short; run again")
+                    left = left[count:]
         return torch.from_numpy(waves)
 
     def write(self, frames: Tensor, waves: Tensor) -> None:
         values = waves.cpu().resolve_conj().resolve_neg().to(torch.complex64).contiguous().numpy()
-        for frame, wave in zip(frames.tolist(), values, strict=True):
-            self._file.seek(frame * self._frame_bytes)
-            left = memoryview(wave).cast("B")
-            try:
-                while len(left):
-                    left = left[self._file.write(left) :]
-            except OSError as error:
-                raise self._explained(error, None, self._frame_bytes * self._shape[0]) from error
+        try:
+            with self._place:
+                for frame, wave in zip(frames.tolist(), values, strict=True):
+                    self._file.seek(frame * self._frame_bytes)
+                    left = memoryview(wave).cast("B")
+                    while len(left):
+                        left = left[self._file.write(left) :]
+        except OSError as error:
+            raise self._explained(error, None, self._frame_bytes * self._shape[0]) from error
 
     def whole(self) -> Tensor:
         # Private pages, read only when somebody looks (a checkpoint does).
