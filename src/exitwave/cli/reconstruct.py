@@ -19,7 +19,7 @@ from exitwave.io.reading import Stated
 from exitwave.job import Job, Running, make_job, run_job
 from exitwave.solver import Solver, from_spec, solvers, to_spec
 
-NESTED = ("chain", "ensemble")
+NESTED = ("best_of", "chain", "ensemble")
 """Made of other solvers, which options on a command line cannot describe."""
 
 

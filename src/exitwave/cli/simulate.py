@@ -9,6 +9,7 @@ from exitwave.cli.arguments import FILES, Output
 from exitwave.data.errors import InputError
 from exitwave.io import cxi
 from exitwave.simulation.detection import Detection
+from exitwave.simulation.isolated import ISOLATED, simulate_pattern
 from exitwave.simulation.measure import simulate as make
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
@@ -19,7 +20,12 @@ DETECTING = Group("Detection", sort_key=2)
 
 
 def simulate(
-    sample: Annotated[str, Parameter(help=f"Sample: {', '.join(OBJECTS)}.", group=FILES)],
+    sample: Annotated[
+        str,
+        Parameter(
+            help=f"Sample: {', '.join(OBJECTS)}; or one pattern without a scan: {', '.join(ISOLATED)}.", group=FILES
+        ),
+    ],
     /,
     *,
     output: Output = Path("scan.cxi"),
@@ -38,11 +44,24 @@ def simulate(
     detection: Annotated[Detection | None, Parameter(name="*", group=DETECTING)] = None,
     seed: Annotated[int, Parameter(help="Decides sample, jitter and noise.", group=SCANNING)] = 0,
 ) -> None:
-    """Make a scan of a known sample. The truth goes into a group of its own that only `evaluate --truth` reads."""
+    """Make a scan of a known sample, or one pattern of an isolated object.
+
+    The truth goes into a group of its own that only `evaluate --truth` reads.
+    """
     if output.suffix != ".cxi":
         raise InputError(
             f"{output} should end in .cxi: simulated scans with their truth are CXI files; `export` converts them"
         )
+    if sample in ISOLATED:
+        usual = {"probe": "zone_plate", "trajectory": "jittered", "frames": 400, "overlap": 0.65, "modes": 1}
+        given = {"probe": probe, "trajectory": trajectory, "frames": frames, "overlap": overlap, "modes": modes}
+        refused = [f"--{name}" for name, value in given.items() if value != usual[name]]
+        if refused or focus_distance_m is not None:
+            raise InputError(
+                f"{sample} is one far-field pattern in an even beam; leave out {', '.join(refused or ['--focus-distance-m'])}"
+            )
+        _one_pattern(sample, output, frame_px, energy_ev, distance_m, detector_pixel_m, detection, seed)
+        return
     made = make(
         sample,
         probe_name=probe,
@@ -60,3 +79,26 @@ def simulate(
     )
     cxi.write(output, made.scan, truth=made.truth)
     print(f"{len(made.scan)} frames of {frame_px} x {frame_px} pixels, {sample} under a {probe} probe -> {output}")
+
+
+def _one_pattern(
+    sample: str,
+    output: Path,
+    frame_px: int,
+    energy_ev: float,
+    distance_m: float,
+    detector_pixel_m: float,
+    detection: Detection | None,
+    seed: int,
+) -> None:
+    made = simulate_pattern(
+        sample,
+        frame_px=frame_px,
+        energy_ev=energy_ev,
+        distance_m=distance_m,
+        detector_pixel_m=detector_pixel_m,
+        detection=detection,
+        seed=seed,
+    )
+    cxi.write(output, made.scan, truth=made.truth)
+    print(f"one pattern of {frame_px} x {frame_px} pixels, {sample} in an even beam -> {output}")

@@ -15,8 +15,9 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Result
 from exitwave.evaluation import fidelity
 from exitwave.evaluation.align import PTYCHOGRAPHY_GAUGE, Alignment, Freedom, align, move
-from exitwave.evaluation.region import CommonRegion, common_region, inscribed_rectangle, overlay
+from exitwave.evaluation.region import CommonRegion, common_region, inscribed_rectangle, overlay, projection
 from exitwave.evaluation.resolution import RingCorrelation, fourier_ring_correlation
+from exitwave.evaluation.twins import lay_onto
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,13 +44,17 @@ def evaluate(
     """Judge a reconstruction by how it fits the data and, where the truth is known, by how far it is from it.
 
     The truth must be of the same frames; its object array may lie elsewhere. Objects are aligned on the region scanned
-    in both; SSIM and ring correlations use a rectangle in it. Raises InputError when the two cannot be compared.
+    in both; SSIM and ring correlations use a rectangle in it. An isolated object from one pattern is laid onto the truth
+    by shift, twin, phase and scale instead, wherever it lies in the frame. Raises InputError when the two cannot be
+    compared.
     """
     metrics = {"residual": result.residual}
     if result.free_residual is not None:
         metrics["free-residual"] = result.free_residual
     if truth is None:
         return Evaluation(metrics=metrics, provenance=result.provenance)
+    if result.estimate.support is not None:
+        return _isolated(result, truth, metrics)
     common = common_region(result.estimate, truth)
     alignment = aligned(common, remove)
     region = common.scanned_in_both(alignment.shift_px)
@@ -62,6 +67,40 @@ def evaluate(
     return Evaluation(
         metrics=metrics | _resolutions(curve, ""),
         alignment=_record(alignment, common, remove),
+        curves={"FRC": curve},
+        provenance=result.provenance,
+    )
+
+
+def _isolated(result: Result, truth: PtychoEstimate, metrics: Mapping[str, float]) -> Evaluation:
+    """An isolated object against the truth: errors over the frame, rings over the box around the true object,
+    other measures in a rectangle inside it."""
+    image, target = projection(result.estimate), projection(truth)
+    if image.shape != target.shape:
+        raise InputError(
+            f"the object is {tuple(image.shape)} pixels, the true one {tuple(target.shape)}; expected the same: evaluate "
+            "against the truth of the pattern as it was binned and cropped for the reconstruction"
+        )
+    laid = lay_onto(image, target)
+    factor = torch.vdot(laid.image.flatten(), target.flatten()) / torch.vdot(laid.image.flatten(), laid.image.flatten())
+    fitted = laid.image * factor
+    rows, columns = ((target.abs() > 0.02 * target.abs().max()).any(dim=axis).nonzero() for axis in (1, 0))
+    box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    curve = fourier_ring_correlation(fitted[box], target[box], pixel=result.object_pixel_m)
+    # Phases mean nothing in the empty space around the object.
+    inner = inscribed_rectangle(target.abs() > 0.02 * target.abs().max())
+    values = fidelity.nrmse(fitted, target, weights=torch.ones_like(target.abs())) | _image_metrics(
+        fitted[inner], target[inner]
+    )
+    return Evaluation(
+        metrics={**metrics, **values, **_resolutions(curve, "")},
+        alignment={
+            "removed": ["phase", "scale", "shift", "twin"],
+            "phase_rad": laid.phase_rad,
+            "scale": float(factor.abs()),
+            "shift_px": list(laid.shift_px),
+            "twin": laid.twin,
+        },
         curves={"FRC": curve},
         provenance=result.provenance,
     )

@@ -20,6 +20,7 @@ class Laid:
 
     image: Complex[Tensor, "*axes"]
     shift_px: tuple[float, ...]
+    phase_rad: float
     twin: bool
     correlation: float
     """|<image, reference>| over the product of their norms: 1 where they agree but for a factor."""
@@ -68,4 +69,10 @@ def _moved(image: Complex[Tensor, "*axes"], reference: Complex[Tensor, "*axes"],
     overlap = torch.vdot(moved.flatten(), reference.flatten())
     norms = float(moved.norm()) * float(reference.norm())
     phase = overlap / overlap.abs().clamp(min=1e-30)
-    return Laid(image=moved * phase, shift_px=shift_px, twin=twin, correlation=float(overlap.abs()) / max(norms, 1e-30))
+    return Laid(
+        image=moved * phase,
+        shift_px=shift_px,
+        phase_rad=float(phase.angle()),
+        twin=twin,
+        correlation=float(overlap.abs()) / max(norms, 1e-30),
+    )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,12 +109,15 @@ def assemble(contents: Contents, stated: Stated, path: Path, format_name: str) -
     """
     if contents.patterns is None:
         raise FormatError(f"{path} holds no diffraction patterns ({format_name}); expected a stack (frame, y, x)")
+    patterns = contents.patterns
+    if contents.positions is None and patterns.shape[0] == 1:
+        # One pattern needs no position: an isolated object in an even beam.
+        contents = replace(contents, positions=np.zeros((1, 2)))
     if contents.positions is None:
         raise FormatError(
             f"{path} holds no scan positions ({format_name}); give the file that does with --positions, "
             "or a recipe that says where they are"
         )
-    patterns = contents.patterns
     height, width = patterns.shape[1:]
     require_memory(32 * height * width, f"{path} says its frames are {height} x {width} pixels")
     if (stated.values or contents.values) == "amplitude":

@@ -113,6 +113,7 @@ def _project(
     posed = require_isolated(options.name, problem, start.estimate)
     x = start.estimate.to(posed.device)
     assert x.support is not None
+    power = posed.power
     support, obj = x.support, start.memory.get("iterate", x.object).to(posed.device)
     for epoch in range(start.epoch + 1, options.epochs + 1):
         fitting, misfit = posed.with_modulus(obj)
@@ -120,7 +121,7 @@ def _project(
         if options.shrink_every and epoch % options.shrink_every == 0:
             support = shrink_wrap(fitting, _sigma_px(options, epoch), options.threshold)
         estimate = replace(x, object=torch.where(support, fitting, 0.0), support=support)
-        yield Step(epoch=epoch, estimate=estimate.clone(), residual=misfit / posed.power, memory={"iterate": obj})
+        yield Step(epoch=epoch, estimate=estimate.clone(), residual=misfit / power, memory={"iterate": obj})
 
 
 def _sigma_px(options: "ER | HIO | CDIRAAR", epoch: int) -> float:

@@ -116,6 +116,7 @@ class CDI(Solver[PtychoEstimate]):
         """Epochs in all, over all starts."""
         return self.starts * (self.cycles * (2 * self.er + self.hio) + self.finish)
 
+    @cached_property
     def recipe(self) -> BestOf:
         """The same in single methods: the best of several starts of a chain of er and hio."""
         fall = (self.sigma_end_px / self.sigma_start_px) ** (1 / self.cycles)
@@ -139,11 +140,11 @@ class CDI(Solver[PtychoEstimate]):
         return {"name": name, "epochs": epochs, "shrink_every": self.shrink_every, "threshold": self.threshold} | sigmas
 
     def stage(self, step: Step[PtychoEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
-        return self.recipe().stage(step)
+        return self.recipe.stage(step)
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_isolated(self.name, problem, start.estimate)
-        yield from self.recipe().solve(problem, start)
+        yield from self.recipe.solve(problem, start)
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,9 @@ def displayed_region(result: Result) -> Bool[np.ndarray, "y x"]:
     estimate = result.estimate
     height, width = estimate.object.shape[-2:]
     if estimate.support is not None:
-        found = _numpy(estimate.support.any(dim=0)) & (np.abs(_numpy(estimate.object)).max(axis=0) > 0)
+        amplitude = np.abs(_numpy(estimate.object)).max(axis=0)
+        # Phases mean nothing where it is dark, as it is along the rim of the support.
+        found = _numpy(estimate.support.any(dim=0)) & (amplitude > 0.1 * amplitude.max())
         return found if found.any() else np.ones((height, width), dtype=bool)
     if not (np.isfinite(_numpy(estimate.probe)).all() and np.isfinite(_numpy(estimate.positions_px)).all()):
         return np.ones((height, width), dtype=bool)

@@ -110,16 +110,26 @@ def _measured(result: Result, field_m: tuple[float, float]) -> list[Fact]:
     estimate = result.estimate
     pixel_y, pixel_x = result.object_pixel_m
     pixel = length(pixel_x) if math.isclose(pixel_y, pixel_x, rel_tol=1e-3) else area(result.object_pixel_m)
-    photons = float(estimate.probe.detach().cpu().abs().double().square().sum())
+    axes = ", y × x" if "×" in pixel else ""
     energy = result.geometry.energy_ev
+    if estimate.support is None:
+        photons = float(estimate.probe.detach().cpu().abs().double().square().sum())
+        counted = f"{number(photons)} photons per frame in the probe"
+        looked_at = [
+            Fact(name="Pixel", value=pixel, note=f"of object and probe{axes}"),
+            Fact(name="Scanned region", value=area(field_m), note="y × x, coverage above 5 %"),
+            Fact(name="Frames", value=str(len(estimate.positions_px)), note=counted),
+        ]
+    else:
+        photons = float((estimate.object * estimate.probe[:1]).abs().double().square().sum())
+        size = f"y × x, support of {int(estimate.support.sum())} pixels"
+        looked_at = [
+            Fact(name="Pixel", value=pixel, note=f"of the object{axes}"),
+            Fact(name="Object", value=area(field_m), note=size),
+            Fact(name="Photons", value=number(photons), note="in one pattern of the object found"),
+        ]
     return [
-        Fact(name="Pixel", value=pixel, note="of object and probe" + (", y × x" if "×" in pixel else "")),
-        Fact(name="Scanned region", value=area(field_m), note="y × x, coverage above 5 %"),
-        Fact(
-            name="Frames",
-            value=str(len(estimate.positions_px)),
-            note=f"{number(photons)} photons per frame in the probe",
-        ),
+        *looked_at,
         Fact(
             name="Energy",
             value=f"{number(energy / 1e3, 4)} keV",
@@ -139,16 +149,27 @@ def _residual(result: Result) -> float:
     return result.history[-1] if math.isnan(result.residual) and len(result.history) else result.residual
 
 
+def kind(result: Result) -> str:
+    """What was done, in words."""
+    return (
+        "Ptychographic reconstruction" if result.estimate.support is None else "Isolated object phased from one pattern"
+    )
+
+
 def remarks(result: Result) -> list[str]:
     """What deserves a second look before the image is believed."""
     found: list[str] = []
     ending = str(result.provenance.get("ending", "finished"))
     if ending != "finished":
         found.append(f"The run did not go to its end: {ending}.")
-    found += _history_remarks(result.history)
-    if result.free_residual is not None and result.free_residual > 1.5 * result.residual:
+    if result.estimate.support is None:
+        # Phasing one pattern goes through rising residuals, and from several starts.
+        found += _history_remarks(result.history)
+    # Of one pattern the held-out pixels are dimmer than the middle, which is never held out.
+    free = result.free_residual if result.estimate.support is None else None
+    if free is not None and free > 1.5 * result.residual:
         found.append(
-            f"The free residual is {number(result.free_residual / result.residual, 2)} times the residual: "
+            f"The free residual is {number(free / result.residual, 2)} times the residual: "
             "the solver fits noise, or the scan holds too little for so many unknowns."
         )
     if result.frame_residual is not None and len(result.frame_residual):
@@ -204,8 +225,9 @@ def geometry_facts(result: Result) -> list[Fact]:
         Fact(name="detector pixel", value=" × ".join(length(side, 6) for side in geometry.detector_pixel_m)),
         Fact(name="object pixel", value=" × ".join(length(side, 6) for side in result.object_pixel_m)),
         Fact(name="object", value=f"{slices} × {object_shape[0]} × {object_shape[1]} pixels (slice, y, x)"),
-        Fact(name="probe", value=f"{modes} × {probe_shape[0]} × {probe_shape[1]} pixels (mode, y, x)"),
     ]
+    if estimate.support is None:
+        facts.append(Fact(name="probe", value=f"{modes} × {probe_shape[0]} × {probe_shape[1]} pixels (mode, y, x)"))
     if geometry.focus_distance_m is not None:
         facts.insert(2, Fact(name="focus to sample", value=length(geometry.focus_distance_m, 6)))
     return facts

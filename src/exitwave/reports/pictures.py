@@ -105,6 +105,8 @@ def _spread_picture(deviation: np.ndarray, view: View, where: str, name: str) ->
 
 def probe_rows(result: Result) -> list[Row]:
     """Each mode of the probe as complex image and amplitude, with its share of the photons."""
+    if result.estimate.support is not None:
+        return []
     powers = figures.mode_powers(result)
     return [_mode_row(result, mode, float(powers[mode])) for mode in range(min(len(powers), MOST_MODES))]
 
@@ -134,6 +136,14 @@ def fit_pictures(result: Result, view: View) -> Iterator[Picture]:
         alt = f"Residual over {len(result.history)} epochs, from {first} to {last}"
         caption = "Squared relative amplitude residual met during each epoch."
         yield Picture(svg=inline_svg(figure, "history", alt), caption=caption)
+    if result.estimate.support is not None:
+        support = result.estimate.support.any(dim=0).cpu().numpy().astype(float)
+        height, width = (n * size for n, size in zip(support.shape, result.object_pixel_m, strict=True))
+        figure, axes = figures.image_figure((height, width), WIDE_IN)
+        panels.draw_image(axes, support, (0.0, width, height, 0.0), "gray", (0.0, 1.0))
+        caption = "Support in the whole frame: white where the object was allowed to be."
+        yield Picture(svg=inline_svg(figure, "support", "Support of the object"), caption=caption)
+        return
     known = result.frame_residual is not None
     alt = "Probe positions over the object" + (", coloured by the residual of each frame" if known else "")
     caption = f"Centres of the {len(result.estimate.positions_px)} probe positions over the object's amplitude" + (
