@@ -20,9 +20,12 @@ def call(function: str, arguments: dict[str, Any], threads: int) -> Any:
     command = [sys.executable, str(Path(__file__)), function, json.dumps(arguments)]
     done = subprocess.run(command, env=environment(threads), stdout=subprocess.PIPE, text=True)
     if done.returncode:
+        print(done.stdout, end="")
         print(f"   failed: {function} {arguments}, exit code {done.returncode}", flush=True)
         return None
-    return json.loads(done.stdout.splitlines()[-1])
+    *messages, _, result = done.stdout.splitlines()
+    print("".join(f"{line}\n" for line in messages), end="", flush=True)
+    return json.loads(result)
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -33,9 +33,11 @@ def main() -> None:
     rows = study.run(**chosen(told))
     if not rows:
         raise SystemExit("nothing was measured")
-    record = {"about": " ".join(study.__doc__.split()), "rows": rows, **circumstances(told.study)}
     path = told.out or RESULTS / f"iterative_{told.study}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    record = {"about": " ".join(study.__doc__.split()), "rows": rows, **circumstances()}
+    if told.add and path.exists():
+        record = merged(json.loads(path.read_text()), record, study.KEY)
     path.write_text(json.dumps(record, indent=1) + "\n")
     print(f"-- written to {path}")
 
@@ -58,6 +60,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--frames", nargs="+", type=int, default=[], help="growth: sizes of scans")
     parser.add_argument("--epochs", type=int, help="petra, twin: epochs of every method")
     parser.add_argument("--every", type=int, default=4, help="twin: take every so many-th of the 1595 frames")
+    parser.add_argument("--add", action="store_true", help="keep the rows measured before that are not measured now")
     parser.add_argument("--out", type=Path, help="write here instead")
     return parser.parse_args()
 
@@ -80,16 +83,30 @@ def chosen(told: argparse.Namespace) -> dict[str, Any]:
             return {"solvers": told.solvers, "epochs": told.epochs, "every": told.every, "seeds": told.seeds}
 
 
-def circumstances(study: str) -> dict[str, str]:
+def merged(old: dict[str, Any], new: dict[str, Any], key: tuple[str, ...]) -> dict[str, Any]:
+    """New rows added to those measured before on the same machine; equal ones are replaced."""
+    if old["machine"] != new["machine"]:
+        raise SystemExit(f"the other rows were measured on {old['machine']}; measure all of them here, without --add")
+    taken = {tuple(row[name] for name in key) for row in new["rows"]}
+    kept = [row for row in old["rows"] if tuple(row[name] for name in key) not in taken]
+    return {**new, "rows": kept + new["rows"], "command": f"{old['command']}; {new['command']}"}
+
+
+def circumstances() -> dict[str, str]:
     """What a reader needs to repeat the figures."""
     import torch
 
-    words = [word for word in sys.argv[1:] if not word.startswith("/")]
     return {
-        "command": f"python benchmarks/iterative.py {' '.join(words) or study}",
+        "command": f"python benchmarks/iterative.py {' '.join(map(spoken, sys.argv[1:]))}",
         "machine": f"{processor()}, {os.cpu_count()} processors, torch {torch.__version__}",
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def spoken(word: str) -> str:
+    """A word of the command line as one would type it anywhere: no paths of this machine."""
+    word = "PYTHON" if word.startswith(("/", "~")) else word
+    return f"'{word}'" if " " in word else word
 
 
 def processor() -> str:

@@ -27,7 +27,7 @@ PETRA = DATA / "PETRAIII_P25_Near_Field_Ptycho.cxi"
 GOLD_BALLS = DATA / "objects_probes" / "cdtools_gold_balls_recon.mat"
 MARGIN_PX = 4
 """Object pixels around the outermost windows: those of the canvas that exitwave makes."""
-APERTURE = 0.8
+APERTURE = 0.7
 """Radius of the annular pupil of the common problem, as a share of half the frame."""
 GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 Box = tuple[slice, slice]

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-MOST_IMAGES = 400
-
 
 @dataclass
 class Exchange:
@@ -76,7 +74,7 @@ def _looks() -> set[int]:
     epochs, epoch = set(), 1
     while epoch < 10_000:
         epochs.add(epoch)
-        epoch += max(1, epoch // 20)
+        epoch += max(1, epoch // 12)
     return epochs
 
 

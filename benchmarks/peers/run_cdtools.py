@@ -1,4 +1,7 @@
-"""cdtools-py: `SimplePtycho` with Adam, as in its example simple_ptycho.py (batches of 10, default learning rate)."""
+"""cdtools-py: `SimplePtycho` with Adam, as in its example simple_ptycho.py (batches of 10, default learning rate).
+
+Twice the rate is 15 % ahead after 40 epochs on another drawing of the problem, and noisier at high frequencies.
+"""
 
 import numpy as np
 import torch
@@ -7,17 +10,19 @@ from cdtools.models import SimplePtycho
 
 import exchange
 
+RATES = {"simple": 0.005, "simple_fast": 0.01}
+
 
 def main() -> None:
-    job = exchange.read(("simple",))
+    job = exchange.read(tuple(RATES))
     torch.manual_seed(0)
     model, data = build(job)
     # Its own thread only serves live plots and would add waiting time.
-    losses = model.Adam_optimize(job.most_epochs, data, batch_size=10, thread=False)
+    losses = model.Adam_optimize(job.most_epochs, data, batch_size=10, lr=RATES[job.engine], thread=False)
     for epoch in job.epochs():
         next(losses)
         job.keep(epoch, lambda: model.obj.detach().numpy())
-    job.save("cdtools-py", "SimplePtycho, Adam, batch 10, learning rate 0.005 (default)")
+    job.save("cdtools-py", f"SimplePtycho, Adam, batch 10, learning rate {RATES[job.engine]:g}")
 
 
 def build(job: exchange.Exchange) -> tuple[SimplePtycho, Ptycho2DDataset]:

@@ -24,6 +24,8 @@ SOLVERS = ("rpie", "awf", "lsqml")
 CHUNKS = (4, 8, 16, 32)
 ROUNDS = 9
 TARGET = 2.2
+KEY = ("solver", "size", "modes", "positions", "threads")
+"""What makes a row another one."""
 Row = dict[str, Any]
 
 

@@ -27,6 +27,8 @@ SOLVERS = ("rpie", "awf", "lsqml", "raar")
 EPOCHS = 3
 FROM_FRAMES = 1000
 THREADS = 2
+KEY = ("solver", "frames")
+"""What makes a row another one."""
 Row = dict[str, Any]
 
 
@@ -35,7 +37,7 @@ def run(solvers: list[str], frames: list[int]) -> list[Row]:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for count in frames or FRAMES:
-            path = Path(folder) / f"{count}.npz"
+            path = Path(folder) / f"{count}.cxi"
             ew.write(problems.growing(count), path)
             for name in solvers or SOLVERS:
                 if make(name) is not None:
@@ -72,6 +74,11 @@ def measure(path: str, name: str) -> Row:
 
 def peak_mib() -> float:
     """Most memory this process has held so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: what it says begins with the peak of the process that started this one.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -16,6 +16,8 @@ from roster import make, registered
 EPOCHS = 60
 BEST = 3
 THREADS = 2
+KEY = ("solver",)
+"""What makes a row another one."""
 Row = dict[str, Any]
 
 

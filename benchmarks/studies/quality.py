@@ -37,6 +37,8 @@ REFERENCE: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
     "apg, Poisson": ({"name": "apg", "noise": "poisson"}, (0.027, 0.037, 0.086, 0.195, 0.333)),
 }
 """Label -> solver with options, and the errors to compare with, for each step."""
+KEY = ("method", "step_px")
+"""What makes a row another one."""
 Row = dict[str, Any]
 
 

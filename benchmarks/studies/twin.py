@@ -18,6 +18,8 @@ from roster import make, refined, registered
 
 EPOCHS = 60
 THREADS = 2
+KEY = ("solver", "modes", "positions")
+"""What makes a row another one."""
 Row = dict[str, Any]
 
 
