@@ -23,6 +23,7 @@ from .iterative.local import Local as Local, LocalStream as LocalStream
 from .iterative.phasing import CDIRAAR as CDIRAAR, ER as ER, HIO as HIO
 from .iterative.pie import EPIE as EPIE, MPIE as MPIE, RPIE as RPIE
 from .iterative.starts import CDI as CDI, BestOf as BestOf
+from .iterative.wirtinger import AWF as AWF, WF as WF
 from .job import Job as Job, prepared as prepared, read_job as read_job, run_job as run_job
 from .orient import rank_orientations as rank_orientations
 from .reports.page import report as report

@@ -1,3 +1,10 @@
 """Iterative solvers, one algorithm family a file. Importing this package registers them all."""
 
-from exitwave.iterative import local as local, lsqml as lsqml, phasing as phasing, pie as pie, starts as starts
+from exitwave.iterative import (
+    local as local,
+    lsqml as lsqml,
+    phasing as phasing,
+    pie as pie,
+    starts as starts,
+    wirtinger as wirtinger,
+)

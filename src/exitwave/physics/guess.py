@@ -191,3 +191,24 @@ def _smoothed(amplitude: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:
     soft = torch.from_numpy(ndimage.gaussian_filter(amplitude.numpy(), 1.0))
     bright = soft.flatten().quantile(0.995) if soft.numel() < 2**24 else soft.max()
     return torch.where(soft > 0.05 * bright, amplitude, 0.0)
+
+
+@torch.no_grad()
+def amplitude_guess(problem: Problem, x: PtychoEstimate) -> Complex[Tensor, "slice Y X"]:
+    """An object without phase, as transparent in each window as that pattern's brightness over the probe's says.
+
+    Averaged where windows overlap and smoothed by a Gaussian of one pixel; 1 outside. Slices share the absorption.
+    Xu et al., arXiv 1806.05546 (2018).
+    """
+    shape = (x.probe.shape[-2], x.probe.shape[-1])
+    corners, _ = split_positions(x.positions_px)
+    total, seen = torch.zeros_like(x.object[:1].real), torch.zeros_like(x.object[:1].real)
+    bare = problem.model.propagate(x.probe).abs().square().sum(dim=0) * problem.trusted
+    for frames in torch.arange(len(problem)).split(256):
+        photons = (problem.amplitudes(frames).square() * problem.trusted).sum(dim=(1, 2))
+        ratio = (photons / bare.sum().clamp(min=1e-30)).sqrt()[:, None, None, None]
+        scatter_add_(total, ratio.expand(-1, 1, *shape), corners[frames])
+        scatter_add_(seen, torch.ones(1, 1, 1, 1, device=seen.device).expand(len(frames), 1, *shape), corners[frames])
+    mean = torch.where(seen > 0, total / seen.clamp(min=1), 1.0)[0].cpu().numpy()
+    smooth = torch.from_numpy(ndimage.gaussian_filter(mean, 1.0)).to(x.object.device)
+    return smooth.pow(1 / len(x.object)).expand_as(x.object).to(x.object.dtype)
