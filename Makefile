@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint types layers unit docs bench studies pictures clean
+.PHONY: demo test lint types layers unit docs bench peers studies pictures clean
 
 demo: $(VENV)/.core
 	mkdir -p demo
@@ -29,6 +29,14 @@ layers: $(VENV)/.dev
 # One thread a process: two processes fill two processors, and threads that wait for each other would slow both down.
 unit: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
+
+# The packages compared with, in an environment of their own outside the checkout. See docs/benchmarks.md.
+PEERS ?= ../peers-venv
+peers:
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check ./benchmarks/peers/torchvision_stand_in
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt .[bench]
 
 studies: $(VENV)/.dev
 	$(BIN)/pytest -m slow

@@ -96,8 +96,11 @@ def circumstances() -> dict[str, str]:
     """What a reader needs to repeat the figures."""
     import torch
 
+    words = sys.argv[1:]
+    if "--out" in words:
+        del words[words.index("--out") : words.index("--out") + 2]
     return {
-        "command": f"python benchmarks/iterative.py {' '.join(map(spoken, sys.argv[1:]))}",
+        "command": f"python benchmarks/iterative.py {' '.join(map(spoken, words))}",
         "machine": f"{processor()}, {os.cpu_count()} processors, torch {torch.__version__}",
         "date": datetime.now(UTC).date().isoformat(),
     }

@@ -4,6 +4,7 @@ python docs/pictures.py              all pictures, about two minutes
 python docs/pictures.py overview     only some
 """
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,10 @@ from exitwave.simulation.trajectories import TRAJECTORIES
 
 IMAGES = Path(__file__).parent / "images"
 MOST_BYTES = 300_000
+RESULTS = {
+    name: Path(__file__).parents[1] / "benchmarks" / "results" / f"{name}.json"
+    for name in ("iterative_growth", "iterative_peers")
+}
 
 
 def overview(path: Path) -> None:
@@ -83,6 +88,40 @@ def trajectories(path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def iterative_growth(path: Path) -> None:
+    """Time of an epoch and memory against the number of frames, as measured by benchmarks/iterative.py growth."""
+    rows = json.loads(RESULTS["iterative_growth"].read_text())["rows"]
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    shown = {"epoch_s": "seconds of an epoch", "beyond_start_mib": "memory for the scan, MiB"}
+    for axes, (key, label) in zip(figure.subplots(1, 2), shown.items(), strict=True):
+        for name in dict.fromkeys(row["solver"] for row in rows):
+            own = [row for row in rows if row["solver"] == name and isinstance(row["frames"], int)]
+            power = next(row[key] for row in rows if row["solver"] == name and row["frames"] == "exponent")
+            told = f"{name}, power {power:.2f}" if power is not None else name
+            axes.loglog([row["frames"] for row in own], [row[key] for row in own], "o-", markersize=4, label=told)
+        axes.set(xlabel="frames of 64 x 64 pixels", ylabel=label)
+        axes.legend(fontsize=7)
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+def iterative_peers(path: Path) -> None:
+    """Error against time for every program, first drawing of each problem, by benchmarks/iterative.py peers."""
+    rows = json.loads(RESULTS["iterative_peers"].read_text())["rows"]
+    names = list(dict.fromkeys(row["problem"] for row in rows))
+    figure = Figure(figsize=(4.5 * len(names), 3.6), layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+        own = [row for row in rows if row["problem"] == name]
+        for row in (row for row in own if row["seed"] == own[0]["seed"]):
+            course, ours = row["course"], row["program"].startswith("exitwave")
+            axes.loglog(course["seconds"], course["nrmse"], "-" if ours else "--", label=row["program"])
+        axes.axhline(0.1, color="#858b94", linewidth=0.5)
+        axes.axhline(0.05, color="#858b94", linewidth=0.5)
+        axes.set(title=name, xlabel="seconds", ylabel="NRMSE")
+        axes.legend(fontsize=7)
+    figure.savefig(path, dpi=110)
+
+
 def _gallery(path: Path, images: dict[str, np.ndarray], columns: int) -> None:
     rows = -(-len(images) // columns)
     figure = Figure(figsize=(1.6 * columns, 1.8 * rows), layout="constrained")
@@ -93,6 +132,12 @@ def _gallery(path: Path, images: dict[str, np.ndarray], columns: int) -> None:
     figure.savefig(path, dpi=110)
 
 
+STUDIES: dict[str, Callable[[Path], None]] = {
+    "iterative_growth": iterative_growth,
+    "iterative_peers": iterative_peers,
+}
+"""Pictures of what was measured; they are made where the results are there."""
+
 PICTURES: dict[str, Callable[[Path], None]] = {
     "overview": overview,
     "near_field": near_field,
@@ -100,6 +145,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "samples": samples,
     "probes": probes,
     "trajectories": trajectories,
+    **{name: draw for name, draw in STUDIES.items() if RESULTS[name].exists()},
 }
 
 

@@ -40,6 +40,7 @@ from exitwave.simulation.detection import Detection
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
 from exitwave.solver import Solver, solvers
+from study_tables import ITERATIVE, study, table
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "benchmarks" / "results" / "figures.json"
@@ -47,14 +48,6 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 FEW = 4
 """More figures of one kind than this are shown by their worst in the summary."""
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table; bars in cells are escaped."""
-    lines = [list(head)]
-    lines.append(["---"] * len(lines[0]))
-    lines += [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def sentence(thing: object) -> str:
@@ -217,8 +210,8 @@ def figures() -> str:
     if not FIGURES.exists():
         return "Not measured yet: `make bench` measures and `python docs/tables.py` fills in this table.\n"
     rows = []
-    for study in json.loads(FIGURES.read_text()).values():
-        aimed = [row for row in study["rows"] if row["target"]]
+    for found in json.loads(FIGURES.read_text()).values():
+        aimed = [row for row in found["rows"] if row["target"]]
         if len(aimed) > FEW:
             kinds = {(row["figure"].split(",")[0], row["target"]) for row in aimed}
             aimed = [_worst([row for row in aimed if row["figure"].startswith(kind)]) for kind, _ in sorted(kinds)]
@@ -241,16 +234,17 @@ def all_figures() -> str:
     if not FIGURES.exists():
         return figures()
     text = ""
-    for name, study in json.loads(FIGURES.read_text()).items():
+    for name, found in json.loads(FIGURES.read_text()).items():
         rows = (
-            (r["figure"], f"{r['value']:.4g}", r["target"], "" if r["reached"] else "missed") for r in study["rows"]
+            (r["figure"], f"{r['value']:.4g}", r["target"], "" if r["reached"] else "missed") for r in found["rows"]
         )
-        text += f"\n**{name}.** {' '.join(study['about'].split())} `{study['command']}` ({study['machine']}; {study['date']}).\n\n"
+        text += f"\n**{name}.** {' '.join(found['about'].split())} `{found['command']}` ({found['machine']}; {found['date']}).\n\n"
         text += table(("figure", "measured", "target", ""), rows)
     return text
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    **{f"iterative-{name}": lambda name=name: study(name, ITERATIVE[name]) for name in ITERATIVE},
     "methods": methods,
     **{f"options-{name}": lambda name=name: solver_options(name) for name in members()},
     "formats": formats,

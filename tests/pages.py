@@ -22,7 +22,9 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def script(name: str):
-    """A script of docs/ as a module."""
+    """A script of docs/ as a module; it may import those beside it."""
+    if str(ROOT / "docs") not in sys.path:
+        sys.path.append(str(ROOT / "docs"))
     spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

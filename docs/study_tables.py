@@ -1,0 +1,157 @@
+"""Tables of the studies of `benchmarks/iterative.py`, for docs/benchmarks.md; filled in by docs/tables.py."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+STUDIES = ROOT / "benchmarks" / "results"
+Rows = list[dict[str, Any]]
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table; bars in cells are escaped."""
+    lines = [list(head)]
+    lines.append(["---"] * len(lines[0]))
+    lines += [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def study(name: str, render: Callable[[Rows], str]) -> str:
+    """What one study of the iterative methods measured, with command, machine and date."""
+    path = STUDIES / f"iterative_{name}.json"
+    if not path.exists():
+        return f"Not measured yet: `python benchmarks/iterative.py {name}` measures.\n"
+    record = json.loads(path.read_text())
+    image = f"images/iterative_{name}.png"
+    picture = f"\n```{{image}} {image}\n:alt: {name}\n```\n" if (ROOT / "docs" / image).exists() else ""
+    told = f"`{record['command']}` ({record['machine']}; {record['date']})"
+    return f"\n{record['about']}\n{picture}\n{render(record['rows'])}\n{told}\n"
+
+
+def short(value: Any) -> str:
+    """A number in three digits; nothing as a dash."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def against(value: float, target: float | None) -> str:
+    """A measured value, marked where it misses its target."""
+    return f"{value:.3g}" + (" (missed)" if target is not None and value > target else "")
+
+
+def floor_table(rows: Rows) -> str:
+    head = ("solver", "pixels", "modes", "positions", "threads", "epoch, ms", "FFTs, ms", "ratio", "target")
+    order = sorted(rows, key=lambda r: (r["threads"], r["solver"], r["positions"] != "whole", r["modes"], r["size"]))
+    return table(
+        head,
+        (
+            (
+                *(r[key] for key in ("solver", "size", "modes", "positions", "threads")),
+                short(r["epoch_ms"]),
+                short(r["floor_ms"]),
+                against(r["ratio"], r["target"]),
+                short(r["target"]),
+            )
+            for r in order
+        ),
+    )
+
+
+def peers_table(rows: Rows) -> str:
+    """A table for each problem, the drawings side by side, the fastest program first; then what the ratios are."""
+    text = ""
+    for problem in dict.fromkeys(row["problem"] for row in rows):
+        own = [row for row in rows if row["problem"] == problem]
+        bands = list(own[0]["bands"])
+        head = ("program", "to 0.1: epochs", "s", "to 0.05: epochs", "s", "s in all", "NRMSE", *bands)
+        programs = sorted(
+            {row["program"] for row in own}, key=lambda name: _time_to(own, name, 0.05) + _time_to(own, name, 0.1)
+        )
+        body = []
+        for program in programs:
+            runs = [row for row in own if row["program"] == program]
+            keys = ("epochs_to_0.1", "seconds_to_0.1", "epochs_to_0.05", "seconds_to_0.05", "seconds", "nrmse")
+            cells = [" / ".join(short(run[key]) for run in runs) for key in keys]
+            body.append((program, *cells, *(" / ".join(short(run["bands"][band]) for run in runs) for band in bands)))
+        text += f"\n**{problem}**, drawings {', '.join(str(s) for s in sorted({r['seed'] for r in own}))}\n\n{table(head, body)}"
+        text += "".join(_lead(own, level) for level in (0.1, 0.05))
+    return text
+
+
+def _time_to(rows: Rows, program: str, level: float) -> float:
+    """Mean seconds to an error over the drawings; very long where one of them was not reached."""
+    times = [row[f"seconds_to_{level}"] or 1e6 for row in rows if row["program"] == program]
+    return sum(times) / len(times)
+
+
+def _lead(rows: Rows, level: float) -> str:
+    programs = {row["program"] for row in rows}
+    ours = min((p for p in programs if p.startswith("exitwave")), key=lambda p: _time_to(rows, p, level), default="")
+    theirs = min(
+        (p for p in programs - {ours} if not p.startswith("exitwave")),
+        key=lambda p: _time_to(rows, p, level),
+        default="",
+    )
+    if not ours or not theirs or max(_time_to(rows, p, level) for p in (ours, theirs)) >= 1e5:
+        return ""
+    ratio = _time_to(rows, theirs, level) / _time_to(rows, ours, level)
+    return f"\nTo {level}: {ours} takes 1/{ratio:.3g} of the time of {theirs} (means over the drawings).\n"
+
+
+def quality_table(rows: Rows) -> str:
+    steps = list(dict.fromkeys(row["step_px"] for row in rows))
+    body = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = {row["step_px"]: row for row in rows if row["method"] == method}
+        body.append((method, *(_beside(own[step]) for step in steps)))
+    return table(("method", *(f"step {step} px" for step in steps)), body)
+
+
+def _beside(row: dict[str, Any]) -> str:
+    known = "" if row["reference"] is None else f" [{row['reference']:.3g}]"
+    return against(row["nrmse"], row["target"]) + known
+
+
+def columns(*shown: tuple[str, str]) -> Callable[[Rows], str]:
+    """A plain table of some keys of the rows, each under its heading."""
+    return lambda rows: table(
+        (heading for _, heading in shown), ((short(row.get(key)) for key, _ in shown) for row in rows)
+    )
+
+
+ITERATIVE: dict[str, Callable[[Rows], str]] = {
+    "floor": floor_table,
+    "peers": peers_table,
+    "quality": quality_table,
+    "growth": columns(
+        ("solver", "solver"),
+        ("frames", "frames"),
+        ("epoch_s", "epoch, s"),
+        ("beyond_start_mib", "memory for the scan, MiB"),
+        ("peak_mib", "whole process, MiB"),
+        ("data_mib", "frames alone, MiB"),
+    ),
+    "petra": columns(
+        ("solver", "solver"),
+        ("epochs", "epochs"),
+        ("residual", "residual"),
+        ("frc_split", "FRC-half-bit-split"),
+        ("nrmse_split", "M-NRMSE-split"),
+        ("seconds", "s"),
+    ),
+    "twin": columns(
+        ("solver", "solver"),
+        ("frames", "frames"),
+        ("modes", "modes"),
+        ("positions", "positions refined"),
+        ("nrmse", "NRMSE"),
+        ("position_error_px", "position error, px"),
+        ("residual", "residual"),
+        ("seconds", "s"),
+    ),
+}
