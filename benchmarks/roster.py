@@ -7,25 +7,30 @@ import exitwave as ew
 import exitwave.run
 
 MADE_OF_OTHERS = ("chain", "ensemble")
-PREPARATORY = ("local",)
-"""Solvers that do a fixed amount of work for each frame, whose `epochs` mean something else."""
+OF_ONE_PATTERN = ("exitwave.iterative.phasing", "exitwave.iterative.starts")
+"""Methods for an isolated object in one pattern, which have nothing to do here."""
 
 
 def registered() -> list[str]:
     """All iterative solvers of exitwave that work on a ptychography scan, by name."""
     own = {name: cls for name, cls in ew.solvers().items() if cls.__module__.startswith("exitwave.")}
-    return sorted(name for name in own if name not in MADE_OF_OTHERS)
+    return sorted(n for n, cls in own.items() if n not in MADE_OF_OTHERS and cls.__module__ not in OF_ONE_PATTERN)
 
 
-def make(spec: dict[str, Any] | str, *, epochs: int | None = None, known_probe: bool = False) -> ew.Solver | None:
-    """The solver of a spec, with its epochs and with its probe left alone where asked; None with a message if it is not there."""
+def make(spec: dict[str, Any] | str, *, epochs: int | None = None, probe: str = "") -> ew.Solver | None:
+    """The solver of a spec with its epochs, where it has such options; None with a message if it is not there.
+
+    `probe`: "known" leaves the probe alone, "at once" updates it from the first epoch on.
+    """
     options = {"name": spec} if isinstance(spec, str) else dict(spec)
     try:
         known = options_of(options["name"])
         if epochs is not None and "epochs" in known:
             options.setdefault("epochs", epochs)
-        if known_probe and "update_probe" in known:
+        if probe == "known" and "update_probe" in known:
             options["update_probe"] = False
+        if probe == "at once" and "probe_start" in known:
+            options["probe_start"] = 0
         return ew.from_spec(options)
     except ew.InputError as error:
         print(f"   skipped: {error}", flush=True)

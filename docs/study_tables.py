@@ -39,8 +39,10 @@ def short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def against(value: float, target: float | None) -> str:
+def against(value: float | None, target: float | None) -> str:
     """A measured value, marked where it misses its target."""
+    if value is None:
+        return "failed"
     return f"{value:.3g}" + (" (missed)" if target is not None and value > target else "")
 
 

@@ -56,8 +56,7 @@ def measure(size: int, modes: int, whole: bool, solvers: list[str]) -> list[Row]
     chunk = min(CHUNKS, key=lambda c: statistics.median(timed(lambda: floor(waves, c)) for _ in range(5)))
     rows = []
     for name in solvers:
-        options = {"name": name, "probe_start": 0} if name in ("rpie", "epie", "mpie") else name
-        solver = make(options, epochs=10_000)
+        solver = make(name, epochs=10_000, probe="at once")
         if solver is not None:
             steps = solver.solve(problem, ew.Step(epoch=0, estimate=start))
             epoch, ffts = alternate(lambda steps=steps: next(steps), lambda: floor(waves, chunk))

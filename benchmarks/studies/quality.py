@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+import exitwave as ew
 import isolated
 import problems
 from exitwave.evaluation.fidelity import nrmse
@@ -48,12 +49,15 @@ def run(seeds: list[int], solvers: list[str]) -> list[Row]:
     others = {name: ({"name": name}, ()) for name in registered() if name not in named}
     rows: list[Row] = []
     for label, (spec, reference) in (REFERENCE | others).items():
-        if (solvers and spec["name"] not in solvers) or make(spec, epochs=EPOCHS, known_probe=True) is None:
+        if (solvers and spec["name"] not in solvers) or make(spec, epochs=EPOCHS, probe="known") is None:
             continue
         found = isolated.call("studies.quality:errors", {"spec": spec, "seeds": seeds}, 1)
         if found is None:
             continue
-        print(f"   {label:20}" + "".join(f"{value:8.3f}" for value in found), flush=True)
+        print(
+            f"   {label:20}" + "".join(f"{value:8.3f}" if value is not None else "       -" for value in found),
+            flush=True,
+        )
         for place, step_px in enumerate(STEPS_PX):
             known = reference[place] if reference else None
             row = {"method": label, "step_px": step_px, "nrmse": found[place], "reference": known}
@@ -62,19 +66,24 @@ def run(seeds: list[int], solvers: list[str]) -> list[Row]:
     return rows
 
 
-def errors(spec: dict[str, Any], seeds: list[int]) -> list[float]:
-    """Mean error of one method for each step."""
-    solver = make(spec, epochs=EPOCHS, known_probe=True)
+def errors(spec: dict[str, Any], seeds: list[int]) -> list[float | None]:
+    """Mean error of one method for each step; None, after a message, where it fails."""
+    solver = make(spec, epochs=EPOCHS, probe="known")
     assert solver is not None
-    means = []
+    means: list[float | None] = []
     for step_px in STEPS_PX:
-        found = []
-        for seed in seeds:
-            trial = problems.smear(step_px, seed=seed)
-            last = finished(solver, pose(trial.scan, seed=seed, device="cpu"), trial.start)
-            found.append(error(last.object[0], trial))
-        means.append(sum(found) / len(found))
+        try:
+            found = [once(solver, problems.smear(step_px, seed=seed), seed) for seed in seeds]
+        except Exception as failure:  # one method that fails on one scan should not cost the table
+            print(f"   {spec['name']} failed at step {step_px}: {failure}", flush=True)
+            found = []
+        means.append(sum(found) / len(found) if found else None)
     return means
+
+
+def once(solver: ew.Solver, trial: problems.Trial, seed: int) -> float:
+    """The error of one run."""
+    return error(finished(solver, pose(trial.scan, seed=seed, device="cpu"), trial.start).object[0], trial)
 
 
 def error(obj: torch.Tensor, trial: problems.Trial) -> float:
