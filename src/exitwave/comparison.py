@@ -39,6 +39,7 @@ def compare(
     seed: int = 0,
     device: str = "auto",
     free_fraction: float = 0.05,
+    memory: str | int | None = None,
     stop: Stop | None = None,
     split_half: bool = False,
     watch: Watch | None = None,
@@ -68,12 +69,13 @@ def compare(
             seed=seed,
             device=device,
             free_fraction=free_fraction,
+            memory=memory,
             stop=stop,
             watch=clock,
         )
 
     def split(name: str, result: Result) -> Evaluation:
-        return _halves(name, scan, result, device, watch)
+        return _halves(name, scan, result, device, memory, watch)
 
     entries, interrupted = _entries(chosen, run, split if split_half else None, truth, watch)
     settings = {"seed": seed, "modes": modes, "free_fraction": free_fraction, "epochs": epochs}
@@ -221,13 +223,16 @@ def _judged(
     return entry
 
 
-def _halves(name: str, scan: Scan, result: Result, device: str, watch: Watch | None) -> Evaluation:
+def _halves(
+    name: str, scan: Scan, result: Result, device: str, memory: str | int | None, watch: Watch | None
+) -> Evaluation:
     def each(step: Step[Any], problem: Problem) -> None:
         if watch:
             watch(f"{name}, half of the frames", step, problem)
 
     seed = int(result.provenance.get("seed", 0))
-    first, second = reconstruct_halves(scan, from_spec(result.spec), result, seed=seed, device=device, watch=each)
+    solver = from_spec(result.spec)
+    first, second = reconstruct_halves(scan, solver, result, seed=seed, device=device, memory=memory, watch=each)
     return compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import yaml
-from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError, validate_call
+from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError, validate_call
 from pydantic.dataclasses import dataclass as validated
 
 from exitwave.data import prepare
@@ -17,6 +17,7 @@ from exitwave.data.scan import Scan
 from exitwave.files import read, read_estimate, read_probe
 from exitwave.io import results
 from exitwave.io.atomic import require_writable
+from exitwave.io.memory import parse_size
 from exitwave.io.reading import Stated
 from exitwave.physics.problem import Problem
 from exitwave.run import Checkpoints, Stop, reconstruct
@@ -43,6 +44,14 @@ STEPS: Mapping[str, Callable[..., Scan]] = {
 
 Fraction = Annotated[float, Field(ge=0, lt=0.5)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _amount(value: Any) -> str:
+    parse_size(value)
+    return str(value)
+
+
+Memory = Annotated[str, BeforeValidator(_amount)]
 FOREIGN_ENDINGS = (".png", ".tif", ".tiff", ".npz", ".npy", ".html", ".jpg", ".yaml", ".yml")
 """A result is HDF5; under these names nobody would look for one."""
 STRICT = ConfigDict(extra="forbid")
@@ -62,6 +71,8 @@ class Running:
     """Seed of everything random; the same seed gives the same image."""
     device: str = "auto"
     """auto, cpu or cuda."""
+    memory: Memory | None = None
+    """What the run may hold, such as 8GB, beside about 1 GB for the program; frames that do not fit are read in every epoch."""
     free_fraction: Fraction = 0.0
     """Share of detector pixels held out to test the result (free residual); 0.05 is usual."""
     stop_residual: float | None = None
@@ -215,6 +226,7 @@ def run_job(job: Job, watch: Callable[[Step[Any], Problem], None] | None = None)
         seed=job.seed,
         device=job.device,
         free_fraction=job.free_fraction,
+        memory=job.memory,
         stop=Stop(residual=job.stop_residual, patience=job.patience),
         checkpoints=Checkpoints(path=job.checkpoint, every=job.checkpoint_every, resume=job.resume),
         watch=watch,

@@ -1,7 +1,6 @@
 """Pose, iterate, reconstruct: the driver around every solver, with checkpoints, early stop and interruption."""
 
 import hashlib
-import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,11 +23,12 @@ from exitwave.data.scan import Scan
 from exitwave.data.survey import check_layout
 from exitwave.endings import Guard, Stop, advice
 from exitwave.io import checkpoints as states
-from exitwave.io.memory import available_memory_bytes, size
+from exitwave.io.memory import available_memory_bytes, parse_size, size
 from exitwave.physics.guess import first_guess, more_modes, scale_to_photons
 from exitwave.physics.isolated import IsolatedProblem, isolated_guess, isolated_problem
+from exitwave.physics.needs import needs
 from exitwave.physics.noise import Noise
-from exitwave.physics.problem import CHUNK, Problem, canvas
+from exitwave.physics.problem import Problem, canvas
 from exitwave.physics.ptychography import Ptychography
 from exitwave.solver import Solver, Step, to_spec
 
@@ -69,10 +69,12 @@ def pose(
     seed: int = 0,
     device: str = "auto",
     free_fraction: float = 0.0,
+    memory: str | int | None = None,
 ) -> Problem:
     """Check a scan and make it a problem for solvers; one frame alone is taken for the pattern of an isolated object.
 
-    Raises InputError where it makes no sense or does not fit memory.
+    `memory`, such as "8GB", is what a run may take beside the program itself; all that is free when left out. Frames that
+    do not fit stay on disk and are read anew in every epoch. Raises InputError where it makes no sense or does not fit memory.
     """
     chosen = choose_device(device)
     if not 0 <= seed < 2**32:
@@ -81,14 +83,14 @@ def pose(
         return isolated_problem(scan, noise=noise, seed=seed, device=chosen, free_fraction=free_fraction)
     check_layout(scan)
     _, object_shape = canvas(scan, 4)
-    free = available_memory_bytes()
-    # Object, illumination, velocity and the like; waves, patches and changes of the frames worked on together.
-    needed = 8 * (6 * math.prod(object_shape) + 4 * CHUNK * math.prod(scan.frame_shape))
-    if needed > free:
+    needed = needs(scan, object_shape)
+    allowed = allowed_bytes(memory, chosen)
+    if needed.working > allowed:
         raise InputError(
             f"an object of {object_shape[0]} x {object_shape[1]} pixels from frames of {scan.frame_shape[0]} x "
-            f"{scan.frame_shape[1]} needs about {size(needed)} of memory but {size(free)} are free; check the unit of the "
-            "positions, or make frames smaller (preparation step crop or bin)"
+            f"{scan.frame_shape[1]} needs about {size(needed.working)} of memory but {size(allowed)} are "
+            f"{'free' if memory is None else 'free or allowed'}; check the unit of the positions, or make frames smaller "
+            "(preparation step crop or bin)"
         )
     return Problem.of(
         scan,
@@ -97,8 +99,17 @@ def pose(
         seed=seed,
         device=chosen,
         free_fraction=free_fraction,
-        most_cached_bytes=(free - needed) // 2,
+        most_cached_bytes=(allowed - needed.working) // 2,
+        spare_bytes=needed.spare(allowed),
     )
+
+
+def allowed_bytes(memory: str | int | None, device: torch.device) -> int:
+    """Bytes that a run may take: what is free, where the amplitudes will lie too, and no more than was allowed."""
+    free = available_memory_bytes()
+    if device.type == "cuda":
+        free = min(free, torch.cuda.mem_get_info(device)[0])
+    return free if memory is None else min(free, parse_size(memory))
 
 
 def iterate(
@@ -109,10 +120,11 @@ def iterate(
     modes: int = 1,
     seed: int = 0,
     device: str = "auto",
+    memory: str | int | None = None,
 ) -> Iterator[Step[PtychoEstimate]]:
     """The stream of estimates a solver makes from a scan, one after every epoch."""
     _check_suits(solver, scan)
-    problem = pose(scan, seed=seed, device=device)
+    problem = pose(scan, seed=seed, device=device, memory=memory)
     yield from solver.solve(problem, Step(epoch=0, estimate=_start(problem, start, None, modes)))
 
 
@@ -127,6 +139,7 @@ def reconstruct(
     device: str = "auto",
     noise: Noise | None = None,
     free_fraction: float = 0.0,
+    memory: str | int | None = None,
     stop: Stop | None = None,
     checkpoints: Checkpoints | None = None,
     watch: Callable[[Step[Any], Problem], None] | None = None,
@@ -134,14 +147,15 @@ def reconstruct(
     """Turn a scan into an image.
 
     `start` is an earlier estimate of the same frames; without it the object starts empty and the probe from `probe` or
-    from the data. `free_fraction` of the pixels is held out for the free residual. `watch` sees every step. Ctrl-C ends
-    the run with the last estimate; the provenance then says `interrupted`. Raises InputError where the scan or the start
-    makes no sense, ExitwaveError when the solver diverges before its first finite estimate. A solver that diverges later is
-    stopped, and its best estimate so far kept; the provenance then says `diverged` and what to change.
+    from the data. `free_fraction` of the pixels is held out for the free residual. `memory`, such as "8GB", bounds what
+    the run may hold; what does not fit stays on disk. `watch` sees every step. Ctrl-C ends the run with the last
+    estimate; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate so far
+    kept; the provenance then says `diverged` and what to change. Raises InputError where the scan or the start makes no
+    sense, ExitwaveError when the solver diverges before its first finite estimate.
     """
     began = time.perf_counter()
     _check_suits(solver, scan)
-    problem = pose(scan, noise=noise, seed=seed, device=device, free_fraction=free_fraction)
+    problem = pose(scan, noise=noise, seed=seed, device=device, free_fraction=free_fraction, memory=memory)
     agreed = {"scan_fingerprint": fingerprint(problem), "seed": seed}
     spec = to_spec(solver)
     history: list[float] = []
@@ -344,6 +358,7 @@ def reconstruct_halves(
     *,
     seed: int = 0,
     device: str = "auto",
+    memory: str | int | None = None,
     watch: Callable[[Step[Any], Problem], None] | None = None,
 ) -> tuple[Result, Result]:
     """Reconstruct two disjoint halves of the frames independently, on one canvas, from data alone.
@@ -355,9 +370,9 @@ def reconstruct_halves(
     made: list[Result] = []
     for index in halves(scan, seed):
         part = prepare.select(scan, index)
-        problem = pose(part, seed=seed, device=device)
+        problem = pose(part, seed=seed, device=device, memory=memory)
         guess = first_guess(problem, modes=len(result.estimate.probe))
         blank = torch.ones_like(result.estimate.object)
         start = replace(guess, object=blank, positions_px=result.estimate.positions_px[index])
-        made.append(reconstruct(part, solver, start=start, seed=seed, device=device, watch=watch))
+        made.append(reconstruct(part, solver, start=start, seed=seed, device=device, memory=memory, watch=watch))
     return made[0], made[1]

@@ -46,6 +46,8 @@ class Solver(ABC, Generic[E]):
 
     seeded: ClassVar[bool] = True
     """False for methods that leave nothing to chance: they take all frames together, so that no seed changes the image."""
+    holds_waves: ClassVar[bool] = False
+    """True for methods that keep the exit waves of all frames from epoch to epoch (dm, raar), as `info` says beforehand."""
 
     @abstractmethod
     def solve(self, problem: Problem, start: Step[E]) -> Iterator[Step[E]]:

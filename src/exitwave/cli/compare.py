@@ -16,7 +16,7 @@ from exitwave.data.errors import InputError
 from exitwave.evaluation.comparison import Comparison, value
 from exitwave.files import read, read_estimate, read_probe, read_truth
 from exitwave.io.atomic import replacing, require_writable
-from exitwave.job import Fraction, Seed, prepared
+from exitwave.job import Fraction, Memory, Seed, prepared
 from exitwave.reports.page import report
 from exitwave.solver import Solver
 
@@ -48,6 +48,9 @@ def compare(
     probe: Annotated[Path | None, Parameter(help="File whose probe all start from.", group=RUNNING)] = None,
     seed: Annotated[Seed, Parameter(help="Seed of everything random.", group=RUNNING)] = 0,
     device: Annotated[str, Parameter(help="auto, cpu or cuda.", group=RUNNING)] = "auto",
+    memory: Annotated[
+        Memory | None, Parameter(help="What each run may hold, such as 8GB, beside the program itself.", group=RUNNING)
+    ] = None,
     free_fraction: Annotated[
         Fraction, Parameter(help="Share of detector pixels held out from all, for the free residual.", group=RUNNING)
     ] = 0.05,
@@ -74,6 +77,7 @@ def compare(
             seed=seed,
             device=device,
             free_fraction=free_fraction,
+            memory=memory,
             split_half=split_half,
             watch=watch,
         )

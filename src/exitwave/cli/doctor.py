@@ -29,10 +29,22 @@ def doctor() -> int:
         except PackageNotFoundError:
             faults.append(f"{package} is not installed: pip install exitwave again")
     faults += _torch() + _torchvision() + _codecs()
-    from exitwave.io.memory import available_memory_bytes
-
-    print(f"memory           {available_memory_bytes() / 2**30:.1f} GiB free, {os.cpu_count()} processors")
+    from exitwave.io.memory import available_memory_bytes, scratch, size
     from exitwave.solver import solvers
+
+    print(f"memory           {size(available_memory_bytes())} free, {os.cpu_count()} processors")
+    folder, free, in_memory = scratch()
+    kind = "memory, no disk: set TMPDIR to a folder on disk for scans larger than memory" if in_memory else "on disk"
+    print(f"scratch          {size(free)} free in {folder} ({kind})")
+    holding = sorted(name for name, cls in solvers().items() if cls.holds_waves)
+    print(
+        "needs            frames that do not fit are read anew in every epoch (--memory); what a scan takes: exitwave info SCAN"
+        + (
+            f"\n                 exit waves of all frames, in memory or scratch: {', '.join(holding)}"
+            if holding
+            else ""
+        )
+    )
 
     print(f"solvers          {', '.join(sorted(solvers()))}")
     for fault in faults:

@@ -61,6 +61,6 @@ def judged(result: Result, truth: Path | None, *, split_half: bool) -> Evaluatio
     solver = from_spec(job.solver)
     with watching(solver, "half of the frames") as watch:
         first, second = reconstruct_halves(
-            read_prepared(job), solver, result, seed=job.seed, device=job.device, watch=watch
+            read_prepared(job), solver, result, seed=job.seed, device=job.device, memory=job.memory, watch=watch
         )
     return merge(found, compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m))

@@ -11,8 +11,12 @@ from exitwave.data.errors import ExitwaveError
 from exitwave.data.scan import Scan
 from exitwave.evaluation.inspection import Inspection, inspect
 from exitwave.files import read
-from exitwave.job import prepared
+from exitwave.io.memory import scratch, size
+from exitwave.job import Memory, prepared
 from exitwave.orient import rank_orientations, suspicious_overlap
+from exitwave.physics.needs import Needs
+from exitwave.run import allowed_bytes, choose_device
+from exitwave.solver import solvers
 
 
 def info(
@@ -24,6 +28,9 @@ def info(
         Parameter(help="Try all detector orientations and position signs on a few frames and rank them.", negative=""),
     ] = False,
     as_json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.", negative="")] = False,
+    memory: Annotated[
+        Memory | None, Parameter(help="Say what a reconstruction with this --memory would hold, such as 8GB.")
+    ] = None,
     reading: Reading = None,
     prepare: Prepare = (),
 ) -> None:
@@ -33,15 +40,16 @@ def info(
     if as_json:
         print(json.dumps(asdict(found), indent=2, default=str))
     else:
-        print(described(found))
+        print(described(found, allowed_bytes(memory, choose_device())))
     if auto_orient:
         _rank(loaded)
 
 
-def described(i: Inspection) -> str:
-    """The inspection as aligned lines with units."""
+def described(i: Inspection, allowed: int) -> str:
+    """The inspection as aligned lines with units, and what fits into the memory that is allowed, bytes."""
     least, median, most = i.photons_per_frame
     beam = "near field" if i.magnification == 1 else f"near field, magnification {i.magnification:.4g}"
+    lit = "probe" if i.frames > 1 else "object, by its autocorrelation"
     rows = [
         ("file", f"{i.provenance.get('file', '-')} ({i.provenance.get('format', '-')})"),
         ("frames", f"{i.frames} of {i.frame_shape[0]} x {i.frame_shape[1]} pixels"),
@@ -55,7 +63,7 @@ def described(i: Inspection) -> str:
             "overlap",
             f"{i.overlap_array:.1%} of the window" + _or_nothing(", {:.1%} of the probe (guessed)", i.overlap_probe),
         ),
-        ("oversampling", "-" if i.oversampling is None else f"{i.oversampling:.2f} (frame / probe)"),
+        ("oversampling", "-" if i.oversampling is None else f"{i.oversampling:.2f} (frame / {lit})"),
         (
             "photons" if i.particle == "photon" else "electrons",
             f"{least:.4g} / {median:.4g} / {most:.4g} a frame (least / median / most)",
@@ -67,14 +75,33 @@ def described(i: Inspection) -> str:
         ),
         ("beam offset", f"{i.beam_offset_px[0]:+.2f}, {i.beam_offset_px[1]:+.2f} px (y, x)"),
         ("position sign", str(i.provenance.get("position_sign", "-")) + " positions in the file"),
-        ("memory", f"about {i.memory_bytes / 2**30:.2f} GiB to reconstruct"),
+        *_memory(i.needs, allowed),
     ]
+    if i.frames == 1:
+        of_scans = ("object", "step", "overlap", "position sign")
+        rows = [row for row in rows if row[0] not in of_scans]
     text = "\n".join(f"{name:16} {value}" for name, value in rows)
     for line in i.provenance.get("preparation", ()):
         text += f"\n{'prepared':16} {line}"
     if not i.suspicious:
         return text + "\nnothing suspicious"
     return text + "".join(f"\n{'! check':16} {line}" for line in i.suspicious)
+
+
+def _memory(needs: Needs, allowed: int) -> list[tuple[str, str]]:
+    """What a reconstruction takes, and where what does not fit will be."""
+    cached = "held in memory" if needs.cached(allowed) else "read anew in every epoch, as they do not fit"
+    rows = [
+        ("memory", f"{size(allowed)} may be taken; {size(needs.working)} for object, probe and waves being worked on"),
+        ("amplitudes", f"{size(needs.amplitudes)}, {cached}"),
+    ]
+    holding = sorted(name for name, cls in solvers().items() if cls.holds_waves)
+    if holding:
+        folder, free, _ = scratch()
+        fits = needs.fit_waves(allowed)
+        where = "in memory" if fits else f"in temporary files in {folder}, where {size(free)} are free"
+        rows.append(("exit waves", f"{size(needs.waves)} for each probe mode with {', '.join(holding)}, {where}"))
+    return rows
 
 
 def _rank(scan: Scan) -> None:

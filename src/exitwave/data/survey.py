@@ -28,13 +28,15 @@ class Survey:
     """Trusted pixels below zero, for each frame looked at."""
 
 
-CHUNK_BYTES = 64 * 2**20
-"""Frames looked at together, counted as float32."""
+CHUNK_BYTES = 16 * 2**20
+"""Frames looked at together, counted as float32; at their peak they take eight times that."""
+CHUNK_FRAMES = 64
+"""And no more than so many."""
 
 
 def survey(scan: Scan, *, most_frames: int | None = None) -> Survey:
     """Read the frames once, in chunks; at most `most_frames`, evenly chosen, when that is given."""
-    chunk = max(1, min(64, CHUNK_BYTES // (4 * math.prod(scan.frame_shape))))
+    chunk = max(1, min(CHUNK_FRAMES, CHUNK_BYTES // (4 * math.prod(scan.frame_shape))))
     count = len(scan)
     chosen = torch.arange(count)
     if most_frames is not None and count > most_frames:

@@ -13,7 +13,10 @@ from exitwave.data.errors import ExitwaveError
 from exitwave.data.scan import Scan
 from exitwave.data.survey import Survey, check, step_px, survey
 from exitwave.physics.guess import guess_probe
+from exitwave.physics.isolated import correlated_region, isolated_problem
+from exitwave.physics.needs import Needs, needs
 from exitwave.physics.problem import Problem, canvas
+from exitwave.physics.support import extent_px
 
 MOST_FRAMES = 512
 """A larger scan is judged by this many of its frames, evenly chosen."""
@@ -42,7 +45,8 @@ class Inspection:
     overlap_probe: float | None
     """1 - step / probe diameter (90 % of the photons of the probe guessed from the data); None where it cannot be guessed."""
     oversampling: float | None
-    """Frame / probe diameter; below 2 the patterns are undersampled for one pattern alone (overlap can make up for it)."""
+    """Frame / probe diameter; below 2 the patterns are undersampled for one pattern alone (overlap can make up for it).
+    Of one frame: frame / size of the isolated object, as its autocorrelation tells; 2 and more can be phased."""
     photons_per_frame: tuple[float, float, float]
     """Least, median, most."""
     brightest_pixel: float
@@ -53,8 +57,8 @@ class Inspection:
     """Pixels that share the highest count exactly, where many do."""
     beam_offset_px: tuple[float, float]
     """Centre of mass of the mean pattern relative to the frame's centre [h // 2, w // 2]."""
-    memory_bytes: int
-    """What a reconstruction will take, about."""
+    needs: Needs
+    """Memory that a reconstruction takes, by what it is for."""
     suspicious: tuple[str, ...]
     """What looks wrong, each with its cure; empty when nothing does."""
     provenance: Mapping[str, Any]
@@ -65,21 +69,28 @@ def inspect(scan: Scan) -> Inspection:
     seen = survey(scan, most_frames=MOST_FRAMES)
     suspicious: list[str] = []
     shape: tuple[int, int] = (0, 0)
-    probe = None
+    probe, object_px = None, None
     try:
-        check(scan, seen)
-        _, shape = canvas(scan, 4)
-        nearest = _compact(scan)
-        probe = guess_probe(Problem.of(prepare.select(scan, nearest)))
+        if len(scan) == 1:
+            shape = scan.frame_shape
+            # The autocorrelation is twice as wide as the object.
+            object_px = max(extent_px(correlated_region(scan, scan.mask))) / 2
+            isolated_problem(scan)
+        else:
+            check(scan, seen)
+            _, shape = canvas(scan, 4)
+            nearest = _compact(scan)
+            probe = guess_probe(Problem.of(prepare.select(scan, nearest)))
     except ExitwaveError as error:
         suspicious.append(f"would be refused: {error}")
     height, width = scan.frame_shape
     step = step_px(scan)
-    diameter = None if probe is None else probe_diameter_px(probe)
+    diameter = object_px if probe is None else probe_diameter_px(probe)
     lit = seen.photons_per_frame
     offset = _beam_offset(seen)
-    hot = int((scan.mask & ~prepare.mask_hot(_few(scan)).mask).sum())
-    dead = int((scan.mask & ~prepare.mask_dead(_few(scan)).mask).sum())
+    # In one pattern speckles look hot, and pixels that happened to count nothing look dead.
+    hot = 0 if len(scan) == 1 else int((scan.mask & ~prepare.mask_hot(_few(scan)).mask).sum())
+    dead = 0 if len(scan) == 1 else int((scan.mask & ~prepare.mask_dead(_few(scan)).mask).sum())
     saturated = _saturated(seen)
     span = scan.positions_m.amax(dim=0) - scan.positions_m.amin(dim=0)
     geometry = scan.geometry
@@ -98,7 +109,7 @@ def inspect(scan: Scan) -> Inspection:
         span_m=(float(span[0]), float(span[1])),
         step_px=step,
         overlap_array=1 - step / min(height, width),
-        overlap_probe=None if diameter is None else 1 - step / diameter,
+        overlap_probe=None if probe is None or diameter is None else 1 - step / diameter,
         oversampling=None if diameter is None else min(height, width) / diameter,
         photons_per_frame=(float(lit.min()), float(lit.median()), float(lit.max())),
         brightest_pixel=float(seen.max_pattern[scan.mask].max()) if bool(scan.mask.any()) else 0.0,
@@ -107,7 +118,7 @@ def inspect(scan: Scan) -> Inspection:
         dead_pixels=dead,
         saturated_pixels=saturated,
         beam_offset_px=offset,
-        memory_bytes=4 * len(scan) * height * width + 6 * 8 * shape[0] * shape[1],
+        needs=needs(scan, shape),
         suspicious=(),
         provenance=scan.provenance,
     )
@@ -168,7 +179,7 @@ def _suspicions(scan: Scan, i: Inspection) -> list[str]:
         found.append(f"windows overlap only {i.overlap_array:.0%}: check --position-unit and the energy, or scan finer")
     elif i.overlap_probe is not None and i.overlap_probe < 0.5 and not scan.geometry.near_field:
         found.append(f"probes overlap about {i.overlap_probe:.0%}; 60 % and more converge reliably: expect more epochs")
-    if i.oversampling is not None and i.oversampling < 1.3 and not scan.geometry.near_field:
+    if i.frames > 1 and i.oversampling is not None and i.oversampling < 1.3 and not scan.geometry.near_field:
         found.append(
             f"the probe fills the frame (oversampling {i.oversampling:.2f}): pad the frames (--prepare pad=...) or check the distance"
         )

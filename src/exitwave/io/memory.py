@@ -1,7 +1,10 @@
 """How much memory can still be taken, so that what cannot fit is refused before the system kills the program."""
 
 import os
+import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +26,30 @@ def require_memory(needed_bytes: float, what: str) -> None:
             f"{what}: that takes {size(needed_bytes)} of memory but {size(free)} are free; make it smaller (--prepare bin=2, "
             "--prepare crop=128, --prepare select=::2), or repair what the file says"
         )
+
+
+def parse_size(words: str | int) -> int:
+    """Bytes from words such as 8GB, 500 MB, 1.5 GiB or a plain number. Raises InputError for anything else."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", str(words).lower())
+    if found is None or float(found[1]) <= 0:
+        raise InputError(f"{words!r} is no amount of memory; write 8GB, 500MB or 1.5GiB")
+    power = "kmgt".find(found[2]) + 1 if found[2] else 0
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** power)
+
+
+def scratch() -> tuple[Path, int, bool]:
+    """Where temporary files go, the bytes free there, and whether that is memory and no disk."""
+    folder = Path(tempfile.gettempdir())
+    return folder, shutil.disk_usage(folder).free, _in_memory(folder.resolve())
+
+
+def _in_memory(folder: Path) -> bool:
+    try:
+        mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    except OSError:
+        return False
+    holding = [(len(place), kind) for place, kind in mounts if folder.is_relative_to(place)]
+    return max(holding, default=(0, ""))[1] in ("tmpfs", "ramfs")
 
 
 def size(count: float) -> str:

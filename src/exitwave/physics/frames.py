@@ -57,9 +57,9 @@ class Ahead:
 
     def over(
         self,
-        batches: Iterable[Int[Tensor, " batch"]],
-        read: Callable[[Int[Tensor, " batch"]], Float[Tensor, "batch y x"]],
-    ) -> Iterator[Int[Tensor, " batch"]]:
+        batches: Iterable[Int[Tensor, " _"]],
+        read: Callable[[Int[Tensor, " _"]], Float[Tensor, "_ y x"]],
+    ) -> Iterator[Int[Tensor, " _"]]:
         """Each batch, in order, its frames read by then; they are held until the next batch is asked for."""
         number = next(self._numbers)
         steps = prefetched(batches, read)

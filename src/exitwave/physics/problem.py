@@ -1,6 +1,6 @@
 """A scan, its forward model and its noise: everything that a solver may look at."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,9 +12,11 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.data.survey import Survey, check, survey
+from exitwave.physics.frames import Ahead
 from exitwave.physics.kernels import verbs
 from exitwave.physics.noise import Amplitude, Noise
 from exitwave.physics.ptychography import Ptychography
+from exitwave.physics.wave_store import WaveStore
 
 CHUNK = 16
 """Frames worked on together where order does not matter: at usual sizes they stay in the processor's cache."""
@@ -38,6 +40,9 @@ class Problem:
     held_out: Bool[Tensor, "y x"]
     """Trusted pixels kept from the solvers, to test them with (free residual), in detector order."""
     _amplitudes: Float[Tensor, "frame y x"] | None = field(repr=False)
+    spare_bytes: int = 2**33
+    """Memory that solvers may take for what they hold of every frame, such as exit waves."""
+    _ahead: Ahead = field(default_factory=Ahead, repr=False)
 
     @classmethod
     def of(
@@ -51,10 +56,12 @@ class Problem:
         margin_px: int = 4,
         free_fraction: float = 0.0,
         most_cached_bytes: int = 2**33,
+        spare_bytes: int = 2**33,
     ) -> "Problem":
         """Check a scan and pose it. `margin_px` widens the object canvas; `free_fraction` of the pixels is held out.
 
-        Frames that need more than `most_cached_bytes` as amplitudes stay where they are and are read anew in every epoch.
+        Frames that need more than `most_cached_bytes` as amplitudes stay where they are and are read anew in every epoch,
+        by a thread that is some frames ahead.
 
         Raises InputError where the scan makes no sense.
         """
@@ -79,6 +86,7 @@ class Problem:
             trusted=arranged,
             held_out=model.arrange(free).to(device),
             _amplitudes=amplitudes,
+            spare_bytes=spare_bytes,
         )
 
     def __len__(self) -> int:
@@ -88,12 +96,43 @@ class Problem:
         """Square roots of the measured photons, in detector order; zero where the detector cannot be trusted."""
         if self._amplitudes is not None:
             return self._amplitudes[frames.to(self.device)]
+        found = self._ahead.find(frames)
+        return self._read(frames) if found is None else found
+
+    def _read(self, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
         return _amplitudes_of(self.scan, self.model, frames).to(self.device)
+
+    @property
+    def streams(self) -> bool:
+        """Whether frames are read anew in every epoch, because they do not fit into memory."""
+        return self._amplitudes is None
+
+    def ahead(self, batches: Sequence[Int[Tensor, " _"]]) -> Iterator[Int[Tensor, " _"]]:
+        """The same batches; where frames are streamed, a thread reads the next while one is worked on."""
+        if (
+            not self.streams
+            or not batches
+            or self._too_many(len(batches[0]))
+            or self._ahead.find(batches[0]) is not None
+        ):
+            yield from batches
+        else:
+            yield from self._ahead.over(batches, self._read)
+
+    def _too_many(self, frames: int) -> bool:
+        """Whether three batches of so many frames would fill memory; they are then read bit by bit inside."""
+        return frames > CHUNK and 3 * 4 * frames * self.trusted.numel() > self.spare_bytes // 4
+
+    def wave_store(self, modes: int) -> WaveStore:
+        """Room for the exit waves of all frames: in memory while they fit, else in a temporary file."""
+        return WaveStore(
+            len(self), modes, self.scan.frame_shape, memory_bytes=self.spare_bytes // 2, device=self.device
+        )
 
     def batches(self, size: int, epoch: int) -> Iterator[Int[Tensor, " batch"]]:
         """All frames once, in random batches that depend only on the seed and the epoch, so that a run can be resumed."""
         order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
-        yield from torch.from_numpy(order).split(size)
+        yield from self.ahead(torch.from_numpy(order).split(size))
 
     def measured(self, frames: Int[Tensor, " batch"]) -> tuple[Float[Tensor, "frame y x"], Int[Tensor, " batch"]]:
         """A stack of amplitudes and where in it these frames are: all frames without a copy, or those just read."""
@@ -133,7 +172,7 @@ class Problem:
         """Squared relative amplitude residual of each frame: sum (|F| - A)^2 / sum A^2, or that of the held-out pixels."""
         pixels = self.held_out.to(torch.float32) if held_out else self.trusted
         parts: list[Tensor] = []
-        for frames in torch.arange(len(self)).split(CHUNK):
+        for frames in self.ahead(torch.arange(len(self)).split(CHUNK)):
             measured = self.amplitudes(frames)
             deviation = (self.model.intensity(x, frames).sqrt() - measured).square()
             parts.append(
@@ -146,7 +185,7 @@ class Problem:
         """Squared relative amplitude residual of the whole scan: sum (|F| - A)^2 / sum A^2 over frames and pixels."""
         pixels = self.held_out.to(torch.float32) if held_out else self.trusted
         misfit, power = 0.0, 0.0
-        for frames in torch.arange(len(self)).split(CHUNK):
+        for frames in self.ahead(torch.arange(len(self)).split(CHUNK)):
             measured = self.amplitudes(frames)
             deviation = (self.model.intensity(x, frames).sqrt() - measured).square()
             misfit += float((deviation * pixels).sum())

@@ -136,7 +136,7 @@ class Sweep:
 
     def _work(self, worker: "_Worker", frames: Int[Tensor, " frame"]) -> None:
         worker.begin()
-        for chunk in frames.split(self._wave_shape[0]):
+        for chunk in self.problem.ahead(frames.split(self._wave_shape[0])):
             self._chunk(worker, chunk)
 
     def _chunk(self, worker: "_Worker", frames: Int[Tensor, " chunk"]) -> None:

@@ -1,0 +1,153 @@
+"""What a reconstruction needs, said before it runs; scans larger than the allowed memory reconstruct all the same."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import h5py
+import pytest
+import torch
+
+from exitwave.data.errors import FormatError, InputError
+from exitwave.io.hdf5_patterns import Hdf5Patterns
+from exitwave.io.memory import parse_size
+from exitwave.iterative.pie import RPIE
+from exitwave.physics.needs import needs
+from exitwave.physics.problem import Problem
+from exitwave.run import pose, reconstruct
+from scans import known_scan
+
+
+@pytest.fixture(scope="module")
+def known():
+    return known_scan(photons=1e6)
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [("8GB", 8 * 10**9), ("8 gib", 8 * 2**30), ("1.5M", 1_500_000), ("2048", 2048), (4096, 4096), ("1k", 1000)],
+)
+def test_amounts_of_memory_are_understood(words, size):
+    assert parse_size(words) == size
+
+
+@pytest.mark.parametrize("words", ["", "much", "8 apples", "-3GB", "0", "nan", "8GB8"])
+def test_other_words_are_no_amount_of_memory(words):
+    with pytest.raises(InputError, match="write 8GB"):
+        parse_size(words)
+
+
+def test_amplitudes_are_held_where_they_fit_and_streamed_where_not(known):
+    need = needs(known.scan, Problem.of(known.scan).object_shape)
+    assert need.amplitudes == 49 * 32 * 32 * 4
+    assert need.waves == 2 * 49 * 32 * 32 * 8
+    enough = need.working + 2 * need.amplitudes
+    assert not pose(known.scan, memory=enough).streams
+    assert pose(known.scan, memory=enough - 1).streams
+    assert need.cached(enough)
+    assert not need.cached(enough - 1)
+    with pytest.raises(InputError, match="free or allowed"):
+        pose(known.scan, memory=need.working - 1)
+
+
+def test_exit_waves_go_to_disk_where_they_do_not_fit(known):
+    need = needs(known.scan, Problem.of(known.scan).object_shape)
+    enough = need.working + need.amplitudes + 2 * need.waves
+    for memory, fits in ((enough, True), (enough - 2, False)):
+        assert need.fit_waves(memory) == fits
+        assert pose(known.scan, memory=memory).wave_store(1).in_memory == fits
+
+
+@pytest.mark.parametrize("batch", [5, 16, 49])
+def test_streamed_frames_give_the_same_image_as_frames_in_memory(known, batch):
+    need = needs(known.scan, Problem.of(known.scan).object_shape)
+    solver = RPIE(epochs=3, batch=batch)
+    held = reconstruct(known.scan, solver)
+    streamed = reconstruct(known.scan, solver, memory=need.working)
+    assert torch.equal(held.estimate.object, streamed.estimate.object)
+    assert held.residual == streamed.residual
+    assert held.history == streamed.history
+
+
+def test_each_frame_is_read_once_an_epoch(known):
+    read: list[int] = []
+
+    class Counting:
+        shape = known.scan.patterns.shape
+        in_memory = False
+
+        def read(self, index):
+            read.extend(index.tolist())
+            return known.scan.patterns.read(index)
+
+    problem = Problem.of(replace(known.scan, patterns=Counting()), most_cached_bytes=0)
+    read.clear()
+    for batch in problem.batches(10, 1):
+        for frames in problem.ahead(batch.split(3)):
+            problem.measured(frames)
+    assert sorted(read) == list(range(49))
+
+
+def test_a_file_that_is_cut_short_while_it_is_streamed_is_named(known, tmp_path):
+    path = tmp_path / "frames.h5"
+    with h5py.File(path, "w") as file:
+        frames = known.scan.frames(slice(None)).numpy()
+        file.create_dataset("data", data=frames, chunks=(1, 32, 32), compression="gzip")
+    problem = Problem.of(replace(known.scan, patterns=Hdf5Patterns(path, ("data",))), most_cached_bytes=0)
+    batches = problem.batches(5, 1)
+    next(batches)
+    with path.open("rb+") as file:
+        file.truncate(20_000)
+    with pytest.raises(FormatError, match=r"frames\.h5"):
+        list(batches)
+
+
+PROGRAM = """
+import resource, sys
+import numpy as np, torch
+from pathlib import Path
+import exitwave as ew
+from exitwave.io.hdf5_patterns import Hdf5Patterns
+torch.set_num_threads(1)
+path, memory, out = sys.argv[1], sys.argv[2], sys.argv[3]
+geometry = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
+grid = np.stack(np.meshgrid(np.arange(50), np.arange(60), indexing="ij"), -1).reshape(-1, 2) * 4.0
+positions_m = torch.from_numpy(grid * geometry.object_pixel_m((96, 96)))
+scan = ew.Scan(patterns=Hdf5Patterns(Path(path), ("data",)), positions_m=positions_m, geometry=geometry)
+solver = ew.RPIE(epochs=1)
+ew.reconstruct(ew.prepared(scan, ("select=0:200",)), solver, memory="40MB")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+result = ew.reconstruct(scan, solver, memory=memory)
+torch.save(result.estimate.object, out)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted in KiB on Linux only")
+def test_a_scan_twice_as_large_as_the_allowed_memory_reconstructs_within_it(tmp_path):
+    path, frames, n = tmp_path / "large.h5", 3000, 96
+    # 111 MB of amplitudes, of which half are allowed.
+    with h5py.File(path, "w") as file:
+        stored = file.create_dataset("data", (frames, n, n), dtype="uint16", chunks=(20, n, n))
+        field = torch.rand(n, n, generator=torch.Generator().manual_seed(0)) * 50
+        for first in range(0, frames, 20):
+            rolled = torch.stack([field.roll((f, 3 * f), dims=(0, 1)) for f in range(first, first + 20)])
+            stored[first : first + 20] = rolled.numpy().astype("uint16")
+    grown, images = [], []
+    for memory in ("55MB", "4GB"):
+        out = tmp_path / f"{memory}.pt"
+        program = subprocess.run(
+            [sys.executable, "-c", PROGRAM, path, memory, out],
+            capture_output=True,
+            text=True,
+            check=False,
+            # What is freed goes back to the system at once, so that growth is what was held.
+            env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"},
+        )
+        assert program.returncode == 0, program.stderr
+        grown.append(int(program.stdout) * 1024)
+        images.append(torch.load(out))
+    assert torch.equal(images[0], images[1])
+    assert grown[0] < 55e6
+    assert grown[1] > 100e6
