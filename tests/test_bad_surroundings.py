@@ -225,8 +225,8 @@ class TestOptions:
         assert expected.replace("_", "-") in complaint(scan, *words).replace("_", "-")
 
     def test_an_unknown_solver_lists_those_there_are(self, scan: Path) -> None:
-        line = refused(scan.parent, "reconstruct", scan, "hio", "-o", scan.with_name("out.h5"))
-        assert "there is no solver 'hio'; there are" in line
+        line = refused(scan.parent, "reconstruct", scan, "oipe", "-o", scan.with_name("out.h5"))
+        assert "there is no solver 'oipe'; there are" in line
         assert "rpie" in line
 
     def test_no_solver_lists_those_there_are(self, scan: Path) -> None:

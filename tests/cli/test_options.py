@@ -206,7 +206,7 @@ class TestJobs:
             ({"solver": {"name": "rpie", "alpah": 1}}, "rpie has no option 'alpah'; its options are"),
             ({"solver": {"name": "rpie", "alpha": "much"}}, "alpha"),
             ({"solver": {"name": "rpie", "alpha": 3}}, "alpha"),
-            ({"solver": {"name": "hio"}}, "there is no solver 'hio'"),
+            ({"solver": {"name": "oipe"}}, "there is no solver 'oipe'"),
             ({"solver": {"epochs": 3}}, "a solver is described by its name"),
             ({"solver": []}, "a chain needs at least one solver"),
             ({"solver": ["rpie", {"name": "mpie", "epoch": 1}]}, "mpie has no option 'epoch'"),

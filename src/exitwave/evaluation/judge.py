@@ -84,11 +84,15 @@ def _isolated(result: Result, truth: PtychoEstimate, metrics: Mapping[str, float
     laid = lay_onto(image, target)
     factor = torch.vdot(laid.image.flatten(), target.flatten()) / torch.vdot(laid.image.flatten(), laid.image.flatten())
     fitted = laid.image * factor
-    rows, columns = ((target.abs() > 0.02 * target.abs().max()).any(dim=axis).nonzero() for axis in (1, 0))
+    there = target.abs() > 0.02 * target.abs().max()
+    rows, columns = (there.any(dim=axis).nonzero() for axis in (1, 0))
     box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
     curve = fourier_ring_correlation(fitted[box], target[box], pixel=result.object_pixel_m)
-    # Phases mean nothing in the empty space around the object.
-    inner = inscribed_rectangle(target.abs() > 0.02 * target.abs().max())
+    try:
+        # Phases mean nothing in the empty space around the object.
+        inner = inscribed_rectangle(there)
+    except InputError:
+        inner = box
     values = fidelity.nrmse(fitted, target, weights=torch.ones_like(target.abs())) | _image_metrics(
         fitted[inner], target[inner]
     )
