@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from exitwave.iterative.starts import BestOf
 from exitwave.physics.problem import Problem
 from exitwave.solver import Chain, Ensemble, Solver, Step
 
@@ -28,6 +29,9 @@ def total_epochs(solver: Solver[Any]) -> int | None:
     if isinstance(solver, Ensemble):
         inner = total_epochs(solver.member)
         return None if inner is None else inner * solver.size
+    if isinstance(solver, BestOf):
+        inner = total_epochs(solver.member)
+        return None if inner is None else inner * solver.starts
     return getattr(solver, "epochs", None)
 
 
