@@ -22,6 +22,7 @@ from .io.reading import Stated as Stated
 from .iterative.local import Local as Local, LocalStream as LocalStream
 from .iterative.phasing import CDIRAAR as CDIRAAR, ER as ER, HIO as HIO
 from .iterative.pie import EPIE as EPIE, MPIE as MPIE, RPIE as RPIE
+from .iterative.second_order import QuasiNewton as QuasiNewton
 from .iterative.starts import CDI as CDI, BestOf as BestOf
 from .iterative.wirtinger import AWF as AWF, WF as WF
 from .job import Job as Job, prepared as prepared, read_job as read_job, run_job as run_job

@@ -5,6 +5,7 @@ from exitwave.iterative import (
     lsqml as lsqml,
     phasing as phasing,
     pie as pie,
+    second_order as second_order,
     starts as starts,
     wirtinger as wirtinger,
 )

@@ -1,0 +1,289 @@
+"""Quasi-Newton reconstruction: object and probe together, their curvature learnt on the way, slow phase found at once."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Complex, Float
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import Tensor
+
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.problem import Problem
+from exitwave.physics.slow_phase import FramePulls, SlowPhase, ramp_sensitivity
+from exitwave.physics.sums import Sweep
+from exitwave.solver import Solver, Step, solver
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Pair = tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"]]
+"""Something of the object and something of the probe."""
+
+GAIN, FRICTION, FEEDBACK, KICKS = 0.5, 0.9, 0.5, 8
+"""Of the approach: step length, and momentum with its steps per epoch; as in mpie."""
+NEWTON_SLOW = 0.3
+"""Share of the slow phase's Newton step in the preconditioner; the rest follows from the history."""
+SHORTEST = 1e-3
+"""Step below which a direction is given up."""
+
+
+@solver
+class QuasiNewton(Solver[PtychoEstimate]):
+    """Quasi-Newton method with a coarse level for slow phase: fewest epochs to a good image. Nocedal, Math. Comp. 35, 773 (1980);
+    preconditioned by illumination and, for waves longer than the probe, by the ramp's curvature.
+    """
+
+    name: ClassVar[str] = "newton"
+    epochs: PositiveInt = 30
+    """Passes over all diffraction patterns; 10 give a good image, 30 all that the photons hold."""
+    approach: NonNegativeInt = 8
+    """Epochs at the beginning that go frame by frame with momentum, as mpie does, and mend slow phase after each; raise it
+    when the first probe is far off, 0 when the start is good already."""
+    slow_gain: Fraction = 0.8
+    """Share of the slow phase found after an epoch of the approach that is applied; lower it when the residual jumps, 0 to
+    leave slow phase to the frames (as mpie)."""
+    alpha: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Object regularisation in the approach, as in rPIE."""
+    beta: Fraction = 0.8
+    """Probe regularisation in the approach, as in rPIE."""
+    damping: Annotated[float, Field(gt=0, le=1)] = 0.02
+    """Shortens Newton steps where the light is dim, as a share of the brightest illumination; raise it with few photons."""
+    history: PositiveInt = 5
+    """Steps from which the curvature is learnt; 3-10, each costs two objects of memory."""
+    probe_start: NonNegativeInt = 0
+    """Epochs before the probe is first updated."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+    batch: PositiveInt = 16
+    """Frames updated together in the approach."""
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        x = start.estimate.to(problem.device).clone()
+        epoch = start.epoch
+        if epoch < min(self.approach, self.epochs):
+            for step in _approach(self, problem, x, start):
+                yield step
+                epoch = step.epoch
+        if epoch >= self.epochs:
+            return
+        memory = start.memory if start.epoch == epoch else {}
+        descent = Descent.resumed(self, problem, x, memory)
+        for number in range(epoch + 1, self.epochs + 1):
+            # Its history would say that the probe does not matter.
+            if self.update_probe and not descent.sweep.with_probe and number > self.probe_start:
+                descent = Descent.resumed(self, problem, x, {}, with_probe=True)
+            descent.go_on()
+            yield Step(
+                epoch=number,
+                estimate=x.clone(),
+                residual=descent.at.misfit / problem.power,
+                memory=descent.memory(),
+            )
+
+
+def _approach(
+    options: QuasiNewton, problem: Problem, x: PtychoEstimate, start: Step[PtychoEstimate]
+) -> Iterator[Step[PtychoEstimate]]:
+    """Epochs of PIE with momentum, `x` changed in place; after each, the slow phase that its frames asked for."""
+    pulls = FramePulls(problem, x)
+    sweep = Sweep(problem, x, wanted=pulls)
+    momentum = _Momentum(x, start.memory)
+    every = -(-len(problem) // KICKS)
+    for epoch in range(start.epoch + 1, min(options.approach, options.epochs) + 1):
+        sweep.with_probe = options.update_probe and epoch > options.probe_start
+        misfit, since = 0.0, 0
+        for frames in problem.batches(options.batch, epoch):
+            sums = sweep.over(frames)
+            if sweep.with_probe:
+                bright = torch.lerp(sums.seen, sums.seen.max(), options.beta).clamp_(min=1e-30)
+                x.probe.addcdiv_(sums.probe, bright.to(sums.probe.dtype), value=GAIN)
+            sweep.step_object(frames, gain=GAIN, share=1 - options.alpha, floor=options.alpha * sums.top)
+            misfit, since = misfit + sums.misfit, since + len(frames)
+            if since >= every:
+                momentum.kick(x, with_probe=sweep.with_probe)
+                since = 0
+        if options.slow_gain:
+            slow = SlowPhase.of(problem, x, ramp_sensitivity(problem, x, seed=epoch))
+            phase = options.slow_gain / len(x.object) * slow.of_frames(pulls)
+            momentum.turn(x, torch.polar(torch.ones_like(phase), phase))
+        yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, memory=momentum.memory())
+
+
+class _Momentum:
+    """Some times an epoch, object and probe go a further step along their running velocity."""
+
+    def __init__(self, x: PtychoEstimate, memory: Mapping[str, Tensor]) -> None:
+        own = {"object": x.object, "probe": x.probe}
+        self.velocity = {
+            k: memory.get(f"velocity.{k}", torch.zeros_like(v)).to(v.device).clone() for k, v in own.items()
+        }
+        self.anchor = {k: memory.get(f"anchor.{k}", v).to(v.device).clone() for k, v in own.items()}
+
+    def kick(self, x: PtychoEstimate, *, with_probe: bool) -> None:
+        for name, value in (("object", x.object), ("probe", x.probe)):
+            if name == "probe" and not with_probe:
+                continue
+            self.velocity[name].mul_(FRICTION).add_(value - self.anchor[name])
+            value.add_(self.velocity[name], alpha=FEEDBACK)
+            self.anchor[name].copy_(value)
+
+    def turn(self, x: PtychoEstimate, turn: Complex[Tensor, "Y X"]) -> None:
+        """Multiply the object by phase factors, and the momentum with it: a turn is no velocity."""
+        for value in (x.object, self.velocity["object"], self.anchor["object"]):
+            value.mul_(turn)
+
+    def memory(self) -> dict[str, Tensor]:
+        kept = {f"velocity.{n}": v.clone() for n, v in self.velocity.items()}
+        return kept | {f"anchor.{n}": v.clone() for n, v in self.anchor.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Misfit at an estimate, the way down, and how strongly light fixes each pixel."""
+
+    down: Pair
+    """Steepest descent of half the misfit."""
+    lit: Float[Tensor, "slice Y X"]
+    seen: Float[Tensor, "y x"]
+    misfit: float
+
+
+@dataclass(eq=False)
+class Descent:
+    """Limited-memory BFGS on object and probe; one pass over the frames a step, unless a step has to be shortened."""
+
+    sweep: Sweep
+    damping: float
+    history: int
+    slow: SlowPhase | None
+    ramp: Float[Tensor, "2 2"]
+    at: Point
+    moves: list[Pair]
+    """The last steps."""
+    bends: list[Pair]
+    """How the gradient changed along each."""
+
+    @classmethod
+    def resumed(
+        cls,
+        options: QuasiNewton,
+        problem: Problem,
+        x: PtychoEstimate,
+        memory: Mapping[str, Tensor],
+        *,
+        with_probe: bool | None = None,
+    ) -> "Descent":
+        """From the memory of a step, or afresh where there is none."""
+        if with_probe is None:
+            with_probe = options.update_probe and (options.probe_start == 0 or "with_probe" in memory)
+        sweep = Sweep(problem, x, with_probe=with_probe)
+        known = "misfit" in memory
+        ramp = memory["ramp"] if known else ramp_sensitivity(problem, x)
+        slow = SlowPhase.of(problem, x, ramp) if options.slow_gain else None
+        kept = {k: v.to(problem.device).clone() for k, v in memory.items()}
+        count = int(memory.get("history", torch.tensor(0)))
+        return cls(
+            sweep=sweep,
+            damping=options.damping,
+            history=options.history,
+            slow=slow,
+            ramp=ramp,
+            at=_recalled(kept) if known else _point(sweep),
+            moves=[(kept[f"move.object.{i}"], kept[f"move.probe.{i}"]) for i in range(count)],
+            bends=[(kept[f"bend.object.{i}"], kept[f"bend.probe.{i}"]) for i in range(count)],
+        )
+
+    @torch.no_grad()
+    def go_on(self) -> None:
+        """One step downhill, made shorter until the misfit falls; without a way down, history is forgotten and nothing moves."""
+        x, here = self.sweep.x, self.at
+        origin = (x.object.clone(), x.probe.clone())
+        way = self.newton(here.down)
+        slope = dot(way, here.down)
+        length = 1.0
+        while slope > 0 and length >= SHORTEST:
+            _place(x, _sum(origin, way, length))
+            there = _point(self.sweep)
+            fall = (here.misfit - there.misfit) / 2
+            if fall >= 1e-4 * length * slope:
+                self._learn(_sum((x.object, x.probe), origin, -1), _sum(here.down, there.down, -1))
+                self.at = there
+                return
+            # The parabola through value, slope and the value met.
+            parabola = length * slope / (2 * (slope - fall / length))
+            length = min(max(parabola, 0.1 * length), 0.5 * length)
+        _place(x, origin)
+        self.moves, self.bends = [], []
+
+    def newton(self, down: Pair) -> Pair:
+        """Inverse Hessian times `down`: Nocedal & Wright, Numerical Optimization (2006), algorithm 7.4."""
+        taken: list[tuple[float, float]] = []
+        for move, bend in zip(reversed(self.moves), reversed(self.bends), strict=True):
+            weight = 1 / dot(move, bend)
+            share = weight * dot(move, down)
+            taken.append((share, weight))
+            down = _sum(down, bend, -share)
+        way = self.conditioned(down)
+        if self.moves:
+            scale = dot(self.moves[-1], self.bends[-1]) / dot(self.bends[-1], self.conditioned(self.bends[-1]))
+            way = (scale * way[0], scale * way[1])
+        for move, bend, (share, weight) in zip(self.moves, self.bends, reversed(taken), strict=True):
+            way = _sum(way, move, share - weight * dot(bend, way))
+        return way
+
+    def conditioned(self, down: Pair) -> Pair:
+        """The first guess of the inverse Hessian: gradient over illumination, and the slow phase's own step."""
+        lit, seen = self.at.lit, self.at.seen
+        obj = down[0] / (lit + self.damping * lit.max()).clamp(min=1e-30)
+        if self.slow is not None:
+            obj += NEWTON_SLOW * self.slow.of_gradient(self.sweep.x.object, down[0])
+        return obj, down[1] / (seen + self.damping * seen.max()).clamp(min=1e-30)
+
+    def _learn(self, move: Pair, bend: Pair) -> None:
+        # Only where the misfit curves upwards does the inverse Hessian stay positive.
+        if dot(move, bend) > 0:
+            self.moves = [*self.moves, move][-self.history :]
+            self.bends = [*self.bends, bend][-self.history :]
+
+    def memory(self) -> dict[str, Tensor]:
+        """Nothing in it is ever changed in place, so nothing is copied."""
+        here = self.at
+        kept = {
+            "down.object": here.down[0],
+            "down.probe": here.down[1],
+            "lit": here.lit,
+            "seen": here.seen,
+            "misfit": torch.tensor(here.misfit, dtype=torch.float64),
+            "ramp": self.ramp,
+            "history": torch.tensor(len(self.moves)),
+        }
+        if self.sweep.with_probe:
+            kept["with_probe"] = torch.tensor(1)
+        for name, pairs in (("move", self.moves), ("bend", self.bends)):
+            for i, pair in enumerate(pairs):
+                kept |= {f"{name}.object.{i}": pair[0], f"{name}.probe.{i}": pair[1]}
+        return kept
+
+
+def _recalled(kept: Mapping[str, Tensor]) -> Point:
+    return Point((kept["down.object"], kept["down.probe"]), kept["lit"], kept["seen"], float(kept["misfit"]))
+
+
+def _point(sweep: Sweep) -> Point:
+    sums = sweep.everything()
+    down = (sums.object.clone(), sums.probe.clone())
+    return Point(down, sums.lit.clone(), sums.seen.clone(), sums.misfit)
+
+
+def _place(x: PtychoEstimate, pair: Pair) -> None:
+    x.object.copy_(pair[0])
+    x.probe.copy_(pair[1])
+
+
+def _sum(a: Pair, b: Pair, length: float) -> Pair:
+    return torch.add(a[0], b[0], alpha=length), torch.add(a[1], b[1], alpha=length)
+
+
+def dot(a: Pair, b: Pair) -> float:
+    """Real inner product of two directions in object and probe."""
+    return sum(float(torch.vdot(u.flatten(), v.flatten()).real) for u, v in zip(a, b, strict=True))
