@@ -20,6 +20,7 @@ from .files import (
 )
 from .io.reading import Stated as Stated
 from .iterative.local import Local as Local, LocalStream as LocalStream
+from .iterative.lsqml import LSQML as LSQML
 from .iterative.phasing import CDIRAAR as CDIRAAR, ER as ER, HIO as HIO
 from .iterative.pie import EPIE as EPIE, MPIE as MPIE, RPIE as RPIE
 from .iterative.second_order import QuasiNewton as QuasiNewton

@@ -1,6 +1,8 @@
 """Iterative solvers, one algorithm family a file. Importing this package registers them all."""
 
 from exitwave.iterative import (
+    gradient as gradient,
+    lbfgs as lbfgs,
     local as local,
     lsqml as lsqml,
     phasing as phasing,

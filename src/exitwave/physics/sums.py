@@ -129,6 +129,26 @@ class Sweep:
                 floor=floor,
             )
 
+    def direction(self, frames: Int[Tensor, " frame"], *, share: float, floor: float) -> tuple[float, float]:
+        """Make the object's sums D = sum / (share lit + floor) in the windows of these frames; curvature and slope along D.
+
+        The linearised misfit falls by 2 a slope - a^2 curvature for the step a D. Use D up with `step_along`.
+        """
+        corners, curvature, slope = self._corners[frames], 0.0, 0.0
+        for total, lit in zip(self.sums.object, self.sums.lit, strict=True):
+            found = verbs.direction_(total, lit, corners, self._shape, share=share, floor=floor)
+            curvature, slope = curvature + found[0], slope + found[1]
+        return curvature, slope
+
+    def interaction(self, frames: Int[Tensor, " frame"], probe_step: Complex[Tensor, "mode y x"]) -> float:
+        """Real part of the sum over frames of <D P, probe_step q>: how far steps of object and probe do the same."""
+        weight = (self.x.probe.conj() * probe_step).sum(dim=0)
+        return verbs.cross(self.sums.object[0], self.x.object[0], self._corners[frames], weight)
+
+    def step_along(self, frames: Int[Tensor, " frame"], length: float) -> None:
+        """object += length D in the windows of these frames; empties the sums there."""
+        self.step_object(frames, gain=length, share=0.0, floor=1.0)
+
     def _parts(self, frames: int) -> int:
         if self.x.object.device.type != "cpu":
             return 1

@@ -165,3 +165,36 @@ def step_windows_(
         window = (slice(row, row + height), slice(column, column + width))
         canvas[window] += gain * total[window] / (share * lit[window] + floor).clamp(min=1e-12)
         total[window], lit[window] = 0, 0
+
+
+def direction_(
+    total: Complex[Tensor, "Y X"],
+    lit: Float[Tensor, "Y X"],
+    corners: Corners,
+    shape: tuple[int, int],
+    share: float,
+    floor: float,
+) -> tuple[float, float]:
+    """total <- D = total / (share lit + floor) in the windows, each pixel once, and lit <- -lit as a mark of it.
+
+    Returns the curvature sum lit |D|^2 and the slope sum Re conj(D) total along that direction.
+    """
+    height, width = shape
+    curvature, slope = 0.0, 0.0
+    for row, column in corners.tolist():
+        window = (slice(row, row + height), slice(column, column + width))
+        fresh = lit[window] > 0
+        sums, light = total[window].clone(), lit[window].clone()
+        found = torch.where(fresh, sums / (share * light + floor).clamp(min=1e-12), sums)
+        curvature += float((light * found.abs().square())[fresh].double().sum())
+        slope += float((found.conj() * sums).real[fresh].double().sum())
+        total[window], lit[window] = found, -light.abs()
+    return curvature, slope
+
+
+def cross(
+    direction: Complex[Tensor, "Y X"], canvas: Complex[Tensor, "Y X"], corners: Corners, weight: Complex[Tensor, "y x"]
+) -> float:
+    """Real part of the sum over frames of conj(direction) canvas weight: how steps of object and probe interact."""
+    both = gather(torch.stack([direction, canvas]), corners, (weight.shape[-2], weight.shape[-1]))
+    return float((both[:, 0].conj() * both[:, 1] * weight).real.double().sum())

@@ -165,6 +165,30 @@ def fold_(
     return float(top)
 
 
+def direction_(
+    total: Complex[Tensor, "Y X"],
+    lit: Float[Tensor, "Y X"],
+    corners: Corners,
+    shape: tuple[int, int],
+    *,
+    share: float,
+    floor: float,
+) -> tuple[float, float]:
+    """total <- D = total / (share lit + floor) in the windows; curvature and slope of the misfit along D; see `reference`."""
+    if not _compiled(total, lit):
+        return reference.direction_(total, lit, corners, shape, share, floor)
+    return _cpu().direction_(total.numpy(), lit.numpy(), corners.numpy(), *shape, share, floor)
+
+
+def cross(
+    direction: Complex[Tensor, "Y X"], canvas: Complex[Tensor, "Y X"], corners: Corners, weight: Complex[Tensor, "y x"]
+) -> float:
+    """Real part of the sum over frames of conj(direction) canvas weight: how steps of object and probe interact."""
+    if not _compiled(direction, canvas, weight):
+        return reference.cross(direction, canvas, corners, weight)
+    return _cpu().cross(direction.numpy(), canvas.numpy(), corners.numpy(), weight.numpy())
+
+
 class _ExitWaves(torch.autograd.Function):
     """Exit waves whose gradient is the overlap constraint's sums: what makes every solver that differentiates fast, too."""
 
