@@ -32,6 +32,8 @@ def doctor() -> int:
     from exitwave.io.memory import available_memory_bytes, scratch, size
     from exitwave.solver import solvers
 
+    importlib.import_module("exitwave.iterative")  # which registers its solvers
+
     print(f"memory           {size(available_memory_bytes())} free, {os.cpu_count()} processors")
     folder, free, in_memory = scratch()
     kind = "memory, no disk: set TMPDIR to a folder on disk for scans larger than memory" if in_memory else "on disk"
