@@ -43,8 +43,8 @@ class Local(Solver[PtychoEstimate]):
     epochs: PositiveInt = 1
     """Sweeps over all groups. One is enough when the probe is known; 5-20 to find the probe, too."""
     iterations: PositiveInt = 20
-    """Conjugate gradient steps on each group, two transforms a frame each: 5 for a preview, 20 is usual, 60 for a strongly
-    curved probe, whose slow phases come late."""
+    """Conjugate gradient steps on each group, two transforms a frame each: 20 is usual, 60 for the last
+    details; 5 for a preview, or below some ten thousand photons a frame, where more only fit noise."""
     group: PositiveInt = 16
     """Frames in a group; 9-16 is usual. More look further and fill the processor better, fewer answer sooner."""
     shared: NonNegativeInt = 0
@@ -53,7 +53,7 @@ class Local(Solver[PtychoEstimate]):
     """Groups solved together. They learn nothing from each other, so keep 1 on a processor; 16 or more fill a GPU."""
     update_probe: bool = True
     """Whether to improve the probe, slowly, from all groups; switch off when it is known."""
-    probe_gain: Annotated[float, Field(gt=0, le=1)] = 0.2
+    probe_gain: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of the probe step that a group asks for; lower it when the residual jumps."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
@@ -117,17 +117,18 @@ class LocalWork:
         """Solve these groups from what their neighbours know and put them into the patchwork."""
         canvases = Canvases.of(self.model, self.trusted, self.x, members, amplitudes)
         corners = [(row, column) for row, column in canvases.origins.tolist()]
-        images = torch.stack(
+        prior = torch.stack(
             [self.patchwork.window(corner, light) for corner, light in zip(corners, canvases.lit, strict=True)]
         )
-        if self.options.update_probe:
+        images = prior
+        if not self.options.update_probe:
+            images = Descent(canvases, images, self.sensitivity, prior).advance(self.options.iterations)
+        else:
             for steps in _rounds(self.options.iterations):
-                images = Descent(canvases, images, self.sensitivity).advance(steps)
+                images = Descent(canvases, images, self.sensitivity, prior).advance(steps)
                 change = canvases.probe_update(images, self.x, members.flatten())
                 self.x.probe.add_(change, alpha=self.options.probe_gain)
                 canvases = Canvases.of(self.model, self.trusted, self.x, members, amplitudes)
-        else:
-            images = Descent(canvases, images, self.sensitivity).advance(self.options.iterations)
         for corner, image, light in zip(corners, images, canvases.lit, strict=True):
             self.patchwork.add(corner, image, light)
 

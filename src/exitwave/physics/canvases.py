@@ -19,6 +19,8 @@ SOFTNESS = 0.05
 """Least share of light by which a ripple of the object is taken to show: bounds how much the preconditioner amplifies."""
 DIM = 0.1
 """Share of the brightest illumination that is added to that of every pixel before dividing by it."""
+PRIOR_PHOTONS = 0.5
+"""Photons that what is known beforehand counts for in every pixel: it decides where the measured ones say less."""
 BANDS = 20
 """Spatial frequencies at which the sensitivity to phase is measured."""
 
@@ -186,6 +188,9 @@ def _along(waves: Tensor, others: Tensor) -> Float[Tensor, "frame y x"]:
 class Descent:
     """Preconditioned conjugate gradients on sum (|F| - A)^2 of each group, with Gauss-Newton step lengths.
 
+    Every pixel is held to `prior` as if half a photon had measured it. Without that, slow phases that few photons do not
+    show would be made up from noise, and the next group would build on them.
+
     The waves at the detector are carried along, so that an iteration costs two transforms a frame, as a step of fixed
     length does. Polak-Ribiere directions, steps from the curvature along the direction as in Carlsson, Wendt, Cloetens &
     Nikitin, arXiv 2502.10755, without the term that may be negative. The preconditioner divides by the illumination
@@ -195,10 +200,11 @@ class Descent:
     canvases: Canvases
     images: Images
     sensitivity: Sensitivity
+    prior: Images
 
     def __post_init__(self) -> None:
         lit = self.canvases.lit
-        self._root = ((1 - DIM) * lit + DIM * lit.amax(dim=(1, 2), keepdim=True)).clamp(min=1e-30).rsqrt()
+        self._root = ((1 - DIM) * lit + DIM * lit.amax(dim=(1, 2), keepdim=True) + PRIOR_PHOTONS).rsqrt()
         self._gains = self.sensitivity.gains((lit.shape[1], lit.shape[2])).to(lit.device)
         self._waves = self.canvases.at_detector(self.images)
         self._before: tuple[Tensor, Tensor, Tensor] | None = None
@@ -212,11 +218,12 @@ class Descent:
     def _iterate(self) -> None:
         group = self.canvases
         modulus, pull = group.pull(self._waves)
-        uphill = group.adjoint(pull)
+        uphill = group.adjoint(pull).add_(self.images - self.prior, alpha=-PRIOR_PHOTONS)
         direction, slope = self._direction(uphill)
         moved = group.at_detector(direction)
         shown = _along(self._waves, moved).div_(modulus).mul_(group.trusted)
-        length = slope / group.per_group(shown.square_()).clamp(min=1e-30)
+        curvature = group.per_group(shown.square_()) + PRIOR_PHOTONS * self._dot(direction, direction)
+        length = slope / curvature.clamp(min=1e-30)
         self.images = self.images + _times(direction, length.to(torch.float32)[:, None, None])
         self._waves += _times(moved, group.each_frame(length))
 

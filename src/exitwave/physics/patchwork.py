@@ -17,6 +17,8 @@ LEAST_SHARED = 1e-3
 """Share of its light that a canvas must have in common with another to be compared with it."""
 FAINT = 1e-3
 """Share of the brightest illumination below which a warm start fades to what was there before."""
+FAINT_PHOTONS = 4.0
+"""Photons of a pixel at which its noise outweighs what was there before."""
 TIED = 1e-3
 """How strongly a canvas's scale is held to 1, as a share of what its neighbours say: photons are absolute."""
 
@@ -53,7 +55,7 @@ class Patchwork:
         """What the neighbours say of a canvas before it is solved; `start`, in their phase, where they say nothing."""
         here = _at(corner, light)
         total, seen, before = self._sum[here], self._light[here], self.start[here]
-        faint = FAINT * light.max()
+        faint = FAINT * light.max() + FAINT_PHOTONS
         if self.held is not None:
             rest = (self.held[here] - seen).clamp(min=0) + faint
             return (total + rest * before) / (seen + rest)
@@ -148,6 +150,8 @@ class Patchwork:
             return None
         u, v = self.images[a][of_a], self.images[b][of_b]
         cross = complex((weight * u.conj() * v).sum())
+        if not abs(cross) > 0:
+            return None
         return cross, float((weight * u.abs().square()).sum()), float((weight * v.abs().square()).sum())
 
 
@@ -181,11 +185,13 @@ def aligned(
 def _phases(a: np.ndarray, b: np.ndarray, cross: np.ndarray, count: int) -> np.ndarray:
     weight = np.abs(cross) + 1e-12 * np.abs(cross).max()
     graph = _laplacian(a, b, weight, cross / weight, count)
-    solve = splu((graph + 1e-6 * sparse.diags(np.real(graph.diagonal()) + 1e-12 * weight.max())).tocsc()).solve
+    # Canvases without a neighbour have an empty row.
+    size = np.real(graph.diagonal()) + 1e-12 * weight.max()
+    solve = splu((graph + 1e-6 * sparse.diags(size)).tocsc()).solve
     _, part = csgraph.connected_components(sparse.coo_matrix((weight, (a, b)), shape=(count, count)), directed=False)
     phases = np.exp(1j * _along_a_tree(a, b, cross, count))
     for _ in range(3):
-        phases = solve(graph.diagonal() * phases)
+        phases = solve(size * phases)
         phases /= np.maximum(np.abs(phases), 1e-300)
     mean = np.bincount(part, np.real(phases)) + 1j * np.bincount(part, np.imag(phases))
     turn = np.where(np.abs(mean) > 1e-9, mean / np.maximum(np.abs(mean), 1e-300), 1.0)
