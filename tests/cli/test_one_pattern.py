@@ -1,6 +1,7 @@
 """One pattern of an isolated object from the command line: simulate, look, phase, judge, report, export."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 
 import exitwave as ew
 from command import done, refused
+from exitwave.evaluation.comparison import lay_onto
+from exitwave.evaluation.twins import conjugate_inverse
 
 CDI = ("cdi", "--starts", 3, "--cycles", 2, "--hio", 100)
 
@@ -107,3 +110,15 @@ def test_options_of_scans_are_refused(pattern, tmp_path):
 
 def test_halves_of_one_pattern_are_refused(phased, tmp_path):
     assert "no halves to compare" in refused(tmp_path, "evaluate", phased, "--split-half")
+
+
+def test_methods_are_compared_as_twins_of_one_another(pattern, tmp_path):
+    solvers = ("hio", "cdi_raar", "--epochs", 300)
+    done("compare", pattern, *solvers, "--truth", pattern, "-o", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "Difference from truth" in page
+    assert "Probe, strongest mode" not in page
+    truth = ew.read_truth(pattern)
+    turned = replace(truth, object=conjugate_inverse(truth.object[0])[None] * 2j)
+    laid = lay_onto(turned, truth).object
+    assert float((laid - truth.object[0]).norm() / truth.object[0].norm()) < 0.01

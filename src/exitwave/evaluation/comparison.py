@@ -11,9 +11,10 @@ from torch import Tensor
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Result
+from exitwave.evaluation import twins
 from exitwave.evaluation.fidelity import METRICS
 from exitwave.evaluation.judge import Evaluation, aligned, gauge_shift, moved_with_object, plain
-from exitwave.evaluation.region import common_region, scanned_region
+from exitwave.evaluation.region import common_region, projection, scanned_region
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,6 +104,8 @@ def lay_onto(estimate: PtychoEstimate, reference: PtychoEstimate) -> Laid:
 
     Raises InputError when the two are not of the same frames.
     """
+    if reference.support is not None and estimate.object.shape == reference.object.shape:
+        return _isolated(estimate, reference)
     common = common_region(estimate, reference)
     found = aligned(common)
     height, width = reference.object.shape[-2:]
@@ -115,6 +118,14 @@ def lay_onto(estimate: PtychoEstimate, reference: PtychoEstimate) -> Laid:
     return Laid(object=whole, probe=probe * overlap / (overlap.abs() * found.scale).clamp(min=1e-30))
 
 
+def _isolated(estimate: PtychoEstimate, reference: PtychoEstimate) -> Laid:
+    """An isolated object from one pattern in the pose of another: twin, shift, phase and scale are free."""
+    image, target = projection(estimate), projection(reference)
+    found = twins.lay_onto(image, target).image
+    scale = torch.vdot(found.flatten(), target.flatten()).abs() / found.abs().square().sum().clamp(min=1e-30)
+    return Laid(object=found * scale, probe=strongest(estimate))
+
+
 def strongest(estimate: PtychoEstimate) -> Complex[Tensor, "y x"]:
     """The probe mode with the most photons."""
     modes = estimate.probe.detach().cpu().to(torch.complex128)
@@ -122,7 +133,10 @@ def strongest(estimate: PtychoEstimate) -> Complex[Tensor, "y x"]:
 
 
 def lit(estimate: PtychoEstimate) -> Bool[Tensor, "Y X"]:
-    """Where the object of an estimate was scanned."""
+    """Where the object of an estimate was scanned; of an isolated object, where it is."""
+    if estimate.support is not None:
+        amplitude = projection(estimate).abs()
+        return estimate.support.any(dim=0).cpu() & (amplitude > 0.1 * amplitude.max())
     height, width = estimate.object.shape[-2:]
     return scanned_region(estimate.probe, estimate.positions_px, (height, width))
 

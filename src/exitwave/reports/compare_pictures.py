@@ -100,8 +100,9 @@ def rows(shown: Sequence[Sample], result: Result) -> list[Row]:
         _row("Amplitude", "a", shown, size_m, amplitude),
         _row("Phase", "p", shown, size_m, phase),
         _row(f"Difference from {first.name}", "d", shown, size_m, difference, leave_out=1),
-        _row("Probe, strongest mode", "m", shown, (bottom - top, right - left), probe),
     ]
+    if result.estimate.support is None:
+        made.append(_row("Probe, strongest mode", "m", shown, (bottom - top, right - left), probe))
     return [row for row in made if row.pictures]
 
 
