@@ -17,6 +17,8 @@ from exitwave.physics.problem import Problem
 
 CHUNK_PIXELS = 2**17
 """Pixels of all waves worked on together: a megabyte, which stays in a processor's cache."""
+GPU_CHUNK_PIXELS = 2**23
+"""The same for a GPU, which wants much work at once: 64 MB for each of the few buffers."""
 LEAST_PIXELS = 2**15
 """Pixels that are worth waking another thread for."""
 
@@ -88,7 +90,8 @@ class Sweep:
         modes = len(x.probe) * (1 if model.exposure_px is None else model.exposure_px.shape[1])
         self._wave_pixels = modes * math.prod(self._shape)
         self._workers = [_Worker(Sums.like(x))]
-        self._wave_shape = (max(1, CHUNK_PIXELS // self._wave_pixels), modes, *self._shape)
+        pixels = CHUNK_PIXELS if x.object.device.type == "cpu" else GPU_CHUNK_PIXELS
+        self._wave_shape = (max(1, min(pixels // self._wave_pixels, len(x.positions_px))), modes, *self._shape)
 
     @torch.no_grad()
     def over(self, frames: Int[Tensor, " frame"]) -> Sums:

@@ -1,6 +1,7 @@
 """The verbs of the inner loop: one call for every device; the fastest version that is there does the work.
 
-Compiled loops on a processor, plain torch elsewhere and where a gradient is asked for. All agree with `reference`.
+Compiled loops on a processor, Triton on a GPU, plain torch elsewhere and where a gradient is asked for. All agree with
+`reference`.
 """
 
 from functools import cache
@@ -36,6 +37,29 @@ def _compiled(*tensors: Tensor) -> bool:
     )
 
 
+@cache
+def _cuda() -> ModuleType | None:
+    # Triton comes with the CUDA builds of torch, and only with them.
+    try:
+        from exitwave.physics.kernels import cuda
+    except ImportError:
+        return None
+    return cuda
+
+
+def _on_gpu(*tensors: Tensor) -> ModuleType | None:
+    """The kernels for a GPU where these tensors are on one."""
+    grad = torch.is_grad_enabled()
+    fit = all(
+        t.device.type == "cuda"
+        and t.dtype in (torch.complex64, torch.float32)
+        and t.is_contiguous()
+        and not (grad and t.requires_grad)
+        for t in tensors
+    )
+    return _cuda() if fit else None
+
+
 def exit_waves(
     canvas: Complex[Tensor, "Y X"],
     probes: Complex[Tensor, "#batch mode y x"],
@@ -45,6 +69,8 @@ def exit_waves(
     """Probe times window of the canvas, frame by frame; written to `out` where it is given and that is possible."""
     if torch.is_grad_enabled() and (canvas.requires_grad or probes.requires_grad):
         return _ExitWaves.apply(canvas, probes, corners)  # pyright: ignore[reportReturnType]
+    if gpu := _on_gpu(canvas, probes):
+        return gpu.exit_waves(canvas, probes, corners, out)
     if not _compiled(canvas, probes):
         return reference.exit_waves(canvas, probes, corners)
     if out is None:
@@ -61,6 +87,8 @@ def impose_modulus_(
     background: Float[Tensor, "y x"],
 ) -> Float[Tensor, " batch"]:
     """Waves at the detector become, in place, the change that gives them the measured modulus; see `reference`."""
+    if gpu := _on_gpu(waves, stack, trusted, background):
+        return gpu.impose_modulus_(waves, stack, index, trusted, background)
     if not _compiled(waves, stack, trusted, background):
         return reference.impose_modulus_(waves, stack, index, trusted, background)
     misfit = torch.empty(len(waves), dtype=torch.float64)
@@ -78,6 +106,8 @@ def add_object_(
     lit: Float[Tensor, "Y X"],
 ) -> float:
     """total += conj(probe) change, lit += |probe|^2 in each window; returns the largest lit pixel met."""
+    if gpu := _on_gpu(change, probes, total, lit):
+        return gpu.add_object_(change, probes, corners, total, lit)
     if not _compiled(change, probes, total, lit):
         return reference.add_object_(change, probes, corners, total, lit)
     return float(_cpu().add_object_(change.numpy(), probes.numpy(), corners.numpy(), total.numpy(), lit.numpy()))
@@ -91,6 +121,8 @@ def add_probe_(
     seen: Float[Tensor, "y x"],
 ) -> None:
     """total += conj(window) change, seen += |window|^2, summed over frames that share one probe."""
+    if gpu := _on_gpu(change, canvas, total, seen):
+        return gpu.add_probe_(change, canvas, corners, total, seen)
     if not _compiled(change, canvas, total, seen):
         return reference.add_probe_(change, canvas, corners, total, seen)
     return _cpu().add_probe_(change.numpy(), canvas.numpy(), corners.numpy(), total.numpy(), seen.numpy())
@@ -103,6 +135,8 @@ def times_conjugate_window_(
     seen: Float[Tensor, "y x"],
 ) -> None:
     """change <- conj(window) change, frame by frame, in place; seen += |window|^2."""
+    if gpu := _on_gpu(change, canvas, seen):
+        return gpu.times_conjugate_window_(change, canvas, corners, seen)
     if not _compiled(change, canvas, seen):
         return reference.times_conjugate_window_(change, canvas, corners, seen)
     return _cpu().times_conjugate_window_(change.numpy(), canvas.numpy(), corners.numpy(), seen.numpy())
@@ -147,6 +181,8 @@ def step_windows_(
     floor: float,
 ) -> None:
     """canvas += gain total / (share lit + floor) inside the windows, each pixel once; empties both sums."""
+    if gpu := _on_gpu(canvas, total, lit):
+        return gpu.step_windows_(canvas, total, lit, gain, share, floor)
     if not _compiled(canvas, total, lit):
         return reference.step_windows_(canvas, total, lit, corners, shape, gain, share, floor)
     return _cpu().step_windows_(canvas.numpy(), total.numpy(), lit.numpy(), corners.numpy(), *shape, gain, share, floor)
@@ -175,6 +211,8 @@ def direction_(
     floor: float,
 ) -> tuple[float, float]:
     """total <- D = total / (share lit + floor) in the windows; curvature and slope of the misfit along D; see `reference`."""
+    if gpu := _on_gpu(total, lit):
+        return gpu.direction_(total, lit, share, floor)
     if not _compiled(total, lit):
         return reference.direction_(total, lit, corners, shape, share, floor)
     return _cpu().direction_(total.numpy(), lit.numpy(), corners.numpy(), *shape, share, floor)
