@@ -29,8 +29,11 @@ SHORTEST = 1e-3
 
 @solver
 class QuasiNewton(Solver[PtychoEstimate]):
-    """Quasi-Newton method with a coarse level for slow phase: fewest epochs to a good image. Nocedal, Math. Comp. 35, 773 (1980);
-    preconditioned by illumination and, for waves longer than the probe, by the ramp's curvature.
+    """Quasi-Newton on object and probe, with a coarse level for slow phase: fewest epochs to a good image.
+    Liu & Nocedal, Math. Program. 45, 503 (1989).
+
+    First some epochs frame by frame, as mpie, with the slow phase mended after each; then limited-memory BFGS on all
+    frames, preconditioned by the illumination and, for phase slower than the probe is wide, by the curvature of a ramp.
     """
 
     name: ClassVar[str] = "newton"
