@@ -7,6 +7,7 @@ from exitwave.iterative import (
     lsqml as lsqml,
     phasing as phasing,
     pie as pie,
+    refined as refined,
     second_order as second_order,
     starts as starts,
     wirtinger as wirtinger,

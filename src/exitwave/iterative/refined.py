@@ -1,0 +1,228 @@
+"""Any solver, with the further unknowns of a real experiment improved and what is known imposed between its epochs."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field, InstanceOf, NonNegativeInt, PositiveInt, field_validator
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics import constraints
+from exitwave.physics.fourier import fft2, frequencies, ifft2
+from exitwave.physics.problem import Problem
+from exitwave.physics.refinement.background import Background, least
+from exitwave.physics.refinement.brightness import Brightness, even
+from exitwave.physics.refinement.positions import Positions, Search
+from exitwave.physics.refinement.spacing import Spacing
+from exitwave.physics.refinement.variations import Variations, unvaried
+from exitwave.physics.refinement.view import Refinement, refined
+from exitwave.solver import Solver, Step, from_spec, solver
+
+Share = Annotated[float, Field(gt=0, le=1)]
+FAR_PX = 3.0
+"""Position errors up to this are found by Gauss-Newton steps alone; larger ones need the blurred object and the search."""
+BLUR = 0.8
+"""Blur of the object at the start, as a share of the reach: then even wrong positions see the same coarse features."""
+LEAST_BLUR_PX = 0.3
+SEARCHED = (2, 8)
+"""The search runs between these multiples of `settle` epochs, when coarse features stand where they belong."""
+TRIALS = 4
+"""Moves tried by each frame each time."""
+FRICTION = 0.5
+"""Share of a position's last step that is taken again."""
+
+
+@solver
+class Refined(Solver[PtychoEstimate]):
+    """Any solver, with positions, beam and background refined and what is known imposed between its epochs: for real data.
+
+    Each look at the frames for the sake of the refinements costs about one more epoch, two with the search for large
+    position errors; `every` makes it rarer. Constraints cost nothing.
+    """
+
+    name: ClassVar[str] = "refined"
+    solver: InstanceOf[Solver[Any]]
+    """The solver that finds object and probe."""
+    positions: bool = False
+    """Refine where the probe stood in each frame, below a pixel."""
+    reach_px: Annotated[float, Field(gt=0, le=100)] = 2.0
+    """How far recorded positions may be off. Above 3 the object is first blurred and large errors are searched for, which
+    takes about 8 `settle` epochs and much overlap (75 % or more)."""
+    variations: Annotated[int, Field(ge=0, le=20)] = 0
+    """Waves by which the probe may vary from frame to frame (OPR); 1-4 where the beam drifts, 0 for a steady one."""
+    brightness: bool = False
+    """Refine the intensity of the beam in each frame."""
+    background: bool = False
+    """Refine photons that all frames have in common and that did not come through the sample's window."""
+    spacing: bool = False
+    """Refine the distance between the slices of a thick sample."""
+    start: NonNegativeInt = 4
+    """Epochs before anything is refined: an empty object says nothing about positions."""
+    settle: PositiveInt = 10
+    """Epochs in which the blur for large position errors falls to a third; raise it when some frames stay lost."""
+    every: PositiveInt = 1
+    """Epochs between two looks."""
+    orthogonalise: bool = True
+    """Make incoherent probe modes orthogonal, the strongest first, after every epoch; patterns do not change."""
+    probe_support: Share | None = None
+    """The probe is zero outside a disc of this share of the window; 0.7-0.9 keeps it from filling the window with noise."""
+    centre_probe: bool = False
+    """Keep the probe's centre of mass in the middle of its window (far field)."""
+    keep_probe_power: bool = False
+    """Keep the photons in the probe as they were at the start; the object's brightness makes up for it."""
+    most_amplitude: Annotated[float, Field(gt=0)] | None = None
+    """No pixel of the object is brighter; 1.0-1.2 for samples that cannot amplify."""
+    phase_only: bool = False
+    """The sample does not absorb: the object has amplitude 1 everywhere."""
+
+    @field_validator("solver", mode="before")
+    @classmethod
+    def _read_solver(cls, value: Any) -> Any:
+        return from_spec(value) if isinstance(value, Mapping | str | list) else value
+
+    def parts(self) -> Iterator[Solver[Any]]:
+        yield from self.solver.parts()
+
+    def stage(self, step: Step[PtychoEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
+        inner, at_work, epochs = self.solver.stage(step)
+        # With the first blur of the object the residual rises: a new stage begins.
+        if not self._far or step.epoch <= self.start:
+            return (0, *inner), at_work, epochs
+        return (1, *inner), at_work, min(epochs, step.epoch - self.start)
+
+    @property
+    def _far(self) -> bool:
+        return self.positions and self.reach_px > FAR_PX
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        step, own = self._begun(problem, start)
+        running = None
+        while True:
+            if self._looks(step.epoch):
+                step, running = replace(step, estimate=self._improved(problem, step, own)), None
+            if running is None:
+                running = self.solver.solve(problem, step)
+            taken = next(running, None)
+            if taken is None:
+                return
+            step = self._constrained(taken, own)
+            if step is not taken:
+                running = None
+            yield replace(step, memory={**step.memory, **own.memory()})
+
+    def _begun(self, problem: Problem, start: Step[PtychoEstimate]) -> "tuple[Step[PtychoEstimate], _Own]":
+        """The start with room for what will be refined, and what is remembered beside the solver's own memory."""
+        x = start.estimate.to(problem.device)
+        if self.centre_probe and problem.scan.geometry.near_field:
+            raise InputError("centre_probe: in the near field the place of the probe is not free; leave it out")
+        if self.spacing and x.slice_spacing_m is None:
+            raise InputError(
+                "there is no spacing to refine: the object has one slice; ask for slices and their spacing"
+            )
+        if self.brightness:
+            x = even(problem, x)
+        if self.background:
+            x = least(problem, x)
+        if self.variations:
+            x = unvaried(problem, x, self.variations)
+        memory = dict(start.memory)
+        own = _Own.taken_from(memory, x)
+        return replace(start, estimate=x, memory=memory), own
+
+    def _looks(self, epoch: int) -> bool:
+        wanted = self.positions or self.variations or self.brightness or self.background or self.spacing
+        return bool(wanted) and epoch >= max(self.start, 1) and (epoch - self.start) % self.every == 0
+
+    def _improved(self, problem: Problem, step: Step[PtychoEstimate], own: "_Own") -> PtychoEstimate:
+        x, since = step.estimate, step.epoch - self.start
+        if self._far:
+            x = _blurred(x, BLUR * self.reach_px * math.exp(-since / self.settle))
+        together: list[Refinement] = []
+        places = self._places(since, own)
+        if self._far and SEARCHED[0] * self.settle <= since < SEARCHED[1] * self.settle:
+            together.append(Search(reach_px=self.reach_px, trials=TRIALS, seed=(problem.seed, 91, step.epoch)))
+        together += [places] * self.positions + [Brightness()] * self.brightness + [Background()] * self.background
+        together += [Variations()] * bool(self.variations) + [Spacing()] * self.spacing
+        x = refined(problem, x, together)
+        own.velocity = places.velocity
+        return x
+
+    def _places(self, since: int, own: "_Own") -> Positions:
+        coarse = self._far and since < SEARCHED[0] * self.settle
+        return Positions(
+            longest_px=min(max(self.reach_px / 2.5, 1.0), 2.0),
+            reach_px=1.5 * self.reach_px,
+            friction=0.0 if coarse else FRICTION,
+            velocity=own.velocity,
+        )
+
+    def _constrained(self, step: Step[PtychoEstimate], own: "_Own") -> Step[PtychoEstimate]:
+        x = step.estimate
+        if self.orthogonalise and len(x.probe) > 1 and x.variations is None:
+            x = replace(x, probe=constraints.orthogonal_modes(x.probe))
+        if self.centre_probe:
+            x = constraints.centred(x)
+        if self.probe_support is not None:
+            x = constraints.supported(x, self.probe_support)
+        if self.keep_probe_power:
+            x = constraints.with_power(x, own.power)
+        if self.phase_only:
+            x = constraints.without_absorption(x)
+        if self.most_amplitude is not None:
+            x = constraints.bounded(x, self.most_amplitude)
+        return step if x is step.estimate else replace(step, estimate=x)
+
+
+def refine(
+    solver: Solver[Any],
+    *,
+    positions: bool = False,
+    reach_px: float = 2.0,
+    variations: int = 0,
+    brightness: bool = False,
+    background: bool = False,
+    spacing: bool = False,
+    every: int = 1,
+) -> Refined:
+    """Let a solver find more than object and probe: `refine(RPIE(epochs=100), positions=True)`. `Refined` has all options."""
+    return Refined(
+        solver=solver,
+        positions=positions,
+        reach_px=reach_px,
+        variations=variations,
+        brightness=brightness,
+        background=background,
+        spacing=spacing,
+        every=every,
+    )
+
+
+@dataclass(eq=False)
+class _Own:
+    """What is remembered from look to look, beside the memory of the solver."""
+
+    power: float
+    velocity: Tensor | None
+
+    @classmethod
+    def taken_from(cls, memory: dict[str, Tensor], x: PtychoEstimate) -> "_Own":
+        power = memory.pop("refined.power", None)
+        velocity = memory.pop("refined.velocity", None)
+        return cls(constraints.power(x.probe) if power is None else float(power), velocity)
+
+    def memory(self) -> dict[str, Tensor]:
+        kept = {"refined.power": torch.tensor(self.power, dtype=torch.float64)}
+        return kept if self.velocity is None else {**kept, "refined.velocity": self.velocity}
+
+
+def _blurred(x: PtychoEstimate, sigma_px: float) -> PtychoEstimate:
+    """The estimate with its object blurred by a Gaussian."""
+    if sigma_px < LEAST_BLUR_PX:
+        return x
+    rows, columns = frequencies((x.object.shape[-2], x.object.shape[-1]), device=x.object.device)
+    kernel = torch.exp(-2 * (math.pi * sigma_px) ** 2 * (rows.square() + columns.square())).to(torch.float32)
+    return replace(x, object=ifft2(fft2(x.object) * kernel))

@@ -1,0 +1,87 @@
+"""What is known of probe and object beforehand, imposed exactly: support, centre and power, amplitudes and phases."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Complex
+from torch import Tensor
+
+from exitwave.data.estimate import PtychoEstimate
+
+
+def orthogonal_modes(probe: Complex[Tensor, "mode y x"]) -> Complex[Tensor, "mode y x"]:
+    """The same incoherent modes as orthogonal ones, the strongest first; no intensity anywhere changes.
+
+    Any unitary mixture of modes gives the same patterns: the eigenvectors of their overlaps make them unique (Thibault &
+    Menzel, Nature 494, 68, 2013). Each keeps the phase of the old mode it resembles most.
+    """
+    if len(probe) == 1:
+        return probe
+    flat = probe.flatten(1).to(torch.complex128)
+    _, mixing = torch.linalg.eigh(flat.conj() @ flat.T)
+    mixing = mixing.T.flip(0)
+    most = mixing.gather(1, mixing.abs().argmax(dim=1, keepdim=True))
+    return ((mixing * most.conj() / most.abs()) @ flat).to(probe.dtype).reshape(probe.shape)
+
+
+def window_disc(shape: tuple[int, int], fraction: float, device: torch.device | str = "cpu") -> Bool[Tensor, "y x"]:
+    """A disc (an ellipse where windows are not square) at the centre, `fraction` of the window wide."""
+    rows, columns = ((torch.arange(n, device=device) - n // 2) / (0.5 * fraction * n) for n in shape)
+    return rows[:, None].square() + columns.square() <= 1
+
+
+def supported(x: PtychoEstimate, fraction: float) -> PtychoEstimate:
+    """The probe, its modes and its variations are zero outside a disc `fraction` of the window wide."""
+    inside = window_disc((x.probe.shape[-2], x.probe.shape[-1]), fraction, x.probe.device)
+    return replace(x, probe=x.probe * inside, variations=None if x.variations is None else x.variations * inside)
+
+
+def centred(x: PtychoEstimate) -> PtychoEstimate:
+    """The probe's centre of mass stands in the middle of its window, to the pixel; the object moves along with it.
+
+    In the far field no pattern changes. What leaves an array on one side comes back on the other.
+    """
+    light = x.probe.abs().double().square().sum(dim=0)
+    moves: list[int] = []
+    for axis, size in enumerate(light.shape):
+        places = torch.arange(size, dtype=torch.float64, device=light.device)
+        centre = float((light.sum(dim=1 - axis) * places).sum() / light.sum().clamp(min=1e-30))
+        moves.append(size // 2 - round(centre))
+    if moves == [0, 0]:
+        return x
+
+    def rolled(waves: Tensor) -> Tensor:
+        return waves.roll(moves, dims=(-2, -1))
+
+    return replace(
+        x,
+        object=rolled(x.object),
+        probe=rolled(x.probe),
+        variations=None if x.variations is None else rolled(x.variations),
+    )
+
+
+def power(probe: Complex[Tensor, "mode y x"]) -> float:
+    """Photons that the probe carries in all its modes."""
+    return float(probe.abs().double().square().sum())
+
+
+def with_power(x: PtychoEstimate, photons: float) -> PtychoEstimate:
+    """The probe carries so many photons; the object makes up for it, so that no pattern changes."""
+    factor = (photons / max(power(x.probe), 1e-30)) ** 0.5
+    obj = x.object.clone()
+    obj[0] /= factor
+    variations = None if x.variations is None else x.variations * factor
+    return replace(x, object=obj, probe=x.probe * factor, variations=variations)
+
+
+def bounded(x: PtychoEstimate, most_amplitude: float) -> PtychoEstimate:
+    """No pixel of the object is brighter than `most_amplitude`; phases stay."""
+    amplitude = x.object.abs()
+    factor = (most_amplitude / amplitude.clamp(min=1e-30)).clamp(max=1.0)
+    return replace(x, object=x.object * factor)
+
+
+def without_absorption(x: PtychoEstimate) -> PtychoEstimate:
+    """Every pixel of the object has amplitude 1: the sample only shifts the phase."""
+    return replace(x, object=torch.polar(torch.ones_like(x.object.real), x.object.angle()))

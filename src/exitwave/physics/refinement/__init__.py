@@ -1,0 +1,1 @@
+"""Unknowns beyond object and probe, each improved from one look at all frames."""

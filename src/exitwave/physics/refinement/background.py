@@ -1,0 +1,54 @@
+"""Photons that reach the detector on other ways than through the sample's window."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.problem import Problem
+from exitwave.physics.refinement.view import Refinement, View
+
+FIRST = 0.5
+"""The start, as a share of the least that any frame has in a pixel, smoothed over frames: it cannot be more."""
+
+
+@dataclass(eq=False)
+class Background(Refinement):
+    """Mean photons in each pixel that all frames share, by Gauss-Newton on the modulus: dM / db = 1 / (2 M).
+
+    Never negative; zero where pixels cannot be trusted. Costs no propagation of its own.
+    """
+
+    def empty(self, problem: Problem, x: PtychoEstimate) -> tuple[Tensor, ...]:
+        return (torch.zeros(2, *x.probe.shape[-2:], dtype=torch.float64, device=x.probe.device),)
+
+    def add_(self, sums: tuple[Tensor, ...], view: View) -> None:
+        slope = 0.5 / view.modulus
+        sums[0][0] += (slope * view.deviation).double().sum(dim=0)
+        sums[0][1] += slope.double().square().sum(dim=0)
+
+    def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
+        assert x.background is not None
+        step = (sums[0][0] / sums[0][1]).to(torch.float32)
+        known = problem.model.background(x) + step
+        return replace(x, background=stored(problem, known.clamp_(min=0) * problem.trusted))
+
+
+def stored(problem: Problem, image: Tensor) -> Tensor:
+    """From detector order to the order of estimates and files, beam at [h // 2, w // 2]."""
+    order = torch.arange(image.numel(), device=image.device).reshape(image.shape)
+    back = torch.empty(image.numel(), dtype=image.dtype, device=image.device)
+    back[problem.model.arrange(order).flatten()] = image.flatten()
+    return back.reshape(image.shape)
+
+
+def least(problem: Problem, x: PtychoEstimate) -> PtychoEstimate:
+    """The estimate with a first background: what even the darkest frames have, unless it knows better."""
+    if x.background is not None:
+        return x
+    darkest = torch.full(x.probe.shape[-2:], torch.inf, device=x.probe.device)
+    # Of groups of frames: one frame alone may have no photon in a pixel by chance.
+    for frames in torch.arange(len(problem)).split(16):
+        darkest = torch.minimum(darkest, problem.amplitudes(frames).square().mean(dim=0))
+    return replace(x, background=stored(problem, FIRST * darkest * problem.trusted))

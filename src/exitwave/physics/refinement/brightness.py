@@ -1,0 +1,50 @@
+"""How bright the beam was in each frame."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.problem import Problem
+from exitwave.physics.refinement.view import Refinement, View
+
+LARGEST_STEP = 0.3
+"""Change of the logarithm of the brightness in one step, at most: further away the derivative says little."""
+
+
+@dataclass(eq=False)
+class Brightness(Refinement):
+    """A factor on the probe's amplitude in each frame, by Gauss-Newton on its logarithm: dM / d ln b = (M^2 - background) / M.
+
+    Their mean square stays 1, and the probe carries the photons: only the product of the two can be known. Costs no
+    propagation of its own.
+    """
+
+    def empty(self, problem: Problem, x: PtychoEstimate) -> tuple[Tensor, ...]:
+        return (torch.zeros(2, len(problem), dtype=torch.float64),)
+
+    def add_(self, sums: tuple[Tensor, ...], view: View) -> None:
+        slopes = view.photons / view.modulus * view.problem.trusted
+        sums[0][0, view.frames] = (slopes * view.deviation).double().sum(dim=(1, 2)).cpu()
+        sums[0][1, view.frames] = slopes.double().square().sum(dim=(1, 2)).cpu()
+
+    def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
+        assert x.brightness is not None
+        pull, curvature = sums[0]
+        step = (pull / curvature.clamp(min=1e-30)).clamp(-LARGEST_STEP, LARGEST_STEP)
+        brightness = x.brightness * step.exp().to(x.brightness)
+        mean = brightness.square().mean().sqrt()
+        return replace(
+            x,
+            brightness=brightness / mean,
+            probe=x.probe * mean.to(x.probe.real.dtype),
+            variations=None if x.variations is None else x.variations * mean.to(x.probe.real.dtype),
+        )
+
+
+def even(problem: Problem, x: PtychoEstimate) -> PtychoEstimate:
+    """The estimate with the same brightness in every frame, unless it knows better."""
+    if x.brightness is not None:
+        return x
+    return replace(x, brightness=torch.ones(len(problem), dtype=torch.float64, device=x.probe.device))
