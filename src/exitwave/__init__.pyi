@@ -19,6 +19,8 @@ from .files import (
     write as write,
 )
 from .io.reading import Stated as Stated
+from .iterative.gradient import Adam as Adam
+from .iterative.lbfgs import LBFGS as LBFGS
 from .iterative.local import Local as Local, LocalStream as LocalStream
 from .iterative.lsqml import LSQML as LSQML
 from .iterative.phasing import CDIRAAR as CDIRAAR, ER as ER, HIO as HIO

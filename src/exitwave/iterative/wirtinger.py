@@ -87,7 +87,7 @@ def _descent(
         flow.step(ahead, sums, alpha=options.alpha, with_probe=sweep.with_probe)
         flow.age = 0 if restart and sums.misfit > flow.misfit else flow.age + 1
         flow.misfit = sums.misfit
-        now = replace(x.clone(), object=flow.object, probe=flow.probe)
+        now = replace(x, object=flow.object, probe=flow.probe)
         yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, memory=flow.memory())
 
 
