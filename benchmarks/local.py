@@ -1,6 +1,6 @@
 """How good and how fast `local` is: quality against iterations, group, dose and curvature of the probe; frames per second.
 
-    python benchmarks/local.py                    all, about three minutes on 2 cores
+    python benchmarks/local.py                    all, two to three minutes on 2 idle cores
     python benchmarks/local.py iterations speed   only some
 
 Prints tables and writes benchmarks/results/local.json. Options were chosen on other seeds than those measured here.
@@ -166,8 +166,8 @@ def curvature() -> list[Row]:
 
 
 def speed() -> list[Row]:
-    """Frames per second of one sweep over 1024 frames of 64 px, the residual's extra pass included; beside the FFTs alone."""
-    made = case(side=32)
+    """Frames per second of one sweep over 576 frames of 64 px, the residual's extra pass included; beside the FFTs alone."""
+    made = case(side=24)
     rows = []
     before = torch.get_num_threads()
     for threads in (1, 2):
@@ -175,7 +175,7 @@ def speed() -> list[Row]:
         floor = _fft_seconds()
         for steps, group, batch in ((5, 16, 1), (20, 16, 1), (60, 16, 1), (20, 16, 4), (20, 4, 1)):
             solver = known(iterations=steps, group=group, batch=batch)
-            seconds = statistics.median(_seconds(lambda solver=solver: made.solved(solver)) for _ in range(3))
+            seconds = statistics.median(_seconds(lambda solver=solver: made.solved(solver)) for _ in range(2))
             frames = len(made.problem)
             ratio = seconds / (frames * steps * floor)
             row: Row = {"threads": threads, "K": steps, "group": group, "batch": batch}

@@ -44,6 +44,7 @@ from study_tables import ITERATIVE, study, table
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "benchmarks" / "results" / "figures.json"
+LOCAL_FIGURES = ROOT / "benchmarks" / "results" / "local.json"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 FEW = 4
@@ -243,8 +244,19 @@ def all_figures() -> str:
     return text
 
 
+def local_figures(name: str) -> str:
+    """Quality or speed of `local`, as measured."""
+    rows = json.loads(LOCAL_FIGURES.read_text())[name]["rows"]
+    return table(
+        tuple(rows[0]), [tuple(f"{v:.3g}" if isinstance(v, float) else v for v in row.values()) for row in rows]
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     **{f"iterative-{name}": lambda name=name: study(name, ITERATIVE[name]) for name in ITERATIVE},
+    **{
+        f"local-{name}": lambda name=name: local_figures(name) for name in ("iterations", "groups", "dose", "curvature")
+    },
     "methods": methods,
     **{f"options-{name}": lambda name=name: solver_options(name) for name in members()},
     "formats": formats,
