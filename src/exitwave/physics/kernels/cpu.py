@@ -12,7 +12,16 @@ import numpy as np
 
 # Sums may be reordered and multiplications fused, but NaN and infinity keep their meaning: divergence must stay visible.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
-compiled = nb.njit(nogil=True, cache=True, fastmath=_FAST)
+
+
+def compiled(function):
+    """Compile on first use, and keep the result on disk for the next process where some folder can be written to."""
+    try:
+        return nb.njit(function, nogil=True, cache=True, fastmath=_FAST)
+    except RuntimeError:
+        return nb.njit(function, nogil=True, fastmath=_FAST)
+
+
 _TINY = np.float32(1e-12)
 
 
