@@ -6,7 +6,7 @@ from typing import Any
 import exitwave as ew
 import exitwave.run
 
-MADE_OF_OTHERS = ("chain", "ensemble")
+MADE_OF_OTHERS = ("chain", "ensemble", "refined")
 OF_ONE_PATTERN = ("exitwave.iterative.phasing", "exitwave.iterative.starts")
 """Methods for an isolated object in one pattern, which have nothing to do here."""
 
@@ -42,11 +42,8 @@ def options_of(name: str) -> set[str]:
     return {option.name for option in fields(type(ew.from_spec(name)))}
 
 
-def refined(solver: ew.Solver) -> ew.Solver | None:
-    """The same solver with its positions refined, by whichever way the library offers; None with a message if by none."""
-    if hasattr(ew, "refine"):
-        return ew.refine(solver, positions=True)
-    if "update_positions" in {option.name for option in fields(solver)}:
-        return ew.from_spec({**ew.to_spec(solver), "update_positions": True})
-    print(f"   skipped: {solver.name} has no position refinement", flush=True)
-    return None
+def refined(solver: ew.Solver, reach_px: float) -> ew.Solver:
+    """The same solver with its positions refined, which may be off by `reach_px`."""
+    from exitwave.iterative.refined import refine  # imported late: studies without refinement do not need it
+
+    return refine(solver, positions=True, reach_px=reach_px)
