@@ -22,7 +22,8 @@ from scoring import projection, score
 
 RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
     "newton": ("newton", {}, 40),
-    "  slow phase left to the frames": ("newton", {"slow_gain": 0.0}, 60),
+    "  slow phase left to the frames": ("newton", {"approach": 8, "slow_gain": 0.0}, 60),
+    "  approach of 8 epochs": ("newton", {"approach": 8}, 40),
     "  approach of 4 epochs": ("newton", {"approach": 4}, 40),
     "  without approach": ("newton", {"approach": 0}, 60),
     "  approach only": ("newton", {"approach": 40}, 40),

@@ -37,11 +37,11 @@ class QuasiNewton(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "newton"
-    epochs: PositiveInt = 30
-    """Passes over all diffraction patterns; 10 give a good image, 30 all that the photons hold."""
-    approach: NonNegativeInt = 8
-    """Epochs at the beginning that go frame by frame with momentum, as mpie does, and mend slow phase after each; raise it
-    when the first probe is far off, 0 when the start is good already."""
+    epochs: PositiveInt = 40
+    """Passes over all diffraction patterns; with `approach` 8, 10 give a good image and 20 all that the photons hold."""
+    approach: NonNegativeInt = 30
+    """Epochs at the beginning that go frame by frame with momentum, as mpie does, and mend slow phase after each. 8 are
+    enough for a structured probe; many are for probes of flat phase and bad first probes; 0 goes on from a good start."""
     slow_gain: Fraction = 0.8
     """Share of the slow phase found after an epoch of the approach that is applied; lower it when the residual jumps, 0 to
     leave slow phase to the frames (as mpie)."""
