@@ -70,7 +70,7 @@ def test_it_mends_large_slow_errors_in_fewer_epochs_than_rpie():
     made = known_scan(side=8)
     problem = Problem.of(made.scan)
     start = replace(first_guess(problem), probe=made.truth.probe)
-    solvers = (LSQML(epochs=30, update_probe=False, batch=16), RPIE(epochs=30, update_probe=False))
+    solvers = (LSQML(epochs=30, update_probe=False, batch=16, regularisation=0.02), RPIE(epochs=30, update_probe=False))
     errors = [object_error(last(solver, problem, start).estimate, made.truth) for solver in solvers]
     assert errors[0] < 0.7 * errors[1]
 

@@ -17,7 +17,7 @@ from exitwave.solver import Solver, Step, solver
 
 @solver
 class LSQML(Solver[PtychoEstimate]):
-    """Least-squares maximum likelihood, quickest to a good image. Odstrcil, Menzel & Guizar-Sicairos, Opt. Express 26, 3108 (2018).
+    """Least-squares maximum likelihood: step lengths from the data. Odstrcil, Menzel & Guizar-Sicairos, Opt. Express 26, 3108 (2018).
 
     In every batch the best lengths of the steps of object and probe follow from the data; momentum carries on over epochs.
     """
@@ -29,9 +29,9 @@ class LSQML(Solver[PtychoEstimate]):
     """Frames whose steps are found together; smaller batches take more steps an epoch and want more regularisation."""
     grouping: Literal["random", "sparse", "compact"] = "random"
     """Which frames make a batch: drawn at random, far from each other (MLs), or neighbours (MLc, with momentum)."""
-    regularisation: Annotated[float, Field(gt=0, le=1)] = 0.05
+    regularisation: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Damps the object where the probe is dim, as a share of the brightest illumination of a batch. In scans of many
-    hundred frames 0.02 mends large slow errors sooner; few photons or few frames want 0.1-0.2."""
+    hundred frames 0.02-0.05 mends large slow errors sooner; few photons or few frames want 0.2."""
     damping: Annotated[float, Field(ge=0, le=10)] = 0.3
     """Added to both curvatures before the step lengths are solved for, as a share; raise it if the residual jumps."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.7
