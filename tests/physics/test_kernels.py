@@ -112,6 +112,24 @@ def assert_close(one: torch.Tensor, other: torch.Tensor) -> None:
     assert float((one - other).abs().max()) <= 1e-5 * float(other.abs().max())
 
 
+def test_a_nudge_remembers_the_full_step_and_takes_a_damped_one_once_in_every_pixel():
+    for of in (verbs, reference):
+        canvas, total, wished = random(9, 11), random(9, 11, seed=1), random(9, 11, seed=2)
+        generator = torch.Generator().manual_seed(0)
+        lit, weight = torch.rand(9, 11, generator=generator) + 0.1, torch.rand(9, 11, generator=generator)
+        inside = torch.zeros(1, 9, 11)
+        reference.scatter_add_(inside, torch.ones(4, 1, *SHAPE), CORNERS)
+        inside = inside[0] > 0
+        full = torch.where(inside, wished + lit * (canvas + total / lit), wished)
+        heavier = torch.where(inside, weight + lit, weight)
+        stepped = torch.where(inside, canvas + total / (lit + 0.2), canvas)
+        of.nudge_windows_(canvas, total, lit, wished, weight, CORNERS, SHAPE, floor=0.2)
+        assert_close(wished, full)
+        assert_close(weight, heavier)
+        assert_close(canvas, stepped)
+        assert float(total[inside].abs().max()) == 0 == float(lit[inside].max())
+
+
 def test_a_step_is_taken_once_in_every_pixel_however_often_windows_overlap():
     for step in (
         lambda c, t, lit: verbs.step_windows_(c, t, lit, CORNERS, SHAPE, gain=0.5, share=0.9, floor=0.2),

@@ -132,6 +132,22 @@ class Sweep:
                 floor=floor,
             )
 
+    def nudge_object(
+        self,
+        frames: Int[Tensor, " frame"],
+        wished: Complex[Tensor, "slice Y X"],
+        weight: Float[Tensor, "slice Y X"],
+        *,
+        floor: float,
+    ) -> None:
+        """object += sum / (lit + floor) in the windows of these frames, after `wished` got the full step times its `lit`.
+
+        wished / weight is then the mean of what all batches asked for. Empties the sums there.
+        """
+        arrays = zip(self.x.object, self.sums.object, self.sums.lit, wished, weight, strict=True)
+        for canvas, total, lit, mean, heavy in arrays:
+            verbs.nudge_windows_(canvas, total, lit, mean, heavy, self._corners[frames], self._shape, floor=floor)
+
     def direction(self, frames: Int[Tensor, " frame"], *, share: float, floor: float) -> tuple[float, float]:
         """Make the object's sums D = sum / (share lit + floor) in the windows of these frames; curvature and slope along D.
 

@@ -197,6 +197,27 @@ def step_windows_(canvas, total, lit, corners, height, width, gain, share, floor
 
 
 @compiled
+def nudge_windows_(canvas, total, lit, wished, weight, corners, height, width, floor):
+    """wished += total + lit x canvas and weight += lit; then as `step_windows_` with gain and share 1."""
+    floor = np.float32(floor)
+    for b in range(len(corners)):
+        row, column = corners[b, 0], corners[b, 1]
+        for y in range(row, row + height):
+            values, sums = canvas[y, column : column + width], total[y, column : column + width]
+            light, heavy = lit[y, column : column + width], weight[y, column : column + width]
+            mean = wished[y, column : column + width]
+            for x in range(width):
+                # A pixel that an earlier window of this loop has done holds zeros now and is left alone.
+                bright, re, im = light[x], sums[x].real, sums[x].imag
+                mean[x] += complex(re + bright * values[x].real, im + bright * values[x].imag)
+                heavy[x] += bright
+                factor = np.float32(1) / max(bright + floor, _TINY)
+                values[x] += complex(re * factor, im * factor)
+                sums[x] = 0
+                light[x] = 0
+
+
+@compiled
 def direction_(total, lit, corners, height, width, share, floor):
     """total <- D = total / (share x lit + floor) inside the windows, each pixel once; returns sum lit |D|^2, sum Re conj(D) total."""
     share, floor = np.float32(share), np.float32(floor)

@@ -221,6 +221,20 @@ def step_windows_(
     lit.zero_()
 
 
+def nudge_windows_(
+    canvas: Complex[Tensor, "Y X"],
+    total: Complex[Tensor, "Y X"],
+    lit: Float[Tensor, "Y X"],
+    wished: Complex[Tensor, "Y X"],
+    weight: Float[Tensor, "Y X"],
+    floor: float,
+) -> None:
+    """wished += total + lit canvas, weight += lit, canvas += total / (lit + floor), and both sums emptied; all at once, too."""
+    wished += total + lit * canvas
+    weight += lit
+    step_windows_(canvas, total, lit, 1.0, 1.0, floor)
+
+
 def direction_(
     total: Complex[Tensor, "Y X"], lit: Float[Tensor, "Y X"], share: float, floor: float
 ) -> tuple[float, float]:

@@ -167,6 +167,26 @@ def step_windows_(
         total[window], lit[window] = 0, 0
 
 
+def nudge_windows_(
+    canvas: Complex[Tensor, "Y X"],
+    total: Complex[Tensor, "Y X"],
+    lit: Float[Tensor, "Y X"],
+    wished: Complex[Tensor, "Y X"],
+    weight: Float[Tensor, "Y X"],
+    corners: Corners,
+    shape: tuple[int, int],
+    floor: float,
+) -> None:
+    """wished += total + lit canvas and weight += lit; then canvas += total / (lit + floor). Each pixel once; empties both sums."""
+    height, width = shape
+    for row, column in corners.tolist():
+        window = (slice(row, row + height), slice(column, column + width))
+        wished[window] += total[window] + lit[window] * canvas[window]
+        weight[window] += lit[window]
+        canvas[window] += total[window] / (lit[window] + floor).clamp(min=1e-12)
+        total[window], lit[window] = 0, 0
+
+
 def direction_(
     total: Complex[Tensor, "Y X"],
     lit: Float[Tensor, "Y X"],

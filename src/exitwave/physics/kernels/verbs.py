@@ -188,6 +188,26 @@ def step_windows_(
     return _cpu().step_windows_(canvas.numpy(), total.numpy(), lit.numpy(), corners.numpy(), *shape, gain, share, floor)
 
 
+def nudge_windows_(
+    canvas: Complex[Tensor, "Y X"],
+    total: Complex[Tensor, "Y X"],
+    lit: Float[Tensor, "Y X"],
+    wished: Complex[Tensor, "Y X"],
+    weight: Float[Tensor, "Y X"],
+    corners: Corners,
+    shape: tuple[int, int],
+    *,
+    floor: float,
+) -> None:
+    """Remember what is wished of each pixel and with which weight, then step by total / (lit + floor); see `reference`."""
+    if gpu := _on_gpu(canvas, total, lit, wished, weight):
+        return gpu.nudge_windows_(canvas, total, lit, wished, weight, floor)
+    if not _compiled(canvas, total, lit, wished, weight):
+        return reference.nudge_windows_(canvas, total, lit, wished, weight, corners, shape, floor)
+    arrays = (t.numpy() for t in (canvas, total, lit, wished, weight, corners))
+    return _cpu().nudge_windows_(*arrays, *shape, floor)
+
+
 def fold_(
     total: Complex[Tensor, "Y X"],
     lit: Float[Tensor, "Y X"],
