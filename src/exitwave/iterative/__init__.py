@@ -7,8 +7,11 @@ from exitwave.iterative import (
     lsqml as lsqml,
     phasing as phasing,
     pie as pie,
+    projections as projections,
+    proximal as proximal,
     refined as refined,
     second_order as second_order,
     starts as starts,
+    wasp as wasp,
     wirtinger as wirtinger,
 )

@@ -1,0 +1,136 @@
+"""Accelerated proximal gradient (APG): each pattern is asked for no more agreement than its noise warrants."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from jaxtyping import Complex, Float, Int
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.kernels.reference import intensity
+from exitwave.physics.problem import Problem
+from exitwave.physics.sums import Sums, Sweep
+from exitwave.solver import Solver, Step, solver
+
+
+@solver
+class APG(Solver[PtychoEstimate]):
+    """Accelerated proximal gradient: weighs agreement with each pattern against its noise, for few photons and little overlap.
+    Yan, Inverse Problems 36 (2020); proximal maps as Parikh & Boyd, Found. Trends Optim. 1, 127 (2014), section 2.
+
+    Minimises the negative log likelihood of the patterns and half the squared distance to waves that one object and one
+    probe can make. The momentum starts anew when the misfit rises.
+    """
+
+    name: ClassVar[str] = "apg"
+    seeded: ClassVar[bool] = False
+    epochs: PositiveInt = 100
+    """Passes over all diffraction patterns; 50-300 is usual."""
+    noise: Literal["gaussian", "poisson"] = "gaussian"
+    """The likelihood: gaussian is that of amplitudes with variance 1/4, good from a few photons a pixel on; poisson is exact
+    for photon counting."""
+    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Weight of the patterns against the overlap of frames (lambda): 0.3-1 for few photons, 10 and more nearly imposes the
+    measured modulus."""
+    inertia: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Weight of the object so far, as a share of the brightest illumination: holds what hardly any light reached. Lower it to
+    0.01 when dim parts come slowly."""
+    probe_start: NonNegativeInt = 1
+    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+
+    @torch.no_grad()
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        if len(start.estimate.object) > 1:
+            raise InputError(
+                f"apg fits one object to all exit waves but the start has {len(start.estimate.object)} slices; use a method "
+                "that passes through the slices, such as rpie, or one slice"
+            )
+        x = start.estimate.to(problem.device).clone()
+        path = _Path(x, start.memory)
+        ahead = x.clone()
+        sweep = Sweep(problem, ahead, pull=_Pull(problem, x, self.noise, self.weight))
+        for epoch in range(start.epoch + 1, self.epochs + 1):
+            sweep.with_probe = self.update_probe and epoch > self.probe_start
+            path.look_ahead(ahead, with_probe=sweep.with_probe)
+            sums = sweep.everything()
+            path.go(ahead, sums, self.inertia, with_probe=sweep.with_probe)
+            now = replace(x, object=path.object, probe=path.probe)
+            yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, memory=path.memory())
+
+
+def gaussian_proximal(
+    modulus: Float[Tensor, "*pixel"], measured: Float[Tensor, "*pixel"], weight: float
+) -> Float[Tensor, "*pixel"]:
+    """The r that minimises weight x 2 (r - measured)^2 + (r - modulus)^2 / 2: amplitudes with variance 1/4."""
+    return (modulus + 4 * weight * measured) / (1 + 4 * weight)
+
+
+def poisson_proximal(
+    modulus: Float[Tensor, "*pixel"], measured: Float[Tensor, "*pixel"], weight: float
+) -> Float[Tensor, "*pixel"]:
+    """The r that minimises weight x (r^2 - measured^2 log r^2) + (r - modulus)^2 / 2; `measured` is the root of the counts."""
+    share = 1 + 2 * weight
+    return (modulus + (modulus.square() + 8 * weight * share * measured.square()).sqrt()) / (2 * share)
+
+
+class _Pull:
+    """The change of waves at the detector that the proximal map asks for; their phases stay."""
+
+    def __init__(self, problem: Problem, x: PtychoEstimate, noise: str, weight: float) -> None:
+        self._problem, self._weight = problem, weight
+        self._proximal = {"gaussian": gaussian_proximal, "poisson": poisson_proximal}[noise]
+        self._background = problem.model.background(x)
+
+    def __call__(
+        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        measured, trusted = self._problem.amplitudes(frames), self._problem.trusted
+        modulus = (intensity(waves) + self._background).sqrt_()
+        wished = self._proximal(modulus, measured, self._weight)
+        factor = wished.sub_(modulus).mul_(trusted).div_(modulus.clamp(min=1e-12))
+        torch.view_as_real(waves).mul_(factor[:, None, :, :, None])
+        return modulus.sub_(measured).mul_(trusted).double().square().sum(dim=(1, 2))
+
+
+class _Path:
+    """The last two iterates; their tensors are replaced, never changed, so that steps may hold them.
+
+    The overlap projection is linear in the waves, so that object and probe can be extrapolated in their stead and no exit
+    waves need be kept.
+    """
+
+    def __init__(self, x: PtychoEstimate, memory: Mapping[str, Tensor]) -> None:
+        self.object, self.probe = x.object, x.probe
+        self._last_object = memory.get("last.object", x.object).to(x.object.device)
+        self._last_probe = memory.get("last.probe", x.probe).to(x.probe.device)
+        self._age = int(memory.get("age", torch.tensor(0)))
+        self._misfit = float(memory.get("misfit", torch.tensor(math.inf)))
+
+    def look_ahead(self, ahead: PtychoEstimate, *, with_probe: bool) -> None:
+        """y = x_k + k / (k + 3) (x_k - x_k-1)."""
+        share = self._age / (self._age + 3)
+        ahead.object.copy_(self.object + share * (self.object - self._last_object))
+        if with_probe:
+            ahead.probe.copy_(self.probe + share * (self.probe - self._last_probe))
+
+    def go(self, ahead: PtychoEstimate, sums: Sums, inertia: float, *, with_probe: bool) -> None:
+        """Object and probe that fit the new waves best; half of each step where both move."""
+        gain = 0.5 if with_probe else 1.0
+        self._last_object = self.object
+        self.object = ahead.object + gain * sums.object / (sums.lit + inertia * sums.top).clamp(min=1e-30)
+        if with_probe:
+            self._last_probe = self.probe
+            self.probe = ahead.probe + gain * sums.probe / sums.seen.max().clamp(min=1e-30)
+        self._age = 0 if sums.misfit > self._misfit else self._age + 1
+        self._misfit = sums.misfit
+
+    def memory(self) -> dict[str, Tensor]:
+        numbers = {"age": torch.tensor(self._age), "misfit": torch.tensor(self._misfit, dtype=torch.float64)}
+        return {"last.object": self._last_object, "last.probe": self._last_probe, **numbers}
