@@ -29,13 +29,13 @@ REFERENCE: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
     "rpie, alpha 0.1": ({"name": "rpie", "alpha": 0.1, **SINGLE}, (0.046, 0.82, 1.00, 0.79, 0.394)),
     "wasp": ({"name": "wasp"}, (0.022, 0.051, 0.204, 0.348, 0.424)),
     "ap": ({"name": "ap"}, (0.056, 0.074, 0.172, 0.299, 0.406)),
-    "dm": ({"name": "dm"}, (0.220, 0.251, 0.158, 0.190, 0.402)),
+    "dm": ({"name": "dm", "alpha": 0.97, "relax": 0.0, "inertia": 0.2}, (0.220, 0.251, 0.158, 0.190, 0.402)),
     "raar, beta 0.75": ({"name": "raar", "beta": 0.75}, (0.023, 0.030, 0.105, 0.248, 0.403)),
     "raar, beta 0.9": ({"name": "raar", "beta": 0.9}, (0.025, 0.033, 0.052, 0.199, 0.403)),
     "wf": ({"name": "wf"}, (0.114, 0.130, 0.193, 0.295, 0.360)),
     "awf": ({"name": "awf", "alpha": 1.0}, (0.019, 0.025, 0.048, 0.131, 0.331)),
-    "apg, Gaussian": ({"name": "apg", "noise": "gaussian"}, (0.025, 0.034, 0.076, 0.189, 0.330)),
-    "apg, Poisson": ({"name": "apg", "noise": "poisson"}, (0.027, 0.037, 0.086, 0.195, 0.333)),
+    "apg, Gaussian": ({"name": "apg", "noise": "gaussian", "inertia": 1.0}, (0.025, 0.034, 0.076, 0.189, 0.330)),
+    "apg, Poisson": ({"name": "apg", "noise": "poisson", "inertia": 1.0}, (0.027, 0.037, 0.086, 0.195, 0.333)),
 }
 """Label -> solver with options, and the errors to compare with, for each step."""
 KEY = ("method", "step_px")

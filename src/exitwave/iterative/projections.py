@@ -104,7 +104,7 @@ class RAAR(Solver[PtychoEstimate]):
 @solver
 class AP(Solver[PtychoEstimate]):
     """Alternating projections: the residual only falls, to the nearest solution; a finish for others, and to compare.
-    Marchesini, Tu & Wu, Appl. Comput. Harmon. Anal. 41, 815 (2016), eq. 14.
+    Marchesini, Tu & Wu, Appl. Comput. Harmon. Anal. 41, 815 (2016).
     """
 
     name: ClassVar[str] = "ap"

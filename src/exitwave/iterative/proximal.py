@@ -21,7 +21,7 @@ from exitwave.solver import Solver, Step, solver
 @solver
 class APG(Solver[PtychoEstimate]):
     """Accelerated proximal gradient: weighs agreement with each pattern against its noise, for few photons and little overlap.
-    Yan, Inverse Problems 36 (2020); proximal maps as Parikh & Boyd, Found. Trends Optim. 1, 127 (2014), section 2.
+    Yan, New J. Phys. 22, 023035 (2020); proximal maps as Parikh & Boyd, Found. Trends Optim. 1, 127 (2014), section 2.
 
     Minimises the negative log likelihood of the patterns and half the squared distance to waves that one object and one
     probe can make. The momentum starts anew when the misfit rises.
@@ -38,8 +38,8 @@ class APG(Solver[PtychoEstimate]):
     """Weight of the patterns against the overlap of frames (lambda): 0.3-1 for few photons, 10 and more nearly imposes the
     measured modulus."""
     inertia: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Weight of the object so far, as a share of the brightest illumination: holds what hardly any light reached. Lower it to
-    0.01 when dim parts come slowly."""
+    """Weight of the object so far, as a share of the brightest illumination: holds what hardly any light reached. 1 for few
+    photons or where windows hardly overlap, 0.01 when dim parts come slowly."""
     probe_start: NonNegativeInt = 1
     """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
     update_probe: bool = True
