@@ -93,13 +93,15 @@ class Guard:
 
 def advice(solver: Solver[Any]) -> str:
     """What to change in a solver that diverges, by the names of its options."""
+    parts = [*solver.parts()]
+    solver = parts[0] if len(parts) == 1 else solver
     options = [option.name for option in fields(cast(Any, solver))]
     lower = [name for name in options if name.split("_")[-1] in LOWERED and getattr(solver, name)]
     higher = [name for name in options if name.split("_")[-1] in RAISED and getattr(solver, name) != 1]
-    parts = [f"lower {' or '.join(lower)}"] * bool(lower) + [f"raise {' or '.join(higher)}"] * bool(higher)
+    changes = [f"lower {' or '.join(lower)}"] * bool(lower) + [f"raise {' or '.join(higher)}"] * bool(higher)
     if "probe_start" in options:
-        parts.append("let the probe wait longer (probe_start)")
-    return f"{solver.name}: {', '.join(parts or ['start from another estimate or solver'])}"
+        changes.append("let the probe wait longer (probe_start)")
+    return f"{solver.name}: {', '.join(changes or ['start from another estimate or solver'])}"
 
 
 def _finite(step: Step[Any]) -> bool:

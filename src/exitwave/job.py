@@ -19,6 +19,7 @@ from exitwave.io import results
 from exitwave.io.atomic import require_writable
 from exitwave.io.memory import parse_size
 from exitwave.io.reading import Stated
+from exitwave.iterative.unknowns import Unknowns
 from exitwave.physics.problem import Problem
 from exitwave.run import Checkpoints, Stop, reconstruct
 from exitwave.solver import Solver, Step, from_spec
@@ -58,7 +59,7 @@ STRICT = ConfigDict(extra="forbid")
 
 
 @validated(frozen=True, kw_only=True, config=STRICT)
-class Running:
+class Running(Unknowns):
     """How to run, whatever the solver."""
 
     modes: PositiveInt = 1
@@ -215,7 +216,7 @@ def read_prepared(job: Job) -> Scan:
 def run_job(job: Job, watch: Callable[[Step[Any], Problem], None] | None = None) -> Result:
     """Run a job and write its result. The output appears whole or not at all; the checkpoint goes when it is written."""
     _check_output(job)
-    solver: Solver[Any] = from_spec(job.solver)
+    solver = solver_of(job)
     scan = read_prepared(job)
     result = reconstruct(
         scan,
@@ -223,6 +224,10 @@ def run_job(job: Job, watch: Callable[[Step[Any], Problem], None] | None = None)
         start=read_estimate(job.start) if job.start else None,
         probe=read_probe(job.probe) if job.probe else None,
         modes=job.modes,
+        slices=job.slices,
+        slice_spacing_m=job.slice_spacing_m,
+        exposure_m=job.exposure_m,
+        exposure_points=job.exposure_points,
         seed=job.seed,
         device=job.device,
         free_fraction=job.free_fraction,
@@ -240,6 +245,11 @@ def run_job(job: Job, watch: Callable[[Step[Any], Problem], None] | None = None)
     if not str(result.provenance["ending"]).startswith("interrupted"):
         job.checkpoint.unlink(missing_ok=True)
     return result
+
+
+def solver_of(job: Job) -> Solver[Any]:
+    """The solver of a job, with what else the job wants to be found or kept around it."""
+    return job.around(from_spec(job.solver))
 
 
 def _check_output(job: Job) -> None:

@@ -1,9 +1,10 @@
 """Pose, iterate, reconstruct: the driver around every solver, with checkpoints, early stop and interruption."""
 
 import hashlib
+import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,13 +25,14 @@ from exitwave.data.survey import check_layout
 from exitwave.endings import Guard, Stop, advice
 from exitwave.io import checkpoints as states
 from exitwave.io.memory import available_memory_bytes, parse_size, size
+from exitwave.physics.constraints import orthogonal_modes
 from exitwave.physics.guess import first_guess, more_modes, scale_to_photons
 from exitwave.physics.isolated import IsolatedProblem, isolated_guess, isolated_problem
 from exitwave.physics.needs import needs
 from exitwave.physics.noise import Noise
 from exitwave.physics.problem import Problem, canvas
 from exitwave.physics.ptychography import Ptychography
-from exitwave.solver import Solver, Step, to_spec
+from exitwave.solver import Solver, Step, require_able, to_spec
 
 SOLVER_FAMILIES = (iterative,)
 """Imported so that their solvers are registered."""
@@ -70,19 +72,31 @@ def pose(
     device: str = "auto",
     free_fraction: float = 0.0,
     memory: str | int | None = None,
+    exposure_m: tuple[float, float] | None = None,
+    exposure_points: int = 5,
+    margin_px: int = 4,
 ) -> Problem:
     """Check a scan and make it a problem for solvers; one frame alone is taken for the pattern of an isolated object.
 
     `memory`, such as "8GB", is what a run may take beside the program itself; all that is free when left out. Frames that
-    do not fit stay on disk and are read anew in every epoch. Raises InputError where it makes no sense or does not fit memory.
+    do not fit stay on disk and are read anew in every epoch. `exposure_m` is the (y, x) travel of the probe during each
+    exposure of a fly scan, centred on the position and computed at `exposure_points` places. `margin_px` is the room
+    around the outermost frames. Raises InputError where it makes no sense or does not fit memory.
     """
     chosen = choose_device(device)
     if not 0 <= seed < 2**32:
         raise InputError(f"seed is {seed}; expected a whole number from 0 to {2**32 - 1}")
+    if exposure_m is not None:
+        model = in_flight(
+            model or Ptychography.of(scan.geometry, scan.frame_shape, device=chosen),
+            len(scan),
+            exposure_m,
+            exposure_points,
+        )
     if len(scan) == 1:
         return isolated_problem(scan, noise=noise, seed=seed, device=chosen, free_fraction=free_fraction)
     check_layout(scan)
-    _, object_shape = canvas(scan, 4)
+    _, object_shape = canvas(scan, margin_px)
     needed = needs(scan, object_shape)
     allowed = allowed_bytes(memory, chosen)
     if needed.working > allowed:
@@ -98,6 +112,7 @@ def pose(
         noise=noise,
         seed=seed,
         device=chosen,
+        margin_px=margin_px,
         free_fraction=free_fraction,
         most_cached_bytes=(allowed - needed.working) // 2,
         spare_bytes=needed.spare(allowed),
@@ -112,20 +127,46 @@ def allowed_bytes(memory: str | int | None, device: torch.device) -> int:
     return free if memory is None else min(free, parse_size(memory))
 
 
+def in_flight(model: Ptychography, frames: int, exposure_m: tuple[float, float], exposure_points: int) -> Ptychography:
+    """The model of a fly scan whose probe travels `exposure_m` (y, x) during every exposure; see `pose`."""
+    travel_px = [length / pixel for length, pixel in zip(exposure_m, model.pixel_m, strict=True)]
+    if not all(math.isfinite(t) for t in travel_px) or not 2 <= exposure_points <= 100:
+        raise InputError(
+            f"exposure_m is {exposure_m} with {exposure_points} points; expected metres and 2 to 100 points, 5 is usual"
+        )
+    places = (torch.arange(exposure_points, dtype=torch.float64) + 0.5) / exposure_points - 0.5
+    path = places[:, None] * torch.tensor(travel_px, dtype=torch.float64)
+    return replace(model, exposure_px=path.expand(frames, -1, -1))
+
+
 def iterate(
     scan: Scan,
     solver: Solver[PtychoEstimate],
     *,
     start: PtychoEstimate | None = None,
     modes: int = 1,
+    slices: int = 1,
+    slice_spacing_m: float | Sequence[float] | None = None,
+    exposure_m: tuple[float, float] | None = None,
+    exposure_points: int = 5,
     seed: int = 0,
     device: str = "auto",
     memory: str | int | None = None,
 ) -> Iterator[Step[PtychoEstimate]]:
     """The stream of estimates a solver makes from a scan, one after every epoch."""
     _check_suits(solver, scan)
-    problem = pose(scan, seed=seed, device=device, memory=memory)
-    yield from solver.solve(problem, Step(epoch=0, estimate=_start(problem, start, None, modes)))
+    problem = pose(
+        scan,
+        seed=seed,
+        device=device,
+        memory=memory,
+        exposure_m=exposure_m,
+        exposure_points=exposure_points,
+        margin_px=solver.margin_px,
+    )
+    begin = _thick(_start(problem, start, None, modes), slices, slice_spacing_m)
+    require_able(solver, problem, begin)
+    yield from solver.solve(problem, Step(epoch=0, estimate=begin))
 
 
 def reconstruct(
@@ -135,6 +176,10 @@ def reconstruct(
     start: PtychoEstimate | None = None,
     probe: Complex[Tensor, "mode y x"] | None = None,
     modes: int = 1,
+    slices: int = 1,
+    slice_spacing_m: float | Sequence[float] | None = None,
+    exposure_m: tuple[float, float] | None = None,
+    exposure_points: int = 5,
     seed: int = 0,
     device: str = "auto",
     noise: Noise | None = None,
@@ -147,19 +192,34 @@ def reconstruct(
     """Turn a scan into an image.
 
     `start` is an earlier estimate of the same frames; without it the object starts empty and the probe from `probe` or
-    from the data. `free_fraction` of the pixels is held out for the free residual. `memory`, such as "8GB", bounds what
-    the run may hold; what does not fit stays on disk. `watch` sees every step. Ctrl-C ends the run with the last
-    estimate; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate so far
-    kept; the provenance then says `diverged` and what to change. Raises InputError where the scan or the start makes no
-    sense, ExitwaveError when the solver diverges before its first finite estimate.
+    from the data. A thick sample has several `slices`, `slice_spacing_m` of free space apart (one for all gaps or one
+    each). `exposure_m` and `exposure_points` describe a fly scan, see `pose`. `free_fraction` of the pixels is held out
+    for the free residual. `memory`, such as "8GB", bounds what the run may hold; what does not fit stays on disk.
+    `watch` sees every step. Ctrl-C ends the run with the last estimate; the provenance then says `interrupted`. A solver
+    that diverges is stopped, and its best estimate so far kept; the provenance then says `diverged` and what to change.
+    Incoherent modes of the result are orthogonal. Raises InputError where the scan or the start makes no sense or the
+    solver cannot honour what is asked, ExitwaveError when the solver diverges before its first finite estimate.
     """
     began = time.perf_counter()
     _check_suits(solver, scan)
-    problem = pose(scan, noise=noise, seed=seed, device=device, free_fraction=free_fraction, memory=memory)
-    agreed = {"scan_fingerprint": fingerprint(problem), "seed": seed}
+    problem = pose(
+        scan,
+        noise=noise,
+        seed=seed,
+        device=device,
+        free_fraction=free_fraction,
+        memory=memory,
+        exposure_m=exposure_m,
+        exposure_points=exposure_points,
+        margin_px=solver.margin_px,
+    )
+    agreed: dict[str, Any] = {"scan_fingerprint": fingerprint(problem), "seed": seed}
+    if exposure_m is not None:
+        agreed |= {"exposure_m": list(exposure_m), "exposure_points": exposure_points}
     spec = to_spec(solver)
     history: list[float] = []
-    step: Step[Any] = Step(epoch=0, estimate=_start(problem, start, probe, modes))
+    step: Step[Any] = Step(epoch=0, estimate=_thick(_start(problem, start, probe, modes), slices, slice_spacing_m))
+    require_able(solver, problem, step.estimate)
     if checkpoints and checkpoints.resume and checkpoints.path.exists():
         step, history = _resume(checkpoints.path, spec, agreed, step.estimate)
 
@@ -180,6 +240,7 @@ def reconstruct(
     if ending.startswith("diverged"):
         step, ending = _fallen_back(guard, problem, solver, ending)
     save(step, due=ending.startswith("interrupted"))
+    step = replace(step, estimate=_with_orthogonal_modes(step.estimate))
     return Result(
         estimate=step.estimate.to("cpu"),
         spread=None if step.spread is None else step.spread.to("cpu"),
@@ -195,6 +256,7 @@ def reconstruct(
             "ending": ending,
             "epochs": step.epoch,
             "modes": len(step.estimate.probe),
+            "slices": len(step.estimate.object),
             "free_fraction": free_fraction,
             "device": _device_name(problem.device),
             "threads": torch.get_num_threads(),
@@ -205,6 +267,11 @@ def reconstruct(
             | {"python": platform.python_version()},
         },
     )
+
+
+def _with_orthogonal_modes(x: PtychoEstimate) -> PtychoEstimate:
+    # Where the first mode varies it is not one of a mixture.
+    return x if len(x.probe) == 1 or x.variations is not None else replace(x, probe=orthogonal_modes(x.probe))
 
 
 def _drive(
@@ -274,6 +341,29 @@ def _start(
     return replace(start, probe=chosen if len(chosen) >= modes else more_modes(chosen, modes)).to(problem.device)
 
 
+def _thick(x: PtychoEstimate, slices: int, spacing_m: float | Sequence[float] | None) -> PtychoEstimate:
+    """The start with as many slices as asked for: what it knows of one slice stands in the first, the others are empty."""
+    if slices == 1 and spacing_m is None:
+        return x
+    if slices < 2 or spacing_m is None:
+        raise InputError(
+            f"slices is {slices} and slice_spacing_m {spacing_m}; a thick sample needs at least 2 slices and their spacing"
+        )
+    spacings = (
+        [float(spacing_m)] * (slices - 1) if isinstance(spacing_m, int | float) else [float(s) for s in spacing_m]
+    )
+    if len(spacings) != slices - 1 or not all(math.isfinite(s) and s > 0 for s in spacings):
+        raise InputError(
+            f"slice_spacing_m is {spacings} for {slices} slices; give one positive length, or {slices - 1}, in metres"
+        )
+    if len(x.object) not in (1, slices):
+        raise InputError(f"the start has {len(x.object)} slices but {slices} are asked for; leave one of them out")
+    empty = torch.ones_like(x.object[:1]).expand(slices - len(x.object), -1, -1)
+    spaced = torch.tensor(spacings, dtype=torch.float64, device=x.object.device)
+    # Together: an estimate of several slices without spacings is none.
+    return replace(x, object=torch.cat([x.object, empty]), slice_spacing_m=spaced)
+
+
 def _check_start(problem: Problem, start: PtychoEstimate) -> None:
     if len(start.positions_px) != len(problem):
         raise InputError(
@@ -324,7 +414,7 @@ def _resume(
     saved = states.read_checkpoint(path)
     if dict(saved.provenance) != dict(origin):
         raise InputError(f"{path} was saved for another scan, preparation or seed; remove it or start anew")
-    if {**saved.spec, "epochs": None} != {**spec, "epochs": None}:
+    if _but_for_epochs(saved.spec) != _but_for_epochs(spec):
         raise InputError(
             f"{path} was saved by {dict(saved.spec)} but this run is {dict(spec)}; use the same options to resume"
         )
@@ -334,6 +424,11 @@ def _resume(
             f"{_shapes(start)}; use the same modes and start to resume, or remove it"
         )
     return Step(epoch=saved.epoch, estimate=saved.estimate, memory=saved.memory), list(saved.history)
+
+
+def _but_for_epochs(spec: Mapping[str, Any]) -> dict[str, Any]:
+    inner = spec.get("solver")
+    return {**spec, "epochs": None} | ({"solver": _but_for_epochs(inner)} if isinstance(inner, Mapping) else {})
 
 
 def _shapes(x: PtychoEstimate) -> tuple[tuple[int, ...], ...]:
@@ -373,6 +468,23 @@ def reconstruct_halves(
         problem = pose(part, seed=seed, device=device, memory=memory)
         guess = first_guess(problem, modes=len(result.estimate.probe))
         blank = torch.ones_like(result.estimate.object)
-        start = replace(guess, object=blank, positions_px=result.estimate.positions_px[index])
-        made.append(reconstruct(part, solver, start=start, seed=seed, device=device, memory=memory, watch=watch))
+        start = replace(
+            guess,
+            object=blank,
+            positions_px=result.estimate.positions_px[index],
+            slice_spacing_m=result.estimate.slice_spacing_m,
+        )
+        travel, points = result.provenance.get("exposure_m"), result.provenance.get("exposure_points")
+        half = reconstruct(
+            part,
+            solver,
+            start=start,
+            exposure_m=None if travel is None else (float(travel[0]), float(travel[1])),
+            exposure_points=int(points or 5),
+            seed=seed,
+            device=device,
+            memory=memory,
+            watch=watch,
+        )
+        made.append(half)
     return made[0], made[1]

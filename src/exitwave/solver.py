@@ -41,6 +41,9 @@ class Solver(ABC, Generic[E]):
     """True for methods whose residual rises on their way out of a local minimum (hio, dm); for others a steep rise means
     that they diverge."""
 
+    cannot: ClassVar[frozenset[str]] = frozenset()
+    """What of `PHYSICS` the method cannot honour; it is then refused before the start."""
+
     one_pattern: ClassVar[bool] = False
     """True for methods that phase one pattern of an isolated object; others need a ptychography scan."""
 
@@ -62,6 +65,27 @@ class Solver(ABC, Generic[E]):
         """The single methods it is made of: itself, or those inside a chain and the like."""
         yield self
 
+    @property
+    def margin_px(self) -> int:
+        """Room it needs around the outermost frames, for positions that move."""
+        return 4
+
+    @property
+    def brings(self) -> frozenset[str]:
+        """What of `PHYSICS` it adds to the problem for the methods it is made of."""
+        return frozenset()
+
+
+PHYSICS: Mapping[str, str] = {
+    "modes": "several incoherent modes of the probe",
+    "positions": "positions refined between epochs",
+    "variations": "a probe that varies from frame to frame",
+    "brightness": "a beam whose intensity varies from frame to frame",
+    "background": "photons that did not come through the sample's window",
+    "slices": "thick samples of several slices",
+    "exposure": "fly scans",
+}
+"""What may be unknown or different beyond a thin object, one probe and known positions; what a method cannot do, it names."""
 
 _REGISTRY: dict[str, type[Solver[Any]]] = {}
 
@@ -82,6 +106,33 @@ def solvers() -> Mapping[str, type[Solver[Any]]]:
     for entry in entry_points(group="exitwave.solvers"):
         entry.load()
     return dict(_REGISTRY)
+
+
+def require_able(solver: Solver[Any], problem: Problem, start: Estimate) -> None:
+    """Refuse, by name, physics that the start or the solver brings along and that one of its methods cannot honour."""
+    wanted = {*solver.brings, *_present(start)} | ({"exposure"} if problem.model.exposure_px is not None else set())
+    for part in solver.parts():
+        missing = [name for name in PHYSICS if name in wanted & part.cannot]
+        if missing:
+            able = sorted(
+                n for n, cls in solvers().items() if not cls.cannot and not cls.one_pattern and n not in COMBINED
+            )
+            raise InputError(
+                f"{part.name} cannot reconstruct with {' and '.join(missing)} ({'; '.join(PHYSICS[m] for m in missing)}); "
+                f"{', '.join(able)} can"
+            )
+
+
+def _present(x: Estimate) -> set[str]:
+    found = {"slices"} if len(x.object) > 1 else set[str]()
+    if isinstance(x, PtychoEstimate):
+        found |= {"modes"} if len(x.probe) > 1 else set()
+        found |= {name for name in ("variations", "brightness", "background") if getattr(x, name) is not None}
+    return found
+
+
+COMBINED = ("best_of", "chain", "ensemble", "refined")
+"""Made of other solvers: what these can, they can."""
 
 
 def to_spec(value: Solver[Any]) -> dict[str, Any]:
@@ -161,6 +212,14 @@ class Chain(Solver[Estimate]):
         for stage in self.stages:
             yield from stage.parts()
 
+    @property
+    def margin_px(self) -> int:
+        return max(stage.margin_px for stage in self.stages)
+
+    @property
+    def brings(self) -> frozenset[str]:
+        return frozenset().union(*(stage.brings for stage in self.stages))
+
     def stage(self, step: Step[Estimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
         number = int(step.memory.get("chain.stage", torch.tensor(0)))
         done = int(step.memory.get("chain.epoch", torch.tensor(0)))
@@ -211,6 +270,14 @@ class Ensemble(Solver[PtychoEstimate]):
     def parts(self) -> Iterator[Solver[Any]]:
         yield from self.member.parts()
 
+    @property
+    def margin_px(self) -> int:
+        return self.member.margin_px
+
+    @property
+    def brings(self) -> frozenset[str]:
+        return self.member.brings
+
     def stage(self, step: Step[PtychoEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
         number = int(step.memory.get("ensemble.member", torch.tensor(0)))
         done = int(step.memory.get("ensemble.epoch", torch.tensor(0)))
@@ -223,22 +290,17 @@ class Ensemble(Solver[PtychoEstimate]):
         inner = int(memory.pop("ensemble.epoch", torch.tensor(0)))
         moments = _Moments.from_memory(memory)
         # Every member starts where the ensemble started, also after a resume in the middle of a later member.
-        origin = PtychoEstimate(
-            object=memory.pop("origin.object", start.estimate.object),
-            probe=memory.pop("origin.probe", start.estimate.probe),
-            positions_px=start.estimate.positions_px,
-        )
-        kept = {"origin.object": origin.object, "origin.probe": origin.probe}
-        done, estimate = start.epoch, start.estimate
-        if first or inner:
-            estimate = replace(origin, object=memory.pop("member.object"), probe=memory.pop("member.probe"))
+        origin = _unpacked(memory, "origin", start.estimate)
+        kept = _packed("origin", origin)
+        estimate = _unpacked(memory, "member", start.estimate)
+        done = start.epoch
         for number in range(first, self.size):
             step = begin = Step(epoch=inner, estimate=estimate, memory=memory)
             for step in self.member.solve(replace(problem, seed=problem.seed + 1000 * number), begin):
                 done += 1
                 seen = moments.with_member(step.estimate)
                 place = {"ensemble.member": torch.tensor(number), "ensemble.epoch": torch.tensor(step.epoch)}
-                current = {"member.object": step.estimate.object, "member.probe": step.estimate.probe}
+                current = _packed("member", step.estimate)
                 carried = {**step.memory, **kept, **current, **moments.memory(), **place}
                 yield replace(step, epoch=done, estimate=seen.mean(step.estimate), spread=seen.spread(), memory=carried)
             moments = moments.with_member(step.estimate)
@@ -248,6 +310,19 @@ class Ensemble(Solver[PtychoEstimate]):
 def ensemble(member: Solver[Any], size: int = 5) -> Ensemble:
     """Repeat a solver with `size` seeds to learn how far its images can be trusted."""
     return Ensemble(member=member, size=size)
+
+
+def _packed(name: str, x: PtychoEstimate) -> dict[str, Tensor]:
+    """All that an estimate holds, for the memory of a step."""
+    values = {field.name: getattr(x, field.name) for field in fields(x)}
+    return {f"{name}.{key}": value for key, value in values.items() if value is not None}
+
+
+def _unpacked(memory: dict[str, Tensor], name: str, otherwise: PtychoEstimate) -> PtychoEstimate:
+    """The estimate taken out of a memory; another one when it holds none."""
+    if f"{name}.object" not in memory:
+        return otherwise
+    return PtychoEstimate(**{f.name: memory.pop(f"{name}.{f.name}", None) for f in fields(otherwise)})  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from exitwave.cli import APP
 from exitwave.iterative.pie import MPIE
 
 COMMANDS = ("info", "simulate", "reconstruct", "run", "compare", "evaluate", "report", "export", "doctor")
-ITERATIVE = sorted(set(solvers()) - {"best_of", "chain", "ensemble"})
+ITERATIVE = sorted(set(solvers()) - {"best_of", "chain", "ensemble", "refined"})
 
 
 @pytest.fixture(scope="module")

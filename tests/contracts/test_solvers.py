@@ -8,6 +8,7 @@ import torch
 
 import exitwave.run  # noqa: F401  (registers all solvers)
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.iterative.refined import Refined
 from exitwave.iterative.starts import CDI, BestOf
 from exitwave.physics.guess import first_guess
 from exitwave.physics.isolated import IsolatedProblem, isolated_guess, isolated_problem
@@ -22,6 +23,9 @@ def small(cls: type[Solver], epochs: int) -> Solver:
         return chain(from_spec({"name": "rpie", "epochs": 2}), from_spec({"name": "mpie", "epochs": epochs - 2}))
     if cls is Ensemble:
         return ensemble(from_spec({"name": "mpie", "epochs": epochs // 2, "batch": 4}), size=2)
+    if cls is Refined:
+        inner = from_spec({"name": "mpie", "epochs": epochs, "batch": 4})
+        return Refined(solver=inner, positions=True, variations=1, brightness=True, background=True, start=1)
     if cls is BestOf:
         return BestOf(
             member=from_spec([{"name": "hio", "epochs": 1}, {"name": "er", "epochs": epochs // 2 - 1}]), starts=2

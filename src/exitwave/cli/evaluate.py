@@ -58,7 +58,7 @@ def judged(result: Result, truth: Path | None, *, split_half: bool) -> Evaluatio
     if not split_half:
         return found
     job = job_of(result)
-    solver = from_spec(job.solver)
+    solver = from_spec(result.spec)
     with watching(solver, "half of the frames") as watch:
         first, second = reconstruct_halves(
             read_prepared(job), solver, result, seed=job.seed, device=job.device, memory=job.memory, watch=watch

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from exitwave.iterative.refined import Refined
 from exitwave.iterative.starts import BestOf
 from exitwave.physics.problem import Problem
 from exitwave.solver import Chain, Ensemble, Solver, Step
@@ -32,6 +33,8 @@ def total_epochs(solver: Solver[Any]) -> int | None:
     if isinstance(solver, BestOf):
         inner = total_epochs(solver.member)
         return None if inner is None else inner * solver.starts
+    if isinstance(solver, Refined):
+        return total_epochs(solver.solver)
     return getattr(solver, "epochs", None)
 
 

@@ -16,10 +16,10 @@ from exitwave.data.errors import InputError
 from exitwave.data.result import Result
 from exitwave.io.atomic import require_writable
 from exitwave.io.reading import Stated
-from exitwave.job import Job, Running, make_job, run_job
-from exitwave.solver import Solver, from_spec, solvers, to_spec
+from exitwave.job import Job, Running, make_job, run_job, solver_of
+from exitwave.solver import Solver, solvers, to_spec
 
-NESTED = ("best_of", "chain", "ensemble")
+NESTED = ("best_of", "chain", "ensemble", "refined")
 """Made of other solvers, which options on a command line cannot describe."""
 
 
@@ -31,6 +31,11 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
     if chosen is None:
         _explain(tokens)
         return None
+    if chosen == "refined":
+        raise InputError(
+            "name the solver to refine, with options such as --refine-positions or --variations: reconstruct SCAN rpie "
+            "--refine-positions"
+        )
     if chosen in NESTED:
         raise InputError(f"a {chosen} is described in a YAML job; see exitwave run --help")
     rest = list(tokens)
@@ -91,7 +96,7 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
 
 def run_and_tell(job: Job, report: Path | None = None) -> int:
     """Run a job with a progress bar, write its files, print where they are; 130 when it was interrupted."""
-    solver = from_spec(job.solver)
+    solver = solver_of(job)
     if report is not None:
         require_writable(report)
     with watching(solver, solver.name) as watch:

@@ -87,6 +87,17 @@ class Refined(Solver[PtychoEstimate]):
     def parts(self) -> Iterator[Solver[Any]]:
         yield from self.solver.parts()
 
+    @property
+    def margin_px(self) -> int:
+        # Where the outermost frames may turn out to have been.
+        further = math.ceil(1.5 * self.reach_px) if self.positions else 0
+        return self.solver.margin_px + further
+
+    @property
+    def brings(self) -> frozenset[str]:
+        named = ("positions", "variations", "brightness", "background")
+        return self.solver.brings | {name for name in named if getattr(self, name)}
+
     def stage(self, step: Step[PtychoEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
         inner, at_work, epochs = self.solver.stage(step)
         # With the first blur of the object the residual rises: a new stage begins.
@@ -133,9 +144,19 @@ class Refined(Solver[PtychoEstimate]):
         own = _Own.taken_from(memory, x)
         return replace(start, estimate=x, memory=memory), own
 
+    @property
+    def active(self) -> bool:
+        """Whether it does anything beyond what its solver does, but for the modes, whose mixture no pattern shows."""
+        known = self.centre_probe or self.keep_probe_power or self.phase_only
+        given = self.probe_support is not None or self.most_amplitude is not None
+        return self._refines or known or given
+
+    @property
+    def _refines(self) -> bool:
+        return self.positions or self.variations > 0 or self.brightness or self.background or self.spacing
+
     def _looks(self, epoch: int) -> bool:
-        wanted = self.positions or self.variations or self.brightness or self.background or self.spacing
-        return bool(wanted) and epoch >= max(self.start, 1) and (epoch - self.start) % self.every == 0
+        return self._refines and epoch >= max(self.start, 1) and (epoch - self.start) % self.every == 0
 
     def _improved(self, problem: Problem, step: Step[PtychoEstimate], own: "_Own") -> PtychoEstimate:
         x, since = step.estimate, step.epoch - self.start
