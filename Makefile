@@ -10,7 +10,7 @@ demo: $(VENV)/.core
 	mkdir -p demo
 	$(BIN)/exitwave simulate textured -o demo/scan.cxi
 	$(BIN)/exitwave info demo/scan.cxi
-	$(BIN)/exitwave reconstruct demo/scan.cxi mpie --epochs 80 -o demo/result.h5
+	$(BIN)/exitwave reconstruct demo/scan.cxi -o demo/result.h5
 	$(BIN)/exitwave evaluate demo/result.h5 --truth demo/scan.cxi --split-half --report demo/report.html
 	@echo "open demo/report.html in a browser"
 

@@ -40,7 +40,7 @@ def demo() -> list[Row]:
     """The scan of `make demo`: object and probe from the data alone. Options were chosen on other seeds (1 and 2)."""
     began = time.perf_counter()
     made = ew.simulate("textured", seed=0)
-    solver = ew.MPIE(epochs=80)
+    solver = ew.default_solver()
     result = ew.reconstruct(made.scan, solver)
     seconds = time.perf_counter() - began
     judged = ew.evaluate(result, truth=made.truth).metrics
@@ -68,7 +68,7 @@ def petra() -> list[Row]:
         return []
     scan = ew.read(PETRA, ew.Stated(focus_distance_m=3.65e-3))
     rows = []
-    for solver in (ew.RPIE(epochs=40), ew.EPIE(epochs=40), ew.MPIE(epochs=40)):
+    for solver in (ew.default_solver(), ew.RPIE(epochs=40), ew.EPIE(epochs=40), ew.MPIE(epochs=40)):
         residual = ew.reconstruct(scan, solver).residual
         rows.append(
             row(f"PETRA III near field: residual, {solver.name}, 40 epochs", residual, "<= 0.0114", residual <= 0.0114)
@@ -93,7 +93,12 @@ def known_probe() -> list[Row]:
                 seed=11,
                 detection=Detection(noise="none"),
             )
-            for solver in (ew.RPIE(epochs=200, update_probe=False), ew.MPIE(epochs=200, update_probe=False)):
+            for solver in (
+                ew.RPIE(epochs=200, update_probe=False),
+                ew.MPIE(epochs=200, update_probe=False),
+                ew.AWF(epochs=200, update_probe=False),
+                ew.LBFGS(epochs=200, update_probe=False),
+            ):
                 found = ew.reconstruct(made.scan, solver, probe=made.truth.probe)
                 error = ew.evaluate(found, truth=made.truth).metrics["M-NRMSE"]
                 name = f"known probe: M-NRMSE, {sample}, {probe}, {solver.name}"

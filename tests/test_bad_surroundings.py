@@ -229,9 +229,6 @@ class TestOptions:
         assert "there is no solver 'oipe'; there are" in line
         assert "rpie" in line
 
-    def test_no_solver_lists_those_there_are(self, scan: Path) -> None:
-        assert "say which solver" in refused(scan.parent, "reconstruct", scan)
-
     @pytest.mark.parametrize("nested", ["chain", "ensemble"])
     def test_solvers_of_solvers_need_a_job(self, scan: Path, nested: str) -> None:
         assert "YAML job" in refused(scan.parent, "reconstruct", scan, nested)

@@ -37,6 +37,7 @@ from .orient import rank_orientations as rank_orientations
 from .reports.page import report as report
 from .run import (
     Checkpoints as Checkpoints,
+    default_solver as default_solver,
     iterate as iterate,
     pose as pose,
     reconstruct as reconstruct,

@@ -49,6 +49,11 @@ class Checkpoints:
     """Go on from the file if it exists; exact, as if the run had never stopped."""
 
 
+def default_solver() -> Solver[PtychoEstimate]:
+    """The solver that reaches a good image soonest, as docs/benchmarks.md measures: used where none is named."""
+    return iterative.second_order.QuasiNewton()
+
+
 def choose_device(name: str = "auto") -> torch.device:
     """The device called `name`; "auto" is the GPU where there is one. Raises InputError where it is not there."""
     if name == "auto":
@@ -171,7 +176,7 @@ def iterate(
 
 def reconstruct(
     scan: Scan,
-    solver: Solver[Any],
+    solver: Solver[Any] | None = None,
     *,
     start: PtychoEstimate | None = None,
     probe: Complex[Tensor, "mode y x"] | None = None,
@@ -189,7 +194,7 @@ def reconstruct(
     checkpoints: Checkpoints | None = None,
     watch: Callable[[Step[Any], Problem], None] | None = None,
 ) -> Result:
-    """Turn a scan into an image.
+    """Turn a scan into an image, by `default_solver()` where none is named.
 
     `start` is an earlier estimate of the same frames; without it the object starts empty and the probe from `probe` or
     from the data. A thick sample has several `slices`, `slice_spacing_m` of free space apart (one for all gaps or one
@@ -201,6 +206,7 @@ def reconstruct(
     solver cannot honour what is asked, ExitwaveError when the solver diverges before its first finite estimate.
     """
     began = time.perf_counter()
+    solver = solver or default_solver()
     _check_suits(solver, scan)
     problem = pose(
         scan,

@@ -59,6 +59,14 @@ def test_the_image_is_right_and_the_figures_have_their_ids(scan: Path, result: P
     assert told["provenance"]["job"]["solver"]["alpha"] == 0.05
 
 
+def test_without_a_solver_the_default_does_it(scan: Path, tmp_path: Path) -> None:
+    said = done("reconstruct", scan, "-o", tmp_path / "out.h5").out
+    assert "newton, the default" in said
+    found = ew.read_result(tmp_path / "out.h5")
+    assert found.spec == ew.to_spec(ew.default_solver())
+    assert ew.reconstruct(ew.read(scan)).residual == pytest.approx(found.residual)
+
+
 def test_halves_of_the_frames_agree_without_truth(result: Path) -> None:
     told = json.loads(done("evaluate", result, "--split-half", "--json").out)
     # 0.74 and 0.37 measured: half of 49 frames overlap little.

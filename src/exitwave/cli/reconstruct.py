@@ -17,6 +17,7 @@ from exitwave.data.result import Result
 from exitwave.io.atomic import require_writable
 from exitwave.io.reading import Stated
 from exitwave.job import Job, Running, make_job, run_job, solver_of
+from exitwave.run import default_solver
 from exitwave.solver import Solver, solvers, to_spec
 
 NESTED = ("best_of", "chain", "ensemble", "refined")
@@ -24,13 +25,17 @@ NESTED = ("best_of", "chain", "ensemble", "refined")
 
 
 def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
-    """Turn a scan into an image: exitwave reconstruct SCAN SOLVER [options] -o OUT.h5"""
+    """Turn a scan into an image: exitwave reconstruct SCAN [SOLVER] [options] -o OUT.h5"""
     words = [token for token in tokens if not token.startswith("-")]
     # Anywhere, because options may stand first: reconstruct -o out.h5 scan.cxi rpie.
     chosen = next((word for word in words if word in solvers()), None)
+    rest = list(tokens)
     if chosen is None:
-        _explain(tokens)
-        return None
+        if not tokens or {"-h", "--help"} & set(tokens):
+            _explain()
+            return None
+        chosen = _default(tokens)
+        rest.append(chosen)
     if chosen == "refined":
         raise InputError(
             "name the solver to refine, with options such as --refine-positions or --variations: reconstruct SCAN rpie "
@@ -38,7 +43,6 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
         )
     if chosen in NESTED:
         raise InputError(f"a {chosen} is described in a YAML job; see exitwave run --help")
-    rest = list(tokens)
     rest.remove(chosen)
     app = App(
         name=f"exitwave reconstruct SCAN {chosen}",
@@ -49,19 +53,27 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
     return app(rest, exit_on_error=False, print_error=False)
 
 
-def _explain(tokens: tuple[str, ...]) -> None:
+def _default(tokens: tuple[str, ...]) -> str:
+    """The solver where none is named; InputError where a word stands in the place of one."""
     words = list(takewhile(lambda token: not token.startswith("-"), tokens))
-    known = {name: cls for name, cls in solvers().items() if name not in NESTED}
     if len(words) >= 2:
-        raise InputError(f"there is no solver {words[1]!r}; there are {', '.join(sorted(known))}")
-    if tokens and not {"-h", "--help"} & set(tokens):
-        raise InputError(f"say which solver: exitwave reconstruct SCAN SOLVER; there are {', '.join(sorted(known))}")
+        raise InputError(f"there is no solver {words[1]!r}; there are {', '.join(sorted(_known()))}")
+    name = default_solver().name
+    print(f"no solver was named: {name}, the default")
+    return name
+
+
+def _known() -> dict[str, type[Solver[Any]]]:
+    return {name: cls for name, cls in solvers().items() if name not in NESTED}
+
+
+def _explain() -> None:
     console = Console()
-    console.print("Usage: exitwave reconstruct SCAN SOLVER [OPTIONS] -o OUT.h5\n\nSolvers:", highlight=False)
-    for name, cls in sorted(known.items()):
+    console.print("Usage: exitwave reconstruct SCAN [SOLVER] [OPTIONS] -o OUT.h5\n\nSolvers:", highlight=False)
+    for name, cls in sorted(_known().items()):
         console.print(f"  [bold]{name:10}[/] {(cls.__doc__ or '').strip().splitlines()[0]}", highlight=False)
     console.print(
-        "\nOptions of one: exitwave reconstruct SOLVER --help. Chains and ensembles: a YAML job, see exitwave run --help.",
+        f"\nWithout SOLVER: {default_solver().name}. Options of one: exitwave reconstruct SOLVER --help. Chains and ensembles: a YAML job, see exitwave run --help.",
         highlight=False,
     )
 
