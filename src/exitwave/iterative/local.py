@@ -40,6 +40,7 @@ class Local(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "local"
+    cannot: ClassVar[frozenset[str]] = frozenset({"slices", "positions", "variations", "brightness", "background"})
     epochs: PositiveInt = 1
     """Sweeps over all groups. One is enough when the probe is known; 5-20 to find the probe, too."""
     iterations: PositiveInt = 20

@@ -153,7 +153,9 @@ def _update(
         bright = torch.lerp(sums.seen, sums.seen.max(), beta).clamp_(min=1e-30)
         sweep.x.probe.addcdiv_(sums.probe, bright.to(sums.probe.dtype), value=gain * options.probe_gain)
     floor = max(alpha, 1e-6) * sums.top
-    sweep.step_object(frames, gain=gain * options.object_gain, share=1 - alpha, floor=floor)
+    # Slices share the change they all are asked for.
+    step = gain * options.object_gain / len(sweep.x.object)
+    sweep.step_object(frames, gain=step, share=1 - alpha, floor=floor)
     return sums.misfit
 
 

@@ -28,6 +28,7 @@ class APG(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "apg"
+    cannot: ClassVar[frozenset[str]] = frozenset({"slices"})
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-300 is usual."""

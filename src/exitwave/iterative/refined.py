@@ -14,7 +14,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics import constraints
 from exitwave.physics.fourier import fft2, frequencies, ifft2
 from exitwave.physics.problem import Problem
-from exitwave.physics.refinement.background import Background, least
+from exitwave.physics.refinement.background import Background, none_yet
 from exitwave.physics.refinement.brightness import Brightness, even
 from exitwave.physics.refinement.positions import Positions, Search
 from exitwave.physics.refinement.spacing import Spacing
@@ -137,7 +137,7 @@ class Refined(Solver[PtychoEstimate]):
         if self.brightness:
             x = even(problem, x)
         if self.background:
-            x = least(problem, x)
+            x = none_yet(problem, x)
         if self.variations:
             x = unvaried(problem, x, self.variations)
         memory = dict(start.memory)

@@ -25,6 +25,7 @@ class WASP(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "wasp"
+    cannot: ClassVar[frozenset[str]] = frozenset({"slices"})
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-200 is usual."""
     alpha: Annotated[float, Field(gt=0, le=100)] = 2.0

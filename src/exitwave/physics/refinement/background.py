@@ -9,9 +9,6 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.problem import Problem
 from exitwave.physics.refinement.view import Refinement, View
 
-FIRST = 0.5
-"""The start, as a share of the least that any frame has in a pixel, smoothed over frames: it cannot be more."""
-
 
 @dataclass(eq=False)
 class Background(Refinement):
@@ -43,12 +40,11 @@ def stored(problem: Problem, image: Tensor) -> Tensor:
     return back.reshape(image.shape)
 
 
-def least(problem: Problem, x: PtychoEstimate) -> PtychoEstimate:
-    """The estimate with a first background: what even the darkest frames have, unless it knows better."""
+def none_yet(problem: Problem, x: PtychoEstimate) -> PtychoEstimate:
+    """The estimate with room for a background, unless it knows one.
+
+    It starts at zero: in the bright part of the pattern a background that is too strong would be given up very slowly.
+    """
     if x.background is not None:
         return x
-    darkest = torch.full(x.probe.shape[-2:], torch.inf, device=x.probe.device)
-    # Of groups of frames: one frame alone may have no photon in a pixel by chance.
-    for frames in torch.arange(len(problem)).split(16):
-        darkest = torch.minimum(darkest, problem.amplitudes(frames).square().mean(dim=0))
-    return replace(x, background=stored(problem, FIRST * darkest * problem.trusted))
+    return replace(x, background=torch.zeros(x.probe.shape[-2:], device=x.probe.device))

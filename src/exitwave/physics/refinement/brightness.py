@@ -17,8 +17,9 @@ LARGEST_STEP = 0.3
 class Brightness(Refinement):
     """A factor on the probe's amplitude in each frame, by Gauss-Newton on its logarithm: dM / d ln b = (M^2 - background) / M.
 
-    Their mean square stays 1, and the probe carries the photons: only the product of the two can be known. Costs no
-    propagation of its own.
+    Two things cannot be known and are kept out: a common factor, which is the probe's (the mean square stays 1); and a
+    trend exp(k p) along the positions p, which is that of an object exp(-k r) and a probe exp(k r). Costs no propagation of
+    its own.
     """
 
     def empty(self, problem: Problem, x: PtychoEstimate) -> tuple[Tensor, ...]:
@@ -33,6 +34,9 @@ class Brightness(Refinement):
         assert x.brightness is not None
         pull, curvature = sums[0]
         step = (pull / curvature.clamp(min=1e-30)).clamp(-LARGEST_STEP, LARGEST_STEP)
+        places = x.positions_px.cpu().double()
+        trend = torch.cat([places - places.mean(dim=0), torch.ones(len(places), 1, dtype=torch.float64)], dim=1)
+        step = step - trend @ torch.linalg.lstsq(trend, step[:, None]).solution[:, 0]
         brightness = x.brightness * step.exp().to(x.brightness)
         mean = brightness.square().mean().sqrt()
         return replace(
