@@ -73,7 +73,8 @@ def _explain() -> None:
     for name, cls in sorted(_known().items()):
         console.print(f"  [bold]{name:10}[/] {(cls.__doc__ or '').strip().splitlines()[0]}", highlight=False)
     console.print(
-        f"\nWithout SOLVER: {default_solver().name}. Options of one: exitwave reconstruct SOLVER --help. Chains and ensembles: a YAML job, see exitwave run --help.",
+        f"\nWithout SOLVER: {default_solver().name}. Options of one: exitwave reconstruct SOLVER --help. Chains and "
+        "ensembles: a YAML job, see exitwave run --help.",
         highlight=False,
     )
 
