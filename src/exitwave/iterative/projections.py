@@ -41,6 +41,7 @@ class DM(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "dm"
+    cannot: ClassVar[frozenset[str]] = frozenset({"slices"})
     residual_may_rise: ClassVar[bool] = True
     holds_waves: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
@@ -49,9 +50,9 @@ class DM(Solver[PtychoEstimate]):
     alpha: Fraction = 0.95
     """How far beyond the overlap constraint to go: 1 is the difference map as published, 0 alternating projections. Lower
     it to 0.9 or 0.8 when the images of successive epochs keep changing."""
-    relax: Relaxation = 0.5
+    relax: Relaxation = 0.25
     """Misfit up to which a pattern counts as agreed with, in units of what photon noise makes; 0 asks for the measured
-    modulus itself, more than 1 suits data with other errors than noise."""
+    modulus itself, 0.5-1 suits few photons, more data with other errors than noise."""
     finish: NonNegativeInt = 20
     """Epochs of alternating projections at the end, at most half of all: the difference map itself never comes to rest."""
     inertia: Inertia = 0.1
@@ -77,6 +78,7 @@ class RAAR(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "raar"
+    cannot: ClassVar[frozenset[str]] = frozenset({"slices"})
     residual_may_rise: ClassVar[bool] = True
     holds_waves: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
@@ -108,6 +110,7 @@ class AP(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "ap"
+    cannot: ClassVar[frozenset[str]] = frozenset({"slices"})
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 10-50 as a finish, several hundred alone."""
