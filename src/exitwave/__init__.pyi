@@ -25,10 +25,10 @@ from .iterative.local import Local as Local, LocalStream as LocalStream
 from .iterative.lsqml import LSQML as LSQML
 from .iterative.phasing import CDIRAAR as CDIRAAR, ER as ER, HIO as HIO
 from .iterative.pie import EPIE as EPIE, MPIE as MPIE, RPIE as RPIE
-from .iterative.second_order import QuasiNewton as QuasiNewton
 from .iterative.projections import AP as AP, DM as DM, RAAR as RAAR
 from .iterative.proximal import APG as APG
 from .iterative.refined import Refined as Refined, refine as refine
+from .iterative.second_order import QuasiNewton as QuasiNewton
 from .iterative.starts import CDI as CDI, BestOf as BestOf
 from .iterative.wasp import WASP as WASP
 from .iterative.wirtinger import AWF as AWF, WF as WF
