@@ -2,7 +2,7 @@
 
     python benchmarks/iterative.py floor
     python benchmarks/iterative.py peers --python ~/peers/bin/python --seeds 0 1
-    python benchmarks/iterative.py quality | growth | petra | twin
+    python benchmarks/iterative.py course | quality | growth | petra | twin
 
 Each study prints as it goes and writes benchmarks/results/iterative_STUDY.json with the command, machine and date;
 `python docs/tables.py` puts the figures into docs/benchmarks.md. Nothing else should run on the machine meanwhile.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-STUDIES = ("floor", "peers", "quality", "growth", "petra", "twin")
+STUDIES = ("floor", "peers", "course", "quality", "growth", "petra", "twin")
 
 
 def main() -> None:
@@ -48,11 +48,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--solvers", nargs="+", default=[], help="only these solvers of exitwave")
     parser.add_argument(
-        "--seeds", nargs="+", type=int, default=[0], help="peers, quality, twin: drawings of the problem"
+        "--seeds", nargs="+", type=int, default=[0], help="peers, course, quality, twin: drawings"
     )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="floor: numbers of threads")
     parser.add_argument("--python", type=Path, help="peers: interpreter of the environment with the other packages")
-    parser.add_argument("--problems", nargs="+", default=["small", "big"], choices=("small", "big"), help="peers")
+    parser.add_argument("--problems", nargs="+", default=["small", "big"], choices=("small", "big"), help="peers, course")
     parser.add_argument("--engines", nargs="+", default=[], help="peers: only these, such as 'cdtools simple'")
     parser.add_argument(
         "--budget", type=float, help="peers: seconds for each run, 80 (small) and 50 (big) if not stated"
@@ -73,6 +73,8 @@ def chosen(told: argparse.Namespace) -> dict[str, Any]:
         case "peers":
             own = {"names": told.problems, "engines": told.engines, "budget_s": told.budget}
             return {"python": told.python, "seeds": told.seeds, "solvers": told.solvers, **own}
+        case "course":
+            return {"names": told.problems, "seeds": told.seeds, "solvers": told.solvers}
         case "quality":
             return {"seeds": told.seeds, "solvers": told.solvers}
         case "growth":

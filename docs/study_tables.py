@@ -105,6 +105,21 @@ def _lead(rows: Rows, level: float) -> str:
     return f"\nTo {level}: {ours} takes 1/{ratio:.3g} of the time of {theirs} (means over the drawings).\n"
 
 
+def course_table(rows: Rows) -> str:
+    """Passes to each error, the problems and drawings side by side."""
+    drawings = list(dict.fromkeys((row["problem"], row["seed"]) for row in rows))
+    levels = [key for key in rows[0] if key.startswith("to_")]
+    body = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = {(row["problem"], row["seed"]): row for row in rows if row["method"] == method}
+        found = [own[drawing] for drawing in drawings if drawing in own]
+        cells = [" / ".join(f"{r[key]:.1f}" if r[key] else "-" for r in found) for key in (*levels, "passes")]
+        body.append((method, *cells, " / ".join(f"{r['nrmse']:.3f}" for r in found)))
+    named = " / ".join(f"{problem} {seed}" for problem, seed in drawings)
+    head = ("method", *(level.replace("_", " ") for level in levels), "passes in all", "NRMSE in the end")
+    return f"Drawings {named}.\n\n{table(head, body)}"
+
+
 def quality_table(rows: Rows) -> str:
     steps = list(dict.fromkeys(row["step_px"] for row in rows))
     body = []
@@ -129,6 +144,7 @@ def columns(*shown: tuple[str, str]) -> Callable[[Rows], str]:
 ITERATIVE: dict[str, Callable[[Rows], str]] = {
     "floor": floor_table,
     "peers": peers_table,
+    "course": course_table,
     "quality": quality_table,
     "growth": columns(
         ("solver", "solver"),

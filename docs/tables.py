@@ -39,7 +39,7 @@ from exitwave.simulation import trajectories
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
-from exitwave.solver import Solver, solvers
+from exitwave.solver import COMBINED, PHYSICS, Solver, solvers
 from study_tables import ITERATIVE, study, table
 
 ROOT = Path(__file__).parents[1]
@@ -108,6 +108,16 @@ def methods() -> str:
         what, _, source = text.partition(". ")
         rows.append((f"`{name}`", what.rstrip("."), source.rstrip(".")))
     return table(("solver", "method", "source"), rows)
+
+
+def physics() -> str:
+    """What may be unknown beyond object and probe, and the methods that refuse it."""
+    methods = {name: cls for name, cls in members().items() if name not in COMBINED and not cls.one_pattern}
+    rows = []
+    for name, text in PHYSICS.items():
+        refusing = [f"`{method}`" for method, cls in methods.items() if name in cls.cannot]
+        rows.append((name, text, ", ".join(refusing)))
+    return table(("name", "what it is", "methods that refuse it"), rows)
 
 
 def solver_options(name: str) -> str:
@@ -258,6 +268,7 @@ TABLES: dict[str, Callable[[], str]] = {
         f"local-{name}": lambda name=name: local_figures(name) for name in ("iterations", "groups", "dose", "curvature")
     },
     "methods": methods,
+    "physics": physics,
     **{f"options-{name}": lambda name=name: solver_options(name) for name in members()},
     "formats": formats,
     "exports": exports,

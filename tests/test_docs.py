@@ -14,7 +14,7 @@ import exitwave as ew
 from command import done
 from exitwave.io.recipe_model import parse_recipe
 from exitwave.job import STEPS, make_job
-from exitwave.solver import solvers
+from exitwave.solver import COMBINED, solvers
 from pages import PAGES, ROOT, blocks, commands, script
 
 TABLES = script("tables")
@@ -44,7 +44,7 @@ def test_every_command_and_option_shown_exists(page):
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_option_named_in_prose_exists(page):
     pages = [help_of(name) for name in ("info", "simulate", "run", "evaluate", "compare", "export", "report")]
-    pages += [help_of("reconstruct", name) for name in TABLES.members() if name not in ("best_of", "chain", "ensemble")]
+    pages += [help_of("reconstruct", name) for name in TABLES.members() if name not in COMBINED]
     known = {option for text in pages for option in OPTION.findall(text)} | OF_OTHERS
     named = {option for code in re.findall(r"`[^`\n]+`", page.read_text("utf-8")) for option in OPTION.findall(code)}
     assert named <= known, f"nobody knows {named - known}"

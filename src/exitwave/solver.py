@@ -132,7 +132,7 @@ def _present(x: Estimate) -> set[str]:
 
 
 COMBINED = ("best_of", "chain", "ensemble", "refined")
-"""Made of other solvers: what these can, they can."""
+"""Made of other solvers, which options on a command line cannot describe; what these can, they can."""
 
 
 def to_spec(value: Solver[Any]) -> dict[str, Any]:

@@ -18,10 +18,7 @@ from exitwave.io.atomic import require_writable
 from exitwave.io.reading import Stated
 from exitwave.job import Job, Running, make_job, run_job, solver_of
 from exitwave.run import default_solver
-from exitwave.solver import Solver, solvers, to_spec
-
-NESTED = ("best_of", "chain", "ensemble", "refined")
-"""Made of other solvers, which options on a command line cannot describe."""
+from exitwave.solver import COMBINED, Solver, solvers, to_spec
 
 
 def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
@@ -33,15 +30,16 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
     if chosen is None:
         if not tokens or {"-h", "--help"} & set(tokens):
             _explain()
-            return None
-        chosen = _default(tokens)
+            chosen, rest = default_solver().name, ["--help"]
+        else:
+            chosen = _default(tokens)
         rest.append(chosen)
     if chosen == "refined":
         raise InputError(
             "name the solver to refine, with options such as --refine-positions or --variations: reconstruct SCAN rpie "
             "--refine-positions"
         )
-    if chosen in NESTED:
+    if chosen in COMBINED:
         raise InputError(f"a {chosen} is described in a YAML job; see exitwave run --help")
     rest.remove(chosen)
     app = App(
@@ -64,7 +62,7 @@ def _default(tokens: tuple[str, ...]) -> str:
 
 
 def _known() -> dict[str, type[Solver[Any]]]:
-    return {name: cls for name, cls in solvers().items() if name not in NESTED}
+    return {name: cls for name, cls in solvers().items() if name not in COMBINED}
 
 
 def _explain() -> None:
@@ -73,8 +71,8 @@ def _explain() -> None:
     for name, cls in sorted(_known().items()):
         console.print(f"  [bold]{name:10}[/] {(cls.__doc__ or '').strip().splitlines()[0]}", highlight=False)
     console.print(
-        f"\nWithout SOLVER: {default_solver().name}. Options of one: exitwave reconstruct SOLVER --help. Chains and "
-        "ensembles: a YAML job, see exitwave run --help.",
+        "\nOptions of one: exitwave reconstruct SOLVER --help. Chains and ensembles: a YAML job, see exitwave run --help.\n"
+        f"Without SOLVER it is {default_solver().name}, with these options; those outside the first box are common to all:\n",
         highlight=False,
     )
 
