@@ -28,7 +28,7 @@ FAR_PX = 3.0
 BLUR = 0.8
 """Blur of the object at the start, as a share of the reach: then even wrong positions see the same coarse features."""
 LEAST_BLUR_PX = 0.3
-SEARCHED = (2, 8)
+SEARCHED = (2, 5)
 """The search runs between these multiples of `settle` epochs, when coarse features stand where they belong."""
 TRIALS = 4
 """Moves tried by each frame each time."""
@@ -51,7 +51,7 @@ class Refined(Solver[PtychoEstimate]):
     """Refine where the probe stood in each frame, below a pixel."""
     reach_px: Annotated[float, Field(gt=0, le=100)] = 2.0
     """How far recorded positions may be off. Above 3 the object is first blurred and large errors are searched for, which
-    takes about 8 `settle` epochs and much overlap (75 % or more)."""
+    takes about 5 `settle` epochs and much overlap (75 % or more)."""
     variations: Annotated[int, Field(ge=0, le=20)] = 0
     """Waves by which the probe may vary from frame to frame (OPR); 1-4 where the beam drifts, 0 for a steady one."""
     brightness: bool = False
@@ -62,7 +62,7 @@ class Refined(Solver[PtychoEstimate]):
     """Refine the distance between the slices of a thick sample."""
     start: NonNegativeInt = 4
     """Epochs before anything is refined: an empty object says nothing about positions."""
-    settle: PositiveInt = 10
+    settle: PositiveInt = 15
     """Epochs in which the blur for large position errors falls to a third; raise it when some frames stay lost."""
     every: PositiveInt = 1
     """Epochs between two looks."""

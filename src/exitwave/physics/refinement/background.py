@@ -12,7 +12,8 @@ from exitwave.physics.refinement.view import Refinement, View
 
 @dataclass(eq=False)
 class Background(Refinement):
-    """Mean photons in each pixel that all frames share, by Gauss-Newton on the modulus: dM / db = 1 / (2 M).
+    """Mean photons in each pixel that all frames share, by scoring steps of the Poisson likelihood: the mean of
+    (A^2 - M^2) / M^2 over that of 1 / M^2. Least squares of the modulus would lose a quarter of a photon in the dark.
 
     Never negative; zero where pixels cannot be trusted. Costs no propagation of its own.
     """
@@ -21,9 +22,10 @@ class Background(Refinement):
         return (torch.zeros(2, *x.probe.shape[-2:], dtype=torch.float64, device=x.probe.device),)
 
     def add_(self, sums: tuple[Tensor, ...], view: View) -> None:
-        slope = 0.5 / view.modulus
-        sums[0][0] += (slope * view.deviation).double().sum(dim=0)
-        sums[0][1] += slope.double().square().sum(dim=0)
+        weight = view.modulus.double().square().reciprocal()
+        excess = (view.problem.amplitudes(view.frames).square() - view.modulus.square()) * view.problem.trusted
+        sums[0][0] += (excess * weight).sum(dim=0)
+        sums[0][1] += weight.sum(dim=0)
 
     def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         assert x.background is not None
