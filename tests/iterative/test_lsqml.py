@@ -91,3 +91,10 @@ def test_the_truth_stays():
     result = last(LSQML(epochs=5), problem, start)
     assert object_error(result.estimate, made.truth) < 1e-3
     assert result.residual < 1e-8
+
+
+def test_four_slices_go_down_together():
+    problem = Problem.of(known_scan(side=5).scan)
+    start = replace(first_guess(problem, slices=4), slice_spacing_m=torch.full((3,), 1e-7, dtype=torch.float64))
+    course = [step.residual for step in LSQML(epochs=8, batch=16).solve(problem, Step(epoch=0, estimate=start))]
+    assert course[-1] < 0.1 * course[0]

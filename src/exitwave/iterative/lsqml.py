@@ -84,6 +84,8 @@ class LSQML(Solver[PtychoEstimate]):
             slope_p = float((direction.conj() * sums.probe).real.sum())
             curvature_p = float((direction.abs().square() * sums.seen).sum())
         curvature_o, slope_o = sweep.direction(frames, share=1 - self.regularisation, floor=floor)
+        # Slices pull together: along all of them at once the misfit bends up to so many times more.
+        curvature_o *= len(sweep.x.object)
         if sweep.with_probe:
             shared = sweep.interaction(frames, direction)
         along_o, along_p = _lengths(curvature_o, curvature_p, shared, slope_o, slope_p, self.damping)
