@@ -11,6 +11,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.iterative.wasp import WASP
 from exitwave.physics.guess import first_guess
 from exitwave.physics.problem import Problem
+from exitwave.simulation.measure import simulate
 from exitwave.solver import Step
 from scans import known_scan, object_error, smooth_field
 
@@ -114,3 +115,28 @@ def test_slices_are_refused_by_name(known):
     problem = Problem.of(known.scan)
     with pytest.raises(InputError, match="wasp averages one object"):
         last(WASP(), problem, first_guess(problem, slices=2))
+
+
+def test_in_the_near_field_the_probe_keeps_its_place():
+    made = simulate("grf", frame_px=32, frames=25, overlap=0.7, focus_distance_m=2e-3, distance_m=1.0, seed=1)
+    problem = Problem.of(made.scan)
+    aside = replace(made.truth, probe=made.truth.probe.roll((3, -2), (1, 2)))
+    seen = replace(problem, _amplitudes=problem.model.intensity(aside, torch.arange(len(problem))).sqrt())
+    step = last(WASP(epochs=2, probe_start=0), seen, aside)
+    assert step.residual < 1e-6
+
+
+def test_variations_of_the_probe_move_along_with_it():
+    made = known_scan(side=5)
+    problem = Problem.of(made.scan)
+    axis = (torch.arange(32) - 16) / 10
+    weights = 0.3 * torch.randn(len(problem), 1, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
+    varying = replace(made.truth, variations=made.truth.probe * axis, weights=weights)
+    seen = replace(problem, _amplitudes=problem.model.intensity(varying, torch.arange(len(problem))).sqrt())
+    aside = replace(
+        varying,
+        probe=varying.probe.roll((3, -2), (1, 2)),
+        object=varying.object.roll((3, -2), (1, 2)),
+        variations=varying.variations.roll((3, -2), (1, 2)),
+    )
+    assert last(WASP(epochs=2, probe_start=0), seen, aside).residual < 1e-3

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.constraints import centred
 from exitwave.physics.problem import Problem
 from exitwave.physics.sums import Sweep
 from exitwave.solver import Solver, Step, solver
@@ -54,11 +55,13 @@ class WASP(Solver[PtychoEstimate]):
             )
         x = start.estimate.to(problem.device).clone()
         sweep = Sweep(problem, x)
+        # In the near field the place of the probe is not free: patterns would move with it.
+        recentre = self.recentre and not problem.scan.geometry.near_field
         for epoch in range(start.epoch + 1, self.epochs + 1):
             sweep.with_probe = self.update_probe and epoch > self.probe_start
             misfit = self._nudge_and_average(sweep, epoch)
-            if sweep.with_probe and self.recentre:
-                _recentre(x)
+            if sweep.with_probe and recentre:
+                _place(x, centred(x))
             yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power)
 
     def _nudge_and_average(self, sweep: Sweep, epoch: int) -> float:
@@ -100,14 +103,9 @@ def _limited(
     return obj * (brightest * usual / amplitude.clamp(min=1e-30)).clamp(max=1)
 
 
-def _recentre(x: PtychoEstimate) -> None:
-    """Move probe and object together by whole pixels, so that the probe's centre of mass is in the middle."""
-    light = x.probe.abs().square().sum(dim=0).double()
-    shifts: list[int] = []
-    for axis in (0, 1):
-        profile = light.sum(dim=1 - axis)
-        places = torch.arange(len(profile), dtype=torch.float64, device=profile.device) - len(profile) // 2
-        shifts.append(-round(float((profile * places).sum() / profile.sum().clamp(min=1e-30))))
-    if any(shifts):
-        x.probe.copy_(x.probe.roll(shifts, dims=(-2, -1)))
-        x.object.copy_(x.object.roll(shifts, dims=(-2, -1)))
+def _place(x: PtychoEstimate, moved: PtychoEstimate) -> None:
+    """Give an estimate the waves of another one, in its own memory."""
+    x.object.copy_(moved.object)
+    x.probe.copy_(moved.probe)
+    if x.variations is not None and moved.variations is not None:
+        x.variations.copy_(moved.variations)
