@@ -197,3 +197,9 @@ def test_resumed_anywhere_it_ends_exactly_the_same(until, probe_start, problem):
     assert resumed[-1].epoch == straight[-1].epoch == 8
     assert torch.equal(resumed[-1].estimate.object, straight[-1].estimate.object)
     assert torch.equal(resumed[-1].estimate.probe, straight[-1].estimate.probe)
+
+
+def test_four_slices_go_down_together(problem):
+    start = replace(first_guess(problem, slices=4), slice_spacing_m=torch.full((3,), 1e-7, dtype=torch.float64))
+    course = [step.residual for step in steps(QuasiNewton(epochs=8), problem, start)]
+    assert course[-1] < 0.1 * course[0]

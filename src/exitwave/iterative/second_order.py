@@ -100,7 +100,9 @@ def _approach(
             if sweep.with_probe:
                 bright = torch.lerp(sums.seen, sums.seen.max(), options.beta).clamp_(min=1e-30)
                 x.probe.addcdiv_(sums.probe, bright.to(sums.probe.dtype), value=GAIN)
-            sweep.step_object(frames, gain=GAIN, share=1 - options.alpha, floor=options.alpha * sums.top)
+            # Slices share the change they all are asked for.
+            step = GAIN / len(x.object)
+            sweep.step_object(frames, gain=step, share=1 - options.alpha, floor=options.alpha * sums.top)
             misfit, since = misfit + sums.misfit, since + len(frames)
             if since >= every:
                 momentum.kick(x, with_probe=sweep.with_probe)
