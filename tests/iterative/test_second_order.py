@@ -203,3 +203,13 @@ def test_four_slices_go_down_together(problem):
     start = replace(first_guess(problem, slices=4), slice_spacing_m=torch.full((3,), 1e-7, dtype=torch.float64))
     course = [step.residual for step in steps(QuasiNewton(epochs=8), problem, start)]
     assert course[-1] < 0.1 * course[0]
+
+
+def test_an_estimate_changed_between_epochs_is_gone_on_from_as_it_is_now(problem):
+    """As refinements and constraints change it: what was known of the estimate before says nothing of this one."""
+    solver = QuasiNewton(epochs=8, approach=3)
+    before = steps(solver, problem, first_guess(problem))[5]
+    darker = replace(before.estimate, object=before.estimate.object * 0.7)
+    after = next(solver.solve(problem, replace(before, estimate=darker)))
+    assert after.residual == pytest.approx(problem.residual(after.estimate), rel=1e-3)
+    assert after.residual < 0.9 * problem.residual(darker)

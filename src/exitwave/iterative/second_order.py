@@ -178,12 +178,14 @@ class Descent:
         *,
         with_probe: bool | None = None,
     ) -> "Descent":
-        """From the memory of a step, or afresh where there is none."""
+        """From the memory of a step, or afresh where there is none.
+
+        Misfit and gradient are looked at anew: between epochs refinements and constraints may have changed the estimate.
+        """
         if with_probe is None:
             with_probe = options.update_probe and (options.probe_start == 0 or "with_probe" in memory)
         sweep = Sweep(problem, x, with_probe=with_probe)
-        known = "misfit" in memory
-        ramp = memory["ramp"] if known else ramp_sensitivity(problem, x)
+        ramp = memory["ramp"] if "ramp" in memory else ramp_sensitivity(problem, x)
         slow = SlowPhase.of(problem, x, ramp) if options.slow_gain else None
         kept = {k: v.to(problem.device).clone() for k, v in memory.items()}
         count = int(memory.get("history", torch.tensor(0)))
@@ -193,7 +195,7 @@ class Descent:
             history=options.history,
             slow=slow,
             ramp=ramp,
-            at=_recalled(kept) if known else _point(sweep),
+            at=_point(sweep),
             moves=[(kept[f"move.object.{i}"], kept[f"move.probe.{i}"]) for i in range(count)],
             bends=[(kept[f"bend.object.{i}"], kept[f"bend.probe.{i}"]) for i in range(count)],
         )
@@ -252,26 +254,13 @@ class Descent:
 
     def memory(self) -> dict[str, Tensor]:
         """Nothing in it is ever changed in place, so nothing is copied."""
-        here = self.at
-        kept = {
-            "down.object": here.down[0],
-            "down.probe": here.down[1],
-            "lit": here.lit,
-            "seen": here.seen,
-            "misfit": torch.tensor(here.misfit, dtype=torch.float64),
-            "ramp": self.ramp,
-            "history": torch.tensor(len(self.moves)),
-        }
+        kept = {"ramp": self.ramp, "history": torch.tensor(len(self.moves))}
         if self.sweep.with_probe:
             kept["with_probe"] = torch.tensor(1)
         for name, pairs in (("move", self.moves), ("bend", self.bends)):
             for i, pair in enumerate(pairs):
                 kept |= {f"{name}.object.{i}": pair[0], f"{name}.probe.{i}": pair[1]}
         return kept
-
-
-def _recalled(kept: Mapping[str, Tensor]) -> Point:
-    return Point((kept["down.object"], kept["down.probe"]), kept["lit"], kept["seen"], float(kept["misfit"]))
 
 
 def _point(sweep: Sweep) -> Point:
