@@ -27,9 +27,7 @@ def test_info_says_what_fits_into_the_memory_that_is_allowed(folder):
     assert little["amplitudes"] == "400 KiB, read anew in every epoch, as they do not fit"
     assert little["memory"].startswith("3.05 MiB may be taken; ")
     for row in plenty, little:
-        assert "1.56 MiB for each probe mode with dm, raar" in row.get(
-            "exit waves", "1.56 MiB for each probe mode with dm, raar"
-        )
+        assert "1.56 MiB for each probe mode with dm, raar" in row["exit waves"]
 
 
 def test_doctor_says_where_what_does_not_fit_will_go_and_lists_the_solvers():
