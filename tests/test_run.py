@@ -86,6 +86,26 @@ def test_a_start_of_other_frames_is_refused(known):
         reconstruct(prepare.select(known.scan, slice(0, 40)), RPIE(epochs=1), start=first.estimate)
 
 
+def test_a_start_whose_refined_positions_stand_just_beyond_the_last_pixel_is_taken(known):
+    first = reconstruct(known.scan, RPIE(epochs=1)).estimate
+    room = torch.tensor(first.object.shape[-2:]) - torch.tensor(first.probe.shape[-2:])
+    refined = first.positions_px.clone()
+    # As far as refinement may move them: the window still lies inside.
+    refined[-1] = room + 0.4
+    assert reconstruct(known.scan, RPIE(epochs=1), start=replace(first, positions_px=refined)).history
+    refined[-1] = room + 0.6
+    with pytest.raises(InputError, match="outside its object array"):
+        reconstruct(known.scan, RPIE(epochs=1), start=replace(first, positions_px=refined))
+
+
+def test_a_run_with_other_spacings_does_not_go_on_from_the_checkpoint(known, tmp_path):
+    place = Checkpoints(path=tmp_path / "c", every=1, resume=True)
+    reconstruct(known.scan, RPIE(epochs=1), slices=2, slice_spacing_m=1e-6, checkpoints=place)
+    assert reconstruct(known.scan, RPIE(epochs=2), slices=2, slice_spacing_m=1e-6, checkpoints=place).history
+    with pytest.raises(InputError, match="saved for another"):
+        reconstruct(known.scan, RPIE(epochs=2), slices=2, slice_spacing_m=2e-6, checkpoints=place)
+
+
 @pytest.mark.parametrize("turn", ["identity", "transpose", "fliplr"])
 def test_orientation_ranking_finds_how_frames_were_turned(known, turn):
     inverse = {"identity": "identity", "transpose": "transpose", "fliplr": "fliplr"}[turn]
@@ -127,6 +147,7 @@ def test_a_residual_that_is_no_number_ends_the_run_with_the_last_good_estimate(k
     result = reconstruct(known.scan, scripted(0.5, 0.5, float("nan"), 0.1))
     assert result.provenance["ending"].startswith("diverged in epoch 3: residual or estimate are no longer finite; ")
     assert list(result.history) == [0.5, 0.5]
+    assert "diverged in epoch 3" in reconstruct(known.scan, scripted(0.5, 0.0, 0.5)).provenance["ending"]
     with pytest.raises(ExitwaveError, match=r"diverged in epoch 1: .*start from another estimate.*exitwave info"):
         reconstruct(known.scan, scripted(float("nan")))
 

@@ -67,10 +67,9 @@ class Guard:
         stage, at_work, _ = self._solver.stage(step)
         if stage != self._stage:
             self._stage, self._lowest = stage, math.inf
-        if not at_work.residual_may_rise and step.residual > RISE * max(self._lowest, NEGLIGIBLE):
-            return (
-                f"the residual rose to {step.residual:.3g}, {step.residual / self._lowest:.2g} times its lowest value"
-            )
+        lowest = max(self._lowest, NEGLIGIBLE)
+        if not at_work.residual_may_rise and step.residual > RISE * lowest:
+            return f"the residual rose to {step.residual:.3g}, {step.residual / lowest:.2g} times its lowest value"
         self._keep(step, step.residual)
         return ""
 

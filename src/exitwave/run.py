@@ -99,6 +99,8 @@ def pose(
             exposure_points,
         )
     if len(scan) == 1:
+        if exposure_m is not None:
+            raise InputError("one pattern of an isolated object is seen in an even beam at rest: leave out exposure_m")
         return isolated_problem(scan, noise=noise, seed=seed, device=chosen, free_fraction=free_fraction)
     check_layout(scan)
     _, object_shape = canvas(scan, margin_px)
@@ -225,6 +227,8 @@ def reconstruct(
     spec = to_spec(solver)
     history: list[float] = []
     step: Step[Any] = Step(epoch=0, estimate=_thick(_start(problem, start, probe, modes), slices, slice_spacing_m))
+    if slice_spacing_m is not None:
+        agreed["slice_spacing_m"] = step.estimate.slice_spacing_m.tolist()
     require_able(solver, problem, step.estimate)
     if checkpoints and checkpoints.resume and checkpoints.path.exists():
         step, history = _resume(checkpoints.path, spec, agreed, step.estimate)
@@ -320,6 +324,11 @@ def _check_suits(solver: Solver[Any], scan: Scan) -> None:
                 f"{part.name} phases one pattern of an isolated object but the scan has {len(scan)} frames; use a method "
                 "of ptychography such as rpie, or take one frame with the preparation step select=0:1"
             )
+        if part.one_pattern and solver.brings:
+            raise InputError(
+                f"{part.name} phases one pattern in an even, known beam, so that there is nothing to refine: leave out "
+                f"{', '.join(sorted(solver.brings))}"
+            )
         if not part.one_pattern and len(scan) == 1:
             raise InputError(
                 f"1 frame is not a ptychography scan; expected several overlapping positions for {part.name}. One pattern of "
@@ -351,6 +360,8 @@ def _thick(x: PtychoEstimate, slices: int, spacing_m: float | Sequence[float] | 
     """The start with as many slices as asked for: what it knows of one slice stands in the first, the others are empty."""
     if slices == 1 and spacing_m is None:
         return x
+    if x.support is not None:
+        raise InputError("an isolated object phased from one pattern has one slice: leave out slices and slice_spacing_m")
     if slices < 2 or spacing_m is None:
         raise InputError(
             f"slices is {slices} and slice_spacing_m {spacing_m}; a thick sample needs at least 2 slices and their spacing"
@@ -384,7 +395,8 @@ def _check_start(problem: Problem, start: PtychoEstimate) -> None:
     for name, values in (("object", start.object), ("probe", start.probe), ("positions", start.positions_px)):
         if not bool((torch.view_as_real(values) if values.is_complex() else values).isfinite().all()):
             raise InputError(f"the start's {name} holds values that are not finite; start from another file")
-    top = start.positions_px.amax(dim=0).ceil() + torch.tensor(problem.scan.frame_shape)
+    # Windows lie on the nearest whole pixel; refined positions may stand up to half a pixel beyond the last one.
+    top = start.positions_px.amax(dim=0).round() + torch.tensor(problem.scan.frame_shape)
     if bool((start.positions_px.amin(dim=0) < -0.5).any()) or bool((top > torch.tensor(start.object.shape[-2:])).any()):
         raise InputError("the start's positions lie outside its object array; it is damaged or was edited")
 

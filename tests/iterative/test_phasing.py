@@ -150,6 +150,23 @@ def test_modes_and_probes_are_refused(made):
         ew.reconstruct(made.scan, ew.ER(), probe=made.truth.probe)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"exposure_m": (1e-6, 0.0)}, "leave out exposure_m"),
+        ({"slices": 2, "slice_spacing_m": 1e-6}, "leave out slices"),
+    ],
+)
+def test_what_only_a_scan_can_have_is_refused(made, options, message):
+    with pytest.raises(InputError, match=message):
+        ew.reconstruct(made.scan, ew.ER(), **options)
+
+
+def test_refinements_are_refused_by_name(made):
+    with pytest.raises(InputError, match="er phases one pattern .* leave out brightness, positions"):
+        ew.reconstruct(made.scan, ew.refine(ew.ER(), positions=True, brightness=True))
+
+
 def test_an_ensemble_is_refused_because_its_members_may_be_twins():
     with pytest.raises(InputError, match="use best_of"):
         ew.from_spec({"name": "ensemble", "member": "hio"})
