@@ -1,5 +1,8 @@
 """Solvers as values: specs, chains, ensembles, and errors that name what is wrong."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -89,3 +92,10 @@ def test_identical_members_have_no_spread(problem):
     *_, last = ensemble(RPIE(epochs=2, batch=10_000), size=3).solve(problem, start)
     assert last.spread is not None
     assert float(last.spread.object.abs().max()) < 1e-4
+
+
+@pytest.mark.parametrize("first", ["ew.from_spec('rpie')", "ew.solvers()['rpie']"])
+def test_all_solvers_are_known_by_name_whatever_is_asked_first(first):
+    program = f"import exitwave as ew; print({first})"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-500:]

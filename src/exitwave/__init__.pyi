@@ -38,10 +38,12 @@ from .reports.page import report as report
 from .run import (
     Checkpoints as Checkpoints,
     default_solver as default_solver,
+    from_spec as from_spec,
     iterate as iterate,
     pose as pose,
     reconstruct as reconstruct,
     reconstruct_halves as reconstruct_halves,
+    solvers as solvers,
 )
 from .simulation.detection import Detection as Detection
 from .simulation.isolated import simulate_pattern as simulate_pattern
@@ -51,8 +53,6 @@ from .solver import (
     Step as Step,
     chain as chain,
     ensemble as ensemble,
-    from_spec as from_spec,
     solver as solver,
-    solvers as solvers,
     to_spec as to_spec,
 )

@@ -32,10 +32,10 @@ from exitwave.physics.needs import needs
 from exitwave.physics.noise import Noise
 from exitwave.physics.problem import Problem, canvas
 from exitwave.physics.ptychography import Ptychography
-from exitwave.solver import Solver, Step, require_able, to_spec
+from exitwave.solver import Solver, Step, from_spec as from_spec, require_able, solvers as solvers, to_spec
 
 SOLVER_FAMILIES = (iterative,)
-"""Imported so that their solvers are registered."""
+"""Imported so that their solvers are registered: users get `from_spec` and `solvers` from here, where all are known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -361,7 +361,9 @@ def _thick(x: PtychoEstimate, slices: int, spacing_m: float | Sequence[float] | 
     if slices == 1 and spacing_m is None:
         return x
     if x.support is not None:
-        raise InputError("an isolated object phased from one pattern has one slice: leave out slices and slice_spacing_m")
+        raise InputError(
+            "an isolated object phased from one pattern has one slice: leave out slices and slice_spacing_m"
+        )
     if slices < 2 or spacing_m is None:
         raise InputError(
             f"slices is {slices} and slice_spacing_m {spacing_m}; a thick sample needs at least 2 slices and their spacing"
