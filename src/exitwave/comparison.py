@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import yaml
 from jaxtyping import Complex
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from exitwave.data.errors import ExitwaveError, FormatError, InputError
@@ -18,6 +19,8 @@ from exitwave.endings import Stop
 from exitwave.evaluation.comparison import Comparison, Entry, require_same_frames
 from exitwave.evaluation.judge import Evaluation, compare_halves, evaluate, merge
 from exitwave.files import read_result
+from exitwave.iterative.refined import Refined
+from exitwave.iterative.unknowns import Unknowns
 from exitwave.physics.problem import Problem
 from exitwave.run import reconstruct, reconstruct_halves
 from exitwave.solver import Solver, Step, from_spec, solvers as known_solvers, to_spec
@@ -144,7 +147,7 @@ def _contestant(given: Contestant) -> tuple[str, Solver[Any] | Result]:
 
 def _from_file(path: Path) -> tuple[str, Solver[Any] | Result]:
     if path.suffix.lower() in (".yaml", ".yml"):
-        return path.stem, from_spec(_spec_in(path))
+        return path.stem, _solver_in(path)
     if not path.exists():
         raise InputError(
             f"{path} is neither a solver nor a file; solvers are {', '.join(sorted(known_solvers()))}; files are YAML "
@@ -153,15 +156,23 @@ def _from_file(path: Path) -> tuple[str, Solver[Any] | Result]:
     return path.stem, read_result(path)
 
 
-def _spec_in(path: Path) -> Any:
-    """The solver of a YAML file: of a job, or standing alone."""
+def _solver_in(path: Path) -> Solver[Any]:
+    """The solver of a YAML file: of a job, with what the job wants refined or kept around it, or standing alone."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FormatError(f"{path} does not exist; check the path") from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise FormatError(f"{path} is not a readable YAML file: {error}") from error
-    return cast("dict[str, Any]", content)["solver"] if isinstance(content, dict) and "solver" in content else content
+    if not isinstance(content, dict) or "solver" not in content or "name" in content:
+        return from_spec(content)
+    job = cast("dict[str, Any]", content)
+    asked = {key: value for key, value in job.items() if key in Unknowns.__dataclass_fields__}
+    try:
+        return TypeAdapter(Unknowns).validate_python(asked).around(from_spec(job["solver"]))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"{path}: {faults}") from error
 
 
 def _difference(contestant: Solver[Any] | Result, same: Sequence[Solver[Any] | Result]) -> str:
@@ -174,9 +185,11 @@ def _difference(contestant: Solver[Any] | Result, same: Sequence[Solver[Any] | R
 
 
 def _lengthened(contestant: Solver[Any] | Result, epochs: int | None) -> Solver[Any] | Result:
-    """The solver with another number of epochs, where it has such an option."""
+    """The solver with another number of epochs, where it or the one that it refines has such an option."""
     if epochs is None or isinstance(contestant, Result):
         return contestant
+    if isinstance(contestant, Refined):
+        return replace(contestant, solver=_lengthened(contestant.solver, epochs))
     if "epochs" not in [option.name for option in fields(cast(Any, contestant))]:
         return contestant
     return from_spec({**to_spec(contestant), "epochs": epochs})
