@@ -1,6 +1,7 @@
 """Small groups of neighbouring frames, each solved on its own canvas with what its neighbours already know, then stitched."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar
 
@@ -15,7 +16,8 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import ArrayPatterns, Scan
 from exitwave.data.survey import check_layout
-from exitwave.physics.canvases import Canvases, Descent, Sensitivity
+from exitwave.physics.canvases import Canvases, Descent, Images, Sensitivity
+from exitwave.physics.crew import alone, share
 from exitwave.physics.groups import neighbour_groups
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels.reference import intensity, scatter_add_
@@ -28,6 +30,8 @@ MARGIN_PX = 4
 """Of the object around the windows of a stream, as in other problems."""
 PROBE_EVERY = 5
 """Iterations on a group between two steps of the probe."""
+SMALL_PIXELS = 2**19
+"""Of all frames of a group: below, its transforms are faster on one thread."""
 
 
 @solver
@@ -116,26 +120,46 @@ class LocalWork:
     @torch.no_grad()
     def solve(self, members: Int[Tensor, "group member"], amplitudes: Float[Tensor, "frame y x"]) -> None:
         """Solve these groups from what their neighbours know and put them into the patchwork."""
+        divides = amplitudes.device.type == "cpu" and not self.options.update_probe
+        parts = min(torch.get_num_threads(), len(members)) if divides else 1
+        pieces = list(zip(members.tensor_split(parts), _by_groups(amplitudes, members, parts), strict=True))
+        small = amplitudes[: members.shape[1]].numel() < SMALL_PIXELS
+        with alone() if small else nullcontext():
+            for canvases, images in share(lambda part: self._images(*pieces[part]), parts):
+                for corner, image, light in zip(canvases.origins.tolist(), images, canvases.lit, strict=True):
+                    self.patchwork.add(tuple(corner), image, light)
+
+    def _images(
+        self, members: Int[Tensor, "group member"], amplitudes: Float[Tensor, "frame y x"]
+    ) -> tuple[Canvases, Images]:
+        """What these groups look like, each on its canvas."""
         canvases = Canvases.of(self.model, self.trusted, self.x, members, amplitudes)
-        corners = [(row, column) for row, column in canvases.origins.tolist()]
         prior = torch.stack(
-            [self.patchwork.window(corner, light) for corner, light in zip(corners, canvases.lit, strict=True)]
+            [
+                self.patchwork.window((row, column), light)
+                for (row, column), light in zip(canvases.origins.tolist(), canvases.lit, strict=True)
+            ]
         )
-        images = prior
         if not self.options.update_probe:
-            images = Descent(canvases, images, self.sensitivity, prior).advance(self.options.iterations)
-        else:
-            for steps in _rounds(self.options.iterations):
-                images = Descent(canvases, images, self.sensitivity, prior).advance(steps)
-                change = canvases.probe_update(images, self.x, members.flatten())
-                self.x.probe.add_(change, alpha=self.options.probe_gain)
-                canvases = Canvases.of(self.model, self.trusted, self.x, members, amplitudes)
-        for corner, image, light in zip(corners, images, canvases.lit, strict=True):
-            self.patchwork.add(corner, image, light)
+            return canvases, Descent(canvases, prior, self.sensitivity, prior).advance(self.options.iterations)
+        images = prior
+        for steps in _rounds(self.options.iterations):
+            images = Descent(canvases, images, self.sensitivity, prior).advance(steps)
+            change = canvases.probe_update(images, self.x, members.flatten())
+            self.x.probe.add_(change, alpha=self.options.probe_gain)
+            canvases = Canvases.of(self.model, self.trusted, self.x, members, amplitudes)
+        return canvases, images
 
     def image(self) -> Tensor:
         """The object so far, all groups in one phase."""
         return self.patchwork.stitched()
+
+
+def _by_groups(
+    amplitudes: Float[Tensor, "frame y x"], members: Int[Tensor, "group member"], parts: int
+) -> list[Float[Tensor, "frame y x"]]:
+    each = amplitudes.unflatten(0, tuple(members.shape)).tensor_split(parts)
+    return [piece.flatten(0, 1) for piece in each]
 
 
 def _rounds(iterations: int) -> list[int]:

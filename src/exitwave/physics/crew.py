@@ -1,7 +1,8 @@
 """Threads that share the frames of a batch. Chunks of frames, not pixels, are shared: threads then meet once, not at every step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -17,15 +18,24 @@ def share(work: Callable[[int], T], parts: int) -> list[T]:
     """
     if parts == 1:
         return [work(0)]
-    threads = torch.get_num_threads()
     others = [_pool(parts - 1).submit(work, part) for part in range(1, parts)]
+    with alone():
+        try:
+            return [work(0), *(other.result() for other in others)]
+        finally:
+            # An error in one part must not leave the others at work on arrays that the caller goes on with.
+            for other in others:
+                other.exception()
+
+
+@contextmanager
+def alone() -> Generator[None]:
+    """Array operations take one thread meanwhile: for work so small that waking others takes longer than it does."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return [work(0), *(other.result() for other in others)]
+        yield
     finally:
-        # An error in one part must not leave the others at work on arrays that the caller goes on with.
-        for other in others:
-            other.exception()
         torch.set_num_threads(threads)
 
 
