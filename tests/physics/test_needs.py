@@ -13,9 +13,11 @@ from exitwave.data.errors import FormatError, InputError
 from exitwave.io.hdf5_patterns import Hdf5Patterns
 from exitwave.io.memory import parse_size
 from exitwave.iterative.pie import RPIE
+from exitwave.iterative.projections import DM
 from exitwave.physics.needs import needs
 from exitwave.physics.problem import Problem
 from exitwave.run import pose, reconstruct
+from exitwave.solver import Step
 from scans import known_scan
 
 
@@ -70,23 +72,41 @@ def test_streamed_frames_give_the_same_image_as_frames_in_memory(known, batch):
     assert held.history == streamed.history
 
 
-def test_each_frame_is_read_once_an_epoch(known):
+def streamed(scan):
+    """A problem whose frames are on disk, so to say, and the numbers of those read so far."""
     read: list[int] = []
 
     class Counting:
-        shape = known.scan.patterns.shape
+        shape = scan.patterns.shape
         in_memory = False
 
         def read(self, index):
             read.extend(index.tolist())
-            return known.scan.patterns.read(index)
+            return scan.patterns.read(index)
 
-    problem = Problem.of(replace(known.scan, patterns=Counting()), most_cached_bytes=0)
+    problem = Problem.of(replace(scan, patterns=Counting()), most_cached_bytes=0)
     read.clear()
+    return problem, read
+
+
+def test_each_frame_is_read_once_an_epoch(known):
+    problem, read = streamed(known.scan)
     for batch in problem.batches(10, 1):
         for frames in problem.ahead(batch.split(3)):
             problem.measured(frames)
     assert sorted(read) == list(range(49))
+
+
+def test_fitting_object_and_probe_to_exit_waves_reads_no_frame(known):
+    problem, read = streamed(known.scan)
+    start = replace(known.truth, object=torch.ones_like(known.truth.object), probe=0.8 * known.truth.probe)
+    steps = DM(epochs=10, relax=0, probe_start=0).solve(problem, Step(epoch=0, estimate=start))
+    # At first it looks how many photons there are.
+    next(steps)
+    for _ in range(2):
+        read.clear()
+        next(steps)
+        assert sorted(read) == list(range(49))
 
 
 def test_a_file_that_is_cut_short_while_it_is_streamed_is_named(known, tmp_path):

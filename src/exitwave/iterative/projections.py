@@ -197,11 +197,11 @@ class _Waves:
     def move(self, *, with_probe: bool) -> float:
         """One epoch: new exit waves, then object and probe in turns until they agree on them; returns the misfit met."""
         sweep = self._sweep
-        sweep.wanted, sweep.with_object, sweep.with_probe = self._moved, True, False
+        sweep.wanted, sweep.measured, sweep.with_object, sweep.with_probe = self._moved, True, True, False
         misfit = sweep.everything().misfit
         self._fresh = False
         _move_object(sweep, self._inertia)
-        sweep.wanted = self._disagreement
+        sweep.wanted, sweep.measured = self._disagreement, False
         for _ in range(MOST_ROUNDS if with_probe else 0):
             sweep.with_object, sweep.with_probe = False, True
             sweep.everything()

@@ -73,6 +73,8 @@ class Sweep:
     """Whether to sum for the object, too."""
     wanted: Wanted | None = None
     """What is wanted of the exit waves, for methods that look at more than the detector; used instead of `pull`."""
+    measured: bool = True
+    """Whether the measured frames are needed; False where `wanted` does without them, so that none is read from disk."""
     sums: Sums = field(init=False)
     """Of the last pass. Solvers may use it up as they like."""
 
@@ -175,7 +177,8 @@ class Sweep:
 
     def _work(self, worker: "_Worker", frames: Int[Tensor, " frame"]) -> None:
         worker.begin()
-        for chunk in self.problem.ahead(frames.split(self._wave_shape[0])):
+        chunks = frames.split(self._wave_shape[0])
+        for chunk in self.problem.ahead(chunks) if self.measured else chunks:
             self._chunk(worker, chunk)
 
     def _chunk(self, worker: "_Worker", frames: Int[Tensor, " chunk"]) -> None:
