@@ -1,4 +1,4 @@
-"""Complex images in colour: hue tells the phase, brightness the amplitude."""
+"""Complex images in colour: hue tells the phase, brightness the amplitude; ramps of phase, which say nothing, taken off."""
 
 from functools import cache
 
@@ -63,6 +63,19 @@ def colour_wheel(size_px: int) -> UInt8[np.ndarray, "y x 4"]:
     # One pixel of soft rim.
     alpha = np.clip((1.0 - np.abs(disc)) * size_px / 2, 0.0, 1.0)
     return np.concatenate([rgb, np.rint(255 * alpha)[..., None].astype(np.uint8)], axis=-1)
+
+
+def mean_ramp(image: Complex[np.ndarray, "y x"]) -> tuple[float, float]:
+    """Mean phase step (y, x) from pixel to pixel, radians, weighted by intensity; wraps of the phase do not matter."""
+    down = np.sum(image[:-1].conj() * image[1:])
+    across = np.sum(image[:, :-1].conj() * image[:, 1:])
+    return float(np.angle(down)), float(np.angle(across))
+
+
+def without_ramp(image: Complex[np.ndarray, "y x"], ramp: tuple[float, float]) -> Complex[np.ndarray, "y x"]:
+    """The image without a phase ramp (y, x) in radians per pixel."""
+    down, across = (np.exp(-1j * step * np.arange(size)) for step, size in zip(ramp, image.shape, strict=True))
+    return image * down[:, None] * across[None, :]
 
 
 def _lab(degrees: Float[np.ndarray, "*shape"], chroma: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape 3"]:

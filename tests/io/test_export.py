@@ -81,6 +81,13 @@ def test_pictures_do_not_change_with_the_global_phase(result, truth):
     assert np.abs(complex_picture(turned).astype(int) - complex_picture(result)).max() <= 1
 
 
+def test_pictures_do_not_change_with_a_phase_ramp_which_the_probe_would_undo(result, truth):
+    ramp = torch.exp(1j * (0.3 * torch.arange(40)[:, None] - 0.2 * torch.arange(44)))
+    tilted = replace(result, estimate=replace(truth, object=truth.object * ramp))
+    assert np.abs(phase_picture(tilted).astype(int) - phase_picture(result)).max() <= 1
+    assert np.abs(complex_picture(tilted).astype(int) - complex_picture(result)).max() <= 3
+
+
 def test_pictures_show_less_amplitude_darker_and_phase_as_grey_and_hue(result):
     obj = torch.ones(1, 40, 44, dtype=torch.complex64)
     obj[0, 16:20, 12:20] = 0.5

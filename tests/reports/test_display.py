@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from exitwave.reports.display import MOST_PIXELS, averaged, contrast, displayed_region, mean_ramp, object_views, view
+from exitwave.colour import mean_ramp
+from exitwave.reports.display import MOST_PIXELS, averaged, contrast, displayed_region, object_views, view
 
 PIXEL_M = (1e-8, 1e-8)
 

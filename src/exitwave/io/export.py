@@ -9,7 +9,7 @@ import numpy as np
 import tifffile
 from jaxtyping import Complex, Float, UInt8
 
-from exitwave.colour import complex_to_rgb
+from exitwave.colour import complex_to_rgb, mean_ramp, without_ramp
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
 from exitwave.io import npy, ptychodus
@@ -77,7 +77,7 @@ def amplitude_picture(result: Result) -> UInt8[np.ndarray, "y x"]:
 
 
 def phase_picture(result: Result) -> UInt8[np.ndarray, "y x"]:
-    """Phase in grey, the most negative black; the mean phase, which no measurement knows, is taken off first."""
+    """Phase in grey, the most negative black; mean phase and ramp, which no measurement knows, are taken off first."""
     obj, lit = _projected(result)
     return _grey(np.angle(obj), lit)
 
@@ -93,10 +93,11 @@ def _object(result: Result) -> Complex[np.ndarray, "slice y x"]:
 
 
 def _projected(result: Result) -> tuple[Complex[np.ndarray, "y x"], np.ndarray]:
-    """The object as one plane, all slices multiplied, mean phase zero; and where it is lit well."""
+    """The object as one plane, all slices multiplied, without its mean phase and ramp; and where it is lit well."""
     light = illumination(result)
     lit = light > WELL_LIT * light.max()
     obj = _object(result).prod(axis=0)
+    obj = without_ramp(obj, mean_ramp(np.where(lit, obj, 0)))
     mean = obj[lit].sum()
     return obj * np.conj(mean / abs(mean)) if abs(mean) > 0 else obj, lit
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from exitwave.colour import mean_ramp, without_ramp
 from exitwave.data.result import Result
 from exitwave.evaluation.region import scanned_region
 
@@ -79,7 +80,8 @@ def view(
     region = region[box]
     image = np.where(region, image[box], 0).astype(np.complex128)
     ramp = mean_ramp(image) if ramp_rad_px is None else ramp_rad_px
-    image = _levelled(image, ramp)
+    image = without_ramp(image, ramp)
+    image *= np.exp(-1j * np.angle(image.sum()))
     factor = _factor(image.shape, most_pixels)
     share = averaged(region, factor)
     inside = share > 0.5
@@ -96,13 +98,6 @@ def view(
         corner_m=(box[0].start * pixel_m[0], box[1].start * pixel_m[1]),
         size_m=(image.shape[0] * factor * pixel_m[0], image.shape[1] * factor * pixel_m[1]),
     )
-
-
-def mean_ramp(image: Complex[np.ndarray, "y x"]) -> tuple[float, float]:
-    """Mean phase step (y, x) from pixel to pixel, radians, weighted by intensity; wraps of the phase do not matter."""
-    down = np.sum(image[:-1].conj() * image[1:])
-    across = np.sum(image[:, :-1].conj() * image[:, 1:])
-    return float(np.angle(down)), float(np.angle(across))
 
 
 def averaged(image: np.ndarray, factor: int) -> np.ndarray:
@@ -135,12 +130,6 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 def _box_around(region: Bool[np.ndarray, "y x"]) -> tuple[slice, slice]:
     rows, columns = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-
-
-def _levelled(image: Complex[np.ndarray, "y x"], ramp: tuple[float, float]) -> Complex[np.ndarray, "y x"]:
-    down, across = (np.exp(-1j * step * np.arange(size)) for step, size in zip(ramp, image.shape, strict=True))
-    image = image * down[:, None] * across[None, :]
-    return image * np.exp(-1j * np.angle(image.sum()))
 
 
 def _shown_phase(
