@@ -47,6 +47,13 @@ def test_the_page_loads_nothing_and_tells_every_solver_its_figures_and_its_fate(
     assert len(ids) == len(set(ids)), "ids of two figures collide"
 
 
+def test_all_that_share_the_best_value_are_bold(comparison):
+    first, other, _ = comparison.entries
+    same = replace(other, result=first.result, evaluation=first.evaluation, remark="")
+    table = render(Comparison(entries=[first, same])).partition("</table>")[0]
+    assert table.count("<b>0.0042</b>") == 2
+
+
 def test_what_differs_only_in_gauge_looks_the_same(comparison):
     shown = samples(comparison)
     assert [sample.name for sample in shown] == ["truth", "<good>", "turned"]

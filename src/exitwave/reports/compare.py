@@ -67,7 +67,7 @@ def _line(entry: Entry, headline: list[str], comparison: Comparison) -> dict[str
     """A solver's row of the first table."""
     found = len(comparison.entries) > 1
     cells = [
-        Cell(text=_value(name, value(entry, name), entry.result), best=found and comparison.best(name) == entry.name)
+        Cell(text=_value(name, value(entry, name), entry.result), best=found and _is_best(entry, name, comparison))
         for name in headline
     ]
     known = entry.seconds == entry.seconds
@@ -97,9 +97,18 @@ def _value(name: str, found: float, result: Result | None) -> str:
 def _metric(name: str, comparison: Comparison) -> dict[str, Any]:
     """A row of the table of all metrics."""
     judged = [entry for entry in comparison.entries if entry.evaluation is not None]
-    best = comparison.best(name) if len(judged) > 1 else None
+    several = len(judged) > 1
     return {
         "name": name,
         "better": "higher" if higher_is_better(name) else "lower",
-        "cells": [Cell(text=number(value(entry, name), 4), best=entry.name == best) for entry in judged],
+        "cells": [
+            Cell(text=number(value(entry, name), 4), best=several and _is_best(entry, name, comparison))
+            for entry in judged
+        ],
     }
+
+
+def _is_best(entry: Entry, name: str, comparison: Comparison) -> bool:
+    """Whether nobody has a better value of a metric; several share the best where resolution reaches single pixels."""
+    best = comparison.best(name)
+    return best is not None and value(entry, name) == value(comparison[best], name)
