@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 APP = App(
     name="exitwave",
     help="Coherent diffraction data in, trustworthy images out.\n\n"
-    "Start with: exitwave info SCAN, then exitwave reconstruct SCAN rpie -o out.h5",
+    "Start with: exitwave info SCAN, then exitwave reconstruct SCAN -o out.h5",
     version_flags=["--version"],
     # No --empty-... for every option that takes several values.
     default_parameter=Parameter(negative_iterable=()),
