@@ -65,6 +65,15 @@ class Solver(ABC, Generic[E]):
         """The single methods it is made of: itself, or those inside a chain and the like."""
         yield self
 
+    def asked(self, before: frozenset[str]) -> "Iterator[tuple[Solver[Any], frozenset[str]]]":
+        """The single methods with what of `PHYSICS` each must honour, when it starts from an estimate with `before`."""
+        yield self, before
+
+    @property
+    def epochs_in_all(self) -> int | None:
+        """Epochs from start to end, None where it does not say."""
+        return getattr(self, "epochs", None)
+
     @property
     def margin_px(self) -> int:
         """Room it needs around the outermost frames, for positions that move."""
@@ -110,8 +119,8 @@ def solvers() -> Mapping[str, type[Solver[Any]]]:
 
 def require_able(solver: Solver[Any], problem: Problem, start: Estimate) -> None:
     """Refuse, by name, physics that the start or the solver brings along and that one of its methods cannot honour."""
-    wanted = {*solver.brings, *_present(start)} | ({"exposure"} if problem.model.exposure_px is not None else set())
-    for part in solver.parts():
+    given = frozenset(_present(start)) | ({"exposure"} if problem.model.exposure_px is not None else set[str]())
+    for part, wanted in solver.asked(given):
         missing = [name for name in PHYSICS if name in wanted & part.cannot]
         if missing:
             able = sorted(
@@ -212,6 +221,17 @@ class Chain(Solver[Estimate]):
         for stage in self.stages:
             yield from stage.parts()
 
+    def asked(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
+        for stage in self.stages:
+            yield from stage.asked(before)
+            # What one stage found stays in the estimate; positions are numbers there, refined or not.
+            before |= stage.brings - {"positions"}
+
+    @property
+    def epochs_in_all(self) -> int | None:
+        each = [stage.epochs_in_all for stage in self.stages]
+        return None if None in each else sum(epochs or 0 for epochs in each)
+
     @property
     def margin_px(self) -> int:
         return max(stage.margin_px for stage in self.stages)
@@ -269,6 +289,14 @@ class Ensemble(Solver[PtychoEstimate]):
 
     def parts(self) -> Iterator[Solver[Any]]:
         yield from self.member.parts()
+
+    def asked(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
+        yield from self.member.asked(before)
+
+    @property
+    def epochs_in_all(self) -> int | None:
+        inner = self.member.epochs_in_all
+        return None if inner is None else inner * self.size
 
     @property
     def margin_px(self) -> int:

@@ -8,16 +8,19 @@ import torch
 from torch import Tensor
 
 import exitwave as ew
+import exitwave.iterative.refined as refined_module
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import ArrayPatterns, Scan
 from exitwave.iterative.refined import Refined
+from exitwave.iterative.unknowns import Unknowns
 from exitwave.physics.constraints import window_disc
 from exitwave.physics.fourier import to_centre
 from exitwave.physics.problem import Problem
 from exitwave.physics.ptychography import Ptychography
-from exitwave.run import in_flight
+from exitwave.posing import in_flight
 from exitwave.simulation.measure import Simulated
+from exitwave.solver import Ensemble
 
 
 @cache
@@ -52,12 +55,12 @@ def rms_px(positions: Tensor, truth: Tensor) -> float:
 
 
 @pytest.mark.parametrize("method", ["rpie", "lsqml"])
-def test_positions_two_pixels_off_are_found_to_a_twentieth(method):
+def test_positions_two_pixels_off_are_found_below_a_tenth(method):
     x = found(misplaced(made(), 2.0), method=method, positions=True)
     assert rms_px(x.positions_px, made().truth.positions_px) < 0.1
 
 
-def test_positions_five_pixels_off_are_found_to_a_tenth():
+def test_positions_five_pixels_off_are_found_below_a_tenth():
     simulated = made(frames=100, sample="natural", frame_px=64, overlap=0.8, seed=3)
     scan = misplaced(simulated, 5.0)
     solver = Refined(solver=ew.RPIE(epochs=75), positions=True, reach_px=5.0)
@@ -175,7 +178,7 @@ class Bounds:
                 centre = (light.sum(dim=1) @ axis / light.sum(), light.sum(dim=0) @ axis / light.sum())
                 return max(abs(float(c)) for c in centre) <= 0.5
             case "keep_probe_power":
-                return abs(float(light.sum() / start) - 1) < 0.05
+                return abs(float(light.sum() / start) - 1) < 1e-4
             case "most_amplitude":
                 return float(x.object.abs().max()) <= 0.9 + 1e-6
             case _:
@@ -200,6 +203,51 @@ def test_what_is_known_holds_after_every_epoch(options):
     begin = ew.Step(epoch=0, estimate=replace(_start(problem), probe=shifted))
     for step in solver.solve(problem, begin):
         assert Bounds(options).hold(step.estimate), step.epoch
+
+
+@pytest.mark.parametrize("method", ["mpie", "newton", "awf", "dm", "adam", "lbfgs"])
+def test_what_a_solver_remembers_moves_along_with_a_probe_that_is_centred(method):
+    truth = made().truth
+    problem = Problem.of(measured(truth))
+    shifted = replace(truth, object=truth.object.roll(3, dims=-1), probe=truth.probe.roll(3, dims=-1))
+    options = {"name": method, "epochs": 6} | ({"finish": 0} if method == "dm" else {})
+    worst: list[float] = []
+    for start, centre in ((truth, False), (shifted, True)):
+        solver = Refined(solver=ew.from_spec(options), centre_probe=centre)
+        steps = solver.solve(problem, ew.Step(epoch=0, estimate=start))
+        worst.append(max(step.residual for step in steps))
+    # At the rim of the object, what is rolled out on one side comes in on the other.
+    assert worst[1] < 1.5 * worst[0]
+
+
+def test_nothing_is_looked_at_after_the_last_epoch(monkeypatch):
+    looks: list[int] = []
+    look = refined_module.refined
+    monkeypatch.setattr(refined_module, "refined", lambda *given: looks.append(1) or look(*given))
+    found(made().scan, epochs=6, positions=True)
+    assert len(looks) == 2  # before the fifth and the sixth
+
+
+def test_an_ensemble_is_refined_member_by_member():
+    members = Unknowns(refine_positions=True).around(ew.ensemble(ew.RPIE(epochs=2), size=2))
+    assert isinstance(members, Ensemble)
+    assert members.member == Refined(solver=ew.RPIE(epochs=2), positions=True)
+    with pytest.raises(InputError, match="refine its member instead"):
+        Unknowns(refine_positions=True).around(ew.chain(ew.RPIE(), ew.ensemble(ew.RPIE(), size=2)))
+
+
+def test_a_stage_need_not_honour_what_was_refined_before_it():
+    stages = ew.chain(ew.refine(ew.RPIE(epochs=2), positions=True), ew.Local())
+    ew.reconstruct(made().scan, stages, probe=made().truth.probe)
+    varied = ew.chain(ew.refine(ew.RPIE(epochs=2), brightness=True), ew.Local())
+    with pytest.raises(InputError, match="local cannot reconstruct with brightness"):
+        ew.reconstruct(made().scan, varied, probe=made().truth.probe)
+
+
+def test_one_pattern_leaves_nothing_to_refine_and_no_constraint_of_scans():
+    one = ew.simulate_pattern(frame_px=48).scan
+    with pytest.raises(InputError, match="er phases one pattern"):
+        ew.reconstruct(one, Refined(solver=ew.ER(epochs=2), phase_only=True))
 
 
 def _start(problem: Problem) -> PtychoEstimate:

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 
 from exitwave.cli.arguments import FILES, RUNNING, Prepare, Reading, ScanPath
 from exitwave.cli.evaluate import SplitHalf, Truth
-from exitwave.cli.progress import total_epochs, watching_many
+from exitwave.cli.progress import watching_many
 from exitwave.comparison import compare as run_all, contestants
 from exitwave.data.errors import InputError
 from exitwave.evaluation.comparison import Comparison, value
@@ -64,7 +64,7 @@ def compare(
     _check_outputs(scan, solvers, output, json_file)
     chosen = dict(contestants(solvers))
     loaded = prepared(read(scan, reading), tuple(prepare))
-    totals = {name: epochs or total_epochs(c) if isinstance(c, Solver) else None for name, c in chosen.items()}
+    totals = {name: epochs or c.epochs_in_all if isinstance(c, Solver) else None for name, c in chosen.items()}
     with watching_many(totals) as watch:
         found = run_all(
             loaded,

@@ -16,32 +16,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from exitwave.iterative.refined import Refined
-from exitwave.iterative.starts import BestOf
 from exitwave.physics.problem import Problem
-from exitwave.solver import Chain, Ensemble, Solver, Step
-
-
-def total_epochs(solver: Solver[Any]) -> int | None:
-    """Epochs a solver will take, where it says."""
-    if isinstance(solver, Chain):
-        parts = [total_epochs(stage) for stage in solver.stages]
-        return None if None in parts else sum(p for p in parts if p is not None)
-    if isinstance(solver, Ensemble):
-        inner = total_epochs(solver.member)
-        return None if inner is None else inner * solver.size
-    if isinstance(solver, BestOf):
-        inner = total_epochs(solver.member)
-        return None if inner is None else inner * solver.starts
-    if isinstance(solver, Refined):
-        return total_epochs(solver.solver)
-    return getattr(solver, "epochs", None)
+from exitwave.solver import Solver, Step
 
 
 @contextmanager
 def watching(solver: Solver[Any], title: str) -> Generator[Callable[[Step[Any], Problem], None]]:
     """Give a function that shows each step; a bar on a terminal, a line now and then in a log."""
-    with watching_many({title: total_epochs(solver)}) as show:
+    with watching_many({title: solver.epochs_in_all}) as show:
         yield lambda step, problem: show(title, step, problem)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 import torch
+from jaxtyping import Complex
 from pydantic import Field, InstanceOf, NonNegativeInt, PositiveInt, field_validator
 from torch import Tensor
 
@@ -20,13 +21,15 @@ from exitwave.physics.refinement.positions import Positions, Search
 from exitwave.physics.refinement.spacing import Spacing
 from exitwave.physics.refinement.variations import Variations, unvaried
 from exitwave.physics.refinement.view import Refinement, refined
-from exitwave.solver import Solver, Step, from_spec, solver
+from exitwave.solver import Chain, Ensemble, Solver, Step, from_spec, solver
 
 Share = Annotated[float, Field(gt=0, le=1)]
 FAR_PX = 3.0
 """Position errors up to this are found by Gauss-Newton steps alone; larger ones need the blurred object and the search."""
 BLUR = 0.8
 """Blur of the object at the start, as a share of the reach: then even wrong positions see the same coarse features."""
+WIDEST_BLUR = 0.35
+"""No blur is wider than this share of the probe's root mean square radius: a frame must still see something."""
 LEAST_BLUR_PX = 0.3
 SEARCHED = (2, 5)
 """The search runs between these multiples of `settle` epochs, when coarse features stand where they belong."""
@@ -82,10 +85,22 @@ class Refined(Solver[PtychoEstimate]):
     @field_validator("solver", mode="before")
     @classmethod
     def _read_solver(cls, value: Any) -> Any:
-        return from_spec(value) if isinstance(value, Mapping | str | list) else value
+        inner = from_spec(value) if isinstance(value, Mapping | str | list) else value
+        stages = inner.stages if isinstance(inner, Chain) else (inner,)
+        if any(isinstance(stage, Ensemble) for stage in stages):
+            # Its members begin anew, each from the estimate of the start.
+            raise ValueError("an ensemble does not take over what is refined around it; refine its member instead")
+        return inner
 
     def parts(self) -> Iterator[Solver[Any]]:
         yield from self.solver.parts()
+
+    def asked(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
+        yield from self.solver.asked(before | self.brings)
+
+    @property
+    def epochs_in_all(self) -> int | None:
+        return self.solver.epochs_in_all
 
     @property
     def margin_px(self) -> int:
@@ -113,7 +128,8 @@ class Refined(Solver[PtychoEstimate]):
         step, own = self._begun(problem, start)
         running = None
         while True:
-            if self._looks(step.epoch):
+            # What is seen after the last epoch would serve nothing.
+            if self._looks(step.epoch) and step.epoch != self.epochs_in_all:
                 step, running = replace(step, estimate=self._improved(problem, step, own)), None
             if running is None:
                 running = self.solver.solve(problem, step)
@@ -128,6 +144,9 @@ class Refined(Solver[PtychoEstimate]):
     def _begun(self, problem: Problem, start: Step[PtychoEstimate]) -> "tuple[Step[PtychoEstimate], _Own]":
         """The start with room for what will be refined, and what is remembered beside the solver's own memory."""
         x = start.estimate.to(problem.device)
+        single = next((part.name for part in self.parts() if part.one_pattern), None)
+        if single is not None and self.active:
+            raise InputError(f"{single} phases one pattern in an even, known beam; leave out what is refined or known")
         if self.centre_probe and problem.scan.geometry.near_field:
             raise InputError("centre_probe: in the near field the place of the probe is not free; leave it out")
         if self.spacing and x.slice_spacing_m is None:
@@ -161,7 +180,8 @@ class Refined(Solver[PtychoEstimate]):
     def _improved(self, problem: Problem, step: Step[PtychoEstimate], own: "_Own") -> PtychoEstimate:
         x, since = step.estimate, step.epoch - self.start
         if self._far:
-            x = _blurred(x, BLUR * self.reach_px * math.exp(-since / self.settle))
+            widest = min(BLUR * self.reach_px, WIDEST_BLUR * _radius_px(x.probe))
+            x = _blurred(x, widest * math.exp(-since / self.settle))
         together: list[Refinement] = []
         places = self._places(since, own)
         if self._far and SEARCHED[0] * self.settle <= since < SEARCHED[1] * self.settle:
@@ -185,8 +205,9 @@ class Refined(Solver[PtychoEstimate]):
         x = step.estimate
         if self.orthogonalise and len(x.probe) > 1 and x.variations is None:
             x = replace(x, probe=constraints.orthogonal_modes(x.probe))
-        if self.centre_probe:
-            x = constraints.centred(x)
+        if self.centre_probe and (by := constraints.off_centre(x.probe)) != (0, 0):
+            step = replace(step, memory=constraints.moved_memory(step.memory, x, by))
+            x = constraints.moved(x, by)
         if self.probe_support is not None:
             x = constraints.supported(x, self.probe_support)
         if self.keep_probe_power:
@@ -238,6 +259,17 @@ class _Own:
     def memory(self) -> dict[str, Tensor]:
         kept = {"refined.power": torch.tensor(self.power, dtype=torch.float64)}
         return kept if self.velocity is None else {**kept, "refined.velocity": self.velocity}
+
+
+def _radius_px(probe: Complex[Tensor, "mode y x"]) -> float:
+    """Root mean square radius of the probe's light along an axis."""
+    light = probe.abs().double().square().sum(dim=0)
+    spreads: list[float] = []
+    for axis, size in enumerate(light.shape):
+        along = light.sum(dim=1 - axis) / light.sum().clamp(min=1e-30)
+        places = torch.arange(size, dtype=torch.float64, device=light.device)
+        spreads.append(float((along * (places - (along * places).sum()).square()).sum()))
+    return math.sqrt(sum(spreads) / 2)
 
 
 def _blurred(x: PtychoEstimate, sigma_px: float) -> PtychoEstimate:

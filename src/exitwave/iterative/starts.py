@@ -44,6 +44,14 @@ class BestOf(Solver[PtychoEstimate]):
     def parts(self) -> Iterator[Solver[Any]]:
         yield from self.member.parts()
 
+    def asked(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
+        yield from self.member.asked(before)
+
+    @property
+    def epochs_in_all(self) -> int | None:
+        inner = self.member.epochs_in_all
+        return None if inner is None else inner * self.starts
+
     def stage(self, step: Step[PtychoEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
         number = int(step.memory.get("start.number", torch.tensor(0)))
         done = int(step.memory.get("start.epoch", torch.tensor(0)))

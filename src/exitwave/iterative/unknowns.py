@@ -1,12 +1,13 @@
 """What may be asked of any solver besides object and probe: the options that jobs and the command line share."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
 from exitwave.iterative.refined import Refined, Share
-from exitwave.solver import Solver
+from exitwave.solver import Ensemble, Solver, build
 
 Metres = Annotated[float, Field(gt=0, le=1)]
 
@@ -50,20 +51,26 @@ class Unknowns:
     """Epochs between two looks at the frames for what is refined; each costs about one epoch."""
 
     def around(self, solver: Solver[Any]) -> Solver[Any]:
-        """The solver with what was asked for around it; the solver itself when nothing was."""
-        wrapped = Refined(
-            solver=solver,
-            positions=self.refine_positions,
-            reach_px=self.position_error_px,
-            variations=self.variations,
-            brightness=self.refine_brightness,
-            background=self.refine_background,
-            spacing=self.refine_spacing,
-            probe_support=self.probe_support,
-            centre_probe=self.centre_probe,
-            keep_probe_power=self.keep_probe_power,
-            most_amplitude=self.most_amplitude,
-            phase_only=self.phase_only,
-            every=self.refine_every,
-        )
+        """The solver with what was asked for around it; the solver itself when nothing was.
+
+        Raises InputError for a chain with an ensemble in it.
+        """
+        if isinstance(solver, Ensemble):
+            return replace(solver, member=self.around(solver.member))
+        options = {
+            "solver": solver,
+            "positions": self.refine_positions,
+            "reach_px": self.position_error_px,
+            "variations": self.variations,
+            "brightness": self.refine_brightness,
+            "background": self.refine_background,
+            "spacing": self.refine_spacing,
+            "probe_support": self.probe_support,
+            "centre_probe": self.centre_probe,
+            "keep_probe_power": self.keep_probe_power,
+            "most_amplitude": self.most_amplitude,
+            "phase_only": self.phase_only,
+            "every": self.refine_every,
+        }
+        wrapped = build(Refined, options)
         return wrapped if wrapped.active else solver

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.physics.constraints import centred
+from exitwave.physics.constraints import moved, off_centre
 from exitwave.physics.problem import Problem
 from exitwave.physics.sums import Sweep
 from exitwave.solver import Solver, Step, solver
@@ -61,7 +61,7 @@ class WASP(Solver[PtychoEstimate]):
             sweep.with_probe = self.update_probe and epoch > self.probe_start
             misfit = self._nudge_and_average(sweep, epoch)
             if sweep.with_probe and recentre:
-                _place(x, centred(x))
+                _place(x, moved(x, off_centre(x.probe)))
             yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power)
 
     def _nudge_and_average(self, sweep: Sweep, epoch: int) -> float:
@@ -103,9 +103,9 @@ def _limited(
     return obj * (brightest * usual / amplitude.clamp(min=1e-30)).clamp(max=1)
 
 
-def _place(x: PtychoEstimate, moved: PtychoEstimate) -> None:
+def _place(x: PtychoEstimate, other: PtychoEstimate) -> None:
     """Give an estimate the waves of another one, in its own memory."""
-    x.object.copy_(moved.object)
-    x.probe.copy_(moved.probe)
-    if x.variations is not None and moved.variations is not None:
-        x.variations.copy_(moved.variations)
+    x.object.copy_(other.object)
+    x.probe.copy_(other.probe)
+    if x.variations is not None and other.variations is not None:
+        x.variations.copy_(other.variations)

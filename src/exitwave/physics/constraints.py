@@ -1,5 +1,6 @@
 """What is known of probe and object beforehand, imposed exactly: support, centre and power, amplitudes and phases."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -36,29 +37,38 @@ def supported(x: PtychoEstimate, fraction: float) -> PtychoEstimate:
     return replace(x, probe=x.probe * inside, variations=None if x.variations is None else x.variations * inside)
 
 
-def centred(x: PtychoEstimate) -> PtychoEstimate:
-    """The probe's centre of mass stands in the middle of its window, to the pixel; the object moves along with it.
-
-    In the far field no pattern changes. What leaves an array on one side comes back on the other.
-    """
-    light = x.probe.abs().double().square().sum(dim=0)
+def off_centre(probe: Complex[Tensor, "mode y x"]) -> tuple[int, int]:
+    """By how many pixels, y and x, the probe must move for its centre of mass to stand in the middle of its window."""
+    light = probe.abs().double().square().sum(dim=0)
     moves: list[int] = []
     for axis, size in enumerate(light.shape):
         places = torch.arange(size, dtype=torch.float64, device=light.device)
         centre = float((light.sum(dim=1 - axis) * places).sum() / light.sum().clamp(min=1e-30))
         moves.append(size // 2 - round(centre))
-    if moves == [0, 0]:
-        return x
+    return moves[0], moves[1]
 
-    def rolled(waves: Tensor) -> Tensor:
-        return waves.roll(moves, dims=(-2, -1))
 
+def moved(x: PtychoEstimate, by: tuple[int, int]) -> PtychoEstimate:
+    """Probe and object moved together by whole pixels: in the far field no pattern changes.
+
+    What leaves an array on one side comes back on the other.
+    """
+    variations = None if x.variations is None else x.variations.roll(by, dims=(-2, -1))
     return replace(
-        x,
-        object=rolled(x.object),
-        probe=rolled(x.probe),
-        variations=None if x.variations is None else rolled(x.variations),
+        x, object=x.object.roll(by, dims=(-2, -1)), probe=x.probe.roll(by, dims=(-2, -1)), variations=variations
     )
+
+
+def moved_memory(memory: Mapping[str, Tensor], x: PtychoEstimate, by: tuple[int, int]) -> dict[str, Tensor]:
+    """What a solver remembers, moved along with an estimate: whatever has the shape of its object or its probe."""
+    shapes = (x.object.shape[-2:], x.probe.shape[-2:])
+    rolled: dict[str, Tensor] = {}
+    for name, values in memory.items():
+        # Optimisers keep complex numbers as pairs of real ones, along a last axis of their own.
+        pairs = values.ndim > 3 and values.shape[-1] == 2 and values.shape[-3:-1] in shapes
+        alike = values.ndim > 1 and values.shape[-2:] in shapes
+        rolled[name] = values.roll(by, dims=(-3, -2) if pairs else (-2, -1)) if pairs or alike else values
+    return rolled
 
 
 def power(probe: Complex[Tensor, "mode y x"]) -> float:
