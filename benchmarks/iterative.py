@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--frames", nargs="+", type=int, default=[], help="growth: sizes of scans")
     parser.add_argument("--epochs", type=int, help="petra, twin: epochs of every method")
-    parser.add_argument("--every", type=int, default=8, help="twin: take every so many-th of the 1595 frames")
+    parser.add_argument("--every", type=int, default=4, help="twin: take every so many-th of the 1595 frames")
     parser.add_argument("--add", action="store_true", help="keep the rows measured before that are not measured now")
     parser.add_argument("--out", type=Path, help="write here instead")
     return parser.parse_args()

@@ -40,10 +40,3 @@ def make(spec: dict[str, Any] | str, *, epochs: int | None = None, probe: str = 
 def options_of(name: str) -> set[str]:
     """The names of a solver's options. Raises InputError for a solver that is not registered."""
     return {option.name for option in fields(type(ew.from_spec(name)))}
-
-
-def refined(solver: ew.Solver, reach_px: float) -> ew.Solver:
-    """The same solver with its positions refined, which may be off by `reach_px`."""
-    from exitwave.iterative.refined import refine  # imported late: studies without refinement do not need it
-
-    return refine(solver, positions=True, reach_px=reach_px)

@@ -169,7 +169,7 @@ ITERATIVE: dict[str, Callable[[Rows], str]] = {
         ("positions", "positions refined"),
         ("nrmse", "NRMSE"),
         ("position_error_px", "position error, px"),
+        ("median_error_px", "median"),
         ("residual", "residual"),
-        ("seconds", "s"),
     ),
 }
