@@ -1,5 +1,6 @@
 """The quasi-Newton solver: its slow phase against finite differences, its steps against dense BFGS, its promises on known scans."""
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.scan import Scan
 from exitwave.iterative.pie import RPIE
 from exitwave.iterative.second_order import Descent, QuasiNewton, dot
 from exitwave.physics.guess import first_guess
@@ -95,6 +97,31 @@ def test_one_step_of_slow_phase_mends_most_of_a_wave_across_the_scan():
     plain = replace(bent, object=bent.object + down / (Sweep(problem, bent).everything().lit + 1e3))
     assert object_error(mended, made.truth) < 0.6 * object_error(bent, made.truth)
     assert object_error(mended, made.truth) < 0.7 * object_error(plain, made.truth)
+
+
+def test_the_slope_of_a_slow_phase_is_left_to_the_probe(known, problem):
+    slow = SlowPhase.of(problem, known.truth, ramp_sensitivity(problem, known.truth))
+    y, x = (torch.arange(n).float() for n in problem.object_shape)
+    bowl = torch.cos(2 * math.pi * (y[:, None] - y.mean()) / len(y)) * torch.ones(len(x))
+    tilted = slow.without_ramp(bowl + 0.3 * y[:, None] - 0.1 * x + 2)
+    assert torch.allclose(tilted - tilted.mean(), slow.without_ramp(bowl) - slow.without_ramp(bowl).mean(), atol=1e-4)
+    assert torch.allclose(slow.without_ramp(tilted), tilted, atol=1e-4)
+
+
+@pytest.mark.parametrize("probe_is_known", [False, True])
+def test_what_shifts_all_patterns_turns_the_probe_and_not_the_object_unless_the_probe_is_known(known, probe_is_known):
+    patterns = known.scan.frames(torch.arange(len(known.scan))).roll(1, dims=2)
+    shifted = Problem.of(Scan(patterns=patterns, positions_m=known.scan.positions_m, geometry=known.scan.geometry))
+    plain, mended = (
+        steps(QuasiNewton(epochs=1, approach=1, slow_gain=gain, update_probe=not probe_is_known), shifted, known.truth)[
+            -1
+        ].estimate.object[0]
+        for gain in (0, 0.8)
+    )
+    turned = (mended * plain.conj())[24:-24, 24:-24]
+    ramp = float(torch.angle((turned[:, 1:] * turned[:, :-1].conj()).sum()))
+    shift = 2 * math.pi / 32
+    assert abs(ramp) > 0.3 * shift if probe_is_known else abs(ramp) < 0.03 * shift
 
 
 def test_newton_direction_is_that_of_dense_bfgs(known, problem):

@@ -110,6 +110,8 @@ def _approach(
         if options.slow_gain:
             slow = SlowPhase.of(problem, x, ramp_sensitivity(problem, x, seed=epoch))
             phase = options.slow_gain / len(x.object) * slow.of_frames(pulls)
+            # Given to both, a ramp would grow on the object for ever, while the probe makes up for it.
+            phase = slow.without_ramp(phase) if sweep.with_probe else phase
             momentum.turn(x, torch.polar(torch.ones_like(phase), phase))
         yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, memory=momentum.memory())
 

@@ -96,6 +96,18 @@ class SlowPhase:
         found = rows.T @ grid[: len(rows), : len(columns)] @ columns
         return self.rows @ (self.steps * found) @ self.columns.T
 
+    def without_ramp(self, phase: Float[Tensor, "Y X"]) -> Float[Tensor, "Y X"]:
+        """A phase less its mean slope over the scan: nothing tells a ramp on the sample from one on an unknown probe."""
+        # Cosines are constant beyond the scan.
+        inside = [waves.diff(dim=0, append=waves[-1:]).abs().sum(dim=1) > 0 for waves in (self.rows, self.columns)]
+        part = phase[inside[0]][:, inside[1]]
+        for axis, lit in enumerate(inside):
+            place = torch.arange(len(lit), device=phase.device, dtype=phase.dtype)
+            place -= place[lit].mean()
+            slope = (part.mean(dim=1 - axis) * place[lit]).sum() / place[lit].square().sum().clamp(min=1e-30)
+            phase = phase - slope * (place[:, None] if axis == 0 else place)
+        return phase
+
 
 class FramePulls:
     """Remembers, while a `Sweep` passes over frames, towards which phase each frame pulled each part of its window.
