@@ -198,6 +198,24 @@ def test_the_solver_is_named_with_its_stages():
     assert solver_name({"name": "rpie"}) == "rpie"
     chain = {"name": "chain", "stages": [{"name": "dm"}, {"name": "ensemble", "member": {"name": "rpie"}}]}
     assert solver_name(chain) == "chain of dm, ensemble of rpie"
+    assert solver_name({"name": "refined", "solver": chain}) == "chain of dm, ensemble of rpie, refined"
+
+
+def test_what_was_found_beside_object_and_probe_is_told(make_result):
+    result = make_result(slices=2)
+    x, frames = result.estimate, len(result.estimate.positions_px)
+    found = replace(
+        x,
+        slice_spacing_m=torch.tensor([2.5e-5], dtype=torch.float64),
+        variations=x.probe.flip(-1) * 0.5,
+        weights=torch.full((frames, 1), 0.2 + 0j),
+        brightness=torch.linspace(1, 3, frames).sqrt(),
+        background=torch.full((32, 32), 0.25),
+    )
+    text = Page(render(replace(result, estimate=found))).text
+    for words in ("25 µm", "1 wave, 1 % of its photons", "0.5 to 1.5 of its mean", "0.25 photons a pixel"):
+        assert words in text
+    assert "Beside object and probe" not in render(make_result())
 
 
 def test_the_same_result_gives_the_same_page(make_result):

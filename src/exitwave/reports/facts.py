@@ -233,6 +233,30 @@ def geometry_facts(result: Result) -> list[Fact]:
     return facts
 
 
+def further_facts(result: Result) -> list[Fact]:
+    """What the estimate holds besides object, probe and positions, in a few numbers."""
+    x, facts = result.estimate, list[Fact]()
+    if x.slice_spacing_m is not None:
+        spacings = ", ".join(length(float(spacing), 4) for spacing in x.slice_spacing_m)
+        facts.append(Fact(name="between slices", value=spacings))
+    if x.variations is not None and x.weights is not None:
+        share = float(x.variations.abs().square().sum(dim=(1, 2)) @ x.weights.abs().square().mean(dim=0))
+        share /= float(x.probe[0].abs().square().sum())
+        waves = f"{len(x.variations)} wave{'s' * (len(x.variations) > 1)}"
+        facts.append(Fact(name="variation of the probe", value=f"{waves}, {number(100 * share)} % of its photons"))
+    if x.brightness is not None:
+        photons = x.brightness.square()
+        low, high = (
+            number(float(bound), 4) for bound in (photons.min() / photons.mean(), photons.max() / photons.mean())
+        )
+        facts.append(Fact(name="brightness of the beam", value=f"{low} to {high} of its mean"))
+    if x.background is not None:
+        facts.append(
+            Fact(name="background", value=f"{number(float(x.background.mean()))} photons a pixel in each frame")
+        )
+    return facts
+
+
 def provenance_facts(provenance: Mapping[str, Any]) -> list[Fact]:
     """Everything the result knows about its origin, one row each."""
     return [Fact(name=name, value=text) for name, text in _flat(provenance, "")]

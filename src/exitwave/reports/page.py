@@ -47,6 +47,7 @@ def _content(result: Result, evaluation: Evaluation | None) -> dict[str, Any]:
         "more_modes": max(0, len(result.estimate.probe) - pictures.MOST_MODES),
         "fit": list(pictures.fit_pictures(result, views[0])),
         "rings": [pictures.ring_picture(name, curve, result) for name, curve in curves.items()],
+        "further": facts.further_facts(result),
         "metrics": facts.metric_facts(evaluation, result) if evaluation else [],
         "alignment": facts.alignment_facts(evaluation.alignment) if evaluation else [],
         "spec": spec_text(result.spec),

@@ -17,8 +17,10 @@ def filled(template: str, content: Mapping[str, Any]) -> str:
 
 
 def solver_name(spec: Mapping[str, Any]) -> str:
-    """A solver in a few words: "rpie", or "chain of dm, lsqml"."""
+    """A solver in a few words: "rpie", "rpie, refined", or "chain of dm, lsqml"."""
     name = str(spec.get("name", "an unknown solver"))
+    if name == "refined" and isinstance(spec.get("solver"), Mapping):
+        return f"{solver_name(spec['solver'])}, refined"
     parts: list[Any] = [*spec.get("stages", ()), spec.get("member")]
     inner = [solver_name(cast("Mapping[str, Any]", part)) for part in parts if isinstance(part, Mapping)]
     return f"{name} of {', '.join(inner)}" if inner else name
