@@ -57,9 +57,14 @@ def scale_to_photons(probe: Complex[Tensor, "mode y x"], problem: Problem) -> Co
 
 
 def more_modes(probe: Complex[Tensor, "given y x"], modes: int) -> Complex[Tensor, "mode y x"]:
-    """Add weak orthogonal modes: the first mode times low-order polynomials across it, 5 % of its power each."""
+    """Add weak orthogonal modes: the first mode times low-order polynomials across it, 5 % of its power each.
+
+    Raises InputError when there are not so many.
+    """
     main = probe[0]
     height, width = main.shape
+    if modes > height * width:
+        raise InputError(f"{modes} modes are more than a probe of {height} x {width} pixels can have; 2-4 are usual")
     rows = torch.linspace(-1, 1, height, device=probe.device)[:, None].expand(height, width)
     columns = torch.linspace(-1, 1, width, device=probe.device)[None, :].expand(height, width)
     orders = [(p, total - p) for total in range(1, modes + 1) for p in range(total + 1)][: modes - len(probe)]
