@@ -6,10 +6,12 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
+from exitwave.data.errors import InputError
 from exitwave.iterative.refined import Refined, Share
 from exitwave.solver import Ensemble, Solver, build
 
 Metres = Annotated[float, Field(gt=0, le=1)]
+POSITION_ERROR_PX = 2.0
 
 
 @validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -18,8 +20,8 @@ class Unknowns:
 
     refine_positions: bool = False
     """Refine where the probe stood in each frame, below a pixel."""
-    position_error_px: Annotated[float, Field(gt=0, le=100)] = 2.0
-    """How far recorded positions may be off. Above 3, large errors are searched for, which takes about 100 epochs and
+    position_error_px: Annotated[float, Field(gt=0, le=100)] = POSITION_ERROR_PX
+    """How far recorded positions may be off, at most (not on average). Above 3, large errors are searched for, which takes about 80 epochs and
     overlap of 75 % or more."""
     variations: Annotated[int, Field(ge=0, le=20)] = 0
     """Waves by which the probe may vary from frame to frame (OPR); 1-4 where the beam drifts."""
@@ -53,8 +55,12 @@ class Unknowns:
     def around(self, solver: Solver[Any]) -> Solver[Any]:
         """The solver with what was asked for around it; the solver itself when nothing was.
 
-        Raises InputError for a chain with an ensemble in it.
+        Raises InputError for a chain with an ensemble in it, and for the size of errors that were not to be refined.
         """
+        if self.position_error_px != POSITION_ERROR_PX and not self.refine_positions:
+            raise InputError(
+                f"position_error_px is {self.position_error_px:g} but positions are not refined; add refine_positions"
+            )
         if isinstance(solver, Ensemble):
             return replace(solver, member=self.around(solver.member))
         options = {
