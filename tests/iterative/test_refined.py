@@ -236,6 +236,11 @@ def test_an_ensemble_is_refined_member_by_member():
         Unknowns(refine_positions=True).around(ew.chain(ew.RPIE(), ew.ensemble(ew.RPIE(), size=2)))
 
 
+def test_the_size_of_position_errors_means_nothing_unless_positions_are_refined():
+    with pytest.raises(InputError, match="add refine_positions"):
+        Unknowns(position_error_px=5).around(ew.RPIE())
+
+
 def test_a_stage_need_not_honour_what_was_refined_before_it():
     stages = ew.chain(ew.refine(ew.RPIE(epochs=2), positions=True), ew.Local())
     ew.reconstruct(made().scan, stages, probe=made().truth.probe)

@@ -53,8 +53,8 @@ class Refined(Solver[PtychoEstimate]):
     positions: bool = False
     """Refine where the probe stood in each frame, below a pixel."""
     reach_px: Annotated[float, Field(gt=0, le=100)] = 2.0
-    """How far recorded positions may be off. Above 3 the object is first blurred and large errors are searched for, which
-    takes about 5 `settle` epochs and much overlap (75 % or more)."""
+    """How far recorded positions may be off at most, not on average. Above 3 the object is first blurred and large errors
+    are searched for, which takes about 5 `settle` epochs and much overlap (75 % or more)."""
     variations: Annotated[int, Field(ge=0, le=20)] = 0
     """Waves by which the probe may vary from frame to frame (OPR); 1-4 where the beam drifts, 0 for a steady one."""
     brightness: bool = False
