@@ -10,9 +10,12 @@ import torch
 from exitwave.data import prepare
 from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.endings import Stop, advice
+from exitwave.halves import halves, reconstruct_halves
 from exitwave.iterative.pie import EPIE, MPIE, RPIE
 from exitwave.orient import rank_orientations
-from exitwave.run import Checkpoints, choose_device, halves, iterate, reconstruct, reconstruct_halves
+from exitwave.posing import choose_device
+from exitwave.run import iterate, reconstruct
+from exitwave.saving import Checkpoints
 from exitwave.solver import Solver, Step, chain, ensemble
 from scans import known_scan, object_error
 

@@ -18,6 +18,7 @@ from .files import (
     read_truth as read_truth,
     write as write,
 )
+from .halves import reconstruct_halves as reconstruct_halves
 from .io.reading import Stated as Stated
 from .iterative.gradient import Adam as Adam
 from .iterative.lbfgs import LBFGS as LBFGS
@@ -34,17 +35,16 @@ from .iterative.wasp import WASP as WASP
 from .iterative.wirtinger import AWF as AWF, WF as WF
 from .job import Job as Job, prepared as prepared, read_job as read_job, run_job as run_job
 from .orient import rank_orientations as rank_orientations
+from .posing import pose as pose
 from .reports.page import report as report
 from .run import (
-    Checkpoints as Checkpoints,
     default_solver as default_solver,
     from_spec as from_spec,
     iterate as iterate,
-    pose as pose,
     reconstruct as reconstruct,
-    reconstruct_halves as reconstruct_halves,
     solvers as solvers,
 )
+from .saving import Checkpoints as Checkpoints
 from .simulation.detection import Detection as Detection
 from .simulation.isolated import simulate_pattern as simulate_pattern
 from .simulation.measure import Simulated as Simulated, measure as measure, simulate as simulate

@@ -19,10 +19,11 @@ from exitwave.endings import Stop
 from exitwave.evaluation.comparison import Comparison, Entry, require_same_frames
 from exitwave.evaluation.judge import Evaluation, compare_halves, evaluate, merge
 from exitwave.files import read_result
+from exitwave.halves import reconstruct_halves
 from exitwave.iterative.refined import Refined
 from exitwave.iterative.unknowns import Unknowns
 from exitwave.physics.problem import Problem
-from exitwave.run import reconstruct, reconstruct_halves
+from exitwave.run import reconstruct
 from exitwave.solver import Solver, Step, from_spec, solvers as known_solvers, to_spec
 
 Contestant = Solver[Any] | Result | Mapping[str, Any] | str | Path

@@ -14,6 +14,7 @@ from exitwave.data import prepare
 from exitwave.data.errors import ExitwaveError, FormatError, InputError
 from exitwave.data.result import Result
 from exitwave.data.scan import Scan
+from exitwave.endings import Stop
 from exitwave.files import read, read_estimate, read_probe
 from exitwave.io import results
 from exitwave.io.atomic import require_writable
@@ -21,7 +22,8 @@ from exitwave.io.memory import parse_size
 from exitwave.io.reading import Stated
 from exitwave.iterative.unknowns import Unknowns
 from exitwave.physics.problem import Problem
-from exitwave.run import Checkpoints, Stop, reconstruct
+from exitwave.run import reconstruct
+from exitwave.saving import Checkpoints
 from exitwave.solver import Solver, Step, from_spec
 
 STEPS: Mapping[str, Callable[..., Scan]] = {

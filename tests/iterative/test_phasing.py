@@ -11,7 +11,7 @@ import exitwave as ew
 from exitwave.data.errors import InputError
 from exitwave.physics.isolated import isolated_guess, isolated_problem
 from exitwave.physics.support import shrink_wrap
-from exitwave.run import Checkpoints
+from exitwave.saving import Checkpoints
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.isolated import simulate_pattern
 from exitwave.solver import Step

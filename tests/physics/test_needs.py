@@ -16,7 +16,8 @@ from exitwave.iterative.pie import RPIE
 from exitwave.iterative.projections import DM
 from exitwave.physics.needs import needs
 from exitwave.physics.problem import Problem
-from exitwave.run import pose, reconstruct
+from exitwave.posing import pose
+from exitwave.run import reconstruct
 from exitwave.solver import Step
 from scans import known_scan
 

@@ -12,9 +12,9 @@ from exitwave.cli.progress import watching
 from exitwave.data.result import Result
 from exitwave.evaluation.judge import Evaluation, compare_halves, evaluate as judge, merge
 from exitwave.files import read_result, read_truth
+from exitwave.halves import reconstruct_halves
 from exitwave.job import job_of, read_prepared
 from exitwave.reports.page import report as write_report
-from exitwave.run import reconstruct_halves
 from exitwave.solver import from_spec
 
 Truth = Annotated[

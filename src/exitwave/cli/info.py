@@ -15,7 +15,7 @@ from exitwave.io.memory import scratch, size
 from exitwave.job import Memory, prepared
 from exitwave.orient import rank_orientations, suspicious_overlap
 from exitwave.physics.needs import Needs
-from exitwave.run import allowed_bytes, choose_device
+from exitwave.posing import allowed_bytes, choose_device
 from exitwave.solver import solvers
 
 
