@@ -124,7 +124,9 @@ def require_able(solver: Solver[Any], problem: Problem, start: Estimate) -> None
         missing = [name for name in PHYSICS if name in wanted & part.cannot]
         if missing:
             able = sorted(
-                n for n, cls in solvers().items() if not cls.cannot and not cls.one_pattern and n not in COMBINED
+                name
+                for name, cls in solvers().items()
+                if not wanted & cls.cannot and not cls.one_pattern and name not in COMBINED
             )
             raise InputError(
                 f"{part.name} cannot reconstruct with {' and '.join(missing)} ({'; '.join(PHYSICS[m] for m in missing)}); "

@@ -236,6 +236,11 @@ def test_an_ensemble_is_refined_member_by_member():
         Unknowns(refine_positions=True).around(ew.chain(ew.RPIE(), ew.ensemble(ew.RPIE(), size=2)))
 
 
+def test_a_refusal_names_every_method_that_can():
+    with pytest.raises(InputError, match=r"local cannot reconstruct with positions .*, dm, .*, rpie, .* can"):
+        ew.reconstruct(made().scan, ew.refine(ew.Local(), positions=True), probe=made().truth.probe)
+
+
 def test_the_size_of_position_errors_means_nothing_unless_positions_are_refined():
     with pytest.raises(InputError, match="add refine_positions"):
         Unknowns(position_error_px=5).around(ew.RPIE())
