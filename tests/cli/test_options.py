@@ -59,6 +59,7 @@ class TestHelp:
     @pytest.mark.parametrize("before", [(), ("scan.cxi",)], ids=["alone", "with a scan"])
     def test_every_solver_explains_every_option(self, solver: str, before: tuple[str, ...]) -> None:
         out = done("reconstruct", *before, solver, "--help").out
+        assert f"reconstruct SCAN {solver} [OPTIONS]\n" in out
         for option in fields(solvers()[solver]):
             assert f"--{option.name.replace('_', '-')}" in out
         for option in ("--output", "--seed", "--modes", "--resume", "--position-unit", "--prepare"):

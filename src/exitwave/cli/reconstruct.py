@@ -40,10 +40,11 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
             "--refine-positions"
         )
     if chosen in COMBINED:
-        raise InputError(f"a {chosen} is described in a YAML job; see exitwave run --help")
+        raise InputError(f"{chosen} is described in a YAML job; see exitwave run --help")
     rest.remove(chosen)
     app = App(
         name=f"exitwave reconstruct SCAN {chosen}",
+        usage=f"Usage: exitwave reconstruct SCAN {chosen} [OPTIONS]",
         default_parameter=Parameter(negative_iterable=()),
         result_action="return_int_as_exit_code_else_zero",
     )
