@@ -23,7 +23,8 @@ RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
     "newton, approach of 8 epochs": ("newton", {"approach": 8}, 40),
     "newton, approach of 4 epochs": ("newton", {"approach": 4}, 40),
     "newton, without approach": ("newton", {"approach": 0}, 60),
-    "newton, approach only": ("newton", {"approach": 40}, 40),
+    "newton, 20 epochs": ("newton", {}, 20),
+    "newton, 10 epochs": ("newton", {}, 10),
     "lsqml": ("lsqml", {}, 100),
     "mpie": ("mpie", {}, 100),
     "rpie": ("rpie", {}, 200),
@@ -51,8 +52,9 @@ def run(names: list[str], seeds: list[int], solvers: list[str]) -> list[Row]:
         for seed in seeds:
             for label, (solver, _, _) in RUNS.items():
                 if not solvers or solver in solvers:
-                    rows.append(isolated.call("studies.course:one", {"name": name, "seed": seed, "label": label}, 1))
-                    print(f"   {rows[-1]}", flush=True)
+                    found = isolated.call("studies.course:one", {"name": name, "seed": seed, "label": label}, 1)
+                    rows += [found] if found else []
+                    print(f"   {found}", flush=True)
     return rows
 
 

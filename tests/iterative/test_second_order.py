@@ -240,3 +240,10 @@ def test_an_estimate_changed_between_epochs_is_gone_on_from_as_it_is_now(problem
     after = next(solver.solve(problem, replace(before, estimate=darker)))
     assert after.residual == pytest.approx(problem.residual(after.estimate), rel=1e-3)
     assert after.residual < 0.9 * problem.residual(darker)
+
+
+def test_the_last_quarter_of_a_short_run_takes_all_frames_together(problem):
+    assert QuasiNewton().approach_epochs == 30
+    assert QuasiNewton(epochs=200).approach_epochs == 30
+    run = steps(QuasiNewton(epochs=8), problem, first_guess(problem))
+    assert ["history" in step.memory for step in run] == 6 * [False] + 2 * [True]

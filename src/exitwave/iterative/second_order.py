@@ -40,8 +40,9 @@ class QuasiNewton(Solver[PtychoEstimate]):
     epochs: PositiveInt = 40
     """Passes over all diffraction patterns; with `approach` 8, 10 give a good image and 20 all that the photons hold."""
     approach: NonNegativeInt = 30
-    """Epochs at the beginning that go frame by frame with momentum, as mpie does, and mend slow phase after each. 8 are
-    enough for a structured probe; many are for probes of flat phase and bad first probes; 0 goes on from a good start."""
+    """Epochs at the beginning that go frame by frame with momentum, as mpie does, and mend slow phase after each; at most
+    three quarters of all. 8 are enough for a structured probe; many are for probes of flat phase and bad first probes; 0
+    goes on from a good start."""
     slow_gain: Fraction = 0.8
     """Share of the slow phase found after an epoch of the approach that is applied; lower it when the residual jumps, 0 to
     leave slow phase to the frames (as mpie)."""
@@ -60,10 +61,15 @@ class QuasiNewton(Solver[PtychoEstimate]):
     batch: PositiveInt = 16
     """Frames updated together in the approach."""
 
+    @property
+    def approach_epochs(self) -> int:
+        """Epochs of the approach in a run of this length: its last quarter takes all frames together."""
+        return min(self.approach, self.epochs - self.epochs // 4)
+
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         x = start.estimate.to(problem.device).clone()
         epoch = start.epoch
-        if epoch < min(self.approach, self.epochs):
+        if epoch < self.approach_epochs:
             for step in _approach(self, problem, x, start):
                 yield step
                 epoch = step.epoch
@@ -92,7 +98,7 @@ def _approach(
     sweep = Sweep(problem, x, wanted=pulls)
     momentum = _Momentum(x, start.memory)
     every = -(-len(problem) // KICKS)
-    for epoch in range(start.epoch + 1, min(options.approach, options.epochs) + 1):
+    for epoch in range(start.epoch + 1, options.approach_epochs + 1):
         sweep.with_probe = options.update_probe and epoch > options.probe_start
         misfit, since = 0.0, 0
         for frames in problem.batches(options.batch, epoch):
