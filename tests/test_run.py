@@ -12,10 +12,13 @@ from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.endings import Stop, advice
 from exitwave.halves import halves, reconstruct_halves
 from exitwave.iterative.pie import EPIE, MPIE, RPIE
+from exitwave.iterative.refined import refine
 from exitwave.orient import rank_orientations
+from exitwave.physics.guess import first_guess
+from exitwave.physics.problem import Problem
 from exitwave.posing import choose_device
 from exitwave.run import iterate, reconstruct
-from exitwave.saving import Checkpoints
+from exitwave.saving import Checkpoints, Record
 from exitwave.solver import Solver, Step, chain, ensemble
 from scans import known_scan, object_error
 
@@ -201,6 +204,30 @@ def failing_after(epochs: int):
 def test_advice_names_the_options_of_the_solver_that_make_its_steps_shorter():
     assert advice(MPIE()).startswith("mpie: lower object_gain or probe_gain or friction or feedback, raise alpha, ")
     assert "raise alpha" not in advice(EPIE())
+
+
+class Lost(MPIE):
+    """An engine that loses itself at once."""
+
+    def solve(self, problem, start):
+        yield Step(epoch=1, estimate=start.estimate, residual=float("nan"))
+
+
+@pytest.mark.parametrize("last", [Lost(), chain(Lost()), refine(Lost(), brightness=True), ensemble(Lost())])
+def test_advice_is_for_the_method_that_diverged(known, last):
+    ending = reconstruct(known.scan, chain(EPIE(epochs=1), last)).provenance["ending"]
+    assert ending.startswith("diverged in epoch 2: ")
+    assert "mpie: lower object_gain or probe_gain or friction or feedback, raise alpha, " in ending
+
+
+def test_what_is_resumed_lies_where_the_run_computes(known, tmp_path):
+    checkpoints = Checkpoints(path=tmp_path / "c", resume=True)
+    record = Record(checkpoints=checkpoints, spec={"name": "rpie"}, agreed={"seed": 0})
+    begin = Step(epoch=0, estimate=first_guess(Problem.of(known.scan)))
+    record.save(begin, [0.5])
+    step, history = record.resumed(replace(begin, estimate=begin.estimate.to("meta")))
+    assert step.estimate.probe.device.type == "meta"
+    assert history == [0.5]
 
 
 def test_an_unknown_device_is_refused():

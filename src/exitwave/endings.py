@@ -52,23 +52,25 @@ class Guard:
 
     def __init__(self, solver: Solver[Any], start: Step[Any], history: Sequence[float]) -> None:
         self._solver = solver
+        self.at_work = solver
+        """The single method that made the last step."""
         self._stage: object = None
         self._lowest = math.inf
         self._kept: dict[str, Step[Any]] = {}
         if history:
-            self._stage, _, epochs = solver.stage(start)
+            self._stage, self.at_work, epochs = solver.stage(start)
             self._lowest = min(history[-epochs:] if epochs else history[:0], default=math.inf)
             self._keep(start, history[-1])
 
     def fault(self, step: Step[Any]) -> str:
         """What is wrong with a step, in words; nothing when it is good."""
+        stage, self.at_work, _ = self._solver.stage(step)
         if not _finite(step):
             return "residual or estimate are no longer finite"
-        stage, at_work, _ = self._solver.stage(step)
         if stage != self._stage:
             self._stage, self._lowest = stage, math.inf
         lowest = max(self._lowest, NEGLIGIBLE)
-        if not at_work.residual_may_rise and step.residual > RISE * lowest:
+        if not self.at_work.residual_may_rise and step.residual > RISE * lowest:
             return f"the residual rose to {step.residual:.3g}, {step.residual / lowest:.2g} times its lowest value"
         self._keep(step, step.residual)
         return ""
@@ -91,9 +93,7 @@ class Guard:
 
 
 def advice(solver: Solver[Any]) -> str:
-    """What to change in a solver that diverges, by the names of its options."""
-    parts = [*solver.parts()]
-    solver = parts[0] if len(parts) == 1 else solver
+    """What to change in a single method that diverges, by the names of its options."""
     options = [option.name for option in fields(cast(Any, solver))]
     lower = [name for name in options if name.split("_")[-1] in LOWERED and getattr(solver, name)]
     higher = [name for name in options if name.split("_")[-1] in RAISED and getattr(solver, name) != 1]

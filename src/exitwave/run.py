@@ -169,7 +169,7 @@ def _driven(
     step, ending = _drive(solver.solve(problem, step), step, history, stop, each, guard)
     taken = time.perf_counter() - started
     if ending.startswith("diverged"):
-        step, ending = _fallen_back(guard, problem, solver, ending)
+        step, ending = _fallen_back(guard, problem, ending)
     if ending.startswith("interrupted"):
         record.save(step, history)
     return _Run(step, history, ending, taken)
@@ -197,14 +197,14 @@ def _drive(
     return step, "finished"
 
 
-def _fallen_back(guard: Guard, problem: Problem, solver: Solver[Any], ending: str) -> tuple[Step[Any], str]:
+def _fallen_back(guard: Guard, problem: Problem, ending: str) -> tuple[Step[Any], str]:
     """The best estimate of a run that diverged, and how it ended, with advice."""
     best = guard.fallback(problem)
     if best is None:
         raise ExitwaveError(
-            f"the solver {ending}; {advice(solver)}, or look for absurd values in the frames with exitwave info"
+            f"the solver {ending}; {advice(guard.at_work)}, or look for absurd values in the frames with exitwave info"
         )
-    return best, f"{ending}; the estimate after epoch {best.epoch} was kept; {advice(solver)}"
+    return best, f"{ending}; the estimate after epoch {best.epoch} was kept; {advice(guard.at_work)}"
 
 
 def _result(problem: Problem, record: Record, run: _Run, free_fraction: float, began: float) -> Result:

@@ -44,12 +44,16 @@ class Record:
     """What runs that go on from each other have in common beside the solver: the measurement, the seed and the like."""
 
     def resumed(self, begin: Step[Any]) -> tuple[Step[Any], list[float]]:
-        """The step to go on from and the residuals so far: those of the file where a resume is wanted and possible."""
+        """The step to go on from, on the device of `begin`, and the residuals so far: from the file if there is one to resume.
+
+        Raises InputError where the file is that of another run.
+        """
         if not self.checkpoints or not self.checkpoints.resume or not self.checkpoints.path.exists():
             return begin, []
         saved = states.read_checkpoint(self.checkpoints.path)
         self._check(saved, begin.estimate)
-        return Step(epoch=saved.epoch, estimate=saved.estimate, memory=saved.memory), list(saved.history)
+        estimate = saved.estimate.to(begin.estimate.object.device)
+        return Step(epoch=saved.epoch, estimate=estimate, memory=saved.memory), list(saved.history)
 
     def _check(self, saved: Checkpoint, start: PtychoEstimate) -> None:
         path = self.checkpoints.path if self.checkpoints else None
