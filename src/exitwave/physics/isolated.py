@@ -25,7 +25,7 @@ LEVEL = 0.04
 FULL = 0.85
 """An autocorrelation that covers more of the frame than this belongs to an object sampled too coarsely."""
 MOST_HIDDEN_SPECKLES = 4.0
-"""Diameter of an untrusted centre, in speckles, from which on most starts fail (measured: all work up to 2.5)."""
+"""Diameter of an untrusted centre, in speckles, from which on a pattern is refused. Starts begin to fail at about 2."""
 FREE_ISLAND_PX = 3
 """Held-out pixels lie in islands of so many rows and columns: a single one would be told by its neighbours, as a
 pattern is sampled more finely than its speckles. Favre-Nicolin, Leake & Chushkin, Sci. Rep. 10, 2664 (2020)."""
