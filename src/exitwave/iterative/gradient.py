@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.iterative.schedule import settled
 from exitwave.physics.objective import NoiseName, Objective, noise_of
 from exitwave.physics.problem import Problem
 from exitwave.solver import Solver, Step, solver
@@ -18,6 +19,8 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1)]
 FIRST, SECOND, TINY = 0.9, 0.999, 1e-8
 """Decay of Adam's moments and the floor of its denominator, as published."""
+LAST = 0.01
+"""Factor on the steps of the last epoch where they settle."""
 
 
 @solver
@@ -63,7 +66,8 @@ class Adam(Solver[PtychoEstimate]):
         }
         for epoch in range(start.epoch + 1, self.epochs + 1):
             objective.sweep.with_probe = self.update_probe and epoch > self.probe_start
-            gain = _settling(epoch, self.epochs, self.settle)
+            # Evenly on a logarithmic scale.
+            gain = LAST ** settled(epoch, self.epochs, self.settle)
             for frames in problem.batches(self.batch, epoch):
                 _, sums = objective.over(frames)
                 walkers["object"].step(sums.object, gain)
@@ -71,12 +75,6 @@ class Adam(Solver[PtychoEstimate]):
                     walkers["probe"].step(sums.probe, gain)
             memory = walkers["object"].memory() | walkers["probe"].memory()
             yield Step(epoch=epoch, estimate=x.clone(), residual=objective.residual, memory=memory)
-
-
-def _settling(epoch: int, epochs: int, share: float) -> float:
-    """Factor on all steps: 1, then falling evenly on a logarithmic scale to 0.01 in the last epoch."""
-    last = round(share * epochs)
-    return 0.01 ** (max(epoch - (epochs - last), 0) / last) if last else 1.0
 
 
 class _Walker:

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.iterative.schedule import settling
 from exitwave.physics.problem import Problem
 from exitwave.physics.sums import Sweep
 from exitwave.solver import Solver, Step, solver
@@ -48,15 +49,10 @@ class LSQML(Solver[PtychoEstimate]):
         sweep, momentum = Sweep(problem, x), _Momentum(x, self.momentum, start.memory)
         for epoch in range(start.epoch + 1, self.epochs + 1):
             sweep.with_probe = self.update_probe and epoch > self.probe_start
-            gain = self._gain(epoch)
+            gain = settling(epoch, self.epochs, self.settle)
             misfit = sum(self._update(sweep, frames, gain) for frames in self._batches(problem, epoch))
             momentum.after_epoch(x, misfit)
             yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, memory=momentum.memory())
-
-    def _gain(self, epoch: int) -> float:
-        """Factor on all steps: 1, then falling in equal steps to 0.1 in the last epoch."""
-        last = round(self.settle * self.epochs)
-        return 1.0 - 0.9 * max(epoch - (self.epochs - last), 0) / last if last else 1.0
 
     def _batches(self, problem: Problem, epoch: int) -> Iterator[Int[Tensor, " batch"]]:
         if self.grouping == "random":

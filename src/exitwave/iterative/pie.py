@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.iterative.schedule import settling
 from exitwave.physics.problem import Problem
 from exitwave.physics.sums import Sweep
 from exitwave.solver import Solver, Step, solver
@@ -119,7 +120,7 @@ def _engine(
     sweep = Sweep(problem, x)
     for epoch in range(start.epoch + 1, options.epochs + 1):
         sweep.with_probe = options.update_probe and epoch > options.probe_start
-        gain = _settling(epoch, options.epochs, options.settle)
+        gain = settling(epoch, options.epochs, options.settle)
         misfit = 0.0
         for frames in problem.batches(options.batch, epoch):
             misfit += _update(sweep, frames, options, alpha, beta, gain)
@@ -127,12 +128,6 @@ def _engine(
                 momentum.after(x, len(frames), with_probe=sweep.with_probe)
         memory = momentum.memory() if momentum else {}
         yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, memory=memory)
-
-
-def _settling(epoch: int, epochs: int, share: float) -> float:
-    """Factor on all steps: 1, then falling in equal steps to 0.1 in the last epoch."""
-    last = round(share * epochs)
-    return 1.0 - 0.9 * max(epoch - (epochs - last), 0) / last if last else 1.0
 
 
 def _update(
