@@ -56,7 +56,7 @@ def compare(
     every step. A solver that refuses or diverges gets an entry with a remark; Ctrl-C keeps what there is. Raises
     InputError for what can be refused before the first run.
     """
-    chosen = [(name, _lengthened(c, epochs)) for name, c in contestants(solvers)]
+    chosen = [(name, lengthened(c, epochs)) for name, c in contestants(solvers)]
     if truth is not None:
         _require(scan, truth, "the truth", "give the truth of the scan as it is prepared")
     for name, contestant in chosen:
@@ -185,12 +185,12 @@ def _difference(contestant: Solver[Any] | Result, same: Sequence[Solver[Any] | R
     return f" ({told})" if told and len(told) < 60 else ""
 
 
-def _lengthened(contestant: Solver[Any] | Result, epochs: int | None) -> Solver[Any] | Result:
+def lengthened(contestant: Solver[Any] | Result, epochs: int | None) -> Solver[Any] | Result:
     """The solver with another number of epochs, where it or the one that it refines has such an option."""
     if epochs is None or isinstance(contestant, Result):
         return contestant
     if isinstance(contestant, Refined):
-        return replace(contestant, solver=_lengthened(contestant.solver, epochs))
+        return replace(contestant, solver=lengthened(contestant.solver, epochs))
     if "epochs" not in [option.name for option in fields(cast(Any, contestant))]:
         return contestant
     return from_spec({**to_spec(contestant), "epochs": epochs})

@@ -18,13 +18,16 @@ def test_names_files_and_results_end_up_in_one_page_and_one_file_of_figures(fold
     scan, page, figures = folder / "s.cxi", folder / "page.html", folder / "figures.json"
     done("reconstruct", scan, "rpie", "--epochs", 2, "-o", folder / "old.h5")
     (folder / "job.yaml").write_text("solver: {name: rpie, alpha: 0.5, epochs: 2}")
-    words = (scan, "epie", folder / "old.h5", folder / "job.yaml", "--epochs", 3, "--truth", scan)
+    (folder / "two.yaml").write_text("[{name: rpie, epochs: 2}, {name: epie, epochs: 2}]")
+    files = [folder / name for name in ("old.h5", "job.yaml", "two.yaml")]
+    words = (scan, "epie", *files, "--epochs", 3, "--truth", scan)
     told = done("compare", *words, "-o", page, "--json", figures)
-    assert [line.split()[0] for line in told.out.splitlines()[:4]] == ["solver", "epie", "old", "job"]
+    assert [line.split()[0] for line in told.out.splitlines()[:5]] == ["solver", "epie", "old", "job", "two"]
     assert "epie: epoch 3/3" in told.err
+    assert "two: epoch 4/4" in told.err
     assert page.read_text("utf-8").startswith("<!doctype html>")
     entries = json.loads(figures.read_text("utf-8"))["entries"]
-    assert {name: entry["epochs"] for name, entry in entries.items()} == {"epie": 3, "old": 2, "job": 3}
+    assert {name: entry["epochs"] for name, entry in entries.items()} == {"epie": 3, "old": 2, "job": 3, "two": 4}
     assert all(0 < entry["metrics"]["M-NRMSE"] < 1 for entry in entries.values())
 
 

@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from exitwave.cli.arguments import FILES, RUNNING, Prepare, Reading, ScanPath
 from exitwave.cli.evaluate import SplitHalf, Truth
 from exitwave.cli.progress import watching_many
-from exitwave.comparison import compare as run_all, contestants
+from exitwave.comparison import compare as run_all, contestants, lengthened
 from exitwave.data.errors import InputError
 from exitwave.evaluation.comparison import Comparison, value
 from exitwave.files import read, read_estimate, read_probe, read_truth
@@ -41,7 +41,10 @@ def compare(
     truth: Truth = None,
     split_half: SplitHalf = False,
     epochs: Annotated[
-        PositiveInt | None, Parameter(help="Epochs for every solver, instead of its own number.", group=RUNNING)
+        PositiveInt | None,
+        Parameter(
+            help="Epochs for every solver, instead of its own number; stages of a chain keep theirs.", group=RUNNING
+        ),
     ] = None,
     modes: Annotated[PositiveInt, Parameter(help="Incoherent modes of the probe.", group=RUNNING)] = 1,
     start: Annotated[Path | None, Parameter(help="Result or product file that all start from.", group=RUNNING)] = None,
@@ -62,9 +65,9 @@ def compare(
     exitwave compare scan.cxi rpie mpie result.h5 job.yaml --truth scan.cxi -o report.html
     """
     _check_outputs(scan, solvers, output, json_file)
-    chosen = dict(contestants(solvers))
+    chosen = {name: lengthened(each, epochs) for name, each in contestants(solvers)}
     loaded = prepared(read(scan, reading), tuple(prepare))
-    totals = {name: epochs or c.epochs_in_all if isinstance(c, Solver) else None for name, c in chosen.items()}
+    totals = {name: each.epochs_in_all if isinstance(each, Solver) else None for name, each in chosen.items()}
     with watching_many(totals) as watch:
         found = run_all(
             loaded,
