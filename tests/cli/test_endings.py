@@ -38,8 +38,9 @@ def test_doctor_says_where_what_does_not_fit_will_go_and_lists_the_solvers():
 
 def test_amounts_of_memory_that_make_no_sense_are_refused(folder):
     words = ("reconstruct", folder / "s.cxi", "rpie", "-o", folder / "o.h5", "--memory")
-    assert "write 8gb" in refused(folder, *words, "much").lower()
-    assert "free or allowed" in refused(folder, *words, "10kB")
+    assert "free or allowed; allow more" in refused(folder, *words, "10kB")
+    assert "no amount of memory; write 8GB" in (told := refused(folder, *words, "much"))
+    assert "value error" not in told.lower()
 
 
 def test_a_job_with_little_memory_gives_the_same_image_and_keeps_the_wish(folder):

@@ -60,7 +60,13 @@ def _of_arguments(error: CycloptsError) -> str:
 
 def _of_values(error: ValidationError) -> str:
     faults = (
-        f"--{'.'.join(map(str, e['loc'])).replace('_', '-')} is {e['input']!r}: {e['msg'].lower()}"
+        f"--{'.'.join(map(str, e['loc'])).replace('_', '-')} is {e['input']!r}: {_in_a_line(e['msg'])}"
         for e in error.errors()
     )
     return "; ".join(faults)
+
+
+def _in_a_line(text: str) -> str:
+    """A sentence of pydantic's as the end of another: without its heading, names and units as they are."""
+    text = text.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
