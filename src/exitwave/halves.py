@@ -40,7 +40,8 @@ def reconstruct_halves(
     Both start from an empty object and a probe guessed from their own frames; only the canvas is shared with `result`.
     """
     if len(scan) < 4:
-        raise InputError(f"{len(scan)} frames have no halves to compare; a scan of many frames is needed")
+        found = "one pattern has" if len(scan) == 1 else f"{len(scan)} frames have"
+        raise InputError(f"{found} no halves to compare; a scan of many frames is needed")
     made: list[Result] = []
     for index in halves(scan, seed):
         part = prepare.select(scan, index)

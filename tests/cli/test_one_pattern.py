@@ -36,6 +36,7 @@ def test_info_describes_one_pattern(pattern):
     assert "frame / object" in out
     assert "nothing suspicious" in out
     assert "overlap" not in out
+    assert "raar" not in out
 
 
 def test_the_object_is_found_and_judged_against_the_truth(pattern, phased):
@@ -109,7 +110,7 @@ def test_options_of_scans_are_refused(pattern, tmp_path):
 
 
 def test_halves_of_one_pattern_are_refused(phased, tmp_path):
-    assert "no halves to compare" in refused(tmp_path, "evaluate", phased, "--split-half")
+    assert "one pattern has no halves to compare" in refused(tmp_path, "evaluate", phased, "--split-half")
 
 
 def test_methods_are_compared_as_twins_of_one_another(pattern, tmp_path):

@@ -78,7 +78,8 @@ def described(i: Inspection, allowed: int) -> str:
         *_memory(i.needs, allowed),
     ]
     if i.frames == 1:
-        of_scans = ("object", "step", "overlap", "position sign")
+        # No method for one pattern holds exit waves.
+        of_scans = ("object", "step", "overlap", "position sign", "exit waves")
         rows = [row for row in rows if row[0] not in of_scans]
     text = "\n".join(f"{name:16} {value}" for name, value in rows)
     for line in i.provenance.get("preparation", ()):
