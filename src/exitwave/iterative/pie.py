@@ -1,6 +1,6 @@
 """The ptychographic iterative engines: ePIE, rPIE and mPIE, with steps that settle at the end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import torch
@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.iterative.momentum import Momentum
 from exitwave.iterative.schedule import settling
 from exitwave.physics.problem import Problem
 from exitwave.physics.sums import Sweep
@@ -43,7 +44,8 @@ class RPIE(Solver[PtychoEstimate]):
     """Frames updated together; 1 is the published order, larger is faster and needs more epochs."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        yield from _engine(self, problem, start, alpha=self.alpha, beta=self.beta)
+        x = start.estimate.to(problem.device).clone()
+        yield from _engine(self, problem, x, start.epoch, alpha=self.alpha, beta=self.beta)
 
 
 @solver
@@ -67,7 +69,8 @@ class EPIE(Solver[PtychoEstimate]):
     """Frames updated together; 1 is the published order."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        yield from _engine(self, problem, start, alpha=1.0, beta=1.0)
+        x = start.estimate.to(problem.device).clone()
+        yield from _engine(self, problem, x, start.epoch, alpha=1.0, beta=1.0)
 
 
 @solver
@@ -101,24 +104,24 @@ class MPIE(Solver[PtychoEstimate]):
     """Frames updated together; 1 is the published order."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        momentum = _Momentum(self.friction, self.feedback, self.momentum_every)
-        yield from _engine(self, problem, start, alpha=self.alpha, beta=self.beta, momentum=momentum)
+        x = start.estimate.to(problem.device).clone()
+        momentum = Momentum(x, start.memory, friction=self.friction, feedback=self.feedback, every=self.momentum_every)
+        yield from _engine(self, problem, x, start.epoch, alpha=self.alpha, beta=self.beta, momentum=momentum)
 
 
 def _engine(
     options: "RPIE | EPIE | MPIE",
     problem: Problem,
-    start: Step[PtychoEstimate],
+    x: PtychoEstimate,
+    done: int,
     *,
     alpha: float,
     beta: float,
-    momentum: "_Momentum | None" = None,
+    momentum: Momentum | None = None,
 ) -> Iterator[Step[PtychoEstimate]]:
-    x = start.estimate.to(problem.device).clone()
-    if momentum:
-        momentum.restore(x, start.memory)
+    """The epochs after those `done`; `x` is changed in place."""
     sweep = Sweep(problem, x)
-    for epoch in range(start.epoch + 1, options.epochs + 1):
+    for epoch in range(done + 1, options.epochs + 1):
         sweep.with_probe = options.update_probe and epoch > options.probe_start
         gain = settling(epoch, options.epochs, options.settle)
         misfit = 0.0
@@ -152,36 +155,3 @@ def _update(
     step = gain * options.object_gain / len(sweep.x.object)
     sweep.step_object(frames, gain=step, share=1 - alpha, floor=floor)
     return sums.misfit
-
-
-class _Momentum:
-    """Every so many frames, object and probe take a further step along their running velocity."""
-
-    def __init__(self, friction: float, feedback: float, every: int) -> None:
-        self.friction, self.feedback, self.every = friction, feedback, every
-        self.frames_since = 0
-        self.velocity: dict[str, Tensor] = {}
-        self.anchor: dict[str, Tensor] = {}
-
-    def restore(self, x: PtychoEstimate, memory: Mapping[str, Tensor]) -> None:
-        for name, value in (("object", x.object), ("probe", x.probe)):
-            self.velocity[name] = memory.get(f"velocity.{name}", torch.zeros_like(value)).to(value.device).clone()
-            self.anchor[name] = memory.get(f"anchor.{name}", value).to(value.device).clone()
-        self.frames_since = int(memory.get("frames_since", torch.tensor(0)))
-
-    def after(self, x: PtychoEstimate, frames: int, *, with_probe: bool) -> None:
-        self.frames_since += frames
-        if self.frames_since < self.every:
-            return
-        self.frames_since = 0
-        for name, value in (("object", x.object), ("probe", x.probe)):
-            if name == "probe" and not with_probe:
-                continue
-            self.velocity[name].mul_(self.friction).add_(value - self.anchor[name])
-            value.add_(self.velocity[name], alpha=self.feedback)
-            self.anchor[name].copy_(value)
-
-    def memory(self) -> dict[str, Tensor]:
-        kept = {f"velocity.{n}": v.clone() for n, v in self.velocity.items()}
-        kept |= {f"anchor.{n}": v.clone() for n, v in self.anchor.items()}
-        return kept | {"frames_since": torch.tensor(self.frames_since)}

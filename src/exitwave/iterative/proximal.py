@@ -1,7 +1,6 @@
 """Accelerated proximal gradient (APG): each pattern is asked for no more agreement than its noise warrants."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
@@ -12,9 +11,10 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.iterative.momentum import Path
 from exitwave.physics.kernels.reference import intensity
 from exitwave.physics.problem import Problem
-from exitwave.physics.sums import Sums, Sweep
+from exitwave.physics.sums import Sweep
 from exitwave.solver import Solver, Step, solver
 
 
@@ -54,14 +54,14 @@ class APG(Solver[PtychoEstimate]):
                 "that passes through the slices, such as rpie, or one slice"
             )
         x = start.estimate.to(problem.device).clone()
-        path = _Path(x, start.memory)
+        path = Path(x, start.memory)
         ahead = x.clone()
         sweep = Sweep(problem, ahead, pull=_Pull(problem, x, self.noise, self.weight))
         for epoch in range(start.epoch + 1, self.epochs + 1):
             sweep.with_probe = self.update_probe and epoch > self.probe_start
             path.look_ahead(ahead, with_probe=sweep.with_probe)
             sums = sweep.everything()
-            path.go(ahead, sums, self.inertia, with_probe=sweep.with_probe)
+            path.go(*_fitting(sweep, self.inertia), sums.misfit)
             now = replace(x, object=path.object, probe=path.probe)
             yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, memory=path.memory())
 
@@ -100,38 +100,13 @@ class _Pull:
         return modulus.sub_(measured).mul_(trusted).double().square().sum(dim=(1, 2))
 
 
-class _Path:
-    """The last two iterates; their tensors are replaced, never changed, so that steps may hold them.
+def _fitting(sweep: Sweep, inertia: float) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
+    """Object, and probe where it is retrieved, that fit the new waves best; half of each step where both move.
 
     The overlap projection is linear in the waves, so that object and probe can be extrapolated in their stead and no exit
     waves need be kept.
     """
-
-    def __init__(self, x: PtychoEstimate, memory: Mapping[str, Tensor]) -> None:
-        self.object, self.probe = x.object, x.probe
-        self._last_object = memory.get("last.object", x.object).to(x.object.device)
-        self._last_probe = memory.get("last.probe", x.probe).to(x.probe.device)
-        self._age = int(memory.get("age", torch.tensor(0)))
-        self._misfit = float(memory.get("misfit", torch.tensor(math.inf)))
-
-    def look_ahead(self, ahead: PtychoEstimate, *, with_probe: bool) -> None:
-        """y = x_k + k / (k + 3) (x_k - x_k-1)."""
-        share = self._age / (self._age + 3)
-        ahead.object.copy_(self.object + share * (self.object - self._last_object))
-        if with_probe:
-            ahead.probe.copy_(self.probe + share * (self.probe - self._last_probe))
-
-    def go(self, ahead: PtychoEstimate, sums: Sums, inertia: float, *, with_probe: bool) -> None:
-        """Object and probe that fit the new waves best; half of each step where both move."""
-        gain = 0.5 if with_probe else 1.0
-        self._last_object = self.object
-        self.object = ahead.object + gain * sums.object / (sums.lit + inertia * sums.top).clamp(min=1e-30)
-        if with_probe:
-            self._last_probe = self.probe
-            self.probe = ahead.probe + gain * sums.probe / sums.seen.max().clamp(min=1e-30)
-        self._age = 0 if sums.misfit > self._misfit else self._age + 1
-        self._misfit = sums.misfit
-
-    def memory(self) -> dict[str, Tensor]:
-        numbers = {"age": torch.tensor(self._age), "misfit": torch.tensor(self._misfit, dtype=torch.float64)}
-        return {"last.object": self._last_object, "last.probe": self._last_probe, **numbers}
+    ahead, sums = sweep.x, sweep.sums
+    gain = 0.5 if sweep.with_probe else 1.0
+    obj = ahead.object + gain * sums.object / (sums.lit + inertia * sums.top).clamp(min=1e-30)
+    return obj, ahead.probe + gain * sums.probe / sums.seen.max().clamp(min=1e-30) if sweep.with_probe else None

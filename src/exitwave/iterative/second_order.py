@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.iterative.momentum import Momentum
 from exitwave.physics.problem import Problem
 from exitwave.physics.slow_phase import FramePulls, SlowPhase, ramp_sensitivity
 from exitwave.physics.sums import Sweep
@@ -96,11 +97,11 @@ def _approach(
     """Epochs of PIE with momentum, `x` changed in place; after each, the slow phase that its frames asked for."""
     pulls = FramePulls(problem, x)
     sweep = Sweep(problem, x, wanted=pulls)
-    momentum = _Momentum(x, start.memory)
     every = -(-len(problem) // KICKS)
+    momentum = Momentum(x, start.memory, friction=FRICTION, feedback=FEEDBACK, every=every)
     for epoch in range(start.epoch + 1, options.approach_epochs + 1):
         sweep.with_probe = options.update_probe and epoch > options.probe_start
-        misfit, since = 0.0, 0
+        misfit, momentum.frames = 0.0, 0
         for frames in problem.batches(options.batch, epoch):
             sums = sweep.over(frames)
             if sweep.with_probe:
@@ -109,10 +110,8 @@ def _approach(
             # Slices share the change they all are asked for.
             step = GAIN / len(x.object)
             sweep.step_object(frames, gain=step, share=1 - options.alpha, floor=options.alpha * sums.top)
-            misfit, since = misfit + sums.misfit, since + len(frames)
-            if since >= every:
-                momentum.kick(x, with_probe=sweep.with_probe)
-                since = 0
+            misfit += sums.misfit
+            momentum.after(x, len(frames), with_probe=sweep.with_probe)
         if options.slow_gain:
             slow = SlowPhase.of(problem, x, ramp_sensitivity(problem, x, seed=epoch))
             phase = options.slow_gain / len(x.object) * slow.of_frames(pulls)
@@ -120,34 +119,6 @@ def _approach(
             phase = slow.without_ramp(phase) if sweep.with_probe else phase
             momentum.turn(x, torch.polar(torch.ones_like(phase), phase))
         yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, memory=momentum.memory())
-
-
-class _Momentum:
-    """Some times an epoch, object and probe go a further step along their running velocity."""
-
-    def __init__(self, x: PtychoEstimate, memory: Mapping[str, Tensor]) -> None:
-        own = {"object": x.object, "probe": x.probe}
-        self.velocity = {
-            k: memory.get(f"velocity.{k}", torch.zeros_like(v)).to(v.device).clone() for k, v in own.items()
-        }
-        self.anchor = {k: memory.get(f"anchor.{k}", v).to(v.device).clone() for k, v in own.items()}
-
-    def kick(self, x: PtychoEstimate, *, with_probe: bool) -> None:
-        for name, value in (("object", x.object), ("probe", x.probe)):
-            if name == "probe" and not with_probe:
-                continue
-            self.velocity[name].mul_(FRICTION).add_(value - self.anchor[name])
-            value.add_(self.velocity[name], alpha=FEEDBACK)
-            self.anchor[name].copy_(value)
-
-    def turn(self, x: PtychoEstimate, turn: Complex[Tensor, "Y X"]) -> None:
-        """Multiply the object by phase factors, and the momentum with it: a turn is no velocity."""
-        for value in (x.object, self.velocity["object"], self.anchor["object"]):
-            value.mul_(turn)
-
-    def memory(self) -> dict[str, Tensor]:
-        kept = {f"velocity.{n}": v.clone() for n, v in self.velocity.items()}
-        return kept | {f"anchor.{n}": v.clone() for n, v in self.anchor.items()}
 
 
 @dataclass(frozen=True, eq=False)

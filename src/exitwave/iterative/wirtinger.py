@@ -1,18 +1,19 @@
 """Wirtinger flow: gradient descent on all frames at once with steps of known safe length, plain and accelerated."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import torch
+from jaxtyping import Complex
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.iterative.momentum import Path
 from exitwave.physics.guess import amplitude_guess
 from exitwave.physics.problem import Problem
-from exitwave.physics.sums import Sums, Sweep
+from exitwave.physics.sums import Sweep
 from exitwave.solver import Solver, Step, solver
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -77,46 +78,24 @@ def _descent(
     x = start.estimate.to(problem.device).clone()
     if options.rms_start and start.epoch == 0:
         x = replace(x, object=amplitude_guess(problem, x))
-    flow = _Flow(x, start.memory)
+    path = Path(x, start.memory, momentum=momentum, restart=restart)
     ahead = x.clone()
     sweep = Sweep(problem, ahead)
     for epoch in range(start.epoch + 1, options.epochs + 1):
         sweep.with_probe = options.update_probe and epoch > options.probe_start
-        flow.extrapolate(ahead, momentum=momentum, with_probe=sweep.with_probe)
+        path.look_ahead(ahead, with_probe=sweep.with_probe)
         sums = sweep.everything()
-        flow.step(ahead, sums, alpha=options.alpha, with_probe=sweep.with_probe)
-        flow.age = 0 if restart and sums.misfit > flow.misfit else flow.age + 1
-        flow.misfit = sums.misfit
-        now = replace(x, object=flow.object, probe=flow.probe)
-        yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, memory=flow.memory())
+        path.go(*_stepped(sweep, options.alpha), sums.misfit)
+        now = replace(x, object=path.object, probe=path.probe)
+        yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, memory=path.memory())
 
 
-class _Flow:
-    """The last two iterates; their tensors are replaced, never changed, so that steps may hold them."""
-
-    def __init__(self, x: PtychoEstimate, memory: Mapping[str, Tensor]) -> None:
-        self.object, self.probe = x.object, x.probe
-        self.last_object = memory.get("last.object", x.object).to(x.object.device)
-        self.last_probe = memory.get("last.probe", x.probe).to(x.probe.device)
-        self.age = int(memory.get("age", torch.tensor(0)))
-        """Epochs since the momentum began."""
-        self.misfit = float(memory.get("misfit", torch.tensor(math.inf)))
-
-    def extrapolate(self, ahead: PtychoEstimate, *, momentum: bool, with_probe: bool) -> None:
-        share = self.age / (self.age + 3) if momentum else 0.0
-        ahead.object.copy_(self.object + share * (self.object - self.last_object))
-        if with_probe:
-            ahead.probe.copy_(self.probe + share * (self.probe - self.last_probe))
-
-    def step(self, ahead: PtychoEstimate, sums: Sums, *, alpha: float, with_probe: bool) -> None:
-        # Slices and probe move together: half of the safe step for each of two, a third for each of three.
-        gain = 1 / (len(ahead.object) + with_probe)
-        bright = sums.lit.amax(dim=(1, 2), keepdim=True)
-        floor = torch.lerp(sums.lit, bright, max(alpha, 1e-6)).clamp_(min=1e-12)
-        self.last_object, self.object = self.object, ahead.object + gain * sums.object / floor
-        if with_probe:
-            self.last_probe, self.probe = self.probe, ahead.probe + gain * sums.probe / sums.seen.max().clamp(min=1e-12)
-
-    def memory(self) -> dict[str, Tensor]:
-        numbers = {"age": torch.tensor(self.age), "misfit": torch.tensor(self.misfit, dtype=torch.float64)}
-        return {"last.object": self.last_object, "last.probe": self.last_probe, **numbers}
+def _stepped(sweep: Sweep, alpha: float) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
+    """Object, and probe where it is retrieved, after a safe step down the gradient."""
+    ahead, sums = sweep.x, sweep.sums
+    # Slices and probe move together: half of the safe step for each of two, a third for each of three.
+    gain = 1 / (len(ahead.object) + sweep.with_probe)
+    bright = sums.lit.amax(dim=(1, 2), keepdim=True)
+    floor = torch.lerp(sums.lit, bright, max(alpha, 1e-6)).clamp_(min=1e-12)
+    obj = ahead.object + gain * sums.object / floor
+    return obj, ahead.probe + gain * sums.probe / sums.seen.max().clamp(min=1e-12) if sweep.with_probe else None
