@@ -42,7 +42,7 @@ class Solver(ABC, Generic[E]):
     that they diverge."""
 
     cannot: ClassVar[frozenset[str]] = frozenset()
-    """What of `PHYSICS` the method cannot honour; it is then refused before the start."""
+    """What of `PHYSICS` the method cannot honour; `require_able` then refuses it: before a run, and as the first line of `solve`."""
 
     one_pattern: ClassVar[bool] = False
     """True for methods that phase one pattern of an isolated object; others need a ptychography scan."""

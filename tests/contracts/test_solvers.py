@@ -1,5 +1,6 @@
 """What every registered solver must keep to, found through the registry: new solvers are tested without a line here."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cache
 
@@ -7,14 +8,19 @@ import pytest
 import torch
 
 import exitwave.run  # noqa: F401  (registers all solvers)
+from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.iterative.refined import Refined
 from exitwave.iterative.starts import CDI, BestOf
 from exitwave.physics.guess import first_guess
 from exitwave.physics.isolated import IsolatedProblem, isolated_guess, isolated_problem
 from exitwave.physics.problem import Problem
+from exitwave.physics.refinement.background import none_yet
+from exitwave.physics.refinement.brightness import even
+from exitwave.physics.refinement.variations import unvaried
 from exitwave.simulation.isolated import simulate_pattern
 from exitwave.solver import Chain, Ensemble, Solver, Step, chain, ensemble, from_spec, solvers, to_spec
+from exitwave.starting import thick
 from scans import known_scan
 
 
@@ -43,6 +49,15 @@ def posed(one_pattern: bool) -> Problem:
     if one_pattern:
         return isolated_problem(simulate_pattern(frame_px=48, seed=2).scan, seed=5)
     return Problem.of(known_scan(side=4, photons=1e5).scan, seed=5)
+
+
+BEYOND: Mapping[str, Callable[[Problem, PtychoEstimate], PtychoEstimate]] = {
+    "slices": lambda problem, x: thick(x, 2, 1e-6),
+    "variations": lambda problem, x: unvaried(problem, x, 1),
+    "brightness": even,
+    "background": none_yet,
+}
+"""Starts with more than object and probe."""
 
 
 def guessed(problem: Problem) -> PtychoEstimate:
@@ -111,6 +126,15 @@ def test_a_run_resumed_from_any_step_ends_exactly_as_one_that_never_stopped(name
     resumed = last_of(solver, problem, last_of(solver, problem, start, until=until))
     assert resumed.epoch == straight.epoch == 6
     assert_same(straight.estimate, resumed.estimate)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [(name, what) for name in NAMES for what in BEYOND if what in solvers()[name].cannot]
+)
+def test_what_a_solver_cannot_do_it_refuses_by_name_without_the_driver_too(name, what, problem, start):
+    more = replace(start, estimate=BEYOND[what](problem, start.estimate))
+    with pytest.raises(InputError, match=f"{name} cannot reconstruct with {what} .*rpie.* can"):
+        last_of(small(solvers()[name], 4), problem, more)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -152,13 +152,6 @@ def test_its_result_starts_a_global_solver(problem, known):
     assert together.residual < 0.7 * solved(polish, problem, start).residual
 
 
-def test_a_thick_sample_is_refused(problem, known):
-    start = start_of(problem, known)
-    thick = replace(start, object=start.object.expand(2, -1, -1), slice_spacing_m=torch.tensor([1e-5]))
-    with pytest.raises(InputError, match="local works on one slice"):
-        solved(KNOWN, problem, thick)
-
-
 @pytest.mark.parametrize(
     ("numbers", "size", "message"),
     [

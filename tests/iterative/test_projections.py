@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.iterative.projections import AP, DM, RAAR
 from exitwave.physics.guess import first_guess
@@ -201,14 +200,6 @@ def test_exit_waves_on_disk_give_the_same_image(known, update_probe, tmp_path, m
     assert not replace(problem, spare_bytes=0).wave_store(1).in_memory
     assert torch.equal(inside.estimate.object, outside.estimate.object)
     assert not list(Path(tmp_path).iterdir())
-
-
-@pytest.mark.parametrize("solver", [DM(), RAAR(), AP()], ids=lambda solver: solver.name)
-def test_slices_are_refused_by_name(known, solver):
-    problem = Problem.of(known.scan)
-    thick = first_guess(problem, slices=2)
-    with pytest.raises(InputError, match=f"{solver.name} fits one object"):
-        last(solver, problem, thick)
 
 
 @EACH

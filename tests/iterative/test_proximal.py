@@ -7,10 +7,8 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.iterative.proximal import APG, gaussian_proximal, poisson_proximal
-from exitwave.physics.guess import first_guess
 from exitwave.physics.problem import Problem
 from exitwave.solver import Step
 from scans import known_scan, object_error, smooth_field
@@ -148,9 +146,3 @@ def test_the_likelihood_of_counts_helps_where_photons_are_few():
         for noise in ("gaussian", "poisson")
     }
     assert errors["poisson"] < errors["gaussian"]
-
-
-def test_slices_are_refused_by_name(known):
-    problem = Problem.of(known.scan)
-    with pytest.raises(InputError, match="apg fits one object"):
-        last(APG(), problem, first_guess(problem, slices=2))

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.iterative.wasp import WASP
-from exitwave.physics.guess import first_guess
 from exitwave.physics.problem import Problem
 from exitwave.simulation.measure import simulate
 from exitwave.solver import Step
@@ -109,12 +107,6 @@ def test_pixels_far_brighter_than_the_rest_are_cut_off(known):
     free = last(WASP(epochs=3, update_probe=False, brightest=100), problem, start).estimate.object.abs()
     cut = last(WASP(epochs=3, update_probe=False, brightest=1.2), problem, start).estimate.object.abs()
     assert float(cut.max()) < 0.95 * float(free.max())
-
-
-def test_slices_are_refused_by_name(known):
-    problem = Problem.of(known.scan)
-    with pytest.raises(InputError, match="wasp averages one object"):
-        last(WASP(), problem, first_guess(problem, slices=2))
 
 
 def test_in_the_near_field_the_probe_keeps_its_place():

@@ -24,7 +24,7 @@ from exitwave.physics.kernels.reference import intensity, scatter_add_
 from exitwave.physics.patchwork import Patchwork
 from exitwave.physics.problem import Problem, canvas
 from exitwave.physics.ptychography import Ptychography
-from exitwave.solver import Solver, Step, solver
+from exitwave.solver import Solver, Step, require_able, solver
 
 MARGIN_PX = 4
 """Of the object around the windows of a stream, as in other problems."""
@@ -62,7 +62,7 @@ class Local(Solver[PtychoEstimate]):
     """Share of the probe step that a group asks for; lower it when the residual jumps."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        require_one_slice(self.name, start.estimate)
+        require_able(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         groups = neighbour_groups(problem.positions_px, self.group, shared=self.shared)
         for epoch in range(start.epoch + 1, self.epochs + 1):
@@ -71,12 +71,6 @@ class Local(Solver[PtychoEstimate]):
                 work.solve(members, problem.amplitudes(members.flatten()))
             x.object[0] = work.image()
             yield Step(epoch=epoch, estimate=x.clone(), residual=problem.residual(x))
-
-
-def require_one_slice(name: str, x: PtychoEstimate) -> None:
-    """Raise InputError for a thick sample."""
-    if len(x.object) > 1:
-        raise InputError(f"{name} works on one slice; the start has {len(x.object)}")
 
 
 def _in_order(groups: Int[Tensor, "group member"], seed: int, epoch: int) -> Int[Tensor, "group member"]:

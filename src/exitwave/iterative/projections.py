@@ -16,12 +16,11 @@ from jaxtyping import Complex, Float, Int
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.kernels import verbs
 from exitwave.physics.problem import CHUNK, Problem
 from exitwave.physics.sums import Sweep
-from exitwave.solver import Solver, Step, solver
+from exitwave.solver import Solver, Step, require_able, solver
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Inertia = Annotated[float, Field(gt=0, le=1)]
@@ -125,22 +124,13 @@ class AP(Solver[PtychoEstimate]):
     """Whether to retrieve the probe; switch off when it is known."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        require_one_slice(self.name, start.estimate)
+        require_able(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         sweep = Sweep(problem, x)
         for epoch in range(start.epoch + 1, self.epochs + 1):
             sweep.with_probe = self.update_probe and epoch > self.probe_start
             misfit = _alternate(sweep, self.inertia, self.probe_gain)
             yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power)
-
-
-def require_one_slice(name: str, x: PtychoEstimate) -> None:
-    """Refuse thick samples: their exit waves are no product of one object and the probe. Raises InputError."""
-    if len(x.object) > 1:
-        raise InputError(
-            f"{name} fits one object to all exit waves but the start has {len(x.object)} slices; use a method that passes "
-            "through the slices, such as rpie, or one slice"
-        )
 
 
 @torch.no_grad()
@@ -157,7 +147,7 @@ def _reflect(
     options: "DM | RAAR", problem: Problem, start: Step[PtychoEstimate], *, gain: float, reach: float
 ) -> Iterator[Step[PtychoEstimate]]:
     """Epochs of the projection method, then those of its finish."""
-    require_one_slice(options.name, start.estimate)
+    require_able(options, problem, start.estimate)
     x = start.estimate.to(problem.device).clone()
     finish = min(options.finish, options.epochs // 2)
     waves = None

@@ -9,13 +9,12 @@ from jaxtyping import Complex, Float, Int
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.iterative.momentum import Path
 from exitwave.physics.kernels.reference import intensity
 from exitwave.physics.problem import Problem
 from exitwave.physics.sums import Sweep
-from exitwave.solver import Solver, Step, solver
+from exitwave.solver import Solver, Step, require_able, solver
 
 
 @solver
@@ -48,11 +47,7 @@ class APG(Solver[PtychoEstimate]):
 
     @torch.no_grad()
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        if len(start.estimate.object) > 1:
-            raise InputError(
-                f"apg fits one object to all exit waves but the start has {len(start.estimate.object)} slices; use a method "
-                "that passes through the slices, such as rpie, or one slice"
-            )
+        require_able(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         path = Path(x, start.memory)
         ahead = x.clone()

@@ -8,12 +8,11 @@ from jaxtyping import Complex, Float
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.constraints import moved, off_centre
 from exitwave.physics.problem import Problem
 from exitwave.physics.sums import Sweep
-from exitwave.solver import Solver, Step, solver
+from exitwave.solver import Solver, Step, require_able, solver
 
 TINY = 1e-6
 """Weight of what was there before in the averages, as a share of the largest weight: it holds what no light reached."""
@@ -48,11 +47,7 @@ class WASP(Solver[PtychoEstimate]):
 
     @torch.no_grad()
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        if len(start.estimate.object) > 1:
-            raise InputError(
-                f"wasp averages one object over all frames but the start has {len(start.estimate.object)} slices; use a "
-                "method that passes through the slices, such as rpie, or one slice"
-            )
+        require_able(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         sweep = Sweep(problem, x)
         # In the near field the place of the probe is not free: patterns would move with it.
