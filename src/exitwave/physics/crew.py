@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -18,7 +18,8 @@ def share(work: Callable[[int], T], parts: int) -> list[T]:
     """
     if parts == 1:
         return [work(0)]
-    others = [_pool(parts - 1).submit(work, part) for part in range(1, parts)]
+    pool = _pool(parts - 1)
+    others = [pool.submit(work, part) for part in range(1, parts)]
     with alone():
         try:
             return [work(0), *(other.result() for other in others)]
@@ -39,11 +40,23 @@ def alone() -> Generator[None]:
         torch.set_num_threads(threads)
 
 
-@cache
+_largest: list[tuple[int, ThreadPoolExecutor]] = []
+"""The pool there is, with its number of threads."""
+
+
 def _pool(size: int) -> ThreadPoolExecutor:
+    """At least so many threads. Those of a smaller pool end when nobody works with it any more."""
+    if not _largest or _largest[0][0] < size:
+        _largest[:] = [(size, _started(size))]
+    return _largest[0][1]
+
+
+def _started(size: int) -> ThreadPoolExecutor:
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(size, thread_name_prefix="exitwave", initializer=torch.set_num_threads, initargs=(1,))
     # Threads start with their first task; the setting of the last one made would otherwise become everybody's.
-    list(pool.map(lambda _: None, range(size)))
+    # None takes two, so that all of them start.
+    together = Barrier(size)
+    list(pool.map(lambda _: together.wait(), range(size)))
     torch.set_num_threads(threads)
     return pool
