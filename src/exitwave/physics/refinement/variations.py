@@ -61,6 +61,8 @@ def _asked(view: View) -> Complex[Tensor, "batch y x"]:
     change = view.change
     if len(x.object) > 1:
         assert view.gaps is not None
+        # What follows changes it in place, and the view is shared with other refinements.
+        change = change.clone()
         for number in range(len(x.object) - 1, 0, -1):
             unused = torch.zeros_like(x.object[0, : change.shape[-2], : change.shape[-1]].real)
             verbs.times_conjugate_window_(change, x.object[number], view.corners, unused)
