@@ -11,6 +11,7 @@ from exitwave.physics.guess import first_guess
 from exitwave.physics.problem import Problem
 from exitwave.physics.sums import Sweep
 from exitwave.solver import Step
+from exitwave.starting import thick
 from scans import known_scan, object_error
 
 
@@ -95,6 +96,6 @@ def test_the_truth_stays():
 
 def test_four_slices_go_down_together():
     problem = Problem.of(known_scan(side=5).scan)
-    start = replace(first_guess(problem, slices=4), slice_spacing_m=torch.full((3,), 1e-7, dtype=torch.float64))
+    start = thick(first_guess(problem), 4, 1e-7)
     course = [step.residual for step in LSQML(epochs=8, batch=16).solve(problem, Step(epoch=0, estimate=start))]
     assert course[-1] < 0.1 * course[0]

@@ -16,6 +16,7 @@ from exitwave.physics.problem import Problem
 from exitwave.physics.slow_phase import FramePulls, SlowPhase, modulus_slopes, ramp_sensitivity
 from exitwave.physics.sums import Sweep
 from exitwave.solver import Step
+from exitwave.starting import thick
 from scans import known_scan, object_error
 
 
@@ -227,7 +228,7 @@ def test_resumed_anywhere_it_ends_exactly_the_same(until, probe_start, problem):
 
 
 def test_four_slices_go_down_together(problem):
-    start = replace(first_guess(problem, slices=4), slice_spacing_m=torch.full((3,), 1e-7, dtype=torch.float64))
+    start = thick(first_guess(problem), 4, 1e-7)
     course = [step.residual for step in steps(QuasiNewton(epochs=8), problem, start)]
     assert course[-1] < 0.1 * course[0]
 

@@ -11,6 +11,7 @@ from exitwave.physics.guess import amplitude_guess, first_guess
 from exitwave.physics.problem import Problem
 from exitwave.physics.sums import Sweep
 from exitwave.solver import Step
+from exitwave.starting import thick
 from scans import known_scan, object_error
 
 
@@ -116,7 +117,7 @@ def test_the_probe_rests_before_its_start_and_when_it_is_known(known):
 
 def test_two_slices_go_down_together(known):
     problem = Problem.of(known.scan)
-    start = replace(first_guess(problem, slices=2), slice_spacing_m=torch.tensor([1e-6], dtype=torch.float64))
+    start = thick(first_guess(problem), 2, 1e-6)
     course = [s.residual for s in steps(WF(epochs=15), problem, start)]
     assert all(after <= before * (1 + 1e-6) for before, after in pairwise(course))
     assert course[-1] < 0.7 * course[0]

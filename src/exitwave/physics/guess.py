@@ -26,7 +26,7 @@ REACHES = 18
 
 @torch.no_grad()
 def first_guess(
-    problem: Problem, *, modes: int = 1, slices: int = 1, probe: Complex[Tensor, "mode y x"] | None = None
+    problem: Problem, *, modes: int = 1, probe: Complex[Tensor, "mode y x"] | None = None
 ) -> PtychoEstimate:
     """An empty object and a probe made from the mean pattern (or the given one), scaled to the measured photons.
 
@@ -43,7 +43,7 @@ def first_guess(
     if len(probe) < modes:
         probe = more_modes(probe, modes)
     return PtychoEstimate(
-        object=torch.ones(slices, *problem.object_shape, dtype=torch.complex64, device=problem.device),
+        object=torch.ones(1, *problem.object_shape, dtype=torch.complex64, device=problem.device),
         probe=scale_to_photons(probe.to(problem.device, torch.complex64), problem),
         positions_px=problem.positions_px.clone(),
     )
