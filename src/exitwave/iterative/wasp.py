@@ -37,7 +37,8 @@ class WASP(Solver[PtychoEstimate]):
     """Limit of the object's amplitude, in units of its root mean square where light fell: cuts off what rings where the probe
     is dim."""
     recentre: bool = True
-    """Whether to keep the probe in the middle of its window, by whole pixels, while it is retrieved."""
+    """Whether to keep the probe in the middle of its window, by whole pixels, while it is retrieved. Far field only:
+    in the near field the place of the probe is not free, and it stays where it is."""
     probe_start: NonNegativeInt = 1
     """Epochs before the probe is first updated; 2 is usual, more for a poor first object."""
     update_probe: bool = True
