@@ -1,5 +1,6 @@
 """exitwave simulate OBJECT -o scan.cxi"""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,15 @@ from exitwave.simulation.trajectories import TRAJECTORIES
 
 SCANNING = Group("Scan", sort_key=1)
 DETECTING = Group("Detection", sort_key=2)
+SCANNED: Mapping[str, object] = {
+    "probe": "zone_plate",
+    "trajectory": "jittered",
+    "frames": 400,
+    "overlap": 0.65,
+    "modes": 1,
+    "focus-distance-m": None,
+}
+"""What is usual in a scan, and means nothing for one pattern."""
 
 
 def simulate(
@@ -53,13 +63,8 @@ def simulate(
             f"{output} should end in .cxi: simulated scans with their truth are CXI files; `export` converts them"
         )
     if sample in ISOLATED:
-        usual = {"probe": "zone_plate", "trajectory": "jittered", "frames": 400, "overlap": 0.65, "modes": 1}
         given = {"probe": probe, "trajectory": trajectory, "frames": frames, "overlap": overlap, "modes": modes}
-        refused = [f"--{name}" for name, value in given.items() if value != usual[name]]
-        if refused or focus_distance_m is not None:
-            raise InputError(
-                f"{sample} is one far-field pattern in an even beam; leave out {', '.join(refused or ['--focus-distance-m'])}"
-            )
+        _refuse_scanning(sample, {**given, "focus-distance-m": focus_distance_m})
         _one_pattern(sample, output, frame_px, energy_ev, distance_m, detector_pixel_m, detection, seed)
         return
     made = make(
@@ -79,6 +84,12 @@ def simulate(
     )
     cxi.write(output, made.scan, truth=made.truth)
     print(f"{len(made.scan)} frames of {frame_px} x {frame_px} pixels, {sample} under a {probe} probe -> {output}")
+
+
+def _refuse_scanning(sample: str, given: Mapping[str, object]) -> None:
+    refused = [f"--{name}" for name, value in given.items() if value != SCANNED[name]]
+    if refused:
+        raise InputError(f"{sample} is one far-field pattern in an even beam; leave out {', '.join(refused)}")
 
 
 def _one_pattern(
