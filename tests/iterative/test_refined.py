@@ -12,6 +12,7 @@ import exitwave.iterative.refined as refined_module
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import ArrayPatterns, Scan
+from exitwave.iterative.momentum import carried
 from exitwave.iterative.refined import Refined
 from exitwave.iterative.unknowns import Unknowns
 from exitwave.physics.constraints import window_disc
@@ -218,6 +219,28 @@ def test_what_a_solver_remembers_moves_along_with_a_probe_that_is_centred(method
         worst.append(max(step.residual for step in steps))
     # At the rim of the object, what is rolled out on one side comes in on the other.
     assert worst[1] < 1.5 * worst[0]
+
+
+@pytest.mark.parametrize("method", ["mpie", "newton", "awf", "apg"])
+def test_a_constraint_is_no_velocity(method):
+    """From an estimate at rest, constraints that change it every epoch must not make momentum run away."""
+    scan = measured(made().truth)
+    free = ew.reconstruct(scan, ew.from_spec({"name": method, "epochs": 40}), probe=made().truth.probe)
+    bound = Refined(solver=ew.from_spec({"name": method, "epochs": 40}), probe_support=0.6)
+    held = ew.reconstruct(scan, bound, probe=made().truth.probe)
+    assert free.residual < held.residual < 0.1
+    assert held.provenance["ending"] == "finished"
+    assert held.history[-1] < 1.5 * min(held.history)
+
+
+def test_what_is_remembered_of_earlier_estimates_goes_along_with_a_change_from_outside():
+    x = made().truth
+    blurred = replace(x, object=0.5 * x.object)
+    velocity, last = torch.ones_like(x.object), x.object - 1
+    memory = {"velocity.object": velocity, "last.object": last, "last.probe": x.probe, "age": torch.tensor(3)}
+    kept = carried(memory, x, blurred)
+    torch.testing.assert_close(blurred.object - kept["last.object"], x.object - last)
+    assert all(kept[name] is memory[name] for name in ("velocity.object", "last.probe", "age"))
 
 
 def test_nothing_is_looked_at_after_the_last_epoch(monkeypatch):

@@ -10,6 +10,21 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 
 
+def carried(memory: Mapping[str, Tensor], before: PtychoEstimate, after: PtychoEstimate) -> dict[str, Tensor]:
+    """What a solver remembers, when its estimate was changed from outside between two epochs.
+
+    Earlier iterates move along: otherwise the change would be taken for velocity, and gone on with.
+    """
+    kept = dict(memory)
+    for name, old, new in (("object", before.object, after.object), ("probe", before.probe, after.probe)):
+        if new is old:
+            continue
+        for key in (f"anchor.{name}", f"last.{name}"):
+            if key in kept:
+                kept[key] = kept[key].to(new.device) + (new - old)
+    return kept
+
+
 class Momentum:
     """Every so many frames, object and probe go a further step along their running velocity.
 

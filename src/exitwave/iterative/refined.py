@@ -12,6 +12,7 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.iterative.momentum import carried
 from exitwave.physics import constraints
 from exitwave.physics.fourier import fft2, frequencies, ifft2
 from exitwave.physics.problem import Problem
@@ -54,7 +55,7 @@ class Refined(Solver[PtychoEstimate]):
     """Refine where the probe stood in each frame, below a pixel."""
     reach_px: Annotated[float, Field(gt=0, le=100)] = 2.0
     """How far recorded positions may be off at most, not on average. Above 3 the object is first blurred and large errors
-    are searched for, which takes about 5 `settle` epochs and much overlap (75 % or more)."""
+    are searched for, which takes 60 epochs or more and much overlap (75 % or more)."""
     variations: Annotated[int, Field(ge=0, le=20)] = 0
     """Waves by which the probe may vary from frame to frame (OPR); 1-4 where the beam drifts, 0 for a steady one."""
     brightness: bool = False
@@ -65,8 +66,9 @@ class Refined(Solver[PtychoEstimate]):
     """Refine the distance between the slices of a thick sample."""
     start: NonNegativeInt = 4
     """Epochs before anything is refined: an empty object says nothing about positions."""
-    settle: PositiveInt = 15
-    """Epochs in which the blur for large position errors falls to a third; raise it when some frames stay lost."""
+    settle: PositiveInt | None = None
+    """Epochs in which the blur for large position errors falls to a third: a seventh of all, at most 15, if left out. Raise
+    it, and the epochs, when some frames stay lost."""
     every: PositiveInt = 1
     """Epochs between two looks."""
     orthogonalise: bool = True
@@ -121,6 +123,13 @@ class Refined(Solver[PtychoEstimate]):
         return (1, *inner), at_work, min(epochs, step.epoch - self.start)
 
     @property
+    def _settle(self) -> int:
+        longest = 15
+        if self.settle is not None or self.epochs_in_all is None:
+            return self.settle or longest
+        return max(1, min(self.epochs_in_all // 7, longest))
+
+    @property
     def _far(self) -> bool:
         return self.positions and self.reach_px > FAR_PX
 
@@ -130,7 +139,7 @@ class Refined(Solver[PtychoEstimate]):
         while True:
             # What is seen after the last epoch would serve nothing.
             if self._looks(step.epoch) and step.epoch != self.epochs_in_all:
-                step, running = replace(step, estimate=self._improved(problem, step, own)), None
+                step, running = _changed(step, self._improved(problem, step, own)), None
             if running is None:
                 running = self.solver.solve(problem, step)
             taken = next(running, None)
@@ -181,10 +190,10 @@ class Refined(Solver[PtychoEstimate]):
         x, since = step.estimate, step.epoch - self.start
         if self._far:
             widest = min(BLUR * self.reach_px, WIDEST_BLUR * _radius_px(x.probe))
-            x = _blurred(x, widest * math.exp(-since / self.settle))
+            x = _blurred(x, widest * math.exp(-since / self._settle))
         together: list[Refinement] = []
         places = self._places(since, own)
-        if self._far and SEARCHED[0] * self.settle <= since < SEARCHED[1] * self.settle:
+        if self._far and SEARCHED[0] * self._settle <= since < SEARCHED[1] * self._settle:
             together.append(Search(reach_px=self.reach_px, trials=TRIALS, seed=(problem.seed, 91, step.epoch)))
         together += [places] * self.positions + [Brightness()] * self.brightness + [Background()] * self.background
         together += [Variations()] * bool(self.variations) + [Spacing()] * self.spacing
@@ -193,7 +202,7 @@ class Refined(Solver[PtychoEstimate]):
         return x
 
     def _places(self, since: int, own: "_Own") -> Positions:
-        coarse = self._far and since < SEARCHED[0] * self.settle
+        coarse = self._far and since < SEARCHED[0] * self._settle
         return Positions(
             longest_px=min(max(self.reach_px / 2.5, 1.0), 2.0),
             reach_px=1.5 * self.reach_px,
@@ -202,12 +211,12 @@ class Refined(Solver[PtychoEstimate]):
         )
 
     def _constrained(self, step: Step[PtychoEstimate], own: "_Own") -> Step[PtychoEstimate]:
+        if self.orthogonalise and len(step.estimate.probe) > 1 and step.estimate.variations is None:
+            step = _changed(step, replace(step.estimate, probe=constraints.orthogonal_modes(step.estimate.probe)))
         x = step.estimate
-        if self.orthogonalise and len(x.probe) > 1 and x.variations is None:
-            x = replace(x, probe=constraints.orthogonal_modes(x.probe))
         if self.centre_probe and (by := constraints.off_centre(x.probe)) != (0, 0):
-            step = replace(step, memory=constraints.moved_memory(step.memory, x, by))
-            x = constraints.moved(x, by)
+            memory, x = constraints.moved_memory(step.memory, x, by), constraints.moved(x, by)
+            step = replace(step, estimate=x, memory=memory)
         if self.probe_support is not None:
             x = constraints.supported(x, self.probe_support)
         if self.keep_probe_power:
@@ -216,7 +225,11 @@ class Refined(Solver[PtychoEstimate]):
             x = constraints.without_absorption(x)
         if self.most_amplitude is not None:
             x = constraints.bounded(x, self.most_amplitude)
-        return step if x is step.estimate else replace(step, estimate=x)
+        return step if x is step.estimate else _changed(step, x)
+
+
+def _changed(step: Step[PtychoEstimate], x: PtychoEstimate) -> Step[PtychoEstimate]:
+    return replace(step, estimate=x, memory=carried(step.memory, step.estimate, x))
 
 
 def refine(

@@ -22,7 +22,7 @@ class Unknowns:
     """Refine where the probe stood in each frame, below a pixel."""
     position_error_px: Annotated[float, Field(gt=0, le=100)] = POSITION_ERROR_PX
     """How far recorded positions may be off at most, not on average. Above 3, large errors are searched for, which takes
-    about 80 epochs and overlap of 75 % or more."""
+    60 epochs or more and overlap of 75 % or more."""
     variations: Annotated[int, Field(ge=0, le=20)] = 0
     """Waves by which the probe may vary from frame to frame (OPR); 1-4 where the beam drifts."""
     refine_brightness: bool = False
