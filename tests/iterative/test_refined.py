@@ -221,16 +221,12 @@ def test_what_a_solver_remembers_moves_along_with_a_probe_that_is_centred(method
     assert worst[1] < 1.5 * worst[0]
 
 
-@pytest.mark.parametrize("method", ["mpie", "newton", "awf", "apg"])
-def test_a_constraint_is_no_velocity(method):
-    """From an estimate at rest, constraints that change it every epoch must not make momentum run away."""
-    scan = measured(made().truth)
-    free = ew.reconstruct(scan, ew.from_spec({"name": method, "epochs": 40}), probe=made().truth.probe)
+@pytest.mark.parametrize("method", ["mpie", "newton", "lbfgs", "awf", "apg", "adam"])
+def test_all_methods_find_the_best_image_that_a_constraint_allows(method):
+    """The probe has light outside the support, so that the residual stays finite: for all of them the same."""
     bound = Refined(solver=ew.from_spec({"name": method, "epochs": 40}), probe_support=0.6)
-    held = ew.reconstruct(scan, bound, probe=made().truth.probe)
-    assert free.residual < held.residual < 0.1
-    assert held.provenance["ending"] == "finished"
-    assert held.history[-1] < 1.5 * min(held.history)
+    result = ew.reconstruct(measured(made().truth), bound, probe=made().truth.probe)
+    assert result.residual == pytest.approx(0.0125, rel=0.15)
 
 
 def test_what_is_remembered_of_earlier_estimates_goes_along_with_a_change_from_outside():

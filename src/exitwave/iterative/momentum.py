@@ -1,13 +1,18 @@
 """Momentum of several methods: going on in directions that helped."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+
+
+CURVATURE = ("move.", "bend.", "history", "moved.", "turned.")
+"""What newton and lbfgs remember of curvature begins with these words."""
 
 
 def carried(memory: Mapping[str, Tensor], before: PtychoEstimate, after: PtychoEstimate) -> dict[str, Tensor]:
@@ -22,6 +27,22 @@ def carried(memory: Mapping[str, Tensor], before: PtychoEstimate, after: PtychoE
         for key in (f"anchor.{name}", f"last.{name}"):
             if key in kept:
                 kept[key] = kept[key].to(new.device) + (new - old)
+    return kept
+
+
+def held(
+    memory: Mapping[str, Tensor], x: PtychoEstimate, impose: Callable[[PtychoEstimate], PtychoEstimate]
+) -> dict[str, Tensor]:
+    """What a solver remembers, when a constraint was imposed on its estimate `x`: so was it where its velocity is counted from.
+
+    Otherwise what the constraint takes away would be gone on with backwards. Last iterates obey it already. Curvature was
+    learnt from steps without the constraint; with it a step along it would lead out again, and never to the best that obeys.
+    """
+    kept = {key: value for key, value in memory.items() if not key.startswith(CURVATURE)}
+    names = {name: f"anchor.{name}" for name in ("object", "probe")}
+    if all(key in kept for key in names.values()):
+        anchor = impose(replace(x, **{name: kept[key].to(x.object.device) for name, key in names.items()}))
+        kept |= {"anchor.object": anchor.object, "anchor.probe": anchor.probe}
     return kept
 
 

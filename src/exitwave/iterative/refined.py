@@ -12,7 +12,7 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.iterative.momentum import carried
+from exitwave.iterative.momentum import carried, held
 from exitwave.physics import constraints
 from exitwave.physics.fourier import fft2, frequencies, ifft2
 from exitwave.physics.problem import Problem
@@ -217,15 +217,19 @@ class Refined(Solver[PtychoEstimate]):
         if self.centre_probe and (by := constraints.off_centre(x.probe)) != (0, 0):
             memory, x = constraints.moved_memory(step.memory, x, by), constraints.moved(x, by)
             step = replace(step, estimate=x, memory=memory)
+        known = self._imposed(x, own.power)
+        if known is x:
+            return step
+        return replace(step, estimate=known, memory=held(step.memory, x, lambda other: self._imposed(other, own.power)))
+
+    def _imposed(self, x: PtychoEstimate, photons: float) -> PtychoEstimate:
         if self.probe_support is not None:
             x = constraints.supported(x, self.probe_support)
         if self.keep_probe_power:
-            x = constraints.with_power(x, own.power)
+            x = constraints.with_power(x, photons)
         if self.phase_only:
             x = constraints.without_absorption(x)
-        if self.most_amplitude is not None:
-            x = constraints.bounded(x, self.most_amplitude)
-        return step if x is step.estimate else _changed(step, x)
+        return x if self.most_amplitude is None else constraints.bounded(x, self.most_amplitude)
 
 
 def _changed(step: Step[PtychoEstimate], x: PtychoEstimate) -> Step[PtychoEstimate]:
