@@ -21,7 +21,7 @@ import torch
 import exitwave as ew
 from exitwave.physics.guess import first_guess
 from exitwave.physics.kernels import reference, verbs
-from exitwave.run import pose
+from exitwave.posing import pose
 from exitwave.solver import Step, from_spec
 
 SIZES = {64: 4096, 128: 2048, 256: 512}

@@ -17,7 +17,7 @@ from exitwave.evaluation.align import align
 from exitwave.evaluation.fidelity import nrmse
 from exitwave.evaluation.resolution import edge_window, radial_frequency, windowed_spectrum
 from exitwave.physics.problem import Problem
-from exitwave.run import pose
+from exitwave.posing import pose
 from problems import Trial
 
 RIM_PX = 24

@@ -109,16 +109,19 @@ def iterative_peers(path: Path) -> None:
     """Error against time for every program, first drawing of each problem, by benchmarks/iterative.py peers."""
     rows = json.loads(RESULTS["iterative_peers"].read_text())["rows"]
     names = list(dict.fromkeys(row["problem"] for row in rows))
-    figure = Figure(figsize=(4.5 * len(names), 3.6), layout="constrained")
+    colours = {program: f"C{n}" for n, program in enumerate(dict.fromkeys(row["program"] for row in rows))}
+    figure = Figure(figsize=(4.5 * len(names) + 1.6, 3.6), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
         own = [row for row in rows if row["problem"] == name]
         for row in (row for row in own if row["seed"] == own[0]["seed"]):
-            course, ours = row["course"], row["program"].startswith("exitwave")
-            axes.loglog(course["seconds"], course["nrmse"], "-" if ours else "--", label=row["program"])
+            course, program = row["course"], row["program"]
+            style = "-" if program.startswith("exitwave") else "--"
+            axes.loglog(course["seconds"], course["nrmse"], style, color=colours[program], label=program)
         axes.axhline(0.1, color="#858b94", linewidth=0.5)
         axes.axhline(0.05, color="#858b94", linewidth=0.5)
         axes.set(title=name, xlabel="seconds", ylabel="NRMSE")
-        axes.legend(fontsize=7)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=7)
     figure.savefig(path, dpi=110)
 
 

@@ -45,6 +45,7 @@ def test_every_command_and_option_shown_exists(page):
 def test_every_option_named_in_prose_exists(page):
     pages = [help_of(name) for name in ("info", "simulate", "run", "evaluate", "compare", "export", "report")]
     pages += [help_of("reconstruct", name) for name in TABLES.members() if name not in COMBINED]
+    pages.append((ROOT / "benchmarks" / "iterative.py").read_text("utf-8"))
     known = {option for text in pages for option in OPTION.findall(text)} | OF_OTHERS
     named = {option for code in re.findall(r"`[^`\n]+`", page.read_text("utf-8")) for option in OPTION.findall(code)}
     assert named <= known, f"nobody knows {named - known}"
@@ -157,14 +158,15 @@ def test_every_figure_that_evaluate_prints_is_explained():
 
 def test_paths_of_the_result_page_are_in_a_result(tmp_path):
     scan = ew.simulate("siemens", frames=25, frame_px=32).scan
-    result = ew.reconstruct(scan, ew.ensemble(ew.RPIE(epochs=2), size=2))
-    ew.write(result, tmp_path / "result.h5")
+    several = ew.ensemble(ew.refine(ew.RPIE(epochs=6), variations=1, brightness=True, background=True), size=2)
+    ew.write(ew.reconstruct(scan, several, slices=2, slice_spacing_m=1e-6), tmp_path / "result.h5")
+    ew.write(ew.reconstruct(ew.simulate_pattern(frame_px=48).scan, ew.ER(epochs=2)), tmp_path / "pattern.h5")
     text = (ROOT / "docs" / "results.md").read_text("utf-8")
     named = [path.rstrip("./") for path in re.findall(r"`(/entry_1[^`]*)`", text)]
     assert len(named) > 12
-    with h5py.File(tmp_path / "result.h5") as file:
+    with h5py.File(tmp_path / "result.h5") as file, h5py.File(tmp_path / "pattern.h5") as pattern:
         for path in named:
-            assert path in file, f"{path} is not in a result"
+            assert path in (pattern if path.endswith("support") else file), f"{path} is not in a result"
 
 
 def test_pictures_are_small_and_each_is_shown_and_made_by_the_command():

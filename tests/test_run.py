@@ -10,6 +10,7 @@ import torch
 from exitwave.data import prepare
 from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.endings import Stop, advice
+from exitwave.ensembles import ensemble
 from exitwave.halves import halves, reconstruct_halves
 from exitwave.iterative.pie import EPIE, MPIE, RPIE
 from exitwave.iterative.refined import refine
@@ -19,7 +20,7 @@ from exitwave.physics.problem import Problem
 from exitwave.posing import choose_device
 from exitwave.run import iterate, reconstruct
 from exitwave.saving import Checkpoints, Record
-from exitwave.solver import Solver, Step, chain, ensemble
+from exitwave.solver import Solver, Step, chain
 from scans import known_scan, object_error
 
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from exitwave.data.errors import InputError
+from exitwave.ensembles import ensemble
 from exitwave.iterative.pie import EPIE, MPIE, RPIE
 from exitwave.physics.guess import first_guess
 from exitwave.physics.problem import Problem
-from exitwave.solver import Step, chain, ensemble, from_spec, to_spec
+from exitwave.solver import Step, chain, from_spec, to_spec
 from scans import known_scan
 
 

@@ -15,7 +15,7 @@ import torch
 import exitwave as ew
 import isolated
 from exitwave.physics.guess import first_guess
-from exitwave.run import pose
+from exitwave.posing import pose
 from roster import make
 
 SIZES = {64: 1000, 128: 400, 256: 100}

@@ -19,7 +19,7 @@ import exitwave as ew
 import isolated
 import problems
 from exitwave.physics.guess import first_guess
-from exitwave.run import pose
+from exitwave.posing import pose
 from roster import make
 
 FRAMES = (250, 1000, 4000, 16000)

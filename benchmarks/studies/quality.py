@@ -15,7 +15,7 @@ import isolated
 import problems
 from exitwave.evaluation.fidelity import nrmse
 from exitwave.evaluation.region import scanned_region
-from exitwave.run import pose
+from exitwave.posing import pose
 from roster import make, registered
 from scoring import finished
 

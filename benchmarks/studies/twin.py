@@ -14,7 +14,7 @@ import exitwave as ew
 import isolated
 import problems
 import scoring
-from exitwave.run import pose
+from exitwave.posing import pose
 from roster import make, registered
 
 EPOCHS = 40

@@ -7,6 +7,7 @@ from .data.geometry import Geometry as Geometry
 from .data.result import Result as Result
 from .data.scan import Scan as Scan
 from .endings import Stop as Stop
+from .ensembles import ensemble as ensemble
 from .evaluation.comparison import Comparison as Comparison, Entry as Entry
 from .evaluation.inspection import Inspection as Inspection, inspect as inspect
 from .evaluation.judge import Evaluation as Evaluation, compare_halves as compare_halves, evaluate as evaluate
@@ -52,7 +53,6 @@ from .solver import (
     Solver as Solver,
     Step as Step,
     chain as chain,
-    ensemble as ensemble,
     solver as solver,
     to_spec as to_spec,
 )

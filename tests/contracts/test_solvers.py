@@ -10,6 +10,7 @@ import torch
 import exitwave.run  # noqa: F401  (registers all solvers)
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.ensembles import Ensemble, ensemble
 from exitwave.iterative.refined import Refined
 from exitwave.iterative.starts import CDI, BestOf
 from exitwave.physics.guess import first_guess
@@ -19,7 +20,7 @@ from exitwave.physics.refinement.background import none_yet
 from exitwave.physics.refinement.brightness import even
 from exitwave.physics.refinement.variations import unvaried
 from exitwave.simulation.isolated import simulate_pattern
-from exitwave.solver import Chain, Ensemble, Solver, Step, chain, ensemble, from_spec, solvers, to_spec
+from exitwave.solver import Chain, Solver, Step, chain, from_spec, solvers, to_spec
 from exitwave.starting import thick
 from scans import known_scan
 

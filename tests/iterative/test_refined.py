@@ -12,6 +12,7 @@ import exitwave.iterative.refined as refined_module
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import ArrayPatterns, Scan
+from exitwave.ensembles import Ensemble
 from exitwave.iterative.momentum import carried
 from exitwave.iterative.refined import Refined
 from exitwave.iterative.unknowns import Unknowns
@@ -21,7 +22,6 @@ from exitwave.physics.problem import Problem
 from exitwave.physics.ptychography import Ptychography
 from exitwave.posing import in_flight
 from exitwave.simulation.measure import Simulated
-from exitwave.solver import Ensemble
 
 
 @cache
@@ -221,12 +221,16 @@ def test_what_a_solver_remembers_moves_along_with_a_probe_that_is_centred(method
     assert worst[1] < 1.5 * worst[0]
 
 
-@pytest.mark.parametrize("method", ["mpie", "newton", "lbfgs", "awf", "apg", "adam"])
-def test_all_methods_find_the_best_image_that_a_constraint_allows(method):
-    """The probe has light outside the support, so that the residual stays finite: for all of them the same."""
+@cache
+def supported(method: str) -> float:
+    """Residual at the end with a probe that must be dark where the true one has light."""
     bound = Refined(solver=ew.from_spec({"name": method, "epochs": 40}), probe_support=0.6)
-    result = ew.reconstruct(measured(made().truth), bound, probe=made().truth.probe)
-    assert result.residual == pytest.approx(0.0125, rel=0.15)
+    return ew.reconstruct(measured(made().truth), bound, probe=made().truth.probe).residual
+
+
+@pytest.mark.parametrize("method", ["mpie", "newton", "lbfgs", "apg", "adam"])
+def test_all_methods_find_the_best_image_that_a_constraint_allows(method):
+    assert supported(method) == pytest.approx(supported("awf"), rel=0.15)
 
 
 def test_what_is_remembered_of_earlier_estimates_goes_along_with_a_change_from_outside():

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 
-
 CURVATURE = ("move.", "bend.", "history", "moved.", "turned.")
 """What newton and lbfgs remember of curvature begins with these words."""
 

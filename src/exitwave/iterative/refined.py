@@ -12,6 +12,7 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.ensembles import Ensemble
 from exitwave.iterative.momentum import carried, held
 from exitwave.physics import constraints
 from exitwave.physics.fourier import fft2, frequencies, ifft2
@@ -22,7 +23,7 @@ from exitwave.physics.refinement.positions import Positions, Search
 from exitwave.physics.refinement.spacing import Spacing
 from exitwave.physics.refinement.variations import Variations, unvaried
 from exitwave.physics.refinement.view import Refinement, refined
-from exitwave.solver import Chain, Ensemble, Solver, Step, from_spec, solver
+from exitwave.solver import Chain, Solver, Step, from_spec, solver
 
 Share = Annotated[float, Field(gt=0, le=1)]
 FAR_PX = 3.0

@@ -7,8 +7,9 @@ from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
 from exitwave.data.errors import InputError
+from exitwave.ensembles import Ensemble
 from exitwave.iterative.refined import Refined, Share
-from exitwave.solver import Ensemble, Solver, build
+from exitwave.solver import Solver, build
 
 Metres = Annotated[float, Field(gt=0, le=1)]
 POSITION_ERROR_PX = 2.0
