@@ -51,6 +51,11 @@ class Ensemble(Solver[PtychoEstimate]):
         return self.member.margin_px
 
     @property
+    def objects(self) -> int:
+        # Origin, member, mean and deviations.
+        return self.member.objects + 4
+
+    @property
     def brings(self) -> frozenset[str]:
         return self.member.brings
 

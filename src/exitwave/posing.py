@@ -10,7 +10,7 @@ from exitwave.data.scan import Scan
 from exitwave.data.survey import check_layout
 from exitwave.io.memory import available_memory_bytes, parse_size, size
 from exitwave.physics.isolated import isolated_problem
-from exitwave.physics.needs import needs
+from exitwave.physics.needs import OBJECTS, needs
 from exitwave.physics.noise import Noise
 from exitwave.physics.problem import Problem, canvas
 from exitwave.physics.ptychography import Ptychography
@@ -42,13 +42,15 @@ def pose(
     exposure_m: tuple[float, float] | None = None,
     exposure_points: int = 5,
     margin_px: int = 4,
+    objects: int = OBJECTS,
 ) -> Problem:
     """Check a scan and make it a problem for solvers; one frame alone is taken for the pattern of an isolated object.
 
     `memory`, such as "8GB", is what a run may take beside the program itself; all that is free when left out. Frames that
     do not fit stay on disk and are read anew in every epoch. `exposure_m` is the (y, x) travel of the probe during each
     exposure of a fly scan, centred on the position and computed at `exposure_points` places. `margin_px` is the room
-    around the outermost frames. Raises InputError where it makes no sense or does not fit memory.
+    around the outermost frames, `objects` the arrays of the object's size that the solver will hold. Raises InputError
+    where it makes no sense or does not fit memory.
     """
     chosen = choose_device(device)
     if not 0 <= seed < 2**32:
@@ -60,13 +62,14 @@ def pose(
             exposure_m,
             exposure_points,
         )
+        _check_travel(exposure_m, model.pixel_m, scan.frame_shape)
     if len(scan) == 1:
         if exposure_m is not None:
             raise InputError("one pattern of an isolated object is seen in an even beam at rest: leave out exposure_m")
         return isolated_problem(scan, noise=noise, seed=seed, device=chosen, free_fraction=free_fraction)
     check_layout(scan)
     _, object_shape = canvas(scan, margin_px)
-    needed = needs(scan, object_shape)
+    needed = needs(scan, object_shape, objects)
     allowed = allowed_bytes(memory, chosen)
     if needed.working > allowed:
         raise InputError(
@@ -86,6 +89,15 @@ def pose(
         most_cached_bytes=(allowed - needed.working) // 2,
         spare_bytes=needed.spare(allowed),
     )
+
+
+def _check_travel(exposure_m: tuple[float, float], pixel_m: tuple[float, float], window: tuple[int, int]) -> None:
+    travel_px = [abs(length / pixel) for length, pixel in zip(exposure_m, pixel_m, strict=True)]
+    if any(travel > size for travel, size in zip(travel_px, window, strict=True)):
+        raise InputError(
+            f"exposure_m is {exposure_m}, a travel of {max(travel_px):.3g} object pixels; expected less than the window of "
+            f"{window[0]} x {window[1]}: it is in metres"
+        )
 
 
 def allowed_bytes(memory: str | int | None, device: torch.device) -> int:

@@ -60,6 +60,7 @@ def iterate(
         exposure_m=exposure_m,
         exposure_points=exposure_points,
         margin_px=solver.margin_px,
+        objects=solver.objects * slices,
     )
     begin = thick(first_estimate(problem, start, modes=modes), slices, slice_spacing_m)
     require_able(solver, problem, begin)
@@ -110,6 +111,7 @@ def reconstruct(
         exposure_m=exposure_m,
         exposure_points=exposure_points,
         margin_px=solver.margin_px,
+        objects=solver.objects * slices,
     )
     begin = thick(first_estimate(problem, start, probe=probe, modes=modes), slices, slice_spacing_m)
     require_able(solver, problem, begin)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.physics.needs import OBJECTS
 from exitwave.physics.problem import Problem
 
 E = TypeVar("E", bound=Estimate)
@@ -78,6 +79,11 @@ class Solver(ABC, Generic[E]):
     def margin_px(self) -> int:
         """Room it needs around the outermost frames, for positions that move."""
         return 4
+
+    @property
+    def objects(self) -> int:
+        """Arrays of the size of the object that it holds, for what is said of memory beforehand."""
+        return OBJECTS
 
     @property
     def brings(self) -> frozenset[str]:
@@ -237,6 +243,10 @@ class Chain(Solver[Estimate]):
     @property
     def margin_px(self) -> int:
         return max(stage.margin_px for stage in self.stages)
+
+    @property
+    def objects(self) -> int:
+        return max(stage.objects for stage in self.stages)
 
     @property
     def brings(self) -> frozenset[str]:

@@ -164,6 +164,11 @@ def test_a_fly_scan_known_as_one_beats_one_taken_for_a_step_scan():
     assert fly.provenance["exposure_points"] == 5
 
 
+def test_a_travel_longer_than_the_window_is_a_wrong_unit():
+    with pytest.raises(InputError, match="it is in metres"):
+        ew.pose(made().scan, exposure_m=(0.0, 1e-3))
+
+
 @dataclass(frozen=True)
 class Bounds:
     options: dict[str, object]

@@ -12,13 +12,15 @@ import torch
 from exitwave.data.errors import FormatError, InputError
 from exitwave.io.hdf5_patterns import Hdf5Patterns
 from exitwave.io.memory import parse_size
+from exitwave.iterative.lbfgs import LBFGS
 from exitwave.iterative.pie import RPIE
 from exitwave.iterative.projections import DM
+from exitwave.iterative.second_order import QuasiNewton
 from exitwave.physics.needs import needs
 from exitwave.physics.problem import Problem
 from exitwave.posing import pose
 from exitwave.run import reconstruct
-from exitwave.solver import Step
+from exitwave.solver import Step, chain
 from scans import known_scan
 
 
@@ -52,6 +54,18 @@ def test_amplitudes_are_held_where_they_fit_and_streamed_where_not(known):
     assert not need.cached(enough - 1)
     with pytest.raises(InputError, match="free or allowed"):
         pose(known.scan, memory=need.working - 1)
+
+
+def test_solvers_that_hold_more_objects_need_more_memory(known):
+    shape = Problem.of(known.scan).object_shape
+    pixels = shape[0] * shape[1]
+    assert needs(known.scan, shape, 25).working - needs(known.scan, shape, 5).working == 20 * 8 * pixels
+    assert LBFGS(pairs=10).objects - RPIE().objects == 20
+    assert chain(RPIE(), QuasiNewton(history=5)).objects - RPIE().objects == 10
+    tight = needs(known.scan, shape, RPIE().objects).working
+    reconstruct(known.scan, RPIE(epochs=1), memory=tight + 4 * 8 * pixels)
+    with pytest.raises(InputError, match="free or allowed"):
+        reconstruct(known.scan, LBFGS(epochs=1), memory=tight + 4 * 8 * pixels)
 
 
 def test_exit_waves_go_to_disk_where_they_do_not_fit(known):

@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.needs import OBJECTS
 from exitwave.physics.objective import NoiseName, Objective, noise_of
 from exitwave.physics.problem import Problem
 from exitwave.physics.sums import Sums
@@ -50,6 +51,10 @@ class LBFGS(Solver[PtychoEstimate]):
     """Epochs before the probe is first updated; curvature is learnt anew from then on."""
     update_probe: bool = True
     """Whether to retrieve the probe; switch off when it is known."""
+
+    @property
+    def objects(self) -> int:
+        return OBJECTS + 2 * self.pairs
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         x = start.estimate.to(problem.device).clone()

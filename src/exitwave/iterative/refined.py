@@ -112,6 +112,10 @@ class Refined(Solver[PtychoEstimate]):
         return self.solver.margin_px + further
 
     @property
+    def objects(self) -> int:
+        return self.solver.objects + 1
+
+    @property
     def brings(self) -> frozenset[str]:
         named = ("positions", "variations", "brightness", "background")
         return self.solver.brings | {name for name in named if getattr(self, name)}

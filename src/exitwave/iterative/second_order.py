@@ -11,6 +11,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.iterative.momentum import Momentum
+from exitwave.physics.needs import OBJECTS
 from exitwave.physics.problem import Problem
 from exitwave.physics.slow_phase import FramePulls, SlowPhase, ramp_sensitivity
 from exitwave.physics.sums import Sweep
@@ -61,6 +62,10 @@ class QuasiNewton(Solver[PtychoEstimate]):
     """Whether to retrieve the probe; switch off when it is known."""
     batch: PositiveInt = 16
     """Frames updated together in the approach."""
+
+    @property
+    def objects(self) -> int:
+        return OBJECTS + 2 * self.history
 
     @property
     def approach_epochs(self) -> int:

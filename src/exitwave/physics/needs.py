@@ -3,12 +3,16 @@
 import math
 from dataclasses import dataclass
 
+import torch
+
 from exitwave.data.scan import Scan
 from exitwave.data.survey import CHUNK_BYTES, CHUNK_FRAMES
 from exitwave.physics.wave_store import wave_bytes
 
-OBJECTS = 6
-"""Arrays of the size of the object that a solver holds: object, illumination, sums, velocity and the like."""
+OBJECTS = 5
+"""Arrays of the size of the object that most solvers hold: object, velocity, the last estimates and the like."""
+SUMS_BYTES = 12
+"""What each thread sums up for a pixel of the object: a direction and the illumination."""
 FRAMES = 64
 """Frames whose amplitudes, waves, windows and changes are in memory at a time, about."""
 
@@ -37,12 +41,14 @@ class Needs:
         return max(allowed - self.working - (self.amplitudes if self.cached(allowed) else 0), 0)
 
 
-def needs(scan: Scan, object_shape: tuple[int, int]) -> Needs:
-    """What a scan needs whose object has this shape."""
-    frame_px = math.prod(scan.frame_shape)
+def needs(scan: Scan, object_shape: tuple[int, int], objects: int = OBJECTS) -> Needs:
+    """What a scan needs whose object has this shape, with a solver that holds so many arrays of its size."""
+    frame_px, object_px = math.prod(scan.frame_shape), math.prod(object_shape)
     looked_at = max(min(CHUNK_BYTES, 4 * CHUNK_FRAMES * frame_px), 4 * frame_px)
     return Needs(
-        working=8 * (OBJECTS * math.prod(object_shape) + FRAMES * frame_px) + 8 * looked_at,
+        working=(8 * objects + SUMS_BYTES * torch.get_num_threads()) * object_px
+        + 8 * FRAMES * frame_px
+        + 8 * looked_at,
         amplitudes=4 * len(scan) * frame_px,
         waves=wave_bytes(len(scan), 1, scan.frame_shape),
     )
