@@ -2,17 +2,19 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+import exitwave as ew
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
 from exitwave.evaluation.align import move
-from exitwave.evaluation.judge import compare_halves, evaluate, merge, probe_error
+from exitwave.evaluation.judge import compare_halves, evaluate, merge, position_error, probe_error
 
 SIDE = 24
 GEOMETRY = Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
@@ -111,7 +113,16 @@ def test_the_json_is_plain_and_finite(picture):
     text = json.dumps(evaluate(result_of(truth), truth=truth).to_json(), allow_nan=False)
     record = json.loads(text)
     assert record["alignment"]["removed"] == ["phase", "ramp", "scale", "shift"]
-    assert {"M-NRMSE", "M-SSIM-phase", "FRC-half-bit", "FRC-0.5", "FRC-1/7", "M-NRMSE-probe"} <= set(record)
+    assert {
+        "position-error",
+        "position-error-median",
+        "M-NRMSE",
+        "M-SSIM-phase",
+        "FRC-half-bit",
+        "FRC-0.5",
+        "FRC-1/7",
+        "M-NRMSE-probe",
+    } <= set(record)
 
 
 def test_halves_with_shared_detail_and_own_noise_agree_up_to_where_the_noise_takes_over(picture):
@@ -163,3 +174,11 @@ def test_probes_of_other_size_are_refused():
         probe_error(
             torch.ones(1, 8, 8, dtype=torch.complex64), torch.ones(1, 9, 8, dtype=torch.complex64), (0, 0), (0, 0)
         )
+
+
+def test_position_error_is_the_distance_without_what_all_frames_share():
+    truth = ew.simulate("textured", frames=36, frame_px=32).truth
+    off = torch.zeros_like(truth.positions_px)
+    off[::2, 0], off[1::2, 0] = 3.0, -3.0
+    moved = replace(truth, positions_px=truth.positions_px + off + torch.tensor([5.0, -7.0]))
+    assert position_error(moved, truth) == pytest.approx({"position-error": 3.0, "position-error-median": 3.0})

@@ -62,6 +62,7 @@ def evaluate(
     inner, true_inner = alignment.image[box], common.truth[box]
     metrics |= fidelity.nrmse(alignment.image, common.truth, weights=region)
     metrics |= probe_error(result.estimate.probe, truth.probe, gauge_shift(alignment, common), alignment.ramp_rad_px)
+    metrics |= position_error(result.estimate, truth)
     metrics |= _image_metrics(inner, true_inner)
     curve = fourier_ring_correlation(inner, true_inner, pixel=result.object_pixel_m)
     return Evaluation(
@@ -147,6 +148,19 @@ def merge(first: Evaluation, second: Evaluation) -> Evaluation:
         curves={**first.curves, **second.curves},
         provenance=first.provenance or second.provenance,
     )
+
+
+def position_error(estimate: PtychoEstimate, truth: PtychoEstimate) -> dict[str, float]:
+    """position-error and its median: distance in object pixels of each frame from where it truly stood, root mean square.
+
+    The mean is taken out, because moving all positions is the same as moving the object.
+    """
+    off = estimate.positions_px.detach().cpu().double() - truth.positions_px.detach().cpu().double()
+    distance = (off - off.mean(dim=0)).norm(dim=1)
+    return {
+        "position-error": float(distance.square().mean().sqrt()),
+        "position-error-median": float(distance.median()),
+    }
 
 
 def probe_error(

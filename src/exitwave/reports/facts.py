@@ -37,6 +37,8 @@ _THRESHOLDS = {
 _EXPLANATIONS = {
     "residual": "squared relative amplitude residual of all frames: sum (|F| − √I)² / sum I",
     "free-residual": "the same over detector pixels that the solver never saw",
+    "position-error": "distance of the frames from where they truly stood, object pixels, after their mean",
+    "position-error-median": "the same distance for the frame in the middle",
     "M-NRMSE-probe": "relative error of the probe, after the shift and ramp that the object needed",
     "M-NRMSE-split": "relative complex difference between reconstructions from two halves of the frames",
     "NRMSE-low": "relative complex error of detail coarser than 0.1 of Nyquist",
