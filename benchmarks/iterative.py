@@ -47,12 +47,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--solvers", nargs="+", default=[], help="only these solvers of exitwave")
-    parser.add_argument(
-        "--seeds", nargs="+", type=int, default=[0], help="peers, course, quality, twin: drawings"
-    )
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="peers, course, quality, twin: drawings")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="floor: numbers of threads")
     parser.add_argument("--python", type=Path, help="peers: interpreter of the environment with the other packages")
-    parser.add_argument("--problems", nargs="+", default=["small", "big"], choices=("small", "big"), help="peers, course")
+    parser.add_argument(
+        "--problems", nargs="+", default=["small", "big"], choices=("small", "big"), help="peers, course"
+    )
     parser.add_argument("--engines", nargs="+", default=[], help="peers: only these, such as 'cdtools simple'")
     parser.add_argument(
         "--budget", type=float, help="peers: seconds for each run, 80 (small) and 50 (big) if not stated"
