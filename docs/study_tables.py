@@ -72,7 +72,8 @@ def peers_table(rows: Rows) -> str:
         bands = list(own[0]["bands"])
         head = ("program", "to 0.1: epochs", "s", "to 0.05: epochs", "s", "s in all", "NRMSE", *bands)
         programs = sorted(
-            {row["program"] for row in own}, key=lambda name: _time_to(own, name, 0.05) + _time_to(own, name, 0.1)
+            {row["program"] for row in own},
+            key=lambda name: (_time_to(own, name, 0.05) + _time_to(own, name, 0.1), name),
         )
         body = []
         for program in programs:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
@@ -35,8 +36,7 @@ class Brightness(Refinement):
         pull, curvature = sums[0]
         step = (pull / curvature.clamp(min=1e-30)).clamp(-LARGEST_STEP, LARGEST_STEP)
         places = x.positions_px.cpu().double()
-        trend = torch.cat([places - places.mean(dim=0), torch.ones(len(places), 1, dtype=torch.float64)], dim=1)
-        step = step - trend @ torch.linalg.lstsq(trend, step[:, None]).solution[:, 0]
+        step = _without_trend(step, places - places.mean(dim=0))
         brightness = x.brightness * step.exp().to(x.brightness)
         mean = brightness.square().mean().sqrt()
         return replace(
@@ -45,6 +45,19 @@ class Brightness(Refinement):
             probe=x.probe * mean.to(x.probe.real.dtype),
             variations=None if x.variations is None else x.variations * mean.to(x.probe.real.dtype),
         )
+
+
+def _without_trend(step: Float[Tensor, " frame"], places: Float[Tensor, "frame 2"]) -> Float[Tensor, " frame"]:
+    """Less its least-squares plane over the positions.
+
+    By sums, not matrix products: those of LAPACK depend, in the last bit, on where arrays lie in memory.
+    """
+    rulers = torch.cat([places, torch.ones_like(places[:, :1])], dim=1)
+    normal = (rulers[:, :, None] * rulers[:, None, :]).sum(dim=0)
+    # Positions along a line have no trend across it.
+    normal = normal + 1e-9 * normal.diagonal().sum() * torch.eye(3, dtype=normal.dtype)
+    slopes = torch.linalg.solve(normal, (rulers * step[:, None]).sum(dim=0))
+    return step - (rulers * slopes).sum(dim=1)
 
 
 def even(problem: Problem, x: PtychoEstimate) -> PtychoEstimate:
