@@ -265,7 +265,8 @@ def local_figures(name: str) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     **{f"iterative-{name}": lambda name=name: study(name, ITERATIVE[name]) for name in ITERATIVE},
     **{
-        f"local-{name}": lambda name=name: local_figures(name) for name in ("iterations", "groups", "dose", "curvature")
+        f"local-{name}": lambda name=name: local_figures(name)
+        for name in ("iterations", "groups", "dose", "curvature", "speed")
     },
     "methods": methods,
     "physics": physics,

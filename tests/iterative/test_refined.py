@@ -315,6 +315,8 @@ def test_what_a_method_cannot_do_is_refused_with_those_that_can():
         ew.reconstruct(scan, ew.from_spec("dm"), probe=probe, slices=2, slice_spacing_m=1e-6)
     with pytest.raises(InputError, match="local cannot reconstruct with positions"):
         ew.reconstruct(scan, ew.refine(ew.from_spec("local"), positions=True), probe=probe)
+    with pytest.raises(InputError, match="dm holds exit waves"):
+        ew.reconstruct(scan, ew.refine(ew.from_spec("dm"), positions=True, reach_px=5), probe=probe)
     with pytest.raises(InputError, match="needs at least 2 slices and their spacing"):
         ew.reconstruct(scan, ew.RPIE(), probe=probe, slices=2)
     with pytest.raises(InputError, match="no spacing to refine"):

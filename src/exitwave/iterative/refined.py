@@ -161,6 +161,12 @@ class Refined(Solver[PtychoEstimate]):
         single = next((part.name for part in self.parts() if part.one_pattern), None)
         if single is not None and self.active:
             raise InputError(f"{single} phases one pattern in an even, known beam; leave out what is refined or known")
+        waving = next((part.name for part in self.parts() if part.holds_waves), None)
+        if self._far and waving is not None:
+            raise InputError(
+                f"{waving} holds exit waves, which stay where they are while large position errors are searched for: search with "
+                f"rpie, lsqml, mpie or newton first, or state an error of at most {FAR_PX:g} px"
+            )
         if self.centre_probe and problem.scan.geometry.near_field:
             raise InputError("centre_probe: in the near field the place of the probe is not free; leave it out")
         if self.spacing and x.slice_spacing_m is None:
