@@ -4,7 +4,7 @@ Object, two probe modes and 1595 positions as retrieved from measured data (CXID
 recorded positions off by 2 pixels root mean square in y and in x. Every method with one or two probe modes, with and
 without position refinement, `settle` 5. Error: complex NRMSE on the well-lit centre. Position error: root mean square and
 median of the distance along an axis after the mean shift, pixels; frames on empty ground and smooth distortions of the
-whole scan, which hardly change a pattern, are what remains. At known object and probe 1e5 photons tell 0.07 px.
+whole scan, which hardly change a pattern, are what remains.
 """
 
 import math
