@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-UNWANTED = re.compile(r"torchvision|torchaudio|nvidia-.*|cuda-.*|timm|pytorch-lightning", re.IGNORECASE)
+UNWANTED = re.compile(
+    r"torchvision|torchaudio|nvidia-.*|cuda-.*|timm|(pytorch-)?lightning|onnxruntime-gpu", re.IGNORECASE
+)
 LESSER = re.compile(r"\bLGPL|Lesser General Public|Library or Lesser", re.IGNORECASE)
 GPL = re.compile(r"\bA?GPL\b|(?<!Lesser )General Public License", re.IGNORECASE)
 BINARIES_OF_TORCH = ("torch", "triton")
@@ -20,9 +23,13 @@ def core() -> list[Requirement]:
     return [Requirement(line) for line in PROJECT["dependencies"]]
 
 
-def closure() -> Iterator[Distribution]:
-    """Every installed distribution that the core needs, directly or not, except through torch."""
-    waiting, seen = [r.name for r in core()], set[str]()
+def extra(name: str) -> list[Requirement]:
+    return [Requirement(line) for line in PROJECT["optional-dependencies"][name]]
+
+
+def closure(asked: list[Requirement]) -> Iterator[Distribution]:
+    """Every installed distribution that is needed for these, directly or not, except through torch."""
+    waiting, seen = [r.name for r in asked], set[str]()
     while waiting:
         name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
         if name in seen:
@@ -50,14 +57,28 @@ def test_torch_is_asked_for_without_a_build():
 
 
 def test_core_pulls_in_nothing_unwanted():
-    names = [found.name for found in closure()]
+    names = [found.name for found in closure(core())]
     assert len(names) > 15, "the core was not found; is exitwave installed?"
     assert not [name for name in names if UNWANTED.fullmatch(name)]
 
 
 def test_core_pulls_in_no_gpl_package():
-    bad = [found.name for found in closure() if _is_gpl(found)]
+    bad = [found.name for found in closure(core()) if _is_gpl(found)]
     assert not bad
+
+
+@pytest.mark.parametrize("name", ["train", "tensorboard", "export"])
+def test_networks_need_nothing_unwanted(name):
+    found = list(closure(extra(name)))
+    assert len(found) > len(extra(name)), f"install exitwave[{name}] to run the tests"
+    assert not [one.name for one in found if UNWANTED.fullmatch(one.name)]
+    assert not [one.name for one in found if _is_gpl(one)]
+
+
+def test_the_core_does_without_training_and_export():
+    needed = {found.name.lower().replace("_", "-") for found in closure(core())}
+    optional = {r.name for name in ("train", "tensorboard", "export") for r in extra(name)}
+    assert not needed & optional
 
 
 def _is_gpl(found: Distribution) -> bool:
