@@ -19,6 +19,7 @@ CHECKED = [
     *(f"exitwave.physics.{name.stem}" for name in (SOURCE / "physics").glob("*.py")),
     "exitwave.physics.kernels.reference",
     "exitwave.physics.kernels.verbs",
+    "exitwave.networks",
     "exitwave.solver",
     "exitwave.iterative",
 ]

@@ -36,11 +36,13 @@ class PatchCNN(nn.Module):
         """`views` patterns are seen together; `width` multiplies all channels: 2 is PtychoPINN as published, 1 PtychoNN.
 
         `shared_amplitude` gives all views one amplitude, as in the published runs: right where the views of a group nearly
-        coincide. `amplitude` "sigmoid" ends at 1; take "softplus" for samples that may exceed it. `full` uses neither.
+        coincide. `amplitude` "sigmoid" ends at 1; take "softplus" for samples that may exceed it.
         """
         super().__init__()
         stages = _stages(frame_px)
         _check(frame_px, views, width, stages)
+        if full and amplitude != "sigmoid":
+            raise ValueError(f"amplitude {amplitude!r} for full frames, whose heads are linear; leave it out")
         self.frame_px, self.views = frame_px, views
         self.tile_px = frame_px if full else frame_px // 2
         self.full, self.amplitude = full, amplitude

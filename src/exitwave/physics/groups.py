@@ -30,6 +30,46 @@ def neighbour_groups(
     return torch.from_numpy(groups[np.lexsort((groups[:, 0], groups[:, -1]))])
 
 
+def sampled_groups(
+    positions_px: Float[Tensor, "frame 2"], size: int, *, nearest: int, samples: int, seed: int
+) -> Int[Tensor, "group member"]:
+    """Random groups of neighbours for a network to learn from: up to `samples` of each frame, frame after frame.
+
+    A group is a frame with `size` - 1 of its `nearest` nearest neighbours, each set of them once a frame. Members come by
+    row, then column of their position, so that a place in a group means the same in all. Frames are known by their number;
+    the groups depend on positions, numbers and `seed` alone. Raises InputError where there is no such group.
+    Hoidn, Mishra & Mehta, Sci. Rep. 13, 22789 (2023), methods.
+    """
+    if size < 1 or samples < 1 or nearest < size - 1:
+        raise InputError(
+            f"{samples} groups a frame, of {size} frames out of {nearest} nearest neighbours; expected at least one group "
+            f"of one frame, and at least {max(size - 1, 0)} neighbours to choose from"
+        )
+    places = positions_px.detach().cpu().numpy().astype(np.float64)
+    count = len(places)
+    if count < size:
+        raise InputError(f"a scan of {count} frames has no group of {size}; ask for smaller groups")
+    if size == 1:
+        return torch.arange(count)[:, None]
+    near = _nearest(places, min(nearest, count - 1))
+    drawn = np.random.default_rng(seed).random((count, samples, near.shape[1])).argsort(axis=2)[..., : size - 1]
+    chosen = near[np.arange(count)[:, None, None], np.sort(drawn, axis=2)]
+    anchors = np.broadcast_to(np.arange(count)[:, None, None], (count, samples, 1))
+    # The frame goes first, so that equal rows are the same choice of the same frame.
+    groups = np.unique(np.concatenate([anchors, chosen], axis=2).reshape(-1, size), axis=0)
+    order = np.lexsort((groups, places[groups, 1], places[groups, 0]), axis=1)
+    return torch.from_numpy(np.take_along_axis(groups, order, axis=1))
+
+
+def _nearest(places: np.ndarray, count: int) -> np.ndarray:
+    """The nearest neighbours of each frame without itself; the lower number among those equally far."""
+    # A raster has up to eight that are equally far: a few more are looked at than are kept.
+    distance, near = KDTree(places).query(places, k=min(count + 9, len(places)))
+    distance[near == np.arange(len(places))[:, None]] = np.inf
+    order = np.lexsort((near, distance.round(6)), axis=1)[:, :count]
+    return np.take_along_axis(near, order, axis=1)
+
+
 def _cells(places: np.ndarray, members: np.ndarray, count: int) -> list[np.ndarray]:
     """Cut a cloud of points across its longer side until there are `count` compact cells of nearly equal size."""
     if count <= 1:
