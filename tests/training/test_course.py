@@ -12,6 +12,8 @@ import torch
 from torch import nn
 
 from exitwave.data.errors import ExitwaveError, InputError
+from exitwave.io.weights import Weights, read_training, write_training
+from exitwave.training.averaging import follow
 from exitwave.training.collapse import Collapsed, Diverged, variation
 from exitwave.training.interruption import whole
 from exitwave.training.recipe import Recipe
@@ -19,9 +21,10 @@ from toy_lessons import Blurred, Tiny, course, same
 
 WAYS = {
     "cosine": {},
-    "plateau": {"schedule": "plateau", "learning_rate": 0.1, "warm_up": 0.0},
+    # So fast that it stalls.
+    "plateau": {"schedule": "plateau", "learning_rate": 2.0, "warm_up": 0.0, "epochs": 6},
     "average": {"averaging": 0.9, "clip": 0.1, "weight_decay": 0.01},
-    "plateau and average": {"schedule": "plateau", "averaging": 0.99, "learning_rate": 0.1},
+    "plateau and average": {"schedule": "plateau", "averaging": 0.99, "learning_rate": 2.0, "epochs": 6},
 }
 
 
@@ -72,9 +75,11 @@ def test_steps_are_equally_large_and_never_larger_than_what_there_is():
 
 
 def test_seeds_differ_and_repeat():
-    one, same_again, other = course(seed=1), course(seed=1), course(seed=2)
+    seen = [Blurred() for _ in range(3)]
+    one, same_again, other = (course(lessons, seed=seed) for lessons, seed in zip(seen, (1, 1, 2), strict=True))
     for learning in (one, same_again, other):
         list(learning.run())
+    assert trained(seen[0], 1) == trained(seen[1], 1) != trained(seen[2], 1)
     assert same(one.memory(), same_again.memory())
     assert not same(one.weights(), other.weights())
 
@@ -128,6 +133,16 @@ def test_going_on_after_an_epoch_is_exact(way):
         resumed = course(memory=memory, **WAYS[way])
         list(resumed.run())
         assert same(resumed.memory(), memories[-1])
+
+
+def test_going_on_from_a_file_is_exact(tmp_path):
+    unbroken, path = course(averaging=0.9), tmp_path / "training.safetensors"
+    list(unbroken.run())
+    stopped = Weights(tensors=interrupted_at(7, "after step", {"averaging": 0.9}), spec={}, record={})
+    write_training(path, stopped)
+    resumed = course(memory=read_training(path).tensors, averaging=0.9)
+    list(resumed.run())
+    assert same(resumed.memory(), unbroken.memory())
 
 
 def test_a_memory_is_not_changed_by_going_on():
@@ -187,6 +202,17 @@ def test_the_average_judges_and_predicts():
     assert {n: v.tolist() for n, v in averaged.memory().items() if n.startswith("average")} == {
         f"average.{n}": v.tolist() for n, v in averaged.weights().items()
     }
+
+
+def test_the_average_follows_quickly_at_first_and_then_by_its_decay():
+    average, network = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(average.weight)
+    nn.init.ones_(network.weight)
+    expected = 0.0
+    for step in range(30):
+        follow(average, network, 0.5, step)
+        expected += (1 - min(0.5, (1 + step) / (10 + step))) * (1 - expected)
+        assert average.weight.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_average_of_resting_weights_is_those_weights():
@@ -323,7 +349,7 @@ from exitwave.training.engine import fabric_for
 from exitwave.training.recipe import Recipe
 from toy_lessons import Blurred, Tiny
 fabric = fabric_for("cpu", "32", 2)
-learning = Course(Tiny(), Blurred(), Recipe(epochs=3, batch=4, averaging=0.9, learning_rate=1e-2), fabric=fabric, seed=3)
+learning = Course(Tiny(), Blurred(held_out=9), Recipe(epochs=3, batch=4, averaging=0.9, learning_rate=1e-2), fabric=fabric, seed=3)
 epochs = list(learning.run())
 if fabric.global_rank == 0:
     torch.save((learning.weights(), [[e.loss, e.held_out_loss, e.variation] for e in epochs]), sys.argv[2])
@@ -337,7 +363,8 @@ def test_two_processes_learn_what_one_learns_with_twice_the_batch(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     weights, told = torch.load(saved, weights_only=True)
-    alone = course(batch=8, epochs=3, averaging=0.9)
+    # Held-out samples that make two batches for one process and one for the other.
+    alone = course(Blurred(held_out=9), batch=8, epochs=3, averaging=0.9)
     epochs = list(alone.run())
     for name, value in alone.weights().items():
         torch.testing.assert_close(weights[name], value, rtol=1e-4, atol=1e-6)
