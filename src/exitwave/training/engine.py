@@ -30,7 +30,7 @@ def fabric_for(
     made = fabric(
         accelerator=device.type,
         devices=devices if device.index is None or device.type == "cpu" else [device.index],
-        # The buffers of networks are constants, the same everywhere; and ranks may have unequal numbers of held-out batches.
+        # The buffers of networks are constants, the same everywhere: nothing to send.
         strategy=strategies.DDPStrategy(broadcast_buffers=False) if devices > 1 else "auto",
         precision=None if half else "32-true",
         plugins=autocast("bf16-mixed", device.type) if half else None,
