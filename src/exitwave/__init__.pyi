@@ -35,6 +35,8 @@ from .iterative.starts import CDI as CDI, BestOf as BestOf
 from .iterative.wasp import WASP as WASP
 from .iterative.wirtinger import AWF as AWF, WF as WF
 from .job import Job as Job, prepared as prepared, read_job as read_job, run_job as run_job
+from .neural.ptychonn import PtychoNN as PtychoNN
+from .neural.ptychopinn import PtychoPINN as PtychoPINN
 from .orient import rank_orientations as rank_orientations
 from .posing import pose as pose
 from .reports.page import report as report

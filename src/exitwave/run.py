@@ -13,6 +13,7 @@ from jaxtyping import Complex
 from torch import Tensor
 
 import exitwave.iterative as iterative
+import exitwave.neural as neural
 from exitwave.data.errors import ExitwaveError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Result
@@ -26,7 +27,7 @@ from exitwave.saving import Checkpoints, Record, fingerprint
 from exitwave.solver import Solver, Step, from_spec as from_spec, require_able, solvers as solvers, to_spec
 from exitwave.starting import first_estimate, require_suited, thick
 
-SOLVER_FAMILIES = (iterative,)
+SOLVER_FAMILIES = (iterative, neural)
 """Imported so that their solvers are registered: users get `from_spec` and `solvers` from here, where all are known."""
 Watch = Callable[[Step[Any], Problem], None]
 

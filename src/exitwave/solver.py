@@ -70,6 +70,11 @@ class Solver(ABC, Generic[E]):
         """The single methods with what of `PHYSICS` each must honour, when it starts from an estimate with `before`."""
         yield self, before
 
+    def doubts(self, problem: Problem, start: E) -> tuple[str, ...]:
+        """Why its image of this problem may not be trusted, with numbers and what to do: said before a run and kept with the
+        result."""
+        return ()
+
     @property
     def epochs_in_all(self) -> int | None:
         """Epochs from start to end, None where it does not say."""
@@ -110,6 +115,11 @@ def solver(cls: type[S]) -> type[S]:
     """Register a solver class and make it a frozen, keyword-only, validated value."""
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
     made = cast("type[S]", validated(cls, frozen=True, kw_only=True, config=config))
+    # pydantic reads docstrings of a class's own options only.
+    for base in reversed(cls.__mro__[1:]):
+        for option, inherited in getattr(base, "__pydantic_fields__", {}).items():
+            known = made.__pydantic_fields__[option]
+            known.description = known.description or inherited.description
     if made.name in _REGISTRY:
         raise ValueError(f"two solvers are called {made.name!r}")
     _REGISTRY[made.name] = made
@@ -251,6 +261,9 @@ class Chain(Solver[Estimate]):
     @property
     def brings(self) -> frozenset[str]:
         return frozenset().union(*(stage.brings for stage in self.stages))
+
+    def doubts(self, problem: Problem, start: Estimate) -> tuple[str, ...]:
+        return tuple(doubt for stage in self.stages for doubt in stage.doubts(problem, start))
 
     def stage(self, step: Step[Estimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
         number = int(step.memory.get("chain.stage", torch.tensor(0)))

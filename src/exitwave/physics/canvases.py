@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,11 @@ PRIOR_PHOTONS = 0.5
 BANDS = 20
 """Spatial frequencies at which the sensitivity to phase is measured."""
 
+DIMMEST = 0.02
+"""Share of the brightest illumination below which a step asked for by the data is held back."""
+FAINTEST = 1e-6
+"""Photons under the square root, whose slope stays finite where the model is dark."""
+
 Images = Complex[Tensor, "group Y X"]
 
 
@@ -44,6 +50,8 @@ class Canvases:
     """Of each canvas in the whole object."""
     lit: Float[Tensor, "group Y X"]
     """Sum of |probe|^2 over the frames of a group."""
+    places_px: Float[Tensor, "group member 2"]
+    """Of each frame's window on its canvas, sub-pixel."""
 
     @classmethod
     def of(
@@ -76,6 +84,7 @@ class Canvases:
             corners=inside,
             origins=origins,
             lit=lit.view(len(groups), *shape),
+            places_px=x.positions_px.to("cpu")[groups] - origins[:, None],
         )
 
     def at_detector(self, images: Images) -> Complex[Tensor, "frame mode y x"]:
@@ -84,11 +93,23 @@ class Canvases:
         return self.model.propagate(verbs.exit_waves(tall, self.probes, self.corners))
 
     def adjoint(self, waves: Complex[Tensor, "frame mode y x"]) -> Images:
-        """Adjoint of `at_detector`."""
+        """Adjoint of `at_detector`; differentiable."""
+        if waves.requires_grad and torch.is_grad_enabled():
+            return _Adjoint.apply(waves, self)  # pyright: ignore[reportReturnType]
         total = torch.zeros(self.lit.shape, dtype=waves.dtype, device=waves.device)
         tall, light = total.view(-1, total.shape[-1]), torch.zeros_like(self.lit).view(-1, total.shape[-1])
         verbs.add_object_(self.model.backpropagate(waves), self.probes, self.corners, tall, light)
         return total
+
+    def asked(self, images: Images) -> Images:
+        """The change of the images that the measured moduli ask for: the least-squares step, held back where light is dim.
+
+        Differentiable. From a flat image it is the modulus-projected exit waves, merged over the overlaps.
+        """
+        waves = self.at_detector(images)
+        modulus = (reference.intensity(waves) + self.background + FAINTEST).sqrt()
+        change = self.adjoint(_times(waves, ((self.amplitudes / modulus - 1) * self.trusted)[:, None]))
+        return _times(change, 1 / (self.lit + DIMMEST * self.lit.amax(dim=(1, 2), keepdim=True)))
 
     def per_group(self, values: Tensor) -> Float[Tensor, " group"]:
         """Sums over everything that belongs to a group, of a real array over frames or over canvases."""
@@ -115,6 +136,20 @@ class Canvases:
         modulus = (reference.intensity(waves) + self.background).sqrt_().clamp_(min=1e-12)
         wanted = (self.amplitudes / modulus).sub_(1).mul_(self.trusted)
         return modulus, _times(waves, wanted[:, None])
+
+
+class _Adjoint(torch.autograd.Function):
+    """The adjoint, whose own adjoint is `at_detector`."""
+
+    @staticmethod
+    def forward(ctx: Any, waves: Tensor, canvases: Canvases) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.canvases = canvases
+        return canvases.adjoint(waves.detach())
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, images: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ctx.canvases.at_detector(images.resolve_conj().contiguous()), None
 
 
 def _common_shape(

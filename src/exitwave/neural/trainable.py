@@ -1,0 +1,211 @@
+"""What all solvers with a trained network share: their options, how the network is made, fed and kept."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from jaxtyping import Complex
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic.dataclasses import dataclass as validated
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.neural.engines import engine_for
+from exitwave.neural.fitting import doubts, require_same_network, stored_weights
+from exitwave.neural.imaging import Imager, Network, Published, Unrolled
+from exitwave.neural.lessons import Grouping, Lesson, Scenes
+from exitwave.neural.prediction import predicted
+from exitwave.physics.merging import Kind
+from exitwave.physics.problem import Problem
+from exitwave.solver import Solver, Step, require_able
+from exitwave.training.course import Course, Lessons
+from exitwave.training.engine import fabric_for
+from exitwave.training.memory import load
+from exitwave.training.recipe import Recipe
+
+CLIP = 1.0
+"""Longest gradient that is followed: a few bright frames must not undo what was learned."""
+
+
+@validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class Trainable(Solver[PtychoEstimate]):
+    """A network that turns groups of neighbouring patterns into images, trained once and then used on any scan alike."""
+
+    cannot: ClassVar[frozenset[str]] = frozenset({"slices", "positions", "variations", "brightness", "background"})
+    learns_from_labels: ClassVar[bool] = False
+    """True for networks that are taught known images."""
+
+    weights: str | None = None
+    """Trained network: the file or folder that exitwave train made. Without it the network learns on the scan at hand."""
+    epochs: PositiveInt = 20
+    """Passes over all groups when training; 5-50, fewer for many frames."""
+    finetune: NonNegativeInt = 0
+    """Passes of further training on the scan at hand before the image is made; 0 takes trained weights as they are."""
+    network: Network = "unet"
+    """unet: steps of the physics, each corrected by a small U-Net. encoder: the published network, which has to learn
+    diffraction first and takes about ten times as long to train."""
+    group: PositiveInt = 16
+    """Frames that are seen together, on one canvas. 1 for single shots with a curved probe, 4 as published, 16 is best
+    where frames overlap."""
+    nearest: PositiveInt | None = None
+    """Neighbours of a frame among which those of its training groups are drawn; half as many again as the group when left out."""
+    samples: PositiveInt = 1
+    """Training groups drawn around each frame; more are more varied and take longer."""
+    stages: PositiveInt = 4
+    """Steps of the unet network, each with a transform there and back of every frame; 3-6. More are better and slower."""
+    width: Annotated[float, Field(gt=0, le=16)] = 1.0
+    """Factor on the channels of the network: 8 for unet, 32 and more for encoder, whose published width is 2."""
+    iterations: NonNegativeInt = 0
+    """Iterations of the local solver from which the unet network starts; 0 is the merged back-projection."""
+    translation: Kind = "fourier"
+    """How the encoder's tiles are moved below a pixel: bilinear as published blurs, bicubic less, fourier does not."""
+    learn_scale: bool = False
+    """Whether the scale of the images is learned, as published; the probe carries the photons, so that it is not needed."""
+    batch: PositiveInt = 64
+    """Frames of a training step: 4 groups of 16, or 16 of 4 as published."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    """Largest step of Adam; 1e-3 for the encoder. Lower it when the loss jumps."""
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    """cosine: warm-up, then falling to a hundredth; plateau: halved whenever the held-out loss stalls, as published."""
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay of the running average of the weights, which is what predicts; 0 takes the last weights as published."""
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """Numbers of the network while training: bf16 is faster on GPUs and some processors, which auto knows."""
+    together: PositiveInt = 256
+    """Frames worked on at once when predicting; raise it on a GPU, lower it for large frames and little memory."""
+    runtime: Literal["torch", "onnx", "openvino"] = "torch"
+    """What computes the trained network when predicting; onnx and openvino are faster on processors (extra `export`)."""
+
+    @property
+    def epochs_in_all(self) -> int:
+        return self.epochs if self.weights is None else max(1, self.finetune)
+
+    @property
+    def learns_here(self) -> bool:
+        """Whether it trains on the scan at hand."""
+        return self.weights is None or self.finetune > 0
+
+    @property
+    def grouping(self) -> Grouping:
+        """How frames are seen together while training."""
+        nearest = self.nearest or max(self.group - 1, math.ceil(1.5 * self.group))
+        if nearest < self.group - 1:
+            raise InputError(f"nearest is {nearest}; a group of {self.group} needs at least {self.group - 1} neighbours")
+        return Grouping(size=self.group, nearest=nearest, samples=self.samples)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the network is trained; finetuning goes at a third of the rate."""
+        further = self.weights is not None
+        return Recipe(
+            epochs=self.finetune if further else self.epochs,
+            batch=max(1, self.batch // self.group),
+            learning_rate=self.learning_rate / 3 if further else self.learning_rate,
+            schedule=self.schedule,
+            averaging=self.averaging,
+            clip=CLIP,
+            precision=self.precision,
+        )
+
+    def made(self, frame_shape: tuple[int, int], seed: int) -> Imager:
+        """The network for frames of this shape: trained where there are weights, else as the seed draws it.
+
+        Raises InputError where it cannot see such frames or the weights belong to another one.
+        """
+        network = self.fresh(frame_shape, seed)
+        if self.weights is not None:
+            stored = stored_weights(self.weights)
+            require_same_network(self, stored)
+            load(network, {n.removeprefix("network."): v for n, v in stored.tensors.items() if n.startswith("network.")})
+        return network
+
+    def fresh(self, frame_shape: tuple[int, int], seed: int) -> Imager:
+        """The network as the seed draws it."""
+        if self.network == "unet":
+            return Unrolled(stages=self.stages, width=self.width, learned_scale=self.learn_scale, seed=seed)
+        if frame_shape[0] != frame_shape[1]:
+            raise InputError(f"frames of {frame_shape[0]} x {frame_shape[1]} pixels; the encoder sees square ones: crop them")
+        try:
+            return Published(
+                frame_px=frame_shape[0],
+                views=self.group,
+                width=self.width,
+                full=self.learns_from_labels,
+                kind=self.translation,
+                learned_scale=self.learn_scale,
+                seed=seed,
+            )
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
+    @abstractmethod
+    def lessons(self, given: Sequence[Lesson], seed: int) -> Lessons:
+        """What the network learns from these scans."""
+
+    def scenes(self, given: Sequence[Lesson], seed: int) -> Scenes:
+        """The groups of these scans, as the network sees them."""
+        return Scenes(given, self.grouping, iterations=self.iterations, seed=seed)
+
+    def doubts(self, problem: Problem, start: PtychoEstimate) -> tuple[str, ...]:
+        stored = None if self.weights is None else stored_weights(self.weights)
+        return doubts(problem, start, None if self.learns_here else stored, group=self.group, name=self.name)
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_able(self, problem, start.estimate)
+        self.require_ready()
+        x = start.estimate.to(problem.device).clone()
+        x = replace(x, object=torch.ones_like(x.object))
+        network = self.made(problem.scan.frame_shape, problem.seed).to(problem.device)
+        if self.learns_here:
+            yield from self._learning(network, problem, x, start)
+        elif start.epoch < 1:
+            network.engine = engine_for(self.runtime, network, self.weights)
+            yield self._step(network, problem, x, 1)
+
+    def require_ready(self) -> None:
+        """Raise InputError where it can neither predict nor learn."""
+
+    def _learning(
+        self, network: Imager, problem: Problem, x: PtychoEstimate, start: Step[PtychoEstimate]
+    ) -> Iterator[Step[PtychoEstimate]]:
+        """Train on this scan, with an image after every epoch."""
+        lesson = Lesson(problem=problem, x=x)
+        if self.weights is None:
+            set_gain(network, [lesson])
+        course = Course(
+            network,
+            self.lessons([lesson], problem.seed),
+            self.recipe,
+            fabric=fabric_for(problem.device, self.precision),
+            seed=problem.seed,
+            memory=start.memory if start.epoch else None,
+        )
+        for epoch in course.run():
+            load(network, course.weights())
+            yield replace(self._step(network, problem, x, epoch.epoch), memory=course.memory())
+
+    def _step(self, network: Imager, problem: Problem, x: PtychoEstimate, epoch: int) -> Step[PtychoEstimate]:
+        image = self.image(network, problem, x)
+        found = replace(x.clone(), object=image)
+        return Step(epoch=epoch, estimate=found, residual=problem.residual(found))
+
+    def image(self, network: Imager, problem: Problem, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
+        """The whole object as the network sees it."""
+        return predicted(
+            network, problem, x, group=self.group, together=self.together, iterations=self.iterations
+        )
+
+
+def set_gain(network: Imager, given: Sequence[Lesson]) -> None:
+    """Set the gain of the inputs from the scans trained on: (N/2)^2 over the mean sum of squares, as published."""
+    shares: list[float] = []
+    for lesson in given:
+        probe_photons = float(lesson.x.probe.abs().square().sum())
+        pixels = lesson.problem.trusted.numel()
+        shares.append(pixels / 4 * probe_photons / (lesson.problem.power / len(lesson.problem)))
+    network.scaling.input_gain.fill_(math.sqrt(sum(shares) / len(shares)))
+
