@@ -58,3 +58,4 @@ from .solver import (
     solver as solver,
     to_spec as to_spec,
 )
+from .teaching import Taught as Taught, train as train

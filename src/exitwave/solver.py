@@ -118,7 +118,7 @@ def solver(cls: type[S]) -> type[S]:
     # pydantic reads docstrings of a class's own options only.
     for base in reversed(cls.__mro__[1:]):
         for option, inherited in getattr(base, "__pydantic_fields__", {}).items():
-            known = made.__pydantic_fields__[option]
+            known = cast(Any, made).__pydantic_fields__[option]
             known.description = known.description or inherited.description
     if made.name in _REGISTRY:
         raise ValueError(f"two solvers are called {made.name!r}")

@@ -44,7 +44,9 @@ def weights_path(name: str) -> Path:
 def require_same_network(solver: Any, stored: Weights) -> None:
     """Refuse weights of another solver or network, naming the options that differ."""
     if stored.spec.get("name") != solver.name:
-        raise InputError(f"{solver.weights} holds a trained {stored.spec.get('name')}, not {solver.name}; name it instead")
+        raise InputError(
+            f"{solver.weights} holds a trained {stored.spec.get('name')}, not {solver.name}; name it instead"
+        )
     options = {option.name for option in fields(solver)}
     deciding = ARCHITECTURE + (OF_ENCODER if solver.network == "encoder" else ())
     other = [o for o in deciding if o in options and stored.spec.get(o) != getattr(solver, o)]
@@ -71,12 +73,10 @@ def trained_on(lessons: Sequence["Lesson"]) -> tuple[dict[str, Any], dict[str, T
 
 def _told(provenance: Mapping[str, Any]) -> dict[str, Any]:
     """What identifies a scan."""
-    return {key: provenance[key] for key in ("path", "source", "object", "probe", "seed") if key in provenance}
+    return {key: provenance[key] for key in ("file", "source", "object", "probe", "seed") if key in provenance}
 
 
-def doubts(
-    problem: Problem, x: PtychoEstimate, stored: Weights | None, *, group: int, name: str
-) -> tuple[str, ...]:
+def doubts(problem: Problem, x: PtychoEstimate, stored: Weights | None, *, group: int, name: str) -> tuple[str, ...]:
     """Why the image of a network may not be trusted, with numbers; `stored` are its weights, None while it learns here."""
     found: list[str] = []
     if group == 1 and (own := overlap(x.probe[0], twin(x.probe[0]))) > OWN_TWIN:
@@ -107,7 +107,9 @@ def _misfits(problem: Problem, x: PtychoEstimate, stored: Weights, name: str) ->
                 f"the probe has an overlap of {best:.3f} with the nearest of {len(probes)} probes that {name} was trained on, "
                 f"where {spread:.3f} is expected"
             )
-    advice = "; judge the image by its residual, finetune on this scan (--finetune 5) or refine with an iterative solver"
+    advice = (
+        "; judge the image by its residual, finetune on this scan (--finetune 5) or refine with an iterative solver"
+    )
     return [fault + advice for fault in found]
 
 

@@ -171,7 +171,8 @@ class FromLabels:
             scenes.append(self._scenes.scene(number, canvases[-1]))
         images = network(scenes)
         losses = [
-            labelled_loss(c, image, label) * len(image) for c, image, label in zip(canvases, images, wanted, strict=True)
+            labelled_loss(c, image, label) * len(image)
+            for c, image, label in zip(canvases, images, wanted, strict=True)
         ]
         return torch.stack(losses).sum() / len(samples), shown(images)
 

@@ -40,5 +40,7 @@ class PtychoNN(Trainable):
         labels = [lesson.label for lesson in given]
         known = [label for label in labels if label is not None]
         if len(known) < len(labels):
-            raise InputError(f"{len(labels)} scans with {len(known)} labels to learn from; give each scan a known image")
+            raise InputError(
+                f"{len(labels)} scans with {len(known)} labels to learn from; give each scan a known image"
+            )
         return FromLabels(self.scenes(given, seed), known)

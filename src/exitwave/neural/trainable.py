@@ -94,7 +94,9 @@ class Trainable(Solver[PtychoEstimate]):
         """How frames are seen together while training."""
         nearest = self.nearest or max(self.group - 1, math.ceil(1.5 * self.group))
         if nearest < self.group - 1:
-            raise InputError(f"nearest is {nearest}; a group of {self.group} needs at least {self.group - 1} neighbours")
+            raise InputError(
+                f"nearest is {nearest}; a group of {self.group} needs at least {self.group - 1} neighbours"
+            )
         return Grouping(size=self.group, nearest=nearest, samples=self.samples)
 
     @property
@@ -120,7 +122,9 @@ class Trainable(Solver[PtychoEstimate]):
         if self.weights is not None:
             stored = stored_weights(self.weights)
             require_same_network(self, stored)
-            load(network, {n.removeprefix("network."): v for n, v in stored.tensors.items() if n.startswith("network.")})
+            load(
+                network, {n.removeprefix("network."): v for n, v in stored.tensors.items() if n.startswith("network.")}
+            )
         return network
 
     def fresh(self, frame_shape: tuple[int, int], seed: int) -> Imager:
@@ -128,7 +132,9 @@ class Trainable(Solver[PtychoEstimate]):
         if self.network == "unet":
             return Unrolled(stages=self.stages, width=self.width, learned_scale=self.learn_scale, seed=seed)
         if frame_shape[0] != frame_shape[1]:
-            raise InputError(f"frames of {frame_shape[0]} x {frame_shape[1]} pixels; the encoder sees square ones: crop them")
+            raise InputError(
+                f"frames of {frame_shape[0]} x {frame_shape[1]} pixels; the encoder sees square ones: crop them"
+            )
         try:
             return Published(
                 frame_px=frame_shape[0],
@@ -195,9 +201,7 @@ class Trainable(Solver[PtychoEstimate]):
 
     def image(self, network: Imager, problem: Problem, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
         """The whole object as the network sees it."""
-        return predicted(
-            network, problem, x, group=self.group, together=self.together, iterations=self.iterations
-        )
+        return predicted(network, problem, x, group=self.group, together=self.together, iterations=self.iterations)
 
 
 def set_gain(network: Imager, given: Sequence[Lesson]) -> None:
@@ -208,4 +212,3 @@ def set_gain(network: Imager, given: Sequence[Lesson]) -> None:
         pixels = lesson.problem.trusted.numel()
         shares.append(pixels / 4 * probe_photons / (lesson.problem.power / len(lesson.problem)))
     network.scaling.input_gain.fill_(math.sqrt(sum(shares) / len(shares)))
-
