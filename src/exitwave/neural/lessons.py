@@ -203,10 +203,10 @@ def thinned(canvases: Canvases, share: float, seed: tuple[int, ...]) -> tuple[Ca
 @torch.no_grad()
 def scene_of(problem: Problem, canvases: Canvases, iterations: int, sensitivity: Sensitivity | None) -> Scene:
     """Where the network starts: the merged back-projection of a flat object, or what `iterations` of descent make of it."""
-    flat = torch.ones(canvases.lit.shape, dtype=canvases.probes.dtype, device=canvases.lit.device)
     if sensitivity is None:
-        start = flat + canvases.asked(flat)
+        start = canvases.back_projection()
     else:
+        flat = torch.ones(canvases.lit.shape, dtype=canvases.probes.dtype, device=canvases.lit.device)
         start = Descent(canvases, flat, sensitivity, flat).advance(iterations)
     return Scene(canvases, start, near_field=problem.scan.geometry.near_field)
 

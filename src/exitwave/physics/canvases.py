@@ -15,6 +15,7 @@ from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels import reference, verbs
 from exitwave.physics.kernels.reference import Corners
 from exitwave.physics.ptychography import Ptychography
+from exitwave.physics.sums import CHUNK_PIXELS, GPU_CHUNK_PIXELS
 
 SOFTNESS = 0.05
 """Least share of light by which a ripple of the object is taken to show: bounds how much the preconditioner amplifies."""
@@ -106,10 +107,45 @@ class Canvases:
 
         Differentiable. From a flat image it is the modulus-projected exit waves, merged over the overlaps.
         """
+        if not (images.requires_grad and torch.is_grad_enabled()):
+            return self._held_back(self._summed(images))
         waves = self.at_detector(images)
         modulus = (reference.intensity(waves) + self.background + FAINTEST).sqrt()
-        change = self.adjoint(_times(waves, ((self.amplitudes / modulus - 1) * self.trusted)[:, None]))
+        return self._held_back(self.adjoint(_times(waves, ((self.amplitudes / modulus - 1) * self.trusted)[:, None])))
+
+    def back_projection(self) -> Images:
+        """What one step makes of a flat image: modulus-projected exit waves, taken back through the probe and merged."""
+        return self._held_back(self._summed(None)) + 1
+
+    def _held_back(self, change: Images) -> Images:
         return _times(change, 1 / (self.lit + DIMMEST * self.lit.amax(dim=(1, 2), keepdim=True)))
+
+    def _summed(self, images: Images | None) -> Images:
+        """Sum over frames of conj(probe) times the change of the exit wave; of flat images for None. In chunks that stay in cache."""
+        total = torch.zeros(self.lit.shape, dtype=self.probes.dtype, device=self.lit.device)
+        tall, light = total.view(-1, total.shape[-1]), torch.zeros_like(self.lit).view(-1, total.shape[-1])
+        seen = None if images is None else images.reshape(-1, images.shape[-1]).contiguous()
+        # Under one probe a flat image gives all frames the same wave.
+        flat = self.model.propagate(self.probes) if seen is None and len(self.probes) == 1 else None
+        behind = self.background + FAINTEST
+        room = torch.empty(2, self._together, *self.probes.shape[1:], dtype=total.dtype, device=total.device)
+        for frames in torch.arange(len(self.amplitudes)).split(self._together):
+            corners, (first, second) = self.corners[frames], room[:, : len(frames)]
+            probes = self.probes if len(self.probes) == 1 else self.probes[frames.to(total.device)]
+            if flat is not None:
+                waves = second.copy_(flat.expand_as(second))
+            else:
+                leaving = probes if seen is None else verbs.exit_waves(seen, probes, corners, first)
+                waves = self.model.propagate(leaving, second)
+            verbs.impose_modulus_(waves, self.amplitudes, frames, self.trusted, behind)
+            verbs.add_object_(self.model.backpropagate(waves, first), probes, corners, tall, light)
+        return total
+
+    @property
+    def _together(self) -> int:
+        """Frames of a chunk."""
+        pixels = CHUNK_PIXELS if self.lit.device.type == "cpu" else GPU_CHUNK_PIXELS
+        return max(1, min(pixels // self.probes[0].numel(), len(self.amplitudes)))
 
     def per_group(self, values: Tensor) -> Float[Tensor, " group"]:
         """Sums over everything that belongs to a group, of a real array over frames or over canvases."""
