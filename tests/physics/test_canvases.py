@@ -107,3 +107,19 @@ def test_few_photons_do_not_make_up_a_phase():
     found = Descent(made, flat, Sensitivity.of(made), flat).advance(60)
     dim = made.lit < 0.05
     assert float((found - flat).abs()[dim].max()) < 0.5
+
+
+@pytest.mark.parametrize(("whole", "modes"), [(True, 1), (True, 2), (False, 1)])
+def test_steps_in_fused_chunks_are_those_that_are_differentiated(whole, modes, monkeypatch):
+    monkeypatch.setattr("exitwave.physics.canvases.CHUNK_PIXELS", 5 * 32 * 32)
+    known = known_scan(side=5, whole=whole, modes=modes, photons=1e4)
+    problem, groups = posed(known, 4)
+    behind = 3 * torch.rand(32, 32, generator=torch.Generator().manual_seed(2))
+    made = replace(canvases(problem, known, groups), background=behind, trusted=(behind > 0.3).float())
+    noise = torch.randn(made.lit.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(3))
+    images = 1 + 0.2 * noise
+    wanted = made.asked(images.clone().requires_grad_()).detach()
+    assert torch.allclose(made.asked(images), wanted, atol=1e-5 * float(wanted.abs().max()))
+    flat = torch.ones_like(images)
+    first = flat + made.asked(flat.clone().requires_grad_()).detach()
+    assert torch.allclose(made.back_projection(), first, atol=1e-5)

@@ -203,3 +203,17 @@ def test_intensity_adds_modes_and_agrees_with_its_differentiable_form(modes):
     slow = reference.intensity(waves.clone().requires_grad_())
     assert torch.allclose(fast, waves.abs().square().sum(dim=1), rtol=1e-5)
     assert torch.allclose(fast, slow.detach(), rtol=1e-6)
+
+
+def test_agreement_is_summed_over_the_shared_window_as_defined():
+    generator = torch.Generator().manual_seed(5)
+    shapes = ((9, 11), (12, 8))
+    one, other = (torch.randn(shape, dtype=torch.complex64, generator=generator) for shape in shapes)
+    light, brighter = (torch.rand(shape, generator=generator) for shape in shapes)
+    light[3], brighter[4] = 0, 0
+    place = ((2, 4), (3, 1), (6, 7))
+    found = verbs.agreement(one, other, light, brighter, *place)
+    wanted = reference.agreement(
+        *(t.to(torch.promote_types(t.dtype, torch.float64)) for t in (one, other, light, brighter)), *place
+    )
+    assert found == pytest.approx(wanted, rel=1e-5)

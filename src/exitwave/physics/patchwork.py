@@ -11,6 +11,8 @@ from scipy.sparse import csgraph
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from exitwave.physics.kernels import verbs
+
 MOST_NEIGHBOURS = 12
 """Neighbours that a canvas is compared with as it comes: keeps the work per frame constant in dense scans."""
 LEAST_SHARED = 1e-3
@@ -39,6 +41,8 @@ class Patchwork:
     """Light behind `start`, where it is an earlier result: canvases to come count as what they were in it."""
     placed: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     """Corner of each canvas in the object."""
+    scales: bool = True
+    """Whether canvases may be brought to one scale as well as one phase; without it their photons are taken at their word."""
     images: list[Image] = field(default_factory=list[Image])
     lights: list[Float[Tensor, "Y X"]] = field(default_factory=list[Float[Tensor, "Y X"]])
     """Weight of each pixel of each canvas: the sum of |probe|^2 over its frames."""
@@ -50,6 +54,7 @@ class Patchwork:
         self._pairs: list[tuple[int, int]] = []
         self._overlaps: list[tuple[complex, float, float]] = []
         self._component: list[int] = []
+        self._power: list[float] = []
 
     def window(self, corner: tuple[int, int], light: Float[Tensor, "y x"]) -> Image:
         """What the neighbours say of a canvas before it is solved; `start`, in their phase, where they say nothing."""
@@ -70,6 +75,7 @@ class Patchwork:
         self.placed.append(corner)
         self.images.append(image)
         self.lights.append(light)
+        self._power.append(float(light.sum()))
         joined = self._compare(number)
         self._component.append(min(joined, default=number))
         here = _at(corner, light)
@@ -82,7 +88,7 @@ class Patchwork:
 
     def align(self) -> None:
         """Bring all canvases into one phase and scale, and sum them anew."""
-        factors = aligned(self._pairs, self._overlaps, len(self.images))
+        factors = self._factors()
         self.images = [image * complex(factor) for image, factor in zip(self.images, factors, strict=True)]
         self._overlaps = [
             (cross * np.conj(factors[a]) * factors[b], own * abs(factors[a]) ** 2, other * abs(factors[b]) ** 2)
@@ -96,10 +102,14 @@ class Patchwork:
             return self.start.clone()
         # Canvases that began from an earlier result share its phase.
         fresh = self.held is None
-        factors = aligned(self._pairs, self._overlaps, len(self.images)) if fresh else np.ones(len(self.images))
+        factors = self._factors() if fresh else np.ones(len(self.images))
         least = 1e-6 * self._light.max()
         mean = self._summed(factors) / self._light.clamp(min=least)
         return torch.where(self._light > least, mean, self.start)
+
+    def _factors(self) -> np.ndarray:
+        found = aligned(self._pairs, self._overlaps, len(self.images))
+        return found if self.scales else found / np.abs(found)
 
     def _summed(self, factors: np.ndarray) -> Image:
         total = torch.zeros_like(self.start)
@@ -141,18 +151,19 @@ class Patchwork:
         right = min(ax + self.lights[a].shape[1], bx + self.lights[b].shape[1])
         if bottom <= top or right <= left:
             return None
-        of_a = (slice(top - ay, bottom - ay), slice(left - ax, right - ax))
-        of_b = (slice(top - by, bottom - by), slice(left - bx, right - bx))
-        one, other = self.lights[a][of_a], self.lights[b][of_b]
-        # Noise falls with light: the variance of a difference is the sum of both variances.
-        weight = one * other / (one + other).clamp(min=1e-30)
-        if weight.sum() < LEAST_SHARED * min(self.lights[a].sum(), self.lights[b].sum()):
+        weight, real, imaginary, own, other = verbs.agreement(
+            self.images[a],
+            self.images[b],
+            self.lights[a],
+            self.lights[b],
+            (top - ay, left - ax),
+            (top - by, left - bx),
+            (bottom - top, right - left),
+        )
+        cross = complex(real, imaginary)
+        if weight < LEAST_SHARED * min(self._power[a], self._power[b]) or not abs(cross) > 0:
             return None
-        u, v = self.images[a][of_a], self.images[b][of_b]
-        cross = complex((weight * u.conj() * v).sum())
-        if not abs(cross) > 0:
-            return None
-        return cross, float((weight * u.abs().square()).sum()), float((weight * v.abs().square()).sum())
+        return cross, own, other
 
 
 def _at(corner: tuple[int, int], light: Tensor) -> tuple[slice, slice]:

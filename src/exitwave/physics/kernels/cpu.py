@@ -257,3 +257,26 @@ def cross(direction, canvas, corners, weight):
                 part += (sr * vr + si * vi) * line[x].real - (sr * vi - si * vr) * line[x].imag
             found += part
     return found
+
+
+@compiled
+def agreement(one, other, light, brighter, first, second, shape):
+    """Sums over the window that two images share of w, w conj(u) v, w |u|^2 and w |v|^2, with w = l m / (l + m)."""
+    height, width = shape
+    weights, real, imaginary, own, others = np.float64(0), np.float64(0), np.float64(0), np.float64(0), np.float64(0)
+    for y in range(height):
+        u = one[first[0] + y, first[1] : first[1] + width]
+        v = other[second[0] + y, second[1] : second[1] + width]
+        bright = light[first[0] + y, first[1] : first[1] + width]
+        bright_too = brighter[second[0] + y, second[1] : second[1] + width]
+        a, b, c, d, e = np.float32(0), np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+        for x in range(width):
+            weight = bright[x] * bright_too[x] / max(bright[x] + bright_too[x], np.float32(1e-30))
+            ur, ui, vr, vi = u[x].real, u[x].imag, v[x].real, v[x].imag
+            a += weight
+            b += weight * (ur * vr + ui * vi)
+            c += weight * (ur * vi - ui * vr)
+            d += weight * (ur * ur + ui * ui)
+            e += weight * (vr * vr + vi * vi)
+        weights, real, imaginary, own, others = weights + a, real + b, imaginary + c, own + d, others + e
+    return weights, real, imaginary, own, others

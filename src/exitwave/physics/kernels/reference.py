@@ -218,3 +218,26 @@ def cross(
     """Real part of the sum over frames of conj(direction) canvas weight: how steps of object and probe interact."""
     both = gather(torch.stack([direction, canvas]), corners, (weight.shape[-2], weight.shape[-1]))
     return float((both[:, 0].conj() * both[:, 1] * weight).real.double().sum())
+
+
+def agreement(
+    one: Complex[Tensor, "Y1 X1"],
+    other: Complex[Tensor, "Y2 X2"],
+    light: Float[Tensor, "Y1 X1"],
+    brighter: Float[Tensor, "Y2 X2"],
+    first: tuple[int, int],
+    second: tuple[int, int],
+    shape: tuple[int, int],
+) -> tuple[float, ...]:
+    """Sums over the window that two images share, which begins at `first` in one and at `second` in the other.
+
+    They are those of w, of the real and of the imaginary part of w conj(u) v, of w |u|^2 and of w |v|^2. Noise falls with
+    light l and m: the variance of a difference is the sum of both variances, so that w = l m / (l + m).
+    """
+    here = slice(first[0], first[0] + shape[0]), slice(first[1], first[1] + shape[1])
+    there = slice(second[0], second[0] + shape[0]), slice(second[1], second[1] + shape[1])
+    weight = light[here] * brighter[there] / (light[here] + brighter[there]).clamp(min=1e-30)
+    u, v = one[here], other[there]
+    cross = (weight * u.conj() * v).sum()
+    own, others = ((weight * w.abs().square()).sum() for w in (u, v))
+    return tuple(torch.stack([weight.sum(), cross.real, cross.imag, own, others]).double().tolist())

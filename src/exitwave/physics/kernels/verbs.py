@@ -247,6 +247,22 @@ def cross(
     return _cpu().cross(direction.numpy(), canvas.numpy(), corners.numpy(), weight.numpy())
 
 
+def agreement(
+    one: Complex[Tensor, "Y1 X1"],
+    other: Complex[Tensor, "Y2 X2"],
+    light: Float[Tensor, "Y1 X1"],
+    brighter: Float[Tensor, "Y2 X2"],
+    first: tuple[int, int],
+    second: tuple[int, int],
+    shape: tuple[int, int],
+) -> tuple[float, ...]:
+    """How well two images agree where they overlap: five sums, see `reference`."""
+    if not _compiled(one, other, light, brighter):
+        return reference.agreement(one, other, light, brighter, first, second, shape)
+    arrays = (t.detach().numpy() for t in (one, other, light, brighter))
+    return _cpu().agreement(*arrays, first, second, shape)
+
+
 class _ExitWaves(torch.autograd.Function):
     """Exit waves whose gradient is the overlap constraint's sums: what makes every solver that differentiates fast, too."""
 
