@@ -20,14 +20,17 @@ from exitwave.evaluation.comparison import Comparison, Entry, require_same_frame
 from exitwave.evaluation.judge import Evaluation, compare_halves, evaluate, merge
 from exitwave.files import read_result
 from exitwave.halves import reconstruct_halves
+from exitwave.io.network_names import names_network, short_name
 from exitwave.iterative.refined import Refined
 from exitwave.iterative.unknowns import Unknowns
+from exitwave.neural.trainable import Trainable
 from exitwave.physics.problem import Problem
 from exitwave.run import reconstruct
-from exitwave.solver import Solver, Step, from_spec, solvers as known_solvers, to_spec
+from exitwave.solver import Solver, Step, from_spec, placed, solvers as known_solvers, to_spec
 
 Contestant = Solver[Any] | Result | Mapping[str, Any] | str | Path
-"""A solver, its name or spec, a YAML file that describes one (a job or a spec alone), a finished result or its file."""
+"""A solver, its name or spec, a trained network's folder or file, a YAML file that describes one (a job or a spec alone), a
+finished result or its file."""
 Watch = Callable[[str, Step[Any], Problem], None]
 
 
@@ -50,7 +53,8 @@ def compare(
 ) -> Comparison:
     """Run solvers on one scan, one after the other, all from the same start, and judge each by the same figures.
 
-    `solvers` are solvers, names, specs, YAML files with one, or finished results and their files; a mapping names them.
+    `solvers` are solvers, names, specs, trained networks, YAML files with one, or finished results and their files; a
+    mapping names them.
     `epochs` replaces that of every solver that has the option (stages of a chain keep theirs). `free_fraction` of the
     pixels is held out from all, for the free residual. `split_half` reconstructs halves of the frames, too. `watch` sees
     every step. A solver that refuses or diverges gets an entry with a remark; Ctrl-C keeps what there is. Raises
@@ -79,7 +83,7 @@ def compare(
         )
 
     def split(name: str, result: Result) -> Evaluation:
-        return _halves(name, scan, result, device, memory, watch)
+        return _halves(name, scan, result, probe, device, memory, watch)
 
     entries, interrupted = _entries(chosen, run, split if split_half else None, truth, watch)
     settings = {"seed": seed, "modes": modes, "free_fraction": free_fraction, "epochs": epochs}
@@ -149,10 +153,12 @@ def _contestant(given: Contestant) -> tuple[str, Solver[Any] | Result]:
 def _from_file(path: Path) -> tuple[str, Solver[Any] | Result]:
     if path.suffix.lower() in (".yaml", ".yml"):
         return path.stem, _solver_in(path)
+    if path.is_dir() or names_network(str(path)):
+        return short_name(str(path)), from_spec(str(path))
     if not path.exists():
         raise InputError(
             f"{path} is neither a solver nor a file; solvers are {', '.join(sorted(known_solvers()))}; files are YAML "
-            "jobs and results (.h5)"
+            "jobs, results (.h5) and trained networks"
         )
     return path.stem, read_result(path)
 
@@ -166,11 +172,11 @@ def _solver_in(path: Path) -> Solver[Any]:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise FormatError(f"{path} is not a readable YAML file: {error}") from error
     if not isinstance(content, dict) or "solver" not in content or "name" in content:
-        return from_spec(content)
+        return from_spec(placed(content, path.parent))
     job = cast("dict[str, Any]", content)
     asked = {key: value for key, value in job.items() if key in Unknowns.__dataclass_fields__}
     try:
-        return TypeAdapter(Unknowns).validate_python(asked).around(from_spec(job["solver"]))
+        return TypeAdapter(Unknowns).validate_python(asked).around(from_spec(placed(job["solver"], path.parent)))
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"{path}: {faults}") from error
@@ -191,6 +197,9 @@ def lengthened(contestant: Solver[Any] | Result, epochs: int | None) -> Solver[A
         return contestant
     if isinstance(contestant, Refined):
         return replace(contestant, solver=lengthened(contestant.solver, epochs))
+    if isinstance(contestant, Trainable) and contestant.weights is not None:
+        # Its epochs are those that it was trained with.
+        return contestant
     if "epochs" not in [option.name for option in fields(cast(Any, contestant))]:
         return contestant
     return from_spec({**to_spec(contestant), "epochs": epochs})
@@ -238,7 +247,13 @@ def _judged(
 
 
 def _halves(
-    name: str, scan: Scan, result: Result, device: str, memory: str | int | None, watch: Watch | None
+    name: str,
+    scan: Scan,
+    result: Result,
+    probe: Complex[Tensor, "mode y x"] | None,
+    device: str,
+    memory: str | int | None,
+    watch: Watch | None,
 ) -> Evaluation:
     def each(step: Step[Any], problem: Problem) -> None:
         if watch:
@@ -246,7 +261,9 @@ def _halves(
 
     seed = int(result.provenance.get("seed", 0))
     solver = from_spec(result.spec)
-    first, second = reconstruct_halves(scan, solver, result, seed=seed, device=device, memory=memory, watch=each)
+    first, second = reconstruct_halves(
+        scan, solver, result, probe=probe, seed=seed, device=device, memory=memory, watch=each
+    )
     return compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m)
 
 

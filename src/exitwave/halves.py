@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data import prepare
@@ -30,6 +31,7 @@ def reconstruct_halves(
     solver: Solver[Any],
     result: Result,
     *,
+    probe: Complex[Tensor, "mode y x"] | None = None,
     seed: int = 0,
     device: str = "auto",
     memory: str | int | None = None,
@@ -37,8 +39,9 @@ def reconstruct_halves(
 ) -> tuple[Result, Result]:
     """Reconstruct two disjoint halves of the frames independently, on one canvas, from data alone.
 
-    Both start from an empty object and a probe guessed from their own frames. They share the canvas with `result`, and its
-    positions: where these were refined, it was on all frames, so that the halves agree a little better than by themselves.
+    Both start from an empty object and a probe guessed from their own frames, or the `probe` that was known beforehand,
+    which methods with a fixed probe need. They share the canvas with `result`, and its positions: where these were
+    refined, it was on all frames, so that the halves agree a little better than by themselves.
     """
     if len(scan) < 4:
         found = "one pattern has" if len(scan) == 1 else f"{len(scan)} frames have"
@@ -47,7 +50,7 @@ def reconstruct_halves(
     for index in halves(scan, seed):
         part = prepare.select(scan, index)
         problem = pose(part, seed=seed, device=device, memory=memory)
-        guess = first_guess(problem, modes=len(result.estimate.probe))
+        guess = first_guess(problem, modes=len(result.estimate.probe), probe=probe)
         blank = torch.ones_like(result.estimate.object)
         start = replace(
             guess,

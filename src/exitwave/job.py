@@ -24,7 +24,7 @@ from exitwave.iterative.unknowns import Unknowns
 from exitwave.physics.problem import Problem
 from exitwave.run import reconstruct
 from exitwave.saving import Checkpoints
-from exitwave.solver import Solver, Step, from_spec
+from exitwave.solver import Solver, Step, from_spec, placed
 
 STEPS: Mapping[str, Callable[..., Scan]] = {
     "orient": prepare.orient,
@@ -95,7 +95,7 @@ class Job(Running):
     scan: Path
     """Scan file, in any known format."""
     solver: Any
-    """Name, {name: ..., options}, or a list of them: a chain."""
+    """Name, {name: ..., options}, the folder of a trained network, or a list of them: a chain."""
     output: Path
     """Result file (HDF5)."""
     reading: Stated = field(default_factory=Stated)
@@ -123,6 +123,7 @@ def read_job(path: str | Path) -> Job:
         raise FormatError(f"{path} holds no job; expected at least the keys scan, solver, output")
     described = {str(key): value for key, value in cast("dict[Any, Any]", content).items()}
     _start_from(path.parent, described, ("scan", "output", "start", "probe"))
+    described |= {"solver": placed(described["solver"], path.parent)} if "solver" in described else {}
     if isinstance(described.get("reading"), dict):
         _start_from(path.parent, described["reading"], ("positions",))
     return make_job(described, str(path))
@@ -268,7 +269,8 @@ def _check_output(job: Job) -> None:
 def with_job(result: Result, job: Job) -> Result:
     """The result with the job that made it in its provenance, so that it can be repeated and split in halves."""
     # Absolute, so that the halves can be made from any folder.
-    job = replace(job, scan=job.scan.absolute(), output=job.output.absolute())
+    given = {name: path.absolute() for name in ("scan", "output", "start", "probe") if (path := getattr(job, name))}
+    job = replace(job, **given)
     return replace(result, provenance={**result.provenance, "job": _plain(asdict(cast(Any, job)))})
 
 

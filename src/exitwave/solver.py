@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast, dataclass_transform
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.io.network_names import network_path, shipped_networks
+from exitwave.io.weights import read_spec
 from exitwave.physics.needs import OBJECTS
 from exitwave.physics.problem import Problem
 
@@ -74,6 +77,11 @@ class Solver(ABC, Generic[E]):
         """Why its image of this problem may not be trusted, with numbers and what to do: said before a run and kept with the
         result."""
         return ()
+
+    @classmethod
+    def completed(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options with those that need not be named, because what they name knows them: for trained networks."""
+        return options
 
     @property
     def epochs_in_all(self) -> int | None:
@@ -181,7 +189,8 @@ def _plain(value: Any) -> Any:
 def from_spec(spec: Any) -> Solver[Any]:
     """The solver that a spec describes; a name alone means its defaults, a list is a chain.
 
-    Raises InputError that names an unknown solver, unknown options or values out of range.
+    The folder or file of a trained network stands for its solver, with the options that it was trained with. Raises
+    InputError that names an unknown solver, unknown options or values out of range.
     """
     if isinstance(spec, str):
         spec = {"name": spec}
@@ -192,11 +201,59 @@ def from_spec(spec: Any) -> Solver[Any]:
             f"a solver is described by its name and options, such as {{name: rpie, alpha: 0.1}}; found {spec!r}"
         )
     options = dict(cast("Mapping[str, Any]", spec))
-    name = options.pop("name")
-    known = solvers()
+    name, known = cast(str, options.pop("name")), solvers()
     if not isinstance(name, str) or name not in known:
-        raise InputError(f"there is no solver {name!r}; there are {', '.join(sorted(known))}")
-    return build(known[name], options)
+        require_network(name)
+        if "weights" in options:
+            raise InputError(f"{name} and weights {options['weights']!r} are two networks; leave one of them out")
+        options["weights"] = name
+        name = str(read_spec(network_path(name)).get("name"))
+    if name not in known:
+        raise InputError(f"{options['weights']} is a trained {name}, which is not installed here: install its package")
+    return build(known[name], known[name].completed(options))
+
+
+def require_network(name: object) -> None:
+    """Raise InputError or FormatError, saying what was found, unless a trained network is called so."""
+    if not isinstance(name, str) or not name or not network_path(name).exists():
+        raise _unknown(name)
+    read_spec(network_path(name))
+
+
+def _unknown(name: object) -> InputError:
+    return InputError(
+        f"there is no solver {name!r}; there are {', '.join(sorted(solvers()))}; nor is there a trained network of this name, "
+        "a file or folder that exitwave train makes"
+    )
+
+
+def placed(spec: Any, folder: Path) -> Any:
+    """A spec from a file in `folder`, its relative paths of networks as seen from anywhere.
+
+    Raises InputError for names that are neither solvers nor networks.
+    """
+    if isinstance(spec, str):
+        return spec if spec in solvers() else _network_in(folder, spec, bare=True)
+    if isinstance(spec, list):
+        return [placed(stage, folder) for stage in cast("list[Any]", spec)]
+    if not isinstance(spec, Mapping):
+        return spec
+    told = dict(cast("Mapping[str, Any]", spec))
+    for key in ("name", "stages", "member", "solver"):
+        told |= {key: placed(told[key], folder)} if key in told else {}
+    if isinstance(told.get("weights"), str):
+        told["weights"] = _network_in(folder, told["weights"])
+    return told
+
+
+def _network_in(folder: Path, name: str, *, bare: bool = False) -> str:
+    path = folder / name
+    if path.exists() or name not in shipped_networks():
+        # A single word that is no path is a solver misspelt, also where another folder has something of that name.
+        if bare and Path(name).name == name and not path.exists():
+            raise _unknown(name)
+        return str(path.absolute())
+    return name
 
 
 def build(cls: type[S], options: Mapping[str, Any]) -> S:

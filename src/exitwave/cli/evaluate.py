@@ -11,7 +11,7 @@ from exitwave.cli.arguments import ResultPath
 from exitwave.cli.progress import watching
 from exitwave.data.result import Result
 from exitwave.evaluation.judge import Evaluation, compare_halves, evaluate as judge, merge
-from exitwave.files import read_result, read_truth
+from exitwave.files import read_probe, read_result, read_truth
 from exitwave.halves import reconstruct_halves
 from exitwave.job import job_of, read_prepared
 from exitwave.reports.page import report as write_report
@@ -61,6 +61,13 @@ def judged(result: Result, truth: Path | None, *, split_half: bool) -> Evaluatio
     solver = from_spec(result.spec)
     with watching(solver, "half of the frames") as watch:
         first, second = reconstruct_halves(
-            read_prepared(job), solver, result, seed=job.seed, device=job.device, memory=job.memory, watch=watch
+            read_prepared(job),
+            solver,
+            result,
+            probe=read_probe(job.probe) if job.probe else None,
+            seed=job.seed,
+            device=job.device,
+            memory=job.memory,
+            watch=watch,
         )
     return merge(found, compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m))

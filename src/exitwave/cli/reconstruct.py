@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,21 +11,19 @@ from rich.console import Console
 
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prepare, ScanPath
 from exitwave.cli.progress import watching
+from exitwave.cli.solver_words import known, leading, listed, named, with_options
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
 from exitwave.io.atomic import require_writable
 from exitwave.io.reading import Stated
 from exitwave.job import Job, Running, make_job, run_job, solver_of
 from exitwave.run import default_solver
-from exitwave.solver import COMBINED, Solver, solvers, to_spec
+from exitwave.solver import COMBINED, Solver, require_network, to_spec
 
 
 def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
     """Turn a scan into an image: exitwave reconstruct SCAN [SOLVER] [options] -o OUT.h5"""
-    words = [token for token in tokens if not token.startswith("-")]
-    # Anywhere, because options may stand first: reconstruct -o out.h5 scan.cxi rpie.
-    chosen = next((word for word in words if word in solvers()), None)
-    rest = list(tokens)
+    chosen, rest = named(tokens), list(tokens)
     if chosen is None:
         if not tokens or {"-h", "--help"} & set(tokens):
             _explain()
@@ -48,31 +45,25 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
         default_parameter=Parameter(negative_iterable=()),
         result_action="return_int_as_exit_code_else_zero",
     )
-    app.default(_command(solvers()[chosen]))
+    app.default(_command(with_options(chosen, tokens)))
     return app(rest, exit_on_error=False, print_error=False)
 
 
 def _default(tokens: tuple[str, ...]) -> str:
     """The solver where none is named; InputError where a word stands in the place of one."""
-    words = list(takewhile(lambda token: not token.startswith("-"), tokens))
+    words = leading(tokens)
     if len(words) >= 2:
-        raise InputError(f"there is no solver {words[1]!r}; there are {', '.join(sorted(_known()))}")
+        require_network(words[1])
     name = default_solver().name
     print(f"no solver was named: {name}, the default")
     return name
 
 
-def _known() -> dict[str, type[Solver[Any]]]:
-    return {name: cls for name, cls in solvers().items() if name not in COMBINED}
-
-
 def _explain() -> None:
-    console = Console()
-    console.print("Usage: exitwave reconstruct SCAN [SOLVER] [OPTIONS] -o OUT.h5\n\nSolvers:", highlight=False)
-    for name, cls in sorted(_known().items()):
-        console.print(f"  [bold]{name:10}[/] {(cls.__doc__ or '').strip().splitlines()[0]}", highlight=False)
-    console.print(
-        "\nOptions of one: exitwave reconstruct SOLVER --help. Chains and ensembles: a YAML job, see exitwave run --help.\n"
+    listed("Usage: exitwave reconstruct SCAN [SOLVER] [OPTIONS] -o OUT.h5\n\nSolvers:", known())
+    Console().print(
+        "  [bold]FOLDER[/]     A trained network, as exitwave train saved it.\n\n"
+        "Options of one: exitwave reconstruct SOLVER --help. Chains and ensembles: a YAML job, see exitwave run --help.\n"
         f"Without SOLVER it is {default_solver().name}, with these options; those outside the first box are common to all:\n",
         highlight=False,
     )

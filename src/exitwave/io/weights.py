@@ -22,8 +22,11 @@ from exitwave.io.memory import require_memory
 from exitwave.io.store import json_text
 
 WEIGHTS_FORMAT = 1
-IN_FOLDER = "weights.safetensors"
+ENDING = ".safetensors"
+IN_FOLDER = f"weights{ENDING}"
 """The weights in a folder that training filled."""
+CHECKPOINT = f"training{ENDING}"
+"""The state of an unfinished training in its folder; it goes when the training is finished."""
 _MAGIC = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (such as Keras writes)"),
     (b"\x80", "a pickle, which can run programs when it is opened"),
@@ -93,6 +96,10 @@ def find_weights(path: str | Path) -> Path:
     if not path.is_dir():
         return path
     if not (path / IN_FOLDER).is_file():
+        if (path / CHECKPOINT).is_file():
+            raise FormatError(
+                f"the folder {path} holds an unfinished training; go on with it: exitwave train ... --resume"
+            )
         raise FormatError(
             f"the folder {path} holds no {IN_FOLDER}; give a folder that `exitwave train ... --save {path}` filled"
         )
@@ -120,11 +127,14 @@ def _write(path: Path, weights: Weights, kind: Kind) -> None:
         "record": json_text(weights.record),
     }
     with replacing(path) as partial:
+        mode = partial.stat().st_mode
         try:
             save_file(tensors, partial, metadata={**told, "digest": _digest(tensors, told)})
         except SafetensorError as error:
             # It keeps no error number; the only thing that fails here besides a fault of ours is the disk.
             raise ExitwaveError(f"could not write {path}: {error}; free space or write elsewhere") from error
+        # It lets only the owner read the file.
+        partial.chmod(mode)
 
 
 def _read(path: Path, kind: Kind) -> Weights:

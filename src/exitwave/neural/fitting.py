@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Complex
@@ -11,6 +9,7 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.io.network_names import network_path
 from exitwave.io.weights import Weights, read_weights
 from exitwave.physics.fourier import fft2, ifft2
 from exitwave.physics.problem import Problem
@@ -32,21 +31,18 @@ OWN_TWIN = 0.9
 
 def stored_weights(name: str) -> Weights:
     """The trained network of this name: a file, the folder of a training, or one that came with the package."""
-    return read_weights(weights_path(name))
+    return read_weights(network_path(name))
 
 
-def weights_path(name: str) -> Path:
-    """Where a trained network lies. A path wins over the name of a network that came with the package."""
-    shipped = Path(str(files("exitwave.neural") / "shipped" / f"{name}.safetensors"))
-    return shipped if not Path(name).exists() and Path(name).name == name and shipped.is_file() else Path(name)
+def require_same_solver(solver: str, weights: str, spec: Mapping[str, Any]) -> None:
+    """Refuse weights of another solver; `spec` is what they say of themselves."""
+    if spec.get("name") != solver:
+        raise InputError(f"{weights} holds a trained {spec.get('name')}, not {solver}; name that instead")
 
 
 def require_same_network(solver: Any, stored: Weights) -> None:
     """Refuse weights of another solver or network, naming the options that differ."""
-    if stored.spec.get("name") != solver.name:
-        raise InputError(
-            f"{solver.weights} holds a trained {stored.spec.get('name')}, not {solver.name}; name it instead"
-        )
+    require_same_solver(solver.name, solver.weights, stored.spec)
     options = {option.name for option in fields(solver)}
     deciding = ARCHITECTURE + (OF_ENCODER if solver.network == "encoder" else ())
     other = [o for o in deciding if o in options and stored.spec.get(o) != getattr(solver, o)]

@@ -2,20 +2,22 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Complex
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass as validated
 from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.io.network_names import network_name, network_path
+from exitwave.io.weights import read_spec
 from exitwave.neural.engines import engine_for
-from exitwave.neural.fitting import doubts, require_same_network, stored_weights
+from exitwave.neural.fitting import doubts, require_same_network, require_same_solver, stored_weights
 from exitwave.neural.imaging import Imager, Network, Published, Unrolled
 from exitwave.neural.lessons import Grouping, Lesson, Scenes
 from exitwave.neural.prediction import predicted
@@ -79,6 +81,22 @@ class Trainable(Solver[PtychoEstimate]):
     """Frames worked on at once when predicting; raise it on a GPU, lower it for large frames and little memory."""
     runtime: Literal["torch", "onnx", "openvino"] = "torch"
     """What computes the trained network when predicting; onnx and openvino are faster on processors (extra `export`)."""
+
+    @field_validator("weights")
+    @classmethod
+    def _from_anywhere(cls, value: str | None) -> str | None:
+        """A result made with it can be made again in another folder."""
+        return None if value is None else network_name(value)
+
+    @classmethod
+    def completed(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Options with those that the named weights were trained with, where these are not given."""
+        name = options.get("weights")
+        if not isinstance(name, str) or all(option.name in options for option in fields(cls)):
+            return options
+        stored = read_spec(network_path(name))
+        require_same_solver(cls.name, name, stored)
+        return {**{option: value for option, value in stored.items() if option != "name"}, **options}
 
     @property
     def epochs_in_all(self) -> int:
