@@ -1,7 +1,12 @@
 """Every public name of exitwave, listed once; `__init__.py` imports each when it is first used."""
 
 from .comparison import compare as compare
-from .data.errors import ExitwaveError as ExitwaveError, FormatError as FormatError, InputError as InputError
+from .data.errors import (
+    DoubtfulImage as DoubtfulImage,
+    ExitwaveError as ExitwaveError,
+    FormatError as FormatError,
+    InputError as InputError,
+)
 from .data.estimate import Estimate as Estimate, PtychoEstimate as PtychoEstimate
 from .data.geometry import Geometry as Geometry
 from .data.result import Result as Result

@@ -1,5 +1,6 @@
 """Reconstruct two disjoint halves of the frames, to see how far their images agree: resolution without truth."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data import prepare
-from exitwave.data.errors import InputError
+from exitwave.data.errors import DoubtfulImage, InputError
 from exitwave.data.result import Result
 from exitwave.data.scan import Scan
 from exitwave.physics.guess import first_guess
@@ -59,16 +60,19 @@ def reconstruct_halves(
             slice_spacing_m=result.estimate.slice_spacing_m,
         )
         travel, points = result.provenance.get("exposure_m"), result.provenance.get("exposure_points")
-        half = reconstruct(
-            part,
-            solver,
-            start=start,
-            exposure_m=None if travel is None else (float(travel[0]), float(travel[1])),
-            exposure_points=int(points or 5),
-            seed=seed,
-            device=device,
-            memory=memory,
-            watch=watch,
-        )
+        with warnings.catch_warnings():
+            # What is doubtful of all frames was said of them.
+            warnings.simplefilter("ignore", DoubtfulImage)
+            half = reconstruct(
+                part,
+                solver,
+                start=start,
+                exposure_m=None if travel is None else (float(travel[0]), float(travel[1])),
+                exposure_points=int(points or 5),
+                seed=seed,
+                device=device,
+                memory=memory,
+                watch=watch,
+            )
         made.append(half)
     return made[0], made[1]

@@ -2,6 +2,7 @@
 
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from torch import Tensor
 
 import exitwave.iterative as iterative
 import exitwave.neural as neural
-from exitwave.data.errors import ExitwaveError
+from exitwave.data.errors import DoubtfulImage, ExitwaveError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Result
 from exitwave.data.scan import Scan
@@ -64,7 +65,7 @@ def iterate(
         objects=solver.objects * slices,
     )
     begin = thick(first_estimate(problem, start, modes=modes), slices, slice_spacing_m)
-    require_able(solver, problem, begin)
+    _doubted(solver, problem, begin)
     yield from solver.solve(problem, Step(epoch=0, estimate=begin))
 
 
@@ -96,6 +97,8 @@ def reconstruct(
     for the free residual. `memory`, such as "8GB", bounds what the run may hold; what does not fit stays on disk.
     `watch` sees every step. Ctrl-C ends the run with the last estimate; the provenance then says `interrupted`. A solver
     that diverges is stopped, and its best estimate so far kept; the provenance then says `diverged` and what to change.
+    Where the image may not be trusted, as that of a network trained on other photons, it warns (DoubtfulImage) and keeps
+    the `warnings` in the provenance.
     Incoherent modes of the result are orthogonal. Raises InputError where the scan or the start makes no sense or the
     solver cannot honour what is asked, ExitwaveError when the solver diverges before its first finite estimate.
     """
@@ -115,12 +118,22 @@ def reconstruct(
         objects=solver.objects * slices,
     )
     begin = thick(first_estimate(problem, start, probe=probe, modes=modes), slices, slice_spacing_m)
-    require_able(solver, problem, begin)
+    doubts = _doubted(solver, problem, begin)
     spacing_m = None if slice_spacing_m is None else begin.slice_spacing_m
     agreed = _agreed(problem, seed, exposure_m, exposure_points, spacing_m)
     record = Record(checkpoints=checkpoints, spec=to_spec(solver), agreed=agreed)
     run = _driven(solver, problem, *record.resumed(Step(epoch=0, estimate=begin)), stop or Stop(), record, watch)
-    return _result(problem, record, run, free_fraction, began)
+    return _result(problem, record, run, doubts, free_fraction, began)
+
+
+def _doubted(solver: Solver[Any], problem: Problem, begin: PtychoEstimate) -> tuple[str, ...]:
+    """Refuse what the solver cannot do; warn of what it can do but not be trusted with."""
+    require_able(solver, problem, begin)
+    # Parts of a chain may have the same doubt.
+    doubts = tuple(dict.fromkeys(solver.doubts(problem, begin)))
+    for doubt in doubts:
+        warnings.warn(doubt, DoubtfulImage, stacklevel=3)
+    return doubts
 
 
 def _agreed(
@@ -210,7 +223,9 @@ def _fallen_back(guard: Guard, problem: Problem, ending: str) -> tuple[Step[Any]
     return best, f"{ending}; the estimate after epoch {best.epoch} was kept; {advice(guard.at_work)}"
 
 
-def _result(problem: Problem, record: Record, run: _Run, free_fraction: float, began: float) -> Result:
+def _result(
+    problem: Problem, record: Record, run: _Run, doubts: tuple[str, ...], free_fraction: float, began: float
+) -> Result:
     """What was found, how well it fits, and how it was made."""
     step = replace(run.step, estimate=_with_orthogonal_modes(run.step.estimate))
     return Result(
@@ -225,6 +240,7 @@ def _result(problem: Problem, record: Record, run: _Run, free_fraction: float, b
         provenance={
             "scan": dict(problem.scan.provenance),
             **record.agreed,
+            **({"warnings": list(doubts)} if doubts else {}),
             "ending": run.ending,
             "epochs": step.epoch,
             "modes": len(step.estimate.probe),

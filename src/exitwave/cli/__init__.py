@@ -2,9 +2,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError, Parameter
+
+from exitwave.data.errors import DoubtfulImage
 
 APP = App(
     name="exitwave",
@@ -44,7 +48,8 @@ def answer(arguments: Sequence[str]) -> int:
     from exitwave.cli.complaints import complaint
 
     try:
-        return int(APP(arguments, exit_on_error=False, print_error=False) or 0)
+        with _warnings_in_a_line():
+            return int(APP(arguments, exit_on_error=False, print_error=False) or 0)
     except KeyboardInterrupt:
         print("exitwave: interrupted", file=sys.stderr)
         return 130
@@ -57,4 +62,26 @@ def answer(arguments: Sequence[str]) -> int:
         return code
 
 
-__all__ = ["APP", "CycloptsError", "answer", "main"]
+@contextmanager
+def _warnings_in_a_line() -> Generator[None]:
+    """Let warnings of images look like errors, on one line; those of other packages stay as they are."""
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+
+        def show(message, category, filename, lineno, file=None, line=None):  # pyright: ignore
+            if issubclass(category, DoubtfulImage):
+                warn(str(message))
+            else:
+                before(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", DoubtfulImage)
+        yield
+
+
+def warn(text: str) -> None:
+    """Say on standard error why something may not be trusted, in one line."""
+    print(f"exitwave: warning: {' '.join(text.split())}", file=sys.stderr)
+
+
+__all__ = ["APP", "CycloptsError", "answer", "main", "warn"]

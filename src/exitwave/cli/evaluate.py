@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from exitwave.cli import warn
 from exitwave.cli.arguments import ResultPath
 from exitwave.cli.progress import watching
 from exitwave.data.result import Result
@@ -14,6 +15,7 @@ from exitwave.evaluation.judge import Evaluation, compare_halves, evaluate as ju
 from exitwave.files import read_probe, read_result, read_truth
 from exitwave.halves import reconstruct_halves
 from exitwave.job import job_of, read_prepared
+from exitwave.reports.facts import doubts
 from exitwave.reports.page import report as write_report
 from exitwave.solver import from_spec
 
@@ -48,6 +50,8 @@ def evaluate(
         return
     for name, value in found.metrics.items():
         print(f"{name:24} {value:.5g}")
+    for doubt in doubts(loaded):
+        warn(doubt)
     if found.alignment:
         print("removed before comparing: " + json.dumps(found.to_json()["alignment"]))
 

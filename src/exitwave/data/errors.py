@@ -1,4 +1,4 @@
-"""The errors that a user can cause and mend. Each message says what was found, what was expected, what to do."""
+"""Errors that a user can cause and mend, and warnings. Each says what was found, what was expected, what to do."""
 
 
 class ExitwaveError(Exception):
@@ -11,3 +11,7 @@ class InputError(ExitwaveError, ValueError):
 
 class FormatError(InputError):
     """A file could not be understood: not the format it was taken for, truncated, or lacking something needed."""
+
+
+class DoubtfulImage(UserWarning):
+    """An image may not be trusted: the message says why, with numbers, and what to do. It is kept with the result."""

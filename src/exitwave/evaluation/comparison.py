@@ -80,6 +80,7 @@ class Comparison:
                 "epochs": entry.epochs,
                 "seconds": entry.seconds,
                 "remark": entry.remark,
+                "warnings": [] if entry.result is None else list(entry.result.provenance.get("warnings", ())),
                 "times_s": list(entry.times_s),
                 "history": [] if entry.result is None else list(entry.result.history),
                 "solver": {} if entry.result is None else entry.result.spec,

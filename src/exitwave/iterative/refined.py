@@ -101,6 +101,9 @@ class Refined(Solver[PtychoEstimate]):
     def asked(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
         yield from self.solver.asked(before | self.brings)
 
+    def doubts(self, problem: Problem, start: PtychoEstimate) -> tuple[str, ...]:
+        return self.solver.doubts(problem, start)
+
     @property
     def epochs_in_all(self) -> int | None:
         return self.solver.epochs_in_all

@@ -47,6 +47,9 @@ class BestOf(Solver[PtychoEstimate]):
     def asked(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
         yield from self.member.asked(before)
 
+    def doubts(self, problem: Problem, start: PtychoEstimate) -> tuple[str, ...]:
+        return self.member.doubts(problem, start)
+
     @property
     def epochs_in_all(self) -> int | None:
         inner = self.member.epochs_in_all

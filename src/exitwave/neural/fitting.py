@@ -54,6 +54,24 @@ def require_same_network(solver: Any, stored: Weights) -> None:
         )
 
 
+def require_same_frames(solver: Any, stored: Weights, shape: tuple[int, int]) -> None:
+    """Refuse frames that the encoder cannot see."""
+    shapes = _shapes(stored)
+    if solver.network == "encoder" and shape not in shapes:
+        raise InputError(
+            f"frames are {shape[0]} x {shape[1]} pixels, but the encoder {solver.weights} was trained on {_told_shapes(shapes)} and "
+            "takes no others: crop, bin or pad them (--prepare), or train another one"
+        )
+
+
+def _shapes(stored: Weights) -> list[tuple[int, ...]]:
+    return [tuple(known) for known in stored.record.get("frame_shapes", [])]
+
+
+def _told_shapes(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(" x ".join(map(str, shape)) for shape in shapes)
+
+
 def trained_on(lessons: Sequence["Lesson"]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What is kept of the scans trained on, to tell later whether a measurement is like them: numbers, and their probes."""
     photons = [lesson.problem.power / len(lesson.problem) for lesson in lessons]
@@ -80,19 +98,22 @@ def doubts(problem: Problem, x: PtychoEstimate, stored: Weights | None, *, group
             f"the probe is nearly its own twin (overlap {own:.3f}; below {OWN_TWIN} is needed): single patterns (group 1) "
             "cannot tell the sample from its mirror image; take group 4 or more, or a curved (defocused) probe"
         )
-    return (*found, *(() if stored is None else _misfits(problem, x, stored, name)))
+    if stored is None:
+        return tuple(found)
+    if (ending := str(stored.record.get("ending", ""))).startswith("interrupted"):
+        found.append(f"the training of {name} was {ending}: go on with it (exitwave train ... --resume)")
+    return (*found, *_misfits(problem, x, stored, name))
 
 
 def _misfits(problem: Problem, x: PtychoEstimate, stored: Weights, name: str) -> list[str]:
     found: list[str] = []
     shape, record = tuple(problem.scan.frame_shape), stored.record
-    shapes = [tuple(known) for known in record.get("frame_shapes", [])]
+    shapes = _shapes(stored)
     if shape not in shapes:
-        trained = ", ".join(f"{h} x {w}" for h, w in shapes)
-        found.append(f"frames are {shape[0]} x {shape[1]} pixels, but {name} was trained on {trained}")
+        found.append(f"frames are {shape[0]} x {shape[1]} pixels, but {name} was trained on {_told_shapes(shapes)}")
     photons, (least, most) = problem.power / len(problem), record.get("photons_per_frame", [0.0, float("inf")])
     if not TOO_FEW * least <= photons <= TOO_MANY * most:
-        trained = f"{least:.3g}" if least == most else f"{least:.3g} to {most:.3g}"
+        trained = " to ".join(dict.fromkeys(f"{bound:.3g}" for bound in (least, most)))
         found.append(f"frames hold {photons:.3g} photons, but {name} was trained on {trained}")
     probes = [value for key, value in stored.tensors.items() if key.startswith("probe.") and value.shape == shape]
     if probes:

@@ -14,10 +14,16 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.io.network_names import network_name, network_path
-from exitwave.io.weights import read_spec
+from exitwave.io.network_names import network_name, network_path, short_name
+from exitwave.io.weights import Weights, read_spec
 from exitwave.neural.engines import engine_for
-from exitwave.neural.fitting import doubts, require_same_network, require_same_solver, stored_weights
+from exitwave.neural.fitting import (
+    doubts,
+    require_same_frames,
+    require_same_network,
+    require_same_solver,
+    stored_weights,
+)
 from exitwave.neural.imaging import Imager, Network, Published, Unrolled
 from exitwave.neural.lessons import Grouping, Lesson, Scenes
 from exitwave.neural.prediction import predicted
@@ -138,11 +144,8 @@ class Trainable(Solver[PtychoEstimate]):
         """
         network = self.fresh(frame_shape, seed)
         if self.weights is not None:
-            stored = stored_weights(self.weights)
-            require_same_network(self, stored)
-            load(
-                network, {n.removeprefix("network."): v for n, v in stored.tensors.items() if n.startswith("network.")}
-            )
+            stored = self._stored(self.weights, frame_shape).tensors
+            load(network, {n.removeprefix("network."): v for n, v in stored.items() if n.startswith("network.")})
         return network
 
     def fresh(self, frame_shape: tuple[int, int], seed: int) -> Imager:
@@ -175,8 +178,18 @@ class Trainable(Solver[PtychoEstimate]):
         return Scenes(given, self.grouping, iterations=self.iterations, seed=seed)
 
     def doubts(self, problem: Problem, start: PtychoEstimate) -> tuple[str, ...]:
-        stored = None if self.weights is None else stored_weights(self.weights)
-        return doubts(problem, start, None if self.learns_here else stored, group=self.group, name=self.name)
+        # What will be refused anyway need not be doubted first.
+        self.require_ready()
+        stored = None if self.weights is None else self._stored(self.weights, problem.scan.frame_shape)
+        name = self.name if self.weights is None else short_name(self.weights)
+        return doubts(problem, start, None if self.learns_here else stored, group=self.group, name=name)
+
+    def _stored(self, weights: str, frame_shape: tuple[int, int]) -> Weights:
+        """The trained weights, when they are those of this very network and it can see such frames."""
+        stored = stored_weights(weights)
+        require_same_network(self, stored)
+        require_same_frames(self, stored, frame_shape)
+        return stored
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_able(self, problem, start.estimate)

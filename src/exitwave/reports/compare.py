@@ -47,7 +47,7 @@ def _content(comparison: Comparison) -> dict[str, Any]:
         if results
         else "",
         "interrupted": comparison.interrupted,
-        "remarks": [f"{entry.name}: {entry.remark}." for entry in comparison.entries if entry.remark],
+        "remarks": [f"{entry.name}: {remark}." for entry in comparison.entries for remark in _remarks(entry)],
         "columns": [HEADLINE[name] for name in headline],
         "lines": [_line(entry, headline, comparison) for entry in comparison.entries],
         "reference": shown[0].name if shown else "",
@@ -61,6 +61,12 @@ def _content(comparison: Comparison) -> dict[str, Any]:
         "geometry": facts.geometry_facts(results[0]) if results else [],
         "provenance": facts.provenance_facts(comparison.provenance),
     }
+
+
+def _remarks(entry: Entry) -> list[str]:
+    """What went wrong with an entry, and why its image may not be trusted."""
+    doubts = [] if entry.result is None else facts.doubts(entry.result)
+    return ([entry.remark] if entry.remark else []) + doubts
 
 
 def _line(entry: Entry, headline: list[str], comparison: Comparison) -> dict[str, Any]:

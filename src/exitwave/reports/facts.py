@@ -160,7 +160,7 @@ def kind(result: Result) -> str:
 
 def remarks(result: Result) -> list[str]:
     """What deserves a second look before the image is believed."""
-    found: list[str] = []
+    found = [f"{doubt[:1].upper()}{doubt[1:]}." for doubt in doubts(result)]
     ending = str(result.provenance.get("ending", "finished"))
     if ending != "finished":
         found.append(f"The run did not go to its end: {ending}.")
@@ -183,6 +183,11 @@ def remarks(result: Result) -> list[str]:
                 f"{len(outliers)} of {len(residual)} frames fit more than five times worse than the median: {listed}."
             )
     return found
+
+
+def doubts(result: Result) -> list[str]:
+    """Why the image may not be trusted, as was said before the run."""
+    return [str(doubt) for doubt in result.provenance.get("warnings", ())]
 
 
 def _history_remarks(history: Sequence[float]) -> list[str]:

@@ -21,7 +21,9 @@ def solver_name(spec: Mapping[str, Any]) -> str:
     name = str(spec.get("name", "an unknown solver"))
     if name == "refined" and isinstance(spec.get("solver"), Mapping):
         return f"{solver_name(spec['solver'])}, refined"
-    parts: list[Any] = [*spec.get("stages", ()), spec.get("member")]
+    stages = spec.get("stages")
+    # Those of a network are a number.
+    parts: list[Any] = [*(stages if isinstance(stages, list | tuple) else ()), spec.get("member")]
     inner = [solver_name(cast("Mapping[str, Any]", part)) for part in parts if isinstance(part, Mapping)]
     return f"{name} of {', '.join(inner)}" if inner else name
 
