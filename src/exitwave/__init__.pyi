@@ -40,6 +40,7 @@ from .iterative.starts import CDI as CDI, BestOf as BestOf
 from .iterative.wasp import WASP as WASP
 from .iterative.wirtinger import AWF as AWF, WF as WF
 from .job import Job as Job, prepared as prepared, read_job as read_job, run_job as run_job
+from .neural.exporting import export_network as export_network
 from .neural.ptychonn import PtychoNN as PtychoNN
 from .neural.ptychopinn import PtychoPINN as PtychoPINN
 from .orient import rank_orientations as rank_orientations

@@ -28,7 +28,7 @@ for _name, _help in (
     ("compare", "Several solvers on one scan, side by side in one HTML page."),
     ("evaluate", "How good a result is: residuals, resolution, and errors where the truth is known."),
     ("report", "One self-contained HTML page with pictures and figures of a result."),
-    ("export", "Write a result or a scan in another file format."),
+    ("export", "Write a result, a scan or a trained network in another file format."),
     ("doctor", "Check this installation: versions, devices, memory, codecs."),
 ):
     # Help on reconstruct depends on the solver named, so that it answers --help itself.

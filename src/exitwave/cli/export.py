@@ -1,33 +1,62 @@
-"""exitwave export FILE -o FILE2"""
+"""exitwave export FILE -o FILE2, exitwave export NETWORK --onnx"""
 
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from exitwave.cli.arguments import FILES, Output, Prepare, Reading
+from exitwave.cli.arguments import FILES, Prepare, Reading
 from exitwave.data.errors import InputError
 from exitwave.files import read, read_result, write
 from exitwave.io import formats
+from exitwave.io.network_names import names_network
 from exitwave.job import prepared
+from exitwave.neural.exporting import Target, export_network
 
 
 def export(
-    source: Annotated[Path, Parameter(help="Result or scan file.", group=FILES)],
+    source: Annotated[Path, Parameter(help="Result or scan file, or a trained network.", group=FILES)],
     /,
     *,
-    output: Output,
+    output: Annotated[
+        Path | None, Parameter(alias="-o", help="File to write; for networks also a folder.", group=FILES)
+    ] = None,
     to: Annotated[
         str | None, Parameter(help="Format to write; from the ending of the output by default.", group=FILES)
     ] = None,
+    onnx: Annotated[bool, Parameter(help="Write a trained network as ONNX files.", negative="", group=FILES)] = False,
+    openvino: Annotated[
+        bool, Parameter(help="Write a trained network as OpenVINO files.", negative="", group=FILES)
+    ] = False,
     reading: Reading = None,
     prepare: Prepare = (),
 ) -> None:
-    """Write a result as CXI, npz, TIFF, PNG or ptychodus product, or a scan (prepared if asked) in another scan format."""
-    if output.exists() and source.exists() and output.samefile(source):
+    """Write a result as CXI, npz, TIFF, PNG or ptychodus product, a scan (prepared if asked) in another scan format, or a
+    trained network as ONNX or OpenVINO files, beside its weights unless another place is given.
+    """
+    if output is not None and output.is_file() and source.is_file() and output.samefile(source):
         raise InputError(f"the output {output} is the source itself; choose another output path")
+    if names_network(str(source)):
+        _network(source, output, onnx=onnx, openvino=openvino)
+        return
+    if onnx or openvino:
+        raise InputError(
+            f"{source} is no trained network, which is what --onnx and --openvino write; give the file or folder of one"
+        )
+    if output is None:
+        raise InputError(f"no place to write {source} to; name a file: -o FILE")
     if formats.detect(source).name == "result":
         write(read_result(source), output, format=to)
     else:
         write(prepared(read(source, reading), tuple(prepare)), output, format=to)
     print(f"{source} -> {output}")
+
+
+def _network(source: Path, output: Path | None, *, onnx: bool, openvino: bool) -> None:
+    wanted: list[Target] = [*(["onnx"] if onnx else []), *(["openvino"] if openvino else [])]
+    if not wanted:
+        raise InputError(
+            f"{source} is a trained network, which is written as --onnx or as --openvino; give one of them"
+        )
+    for kind in wanted:
+        print(f"{source} -> {', '.join(str(path) for path in export_network(source, to=kind, output=output))}")
