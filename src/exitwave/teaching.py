@@ -1,14 +1,16 @@
 """Train a network on scans and keep it: the driver around the training loop, with checkpoints, previews and interruption."""
 
+import json
+import math
 import platform
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 from jaxtyping import Complex
 from torch import Tensor
 
@@ -16,27 +18,38 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.io.atomic import require_writable
-from exitwave.io.weights import IN_FOLDER, Weights, read_training, write_training, write_weights
+from exitwave.io.store import json_text
+from exitwave.io.weights import (
+    CHECKPOINT,
+    IN_FOLDER,
+    Weights,
+    read_record,
+    read_spec,
+    read_training,
+    write_training,
+    write_weights,
+)
 from exitwave.neural.fitting import ALIKE, overlap, trained_on
 from exitwave.neural.imaging import Imager
+from exitwave.neural.labels import label_on
 from exitwave.neural.lessons import Lesson
 from exitwave.neural.trainable import Trainable, set_gain
-from exitwave.physics.fourier import fourier_shift
-from exitwave.physics.problem import Problem
 from exitwave.posing import choose_device, pose
 from exitwave.saving import fingerprint
 from exitwave.solver import to_spec
-from exitwave.starting import first_estimate
+from exitwave.starting import first_estimate, require_suited
 from exitwave.training.course import Course, Epoch, Progress
 from exitwave.training.engine import fabric_for
 from exitwave.training.log import TrainingLog
 from exitwave.training.memory import load
 
 T = TypeVar("T", bound=Trainable)
-CHECKPOINT = "training.safetensors"
-"""The state of an unfinished training in its folder; it goes when the training is finished."""
-NEGLIGIBLE_PX = 0.02
-"""Shifts of a label below this are not made."""
+LONGEST_LOSS_S = 600.0
+"""A training that is killed loses at most the work of so long, however long its epochs are."""
+SAME = 0.999
+"""Overlap of a probe with itself, when it was guessed again with another number of threads."""
+OF_PREDICTION = ("finetune", "together", "runtime")
+"""Options that have no part in training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,31 +81,35 @@ def train(
 ) -> T:
     """Train a network on scans and save it in the folder `save`; returns the same solver with these weights.
 
-    `probes` are one for all scans or one each, in their order; without any they are guessed from the data, which is less
-    good. `labels` are known images of the scans, for methods that learn from labels. Ctrl-C keeps what was learned and
-    returns; with `resume` a later call goes on exactly. `devices` GPUs share the work. Raises InputError where scans,
-    probes and labels do not go together or the folder cannot be written.
+    `probes` are one for all scans or one each, in their order; without any they are those of the labels, or guessed from
+    the data, which is less good. `labels` are known images of the scans, for methods that learn from labels. Ctrl-C keeps
+    what was learned and returns; with `resume` a later call goes on exactly, and does nothing where the same training is
+    finished. `devices` GPUs share the work. Raises InputError where scans, probes and labels do not go together, or the
+    folder holds another training or cannot be written.
     """
     folder = Path(save)
+    fabric = fabric_for(choose_device(device), solver.precision, devices)
     given = lessons_of(solver, scans, probes, labels, seed=seed, device=device, memory=memory)
-    _prepare(folder, resume=resume)
     network = solver.made(scans[0].frame_shape, seed)
     if solver.weights is None:
         set_gain(network, given)
-    fabric = fabric_for(choose_device(device), solver.precision, devices)
-    agreed = {"solver": to_spec(solver), "scans": [fingerprint(lesson.problem) for lesson in given], "seed": seed}
+    agreed = _agreed(solver, given, seed)
+    if resume and _is_finished(folder, agreed):
+        return _trained(solver, folder)
+    taught = solver.lessons(given, seed)
+    _prepare(folder, resume=resume)
     course = Course(
         network,
-        solver.lessons(given, seed),
+        taught,
         replace(solver.recipe, epochs=solver.epochs),
         fabric=fabric,
         seed=seed,
-        memory=_memory(folder / CHECKPOINT, agreed) if resume else None,
+        memory=_memory(folder / CHECKPOINT, agreed, given) if resume else None,
     )
     log = TrainingLog(folder, done=course.epochs_done, tensorboard=tensorboard, rank=fabric.global_rank)
-    keeper = _Keeper(folder, solver, given, network, course, agreed, seed, writes=fabric.global_rank == 0)
+    keeper = _Keeper(folder, solver, given, network, course, agreed, writes=fabric.global_rank == 0)
     try:
-        for epoch in course.run(_watched(watch, keeper) if watch and keeper.writes else None):
+        for epoch in course.run(_watched(watch, keeper) if keeper.writes else None):
             log.write(epoch)
             keeper.after(epoch, every=checkpoint_every)
         keeper.finish("finished")
@@ -101,7 +118,18 @@ def train(
         keeper.finish(f"interrupted in epoch {course.epochs_done + 1}")
     finally:
         log.close()
+    return _trained(solver, folder)
+
+
+def _trained(solver: T, folder: Path) -> T:
     return replace(solver, weights=str(folder), finetune=0)
+
+
+def _agreed(solver: Trainable, given: Sequence[Lesson], seed: int) -> dict[str, Any]:
+    """What a training that goes on from another must have in common with it, beside the probes."""
+    labels = [None if x.label is None else f"{float(x.label.abs().mean()):.4g}" for x in given]
+    scans = [fingerprint(lesson.problem) for lesson in given]
+    return {"solver": to_spec(solver), "scan_fingerprints": scans, "labels": labels, "seed": seed}
 
 
 def lessons_of(
@@ -118,13 +146,24 @@ def lessons_of(
     _check(solver, scans, probes, labels)
     made: list[Lesson] = []
     for number, scan in enumerate(scans):
-        problem = pose(scan, seed=seed, device=device, memory=memory, margin_px=solver.margin_px)
-        probe = None if not probes else probes[number % len(probes)]
-        x = first_estimate(problem, probe=probe)
-        label = _label(problem, labels[number], name_of(scan, number)) if labels else None
+        name = name_of(scan, number)
+        probe = probes[number % len(probes)] if probes else labels[number].probe if labels else None
+        try:
+            require_suited(solver, scan)
+            problem = pose(scan, seed=seed, device=device, memory=memory, margin_px=solver.margin_px)
+            x = first_estimate(problem, probe=probe)
+        except InputError as error:
+            raise type(error)(f"{name}: {error}") from error
+        label = _scaled(label_on(problem, labels[number], name), labels[number], x) if labels else None
         made.append(Lesson(problem=problem, x=x, label=label))
     _check_probes(solver, scans, made)
     return made
+
+
+def _scaled(label: Complex[Tensor, "1 Y X"], known: PtychoEstimate, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
+    """The label as it is seen with the photons that the probe was given."""
+    theirs, ours = (float(probe.abs().double().square().sum()) for probe in (known.probe, x.probe))
+    return label * math.sqrt(theirs / max(ours, 1e-30))
 
 
 def name_of(scan: Scan, number: int) -> str:
@@ -149,6 +188,12 @@ def _check(
         )
     if labels and not solver.learns_from_labels:
         raise InputError(f"{solver.name} learns without labels; leave them out, or train ptychonn")
+    for number, scan in enumerate(scans):
+        if len(scan) < solver.group:
+            raise InputError(
+                f"{name_of(scan, number)} has {len(scan)} frames, less than one group of {solver.group}; lower group, or leave the "
+                "scan out"
+            )
     shapes = {name_of(scan, n): tuple(scan.frame_shape) for n, scan in enumerate(scans)}
     if solver.network == "encoder" and len(set(shapes.values())) > 1:
         told = ", ".join(f"{name} {h} x {w}" for name, (h, w) in shapes.items())
@@ -171,64 +216,66 @@ def _check_probes(solver: Trainable, scans: Sequence[Scan], lessons: Sequence[Le
             )
 
 
-def _label(problem: Problem, known: PtychoEstimate, name: str) -> Complex[Tensor, "1 Y X"]:
-    """A known object on the canvas of the problem, its mean phase zero."""
-    if len(known.positions_px) != len(problem):
-        raise InputError(
-            f"the label of {name} has {len(known.positions_px)} frames but the scan {len(problem)}; give a result or truth of "
-            "the same frames, prepared alike"
-        )
-    away = (known.positions_px.cpu() - problem.positions_px.cpu()).median(dim=0).values
-    whole = away.round().to(torch.int64)
-    rest = (away - whole).to(torch.float32)
-    obj = known.object[:1].cpu()
-    if float(rest.abs().max()) > NEGLIGIBLE_PX:
-        obj = fourier_shift(obj, -rest[None])
-    height, width = problem.object_shape
-    label = torch.ones(1, height, width, dtype=torch.complex64)
-    top, left = (int(v) for v in whole)
-    rows, columns = _inside(top, height, obj.shape[-2]), _inside(left, width, obj.shape[-1])
-    label[0, rows[0], columns[0]] = obj[0, rows[1], columns[1]].to(torch.complex64)
-    mean = label.mean()
-    return (label * (mean.conj() / mean.abs().clamp(min=1e-12))).to(problem.device)
-
-
-def _inside(offset: int, size: int, there: int) -> tuple[slice, slice]:
-    """Rows of a canvas and those of another one that begins `offset` rows before it, as far as both have them."""
-    first, last = max(0, -offset), min(size, there - offset)
-    return slice(first, last), slice(first + offset, last + offset)
-
-
 def _prepare(folder: Path, *, resume: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"the folder {folder} cannot be made ({error.strerror}); choose another one") from error
     require_writable(folder / IN_FOLDER)
-    if not resume and (folder / CHECKPOINT).exists():
+    if resume:
+        return
+    if (folder / CHECKPOINT).exists():
         raise InputError(
             f"{folder} holds an unfinished training; go on with it (resume), remove {CHECKPOINT} there, or choose another folder"
         )
+    if (folder / IN_FOLDER).exists():
+        raise InputError(f"{folder} holds a trained network; choose another folder, or remove {IN_FOLDER} there")
 
 
-def _memory(path: Path, agreed: dict[str, Any]) -> dict[str, Tensor] | None:
+def _is_finished(folder: Path, agreed: dict[str, Any]) -> bool:
+    """Whether this very training came to its end in the folder; InputError where another one did."""
+    if not (folder / IN_FOLDER).is_file() or (folder / CHECKPOINT).exists():
+        return False
+    record = read_record(folder)
+    if other := _other({"solver": read_spec(folder), **record}, agreed):
+        raise InputError(
+            f"{folder} holds the finished training of another {other}; choose another folder, with weights {folder} to train that "
+            "network further"
+        )
+    return str(record.get("ending")) == "finished"
+
+
+def _memory(path: Path, agreed: dict[str, Any], lessons: Sequence[Lesson]) -> dict[str, Tensor] | None:
+    """The state to go on from, if there is one; InputError where it is that of another training."""
     if not path.exists():
         return None
     saved = read_training(path)
-    for key, mine in agreed.items():
-        if saved.record.get(key) != _as_read(mine):
+    if other := _other(saved.record, agreed):
+        raise InputError(f"{path} is the training of another {other}; give the same, or choose another folder")
+    kept = dict(saved.tensors)
+    for number, lesson in enumerate(lessons):
+        alike = overlap(lesson.x.probe[0].cpu(), kept.pop(f"probe.{number}"))
+        if alike < SAME:
             raise InputError(
-                f"{path} is the training of another {key.removesuffix('s')} ({saved.record.get(key)}, here {mine}); give the "
-                "same, or choose another folder"
+                f"{path} is a training with another probe for scan {number + 1} (overlap {alike:.3f}); give the same, or choose "
+                "another folder"
             )
-    return dict(saved.tensors)
+    return kept
 
 
-def _as_read(value: Any) -> Any:
-    """As it comes back from JSON."""
-    if isinstance(value, dict):
-        return {key: _as_read(inner) for key, inner in value.items()}  # pyright: ignore
-    return [_as_read(inner) for inner in value] if isinstance(value, list | tuple) else value  # pyright: ignore
+def _other(record: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
+    """What differs between two trainings, in words; nothing when they are the same."""
+    for key, mine in agreed.items():
+        theirs, own = record.get(key), json.loads(json_text(mine))
+        if key == "solver" and isinstance(theirs, dict):
+            # What has no part in training may change.
+            ignored = {*OF_PREDICTION, "weights"}
+            differing = [o for o in own if o not in ignored and theirs.get(o) != own[o]]
+            if differing:
+                return "solver: " + ", ".join(f"{o} {theirs.get(o)} (here {own[o]})" for o in differing)
+        elif theirs != own:
+            return f"{key.removesuffix('s')} ({theirs}, here {own})"
+    return ""
 
 
 class _Keeper:
@@ -242,14 +289,14 @@ class _Keeper:
         network: Imager,
         course: Course,
         agreed: dict[str, Any],
-        seed: int,
         *,
         writes: bool,
     ) -> None:
         self._folder, self._solver, self._lessons, self._course = folder, solver, lessons, course
-        self._network, self._agreed, self._seed = network, agreed, seed
+        self._network, self._agreed = network, agreed
         self.writes = writes
         self._last: Epoch | None = None
+        self._saved_s = time.monotonic()
 
     @property
     def epochs(self) -> int:
@@ -262,11 +309,18 @@ class _Keeper:
         if epoch.epoch % every == 0 and epoch.epoch < self._solver.epochs:
             self.checkpoint()
 
+    def after_step(self) -> None:
+        """Keep what is due in the middle of a long epoch."""
+        if time.monotonic() - self._saved_s > LONGEST_LOSS_S:
+            self.checkpoint()
+
     def checkpoint(self) -> None:
         """Save the state to go on from."""
         if self.writes:
-            state = Weights(tensors=self._course.memory(), spec=to_spec(self._solver), record=self._agreed)
+            _, probes = trained_on(self._lessons)
+            state = Weights(tensors=self._course.memory() | probes, spec=to_spec(self._solver), record=self._agreed)
             write_training(self._folder / CHECKPOINT, state)
+            self._saved_s = time.monotonic()
 
     def finish(self, ending: str) -> None:
         """Save the network as it is now; the checkpoint goes when the training is finished."""
@@ -275,7 +329,7 @@ class _Keeper:
         record, probes = trained_on(self._lessons)
         last = self._last
         record |= {
-            "seed": self._seed,
+            **{key: value for key, value in self._agreed.items() if key != "solver"},
             "ending": ending,
             "epochs": self._course.epochs_done,
             "loss": None if last is None else last.loss,
@@ -297,5 +351,10 @@ class _Keeper:
         return replace(lesson.x, object=self._solver.image(self._network, lesson.problem, lesson.x))
 
 
-def _watched(watch: Callable[[Taught], None], keeper: _Keeper) -> Callable[[Progress], None]:
-    return lambda progress: watch(Taught(progress=progress, epochs=keeper.epochs, preview=keeper.preview))
+def _watched(watch: Callable[[Taught], None] | None, keeper: _Keeper) -> Callable[[Progress], None]:
+    def after_step(progress: Progress) -> None:
+        keeper.after_step()
+        if watch is not None:
+            watch(Taught(progress=progress, epochs=keeper.epochs, preview=keeper.preview))
+
+    return after_step

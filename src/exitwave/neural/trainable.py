@@ -16,7 +16,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.network_names import network_name, network_path, short_name
 from exitwave.io.weights import Weights, read_spec
-from exitwave.neural.engines import engine_for
+from exitwave.neural.engines import Precision, Runtime, engine_for
 from exitwave.neural.fitting import (
     doubts,
     require_same_frames,
@@ -83,10 +83,13 @@ class Trainable(Solver[PtychoEstimate]):
     """Decay of the running average of the weights, which is what predicts; 0 takes the last weights as published."""
     precision: Literal["auto", "32", "bf16"] = "auto"
     """Numbers of the network while training: bf16 is faster on GPUs and some processors, which auto knows."""
-    together: PositiveInt = 256
-    """Frames worked on at once when predicting; raise it on a GPU, lower it for large frames and little memory."""
-    runtime: Literal["torch", "onnx", "openvino"] = "torch"
-    """What computes the trained network when predicting; onnx and openvino are faster on processors (extra `export`)."""
+    together: PositiveInt = 128
+    """Frames that each processor works on at once when predicting; 4096 on a GPU, less for large frames and little memory."""
+    runtime: Runtime = "torch"
+    """What computes the trained network when predicting; onnx and openvino (extra `export`) can be faster on processors."""
+    prediction_precision: Precision = "32"
+    """Numbers of the network when predicting: bf16 changes the image by less than a percent of the network's correction and is
+    worth it on GPUs, and for the encoder on processors that know such numbers."""
 
     @field_validator("weights")
     @classmethod
@@ -128,7 +131,7 @@ class Trainable(Solver[PtychoEstimate]):
         """How the network is trained; finetuning goes at a third of the rate."""
         further = self.weights is not None
         return Recipe(
-            epochs=self.finetune if further else self.epochs,
+            epochs=max(1, self.finetune) if further else self.epochs,
             batch=max(1, self.batch // self.group),
             learning_rate=self.learning_rate / 3 if further else self.learning_rate,
             schedule=self.schedule,
@@ -200,7 +203,7 @@ class Trainable(Solver[PtychoEstimate]):
         if self.learns_here:
             yield from self._learning(network, problem, x, start)
         elif start.epoch < 1:
-            network.engine = engine_for(self.runtime, network, self.weights)
+            network.engine = engine_for(self.runtime, network, self.weights, self.prediction_precision)
             yield self._step(network, problem, x, 1)
 
     def require_ready(self) -> None:
