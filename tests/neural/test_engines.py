@@ -54,10 +54,20 @@ def saved(folder: Path, seed: int = 3, **options) -> Path:
 
 @pytest.mark.parametrize("kind", NETWORKS)
 @torch.no_grad()
+def test_weights_laid_out_for_prediction_give_the_same_and_leave_the_network_as_it_was(kind):
+    network = NETWORKS[kind].fresh((32, 32), 1).eval()
+    layouts = [values.stride() for values in network.parameters()]
+    engine, images = engine_for("torch", network, None), inputs(network, 3)
+    wanted = network.run(0, images)
+    assert torch.allclose(engine(0, images), wanted, atol=1e-5 * float(wanted.abs().max()))
+    assert [values.stride() for values in network.parameters()] == layouts
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@torch.no_grad()
 def test_every_part_gives_what_torch_gives(kind, runtime, capfd):
     network = NETWORKS[kind].fresh((32, 32), 1).eval()
     engine = engine_for(runtime, network, None)
-    assert engine is not None
     for number in range(len(network.parts)):
         for batch in (1, 5):
             images = inputs(network, batch, seed=number)
@@ -89,7 +99,6 @@ def test_sixteen_bits_are_close(runtime_in_16_bits):
         pytest.importorskip("openvino", reason="the extra `export` is not installed")
     network = NETWORKS["unet"].fresh((32, 32), 1).eval()
     engine = engine_for(runtime_in_16_bits, network, None, "bf16")
-    assert engine is not None
     images = inputs(network, 2)
     wanted, found = network.run(0, images), engine(0, images)
     assert found.dtype == torch.float32
@@ -124,7 +133,6 @@ def test_files_beside_the_weights_are_used_without_converting(runtime, exported,
     monkeypatch.setattr(engines, "as_onnx", refuse_to_convert)
     network = PtychoPINN(weights=str(exported), group=4, stages=2, width=0.5).made((32, 32), 0).eval()
     engine = engine_for(runtime, network, str(exported))
-    assert engine is not None
     with torch.no_grad():
         images = inputs(network, 2)
         assert torch.allclose(engine(1, images), network.run(1, images), atol=1e-4)
@@ -154,7 +162,6 @@ def test_equal_weights_in_two_layers_stay_those_of_both_layers(runtime):
             if name.endswith("bias"):
                 torch.nn.init.normal_(values, generator=torch.Generator().manual_seed(len(name)))
     engine = engine_for(runtime, network, None)
-    assert engine is not None
     with torch.no_grad():
         images = inputs(network, 2)
         for number in range(2):

@@ -25,8 +25,8 @@ M = TypeVar("M")
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
 
 
-def engine_for(runtime: str, network: Imager, weights: str | None, precision: Precision = "32") -> Engine | None:
-    """What computes the parts of a network that only predicts; None for torch itself in 32 bits.
+def engine_for(runtime: str, network: Imager, weights: str | None, precision: Precision = "32") -> Engine:
+    """What computes the parts of a network that only predicts.
 
     Files that `exitwave export` wrote beside the weights are used where they are of exactly these weights; else the
     network is converted in memory, a second or so for each part. Several threads may call an engine at the same time, and
@@ -35,11 +35,7 @@ def engine_for(runtime: str, network: Imager, weights: str | None, precision: Pr
     """
     parts = list(network.parts)
     if runtime == "torch":
-        if precision == "bf16":
-            return _Half(parts)
-        # Convolutions of few channels are a tenth faster where theirs are side by side, too.
-        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        return None
+        return _Torch(parts, precision)
     if runtime == "onnx":
         if precision != "32":
             raise InputError(f"runtime onnx computes in 32 bits, not {precision}; take torch or openvino")
@@ -68,18 +64,21 @@ def _loaded(
     return [load(model)[0] for model in as_onnx(parts, {})]
 
 
-class _Half:
-    """torch in 16 bits (bfloat16): half the memory, and much faster on GPUs and on processors with AMX."""
+class _Torch:
+    """torch, with the weights laid out for prediction: the channels of a pixel side by side, which is a tenth faster.
 
-    def __init__(self, parts: Sequence[nn.Module]) -> None:
-        self._parts = [
-            copy.deepcopy(part).to(dtype=torch.bfloat16, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-            for part in parts
-        ]
+    16 bits (bfloat16) take half the memory, and half the time or less on GPUs and on processors that know such numbers.
+    A copy: weights that go on learning stay as they are.
+    """
+
+    def __init__(self, parts: Sequence[nn.Module], precision: Precision) -> None:
+        self._dtype = {"32": torch.float32, "bf16": torch.bfloat16}[precision]
+        self._parts = [copy.deepcopy(part).eval().to(self._dtype) for part in parts]
+        for part in self._parts:
+            part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def __call__(self, number: int, inputs: Tensor) -> Tensor:
-        inputs = inputs.to(dtype=torch.bfloat16, memory_format=torch.channels_last)
-        return self._parts[number](inputs).float()
+        return self._parts[number](inputs.to(self._dtype)).float()
 
 
 class _Onnx:
