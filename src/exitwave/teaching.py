@@ -48,7 +48,7 @@ LONGEST_LOSS_S = 600.0
 """A training that is killed loses at most the work of so long, however long its epochs are."""
 SAME = 0.999
 """Overlap of a probe with itself, when it was guessed again with another number of threads."""
-OF_PREDICTION = ("finetune", "together", "runtime")
+OF_PREDICTION = ("finetune", "together", "runtime", "prediction_precision")
 """Options that have no part in training."""
 
 
@@ -239,8 +239,8 @@ def _is_finished(folder: Path, agreed: dict[str, Any]) -> bool:
     record = read_record(folder)
     if other := _other({"solver": read_spec(folder), **record}, agreed):
         raise InputError(
-            f"{folder} holds the finished training of another {other}; choose another folder, with weights {folder} to train that "
-            "network further"
+            f"{folder} holds a finished training with another {other}; choose another folder, and start from the weights {folder} "
+            "to train that network further"
         )
     return str(record.get("ending")) == "finished"
 
@@ -251,7 +251,7 @@ def _memory(path: Path, agreed: dict[str, Any], lessons: Sequence[Lesson]) -> di
         return None
     saved = read_training(path)
     if other := _other(saved.record, agreed):
-        raise InputError(f"{path} is the training of another {other}; give the same, or choose another folder")
+        raise InputError(f"{path} is a training with another {other}; give the same, or choose another folder")
     kept = dict(saved.tensors)
     for number, lesson in enumerate(lessons):
         alike = overlap(lesson.x.probe[0].cpu(), kept.pop(f"probe.{number}"))
@@ -272,9 +272,11 @@ def _other(record: Mapping[str, Any], agreed: Mapping[str, Any]) -> str:
             ignored = {*OF_PREDICTION, "weights"}
             differing = [o for o in own if o not in ignored and theirs.get(o) != own[o]]
             if differing:
-                return "solver: " + ", ".join(f"{o} {theirs.get(o)} (here {own[o]})" for o in differing)
+                return ", ".join(f"{o}: {theirs.get(o)} (here {own[o]})" for o in differing)
         elif theirs != own:
-            return f"{key.removesuffix('s')} ({theirs}, here {own})"
+            return {"labels": "image as label", "scan_fingerprints": "scan or preparation"}.get(
+                key, f"{key}: {theirs} (here {own})"
+            )
     return ""
 
 

@@ -16,7 +16,7 @@ from exitwave import read_result, solvers
 from exitwave.cli import APP
 from exitwave.iterative.pie import MPIE
 
-COMMANDS = ("info", "simulate", "reconstruct", "run", "compare", "evaluate", "report", "export", "doctor")
+COMMANDS = ("info", "simulate", "reconstruct", "train", "run", "compare", "evaluate", "report", "export", "doctor")
 ITERATIVE = sorted(set(solvers()) - {"best_of", "chain", "ensemble", "refined"})
 
 

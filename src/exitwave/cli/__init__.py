@@ -24,6 +24,7 @@ for _name, _help in (
     ("info", "What is in a scan: geometry, overlap, photons, bad pixels, suspicious values with their cure."),
     ("simulate", "Make a scan of a known object, with noise and flaws as asked."),
     ("reconstruct", "Turn a scan into an image with one solver."),
+    ("train", "Train a network on scans; it then is a solver like any other."),
     ("run", "Run a job written as a YAML file; chains of solvers are lists."),
     ("compare", "Several solvers on one scan, side by side in one HTML page."),
     ("evaluate", "How good a result is: residuals, resolution, and errors where the truth is known."),
@@ -31,8 +32,8 @@ for _name, _help in (
     ("export", "Write a result, a scan or a trained network in another file format."),
     ("doctor", "Check this installation: versions, devices, memory, codecs."),
 ):
-    # Help on reconstruct depends on the solver named, so that it answers --help itself.
-    _own = {"help_flags": [], "version_flags": []} if _name == "reconstruct" else {}
+    # Their help depends on the solver named, so that they answer --help themselves.
+    _own = {"help_flags": [], "version_flags": []} if _name in ("reconstruct", "train") else {}
     APP.command(f"exitwave.cli.{_name}:{_name}", name=_name, help=_help, **_own)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,14 +48,41 @@ def save_overview(result: Result, path: str | Path, *, dpi: int = 150) -> None:
 
     Of a thick object the first slice is shown. Raises InputError where the file cannot be written.
     """
+
+    def draw(axes: Axes) -> None:
+        if len(result.history):
+            panels.draw_history(axes, result.history, residual=result.residual, free_residual=result.free_residual)
+            axes.set_ylabel("")
+        else:
+            axes.axis("off")
+
+    _save(result, path, "residual", draw, dpi)
+
+
+def save_preview(result: Result, path: str | Path, losses: Sequence[tuple[float, float]], *, dpi: int = 110) -> None:
+    """What a network sees while it is trained, with its loss and held-out loss after each epoch, in one PNG.
+
+    Raises InputError where the file cannot be written.
+    """
+
+    def draw(axes: Axes) -> None:
+        if losses:
+            panels.draw_losses(axes, losses)
+        else:
+            axes.axis("off")
+
+    _save(result, path, "loss", draw, dpi)
+
+
+def _save(result: Result, path: str | Path, curve: str, draw: Callable[[Axes], None], dpi: int) -> None:
     view = object_views(result)[0]
     with drawing("#1c1f24"):
-        figure = _overview(result, view)
+        figure = _overview(result, view, curve, draw)
         with replacing(Path(path)) as partial:
             figure.savefig(partial, format="png", dpi=dpi)
 
 
-def _overview(result: Result, view: View) -> Figure:
+def _overview(result: Result, view: View, curve: str, draw: Callable[[Axes], None]) -> Figure:
     from matplotlib.figure import Figure
 
     image_in, gap_in = 2.6, 0.85
@@ -72,12 +100,7 @@ def _overview(result: Result, view: View) -> Figure:
     panels.draw_amplitude(place(0, "object: amplitude"), view)
     panels.draw_phase(place(1, "object: phase"), view)
     draw_mode(place(2, "probe"), result, int(mode_powers(result).argmax()))
-    axes = place(3, "residual", 0.35)
-    if len(result.history):
-        panels.draw_history(axes, result.history, residual=result.residual, free_residual=result.free_residual)
-        axes.set_ylabel("")
-    else:
-        axes.axis("off")
+    draw(place(3, curve, 0.35))
     return figure
 
 

@@ -154,6 +154,20 @@ def draw_history(
     axes.legend(frameon=False)
 
 
+def draw_losses(axes: Axes, losses: Sequence[tuple[float, float]]) -> None:
+    """The loss of a network in each epoch of its training, and that on groups held out, on a logarithmic scale."""
+    values = np.asarray(losses, dtype=float).reshape(-1, 2)
+    values = np.where(values > 0, values, np.nan)
+    marker = "o" if len(values) < 15 else ""
+    for column, name, colour in ((0, "training", BLUE), (1, "held out", ORANGE)):
+        if np.isfinite(values[:, column]).any():
+            epochs = np.arange(1, len(values) + 1)
+            axes.plot(epochs, values[:, column], color=colour, marker=marker, markersize=3.5, label=name)
+    finish_history(axes, "epoch")
+    axes.set_ylabel("")
+    axes.legend(frameon=False)
+
+
 def finish_history(axes: Axes, label: str) -> None:
     """Scales, ticks and labels for residuals over epochs or time."""
     from matplotlib.ticker import MaxNLocator

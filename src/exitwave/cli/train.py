@@ -1,0 +1,188 @@
+"""exitwave train NAME SCAN... --save FOLDER: the options are those of the network, plus how to read and how to run."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from pydantic import PositiveInt
+from pydantic.dataclasses import dataclass as validated
+from rich.console import Console
+from torch import distributed
+
+from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Prepare
+from exitwave.cli.solver_words import known, leading, listed, named, with_options
+from exitwave.cli.training import Previews, watching_training
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.files import read, read_estimate, read_probe, read_truth
+from exitwave.io.reading import Stated
+from exitwave.io.weights import read_record
+from exitwave.job import STRICT, Memory, Seed, prepared
+from exitwave.neural.trainable import Trainable
+from exitwave.solver import solvers
+from exitwave.teaching import train as teach
+
+TRUTH = "truth"
+"""In place of a label's file: what a simulated scan knows of its sample."""
+Scans = Annotated[Path, Parameter(name="SCAN", help="Scans to learn from, in any known format.", group=FILES)]
+Save = Annotated[
+    Path,
+    Parameter(help="Folder for the network, its log (log.jsonl) and a preview picture (preview.png).", group=FILES),
+]
+Probes = Annotated[
+    tuple[Path, ...],
+    Parameter(
+        name="--probe",
+        help="Result, product or CXI file whose probe is taken: one for all scans, or one each in their order (repeatable). "
+        "Guessed from the data when left out, which is less good: reconstruct one scan first and give its result.",
+        group=FILES,
+        negative="",
+    ),
+]
+Labels = Annotated[
+    tuple[str, ...],
+    Parameter(
+        help="Known images of the scans, for networks that learn from labels: a result file for each in their order "
+        f"(repeatable), or the word {TRUTH} for what simulated scans know of themselves.",
+        group=FILES,
+        negative="",
+    ),
+]
+
+
+@validated(frozen=True, kw_only=True, config=STRICT)
+class Training:
+    """How to train, whatever the network."""
+
+    seed: Seed = 0
+    """Seed of everything random; the same seed gives the same network."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    devices: PositiveInt = 1
+    """GPUs that share the work."""
+    memory: Memory | None = None
+    """What each scan may hold, such as 8GB; frames that do not fit are read in every epoch."""
+    resume: bool = False
+    """Go on exactly where this training was interrupted; does nothing when it is finished."""
+    checkpoint_every: PositiveInt = 5
+    """Epochs between checkpoints; long epochs are saved every 10 minutes, too."""
+    tensorboard: bool = False
+    """Also write the losses for TensorBoard."""
+
+
+def train(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
+    """Train a network on scans: exitwave train NAME SCAN... --save FOLDER"""
+    chosen, rest = _chosen(tokens), list(tokens)
+    if chosen is None:
+        _explain()
+        chosen, rest = "ptychopinn", ["ptychopinn", "--help"]
+    rest.remove(chosen)
+    app = App(
+        name=f"exitwave train {chosen}",
+        usage=f"Usage: exitwave train {chosen} SCAN... --save FOLDER [OPTIONS]",
+        default_parameter=Parameter(negative_iterable=()),
+        result_action="return_int_as_exit_code_else_zero",
+    )
+    cls = with_options(chosen, tokens)
+    assert issubclass(cls, Trainable)
+    app.default(_command(cls))
+    return app(rest, exit_on_error=False, print_error=False)
+
+
+def trainable() -> dict[str, type[Any]]:
+    """The solvers with a network that can be trained."""
+    return known({name for name, cls in solvers().items() if issubclass(cls, Trainable)})
+
+
+def _chosen(tokens: tuple[str, ...]) -> str | None:
+    """The network to train; None where help is asked for or nothing is said. InputError for what is none."""
+    word = named(tokens)
+    if word in solvers():
+        if word in trainable():
+            return word
+        raise InputError(f"{word} has no network to train; there are {', '.join(sorted(trainable()))}")
+    if word is not None:
+        raise InputError(
+            f"{word} is trained already; name the method and start from its weights: exitwave train "
+            f"{'|'.join(sorted(trainable()))} SCAN... --weights {word} --save FOLDER"
+        )
+    if not tokens or {"-h", "--help"} & set(tokens):
+        return None
+    first = (leading(tokens) or ["nothing"])[0]
+    raise InputError(f"name first what to train, {' or '.join(sorted(trainable()))}; found {first!r}")
+
+
+def _explain() -> None:
+    listed("Usage: exitwave train NAME SCAN... --save FOLDER [OPTIONS]\n\nNetworks:", trainable())
+    Console().print(
+        "\nThe trained network is a solver: exitwave reconstruct SCAN FOLDER -o OUT.h5. Ctrl-C keeps what was learned; the "
+        "same command with --resume goes on.\n"
+        "Options of one: exitwave train NAME --help. Of ptychopinn; those outside the first box are common to all:\n",
+        highlight=False,
+    )
+
+
+def _command(cls: type[Trainable]) -> Callable[..., int]:
+    def command(*scans, save, probe=(), labels=(), solver=None, training=None, reading=None, prepare=()):  # pyright: ignore
+        network = solver or cls()
+        if not scans:
+            raise InputError("there is nothing to train on; give at least one scan")
+        if save.exists() and not save.is_dir():
+            raise InputError(f"--save {save} is a file; give the name of a folder")
+        loaded = [prepared(read(scan, reading), tuple(prepare)) for scan in scans]
+        previews = Previews(save, loaded[0].geometry)
+        with watching_training(network.name, group=network.group, previews=previews) as watch:
+            teach(
+                network,
+                loaded,
+                save=save,
+                probes=[read_probe(each) for each in probe],
+                labels=_labels(labels, scans),
+                **asdict(training or Training()),
+                watch=watch,
+            )
+        return _tell(save, scans, previews)
+
+    command.__doc__ = f"{(cls.__doc__ or '').strip()}"
+    command.__annotations__ = {
+        "scans": Scans,
+        "save": Save,
+        "probe": Probes,
+        "labels": Labels,
+        "solver": Annotated[cls | None, Parameter(name="*", group=SOLVER)],
+        "training": Annotated[Training | None, Parameter(name="*", group=RUNNING)],
+        "reading": Annotated[Stated | None, Parameter(name="*", group=READING)],
+        "prepare": Prepare,
+    }
+    return command
+
+
+def _labels(words: tuple[str, ...], scans: tuple[Path, ...]) -> list[PtychoEstimate]:
+    """The label of each scan, from its file or from the truth that the scan holds."""
+    each = words * len(scans) if words == (TRUTH,) else words
+    if len(each) not in (0, len(scans)):
+        raise InputError(
+            f"{len(each)} labels for {len(scans)} scans; give one for each in their order, or --labels {TRUTH} for simulated scans"
+        )
+    pairs = zip(each, scans, strict=False)
+    return [read_truth(scan) if word == TRUTH else read_estimate(Path(word)) for word, scan in pairs]
+
+
+def _tell(folder: Path, scans: tuple[Path, ...], previews: Previews) -> int:
+    """Print the outcome and what to do next; the exit code says whether it was interrupted (130)."""
+    if distributed.is_available() and distributed.is_initialized() and distributed.get_rank() > 0:
+        # One of several processes tells.
+        return 0
+    record = read_record(folder)
+    ending, loss, held_out = str(record.get("ending")), record.get("loss"), record.get("held_out_loss")
+    losses = "" if loss is None else f", loss {loss:.4g}" + ("" if held_out is None else f", held out {held_out:.4g}")
+    how = "trained already" if previews.untouched and ending == "finished" else ending
+    print(f"{how}: {record.get('epochs')} epochs{losses} -> {folder}")
+    if ending != "finished":
+        print(f"the network as it is now is in {folder}; go on with the same command and --resume")
+    else:
+        print(f"next: exitwave reconstruct SCAN {folder} --probe RESULT -o out.h5")
+    previews.draw()
+    return 0 if ending == "finished" else 130
