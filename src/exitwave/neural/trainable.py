@@ -75,7 +75,7 @@ class Trainable(Solver[PtychoEstimate]):
     """Whether the scale of the images is learned, as published; the probe carries the photons, so that it is not needed."""
     batch: PositiveInt = 64
     """Frames of a training step: 4 groups of 16, or 16 of 4 as published."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-3
     """Largest step of Adam; 1e-3 for the encoder. Lower it when the loss jumps."""
     schedule: Literal["cosine", "plateau"] = "cosine"
     """cosine: warm-up, then falling to a hundredth; plateau: halved whenever the held-out loss stalls, as published."""
