@@ -52,9 +52,10 @@ class Groups:
                 f"a scan of {len(positions)} frames is less than one group of {grouping.size}; lower group, or leave the scan out"
             )
         cover = neighbour_groups(positions, grouping.size)
-        # A scan of a few groups has none to spare.
-        count = round(HELD_OUT * len(cover))
-        chosen = np.sort(np.random.default_rng([seed, 3]).permutation(len(cover))[:count])
+        # Rounded up or down at random, so that of many small scans as large a share judges as of one large scan.
+        drawn = np.random.default_rng([seed, 3])
+        count = int(HELD_OUT * len(cover) + drawn.random()) if len(cover) > 2 else 0
+        chosen = np.sort(drawn.permutation(len(cover))[:count])
         self.judging: Int[Tensor, "group member"] = cover[torch.from_numpy(chosen)]
         every = sampled_groups(positions, grouping.size, nearest=grouping.nearest, samples=grouping.samples, seed=seed)
         apart = ~torch.isin(every, self.judging.flatten()).any(dim=1)
