@@ -174,3 +174,36 @@ ITERATIVE: dict[str, Callable[[Rows], str]] = {
         ("residual", "residual"),
     ),
 }
+
+
+def throughput() -> str:
+    """Frames per second of trained networks, a table for each size of frame; threads side by side."""
+    path = STUDIES / "throughput.json"
+    if not path.exists():
+        return "Not measured yet: `python benchmarks/throughput.py` measures.\n"
+    record = json.loads(path.read_text())
+    text = ""
+    for size in dict.fromkeys(row["frame_px"] for row in record["rows"]):
+        own = [row for row in record["rows"] if row["frame_px"] == size]
+        text += f"\n**Frames of {size} x {size} pixels**, {_threads(own)}\n\n{_throughput_of(own)}"
+    return f"{text}\n`{record['command']}` ({record['machine']}; {record['date']})\n"
+
+
+def _threads(rows: Rows) -> str:
+    counts = [str(count) for count in dict.fromkeys(row["threads"] for row in rows)]
+    return f"frames per second with {' / '.join(counts)} threads".replace("GPU threads", "threads, on the GPU")
+
+
+def _throughput_of(rows: Rows) -> str:
+    stages = ("network", "physics", "stitched", "residual")
+    kept = ("network_kind", "runtime", "precision", "batch", "positions")
+    body = []
+    for kind in dict.fromkeys(tuple(row.get(key) for key in kept) for row in rows):
+        same = [row for row in rows if tuple(row.get(key) for key in kept) == kind]
+        name, runtime, precision, batch, positions = kind
+        how = f"{runtime}, {precision}" + (", sub-pixel" if positions == "sub-pixel" else "") if runtime else "-"
+        cells = [" / ".join(f"{row[stage]:.0f}" if stage in row else "-" for row in same) for stage in stages]
+        shares = " / ".join(f"{100 * row['of_peak']:.0f} %" if "of_peak" in row else "-" for row in same)
+        body.append((name, how, batch or "-", *cells, shares))
+    head = ("network", "runtime, numbers", "frames at once", "network alone", "+ physics", "+ stitching", "+ residual")
+    return table((*head, "of the peak"), body)

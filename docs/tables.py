@@ -40,7 +40,7 @@ from exitwave.simulation.detection import Detection
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
 from exitwave.solver import COMBINED, PHYSICS, Solver, solvers
-from study_tables import ITERATIVE, study, table
+from study_tables import ITERATIVE, study, table, throughput
 
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "benchmarks" / "results" / "figures.json"
@@ -268,6 +268,7 @@ TABLES: dict[str, Callable[[], str]] = {
         f"local-{name}": lambda name=name: local_figures(name)
         for name in ("iterations", "groups", "dose", "curvature", "speed")
     },
+    "throughput": throughput,
     "methods": methods,
     "physics": physics,
     **{f"options-{name}": lambda name=name: solver_options(name) for name in members()},

@@ -131,7 +131,8 @@ class Canvases:
         room = torch.empty(2, self._together, *self.probes.shape[1:], dtype=total.dtype, device=total.device)
         for frames in torch.arange(len(self.amplitudes)).split(self._together):
             corners, (first, second) = self.corners[frames], room[:, : len(frames)]
-            probes = self.probes if len(self.probes) == 1 else self.probes[frames.to(total.device)]
+            # A slice: an index would copy them.
+            probes = self.probes if len(self.probes) == 1 else self.probes[int(frames[0]) : int(frames[-1]) + 1]
             if flat is not None:
                 waves = second.copy_(flat.expand_as(second))
             else:
