@@ -151,10 +151,11 @@ def lessons_of(
         try:
             require_suited(solver, scan)
             problem = pose(scan, seed=seed, device=device, memory=memory, margin_px=solver.margin_px)
-            x = first_estimate(problem, probe=probe)
         except InputError as error:
             raise type(error)(f"{name}: {error}") from error
-        label = _scaled(label_on(problem, labels[number], name), labels[number], x) if labels else None
+        label = label_on(problem, labels[number], name) if labels else None
+        x = first_estimate(problem, probe=probe)
+        label = None if label is None else _scaled(label, labels[number], x)
         made.append(Lesson(problem=problem, x=x, label=label))
     _check_probes(solver, scans, made)
     return made
@@ -194,9 +195,9 @@ def _check(
                 f"{name_of(scan, number)} has {len(scan)} frames, less than one group of {solver.group}; lower group, or leave the "
                 "scan out"
             )
-    shapes = {name_of(scan, n): tuple(scan.frame_shape) for n, scan in enumerate(scans)}
-    if solver.network == "encoder" and len(set(shapes.values())) > 1:
-        told = ", ".join(f"{name} {h} x {w}" for name, (h, w) in shapes.items())
+    if solver.network == "encoder" and len({scan.frame_shape for scan in scans}) > 1:
+        each = ((name_of(scan, n), *scan.frame_shape) for n, scan in enumerate(scans))
+        told = ", ".join(f"{name} {height} x {width}" for name, height, width in each)
         raise InputError(
             f"the encoder takes frames of one size, but these are {told}; make them equal with --prepare crop=64 (or bin, pad), "
             "or train them apart"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cache
+from typing import cast
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.ensembles import Ensemble, ensemble
 from exitwave.iterative.refined import Refined
 from exitwave.iterative.starts import CDI, BestOf
+from exitwave.neural.trainable import Trainable
 from exitwave.physics.guess import first_guess
 from exitwave.physics.isolated import IsolatedProblem, isolated_guess, isolated_problem
 from exitwave.physics.problem import Problem
@@ -22,6 +24,7 @@ from exitwave.physics.refinement.variations import unvaried
 from exitwave.simulation.isolated import simulate_pattern
 from exitwave.solver import Chain, Solver, Step, chain, from_spec, solvers, to_spec
 from exitwave.starting import thick
+from exitwave.teaching import train
 from scans import known_scan
 
 
@@ -39,10 +42,13 @@ def small(cls: type[Solver], epochs: int) -> Solver:
         )
     if cls is CDI:
         return CDI(starts=2, cycles=1, er=0, hio=epochs // 2 - 1, finish=1)
-    return cls(epochs=epochs)
+    return cls(epochs=epochs, stages=2, group=4) if issubclass(cls, Trainable) else cls(epochs=epochs)
 
 
-NAMES = sorted(solvers())
+NETWORKS = sorted(name for name, cls in solvers().items() if issubclass(cls, Trainable))
+TAUGHT = sorted(name for name in NETWORKS if cast(type[Trainable], solvers()[name]).learns_from_labels)
+"""These have nothing to learn from in a scan at hand: they are trained first, below."""
+NAMES = sorted(set(solvers()) - set(TAUGHT))
 
 
 @cache
@@ -138,10 +144,82 @@ def test_what_a_solver_cannot_do_it_refuses_by_name_without_the_driver_too(name,
         last_of(small(solvers()[name], 4), problem, more)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(solvers()))
 def test_spec_round_trips_and_options_explain_themselves(name):
     solver = small(solvers()[name], 4)
     assert from_spec(to_spec(solver)) == solver
     assert (type(solver).__doc__ or "").strip()
     for option in type(solver).__pydantic_fields__.values():
         assert option.description, f"{name} has an option without a docstring"
+
+
+KNOWN = known_scan(side=4, photons=1e5)
+WARY = known_scan(side=4, photons=1e8)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trainable]:
+    """The network of a solver after two epochs on one scan."""
+
+    @cache
+    def made(name: str) -> Trainable:
+        cls = cast(type[Trainable], solvers()[name])
+        folder = tmp_path_factory.mktemp(name)
+        labels = [KNOWN.truth] if cls.learns_from_labels else []
+        return train(cls(epochs=2, group=4), [KNOWN.scan], save=folder, probes=[KNOWN.truth.probe], labels=labels)
+
+    return made
+
+
+def begin(scan, solver, **more):
+    problem = Problem.of(scan, seed=5, margin_px=solver.margin_px)
+    return problem, Step(epoch=0, estimate=first_guess(problem, probe=more.get("probe", KNOWN.truth.probe)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_trained_network_predicts_the_same_image_every_time_and_leaves_the_start_alone(name, trained):
+    problem, start = begin(KNOWN.scan, trained(name))
+    kept = start.estimate.clone()
+    (one,), (again,) = (list(trained(name).solve(problem, start)) for _ in range(2))
+    assert one.epoch == 1
+    assert_same(one.estimate, again.estimate)
+    assert_same(kept, start.estimate)
+    assert not torch.equal(one.estimate.object, kept.object)
+    # Resumed after its one step it has nothing left to do.
+    assert list(trained(name).solve(problem, one)) == []
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_trained_network_is_known_by_its_folder_and_round_trips(name, trained):
+    solver = trained(name)
+    assert from_spec(to_spec(solver)) == solver
+    assert from_spec(solver.weights) == solver
+    assert from_spec({"name": name, "weights": solver.weights}) == solver
+    assert from_spec({"name": solver.weights, "together": 4}) == replace(solver, together=4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_trained_network_is_a_stage_of_a_chain(name, trained):
+    problem, start = begin(KNOWN.scan, trained(name))
+    (alone,) = trained(name).solve(problem, start)
+    first, *_, last = chain(trained(name), from_spec({"name": "rpie", "epochs": 3})).solve(problem, start)
+    assert_same(first.estimate, alone.estimate)
+    assert last.epoch == 4
+    assert problem.residual(last.estimate) < problem.residual(alone.estimate)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_trained_network_doubts_only_what_is_unlike_its_training(name, trained):
+    solver = trained(name)
+    problem, start = begin(KNOWN.scan, solver)
+    assert solver.doubts(problem, start.estimate) == ()
+    problem, start = begin(WARY.scan, solver)
+    (doubt,) = solver.doubts(problem, start.estimate)
+    assert "frames hold 1e+08 photons" in doubt
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_what_learns_from_labels_refuses_a_scan_alone(name):
+    problem, start = begin(KNOWN.scan, solvers()[name]())
+    with pytest.raises(InputError, match="labels"):
+        list(solvers()[name]().solve(problem, start))
