@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from exitwave.physics.canvases import FAINTEST, Canvases, Images
+from exitwave.physics.canvases import Canvases, Images
 from exitwave.physics.kernels.reference import intensity
 
 Loss = Literal["amplitude", "poisson"]
@@ -16,22 +16,22 @@ DARK = 0.05
 
 
 def expected(canvases: Canvases, images: Images) -> Float[Tensor, "frame y x"]:
-    """Photons that these images would give at the detector."""
-    return intensity(canvases.at_detector(images)) + canvases.background
+    """Photons that these images would give at the detector; nowhere quite none."""
+    return intensity(canvases.at_detector(images)) + canvases.behind
 
 
 def amplitude_loss(canvases: Canvases, images: Images) -> Float[Tensor, ""]:
     """Mean absolute error of the amplitudes over their mean: the loss of the published PtychoPINN tables."""
-    modulus = (expected(canvases, images) + FAINTEST).sqrt()
+    modulus = expected(canvases, images).sqrt()
     measured = canvases.amplitudes * canvases.trusted
     return ((modulus - canvases.amplitudes).abs() * canvases.trusted).sum() / measured.sum().clamp(min=1e-12)
 
 
 def poisson_loss(canvases: Canvases, images: Images) -> Float[Tensor, ""]:
     """Poisson negative log likelihood of the counts less that of a perfect fit, for each photon: zero at best."""
-    rate = expected(canvases, images) + FAINTEST
+    rate = expected(canvases, images)
     counts = canvases.amplitudes.square()
-    likelihood = rate - counts - torch.special.xlogy(counts, rate / counts.clamp(min=FAINTEST))
+    likelihood = rate - counts - torch.special.xlogy(counts, rate / counts.where(counts > 0, 1.0))
     return (likelihood * canvases.trusted).sum() / (counts * canvases.trusted).sum().clamp(min=1e-12)
 
 

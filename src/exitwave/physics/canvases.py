@@ -1,6 +1,7 @@
 """Groups of neighbouring frames, each on a small canvas of its own, solved side by side by conjugate gradients."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -28,8 +29,9 @@ BANDS = 20
 
 DIMMEST = 0.02
 """Share of the brightest illumination below which a step asked for by the data is held back."""
-FAINTEST = 1e-6
-"""Photons under the square root, whose slope stays finite where the model is dark."""
+FAINTEST = 1e-8
+"""Of the photons that a pixel would have in an even pattern: below, a model is dark. Keeps slopes finite, and what rounding
+leaves in dark pixels from being taken for a wave."""
 
 Images = Complex[Tensor, "group Y X"]
 
@@ -110,12 +112,18 @@ class Canvases:
         if not (images.requires_grad and torch.is_grad_enabled()):
             return self._held_back(self._summed(images))
         waves = self.at_detector(images)
-        modulus = (reference.intensity(waves) + self.background + FAINTEST).sqrt()
+        modulus = (reference.intensity(waves) + self.behind).sqrt()
         return self._held_back(self.adjoint(_times(waves, ((self.amplitudes / modulus - 1) * self.trusted)[:, None])))
 
     def back_projection(self) -> Images:
         """What one step makes of a flat image: modulus-projected exit waves, taken back through the probe and merged."""
         return self._held_back(self._summed(None)) + 1
+
+    @cached_property
+    def behind(self) -> Float[Tensor, "y x"]:
+        """The background, and so few photons that they count as none; in proportion to the probe, whatever its strength."""
+        photons = self.probes.abs().square().sum() / len(self.probes)
+        return self.background + FAINTEST * photons / self.background.numel()
 
     def _held_back(self, change: Images) -> Images:
         return _times(change, 1 / (self.lit + DIMMEST * self.lit.amax(dim=(1, 2), keepdim=True)))
@@ -127,7 +135,6 @@ class Canvases:
         seen = None if images is None else images.reshape(-1, images.shape[-1]).contiguous()
         # Under one probe a flat image gives all frames the same wave.
         flat = self.model.propagate(self.probes) if seen is None and len(self.probes) == 1 else None
-        behind = self.background + FAINTEST
         room = torch.empty(2, self._together, *self.probes.shape[1:], dtype=total.dtype, device=total.device)
         for frames in torch.arange(len(self.amplitudes)).split(self._together):
             corners, (first, second) = self.corners[frames], room[:, : len(frames)]
@@ -138,7 +145,7 @@ class Canvases:
             else:
                 leaving = probes if seen is None else verbs.exit_waves(seen, probes, corners, first)
                 waves = self.model.propagate(leaving, second)
-            verbs.impose_modulus_(waves, self.amplitudes, frames, self.trusted, behind)
+            verbs.impose_modulus_(waves, self.amplitudes, frames, self.trusted, self.behind)
             verbs.add_object_(self.model.backpropagate(waves, first), probes, corners, tall, light)
         return total
 
