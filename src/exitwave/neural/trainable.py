@@ -86,7 +86,8 @@ class Trainable(Solver[PtychoEstimate]):
     together: PositiveInt = 128
     """Frames that each processor works on at once when predicting; 4096 on a GPU, less for large frames and little memory."""
     runtime: Runtime = "torch"
-    """What computes the trained network when predicting; onnx and openvino (extra `export`) can be faster on processors."""
+    """What computes the trained network when predicting: onnx and openvino (extra `export`) are about as fast as torch for
+    unet, a sixth faster for the encoder."""
     prediction_precision: Precision = "32"
     """Numbers of the network when predicting: bf16 changes the image by less than a percent of the network's correction and is
     worth it on GPUs, and for the encoder on processors that know such numbers."""
