@@ -1,0 +1,222 @@
+"""Where a network earns its place: the shipped network against no network, by dose, probe, overlap, and for single shots.
+
+    python benchmarks/network_use.py                    all, about ten minutes on 2 cores
+    python benchmarks/network_use.py dose probes        only some
+
+The network is `general`, which has seen neither these objects' seeds, nor blood cells, nor measured probes
+(benchmarks/shipped_network.py). Beside it `local`, conjugate gradients on the same groups of 16 frames, and a few epochs of
+`newton`, all with the probe known. Errors are NRMSE of the object, one complex factor removed, where the light of the scan
+is at least half its maximum; CPU seconds a frame are of one thread. Writes benchmarks/results/network_use.json.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import torch
+from scipy.io import loadmat
+from torch import Tensor
+
+import exitwave as ew
+from exitwave.physics.problem import Problem
+from exitwave.simulation.objects import OBJECTS
+from exitwave.simulation.probes import disc, zone_plate
+from exitwave.simulation.trajectories import TRAJECTORIES
+from exitwave.teaching import label_on, lessons_of
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "network_use.json"
+REAL = HERE.parent.parent / "shared" / "data" / "objects_probes"
+GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
+FRAME_PX, FRAMES = 64, 196
+DIAMETER_PX = 28.0
+SEEDS = (31, 32, 33)
+NETWORK = "general"
+Row = dict[str, Any]
+
+
+def probe_of(name: str, frame_px: int = FRAME_PX) -> Tensor:
+    """A flat disc, a zone plate behind its focus, or a measured probe in frames of its own size."""
+    if name == "flat":
+        return disc((frame_px, frame_px), diameter_px=DIAMETER_PX)
+    if name == "curved":
+        return zone_plate((frame_px, frame_px), diameter_px=DIAMETER_PX)
+    return measured_probes()[name]
+
+
+def measured_probes() -> Mapping[str, Tensor]:
+    """Probes of three beamlines, cut or padded to even frames; empty where the files are not there."""
+    found: dict[str, Tensor] = {}
+    if (REAL / "aps_velociprobe_probe_2modes_positions.npz").is_file():
+        modes = np.load(REAL / "aps_velociprobe_probe_2modes_positions.npz", allow_pickle=False)["probe"]
+        # 256 px of 8 nm, of which the middle half holds the light.
+        found["velociprobe"] = torch.from_numpy(modes[0, 64:192, 64:192].copy())
+        found["gold balls"] = torch.from_numpy(loadmat(REAL / "cdtools_gold_balls_recon.mat")["probe"][0])
+        found["mbptycho"] = torch.from_numpy(loadmat(REAL / "mbptycho_probe_29902.mat")["prb"])[2:98, 2:98]
+    return {name: probe.to(torch.complex64) for name, probe in found.items()}
+
+
+class Case:
+    """A scan with known probe, and how far an image of it is off."""
+
+    def __init__(self, sample: str, probe: Tensor, *, photons: float, step_px: float, seed: int) -> None:
+        size = probe.shape[-1]
+        positions = TRAJECTORIES["jittered"](FRAMES, step_px, seed=seed) + 4
+        height, width = (math.ceil(float(last)) + size + 4 for last in positions.amax(dim=0))
+        made = ew.measure(
+            OBJECTS[sample]((height, width), seed=seed),
+            probe,
+            positions,
+            GEOMETRY,
+            detection=ew.Detection(photons_per_frame=photons),
+            seed=seed,
+        )
+        (lesson,) = lessons_of(ew.PtychoPINN(), [made.scan], [made.truth.probe])
+        self.problem: Problem = lesson.problem
+        # True probe and its photons: no method has to find the scale.
+        self.start = ew.PtychoEstimate(
+            object=lesson.x.object, probe=made.truth.probe, positions_px=lesson.x.positions_px
+        )
+        light = torch.zeros(self.problem.object_shape)
+        power = probe.abs().square()
+        for row, column in self.start.positions_px.round().long().tolist():
+            light[row : row + size, column : column + size] += power
+        self.judged = light > 0.5 * light.max()
+        truth = label_on(self.problem, made.truth, "truth")
+        self.truth = truth[0][self.judged]
+
+    def error(self, x: ew.PtychoEstimate) -> float:
+        """NRMSE of the object."""
+        a = x.object[0][self.judged]
+        factor = torch.vdot(a, self.truth) / torch.vdot(a, a)
+        return float((factor * a - self.truth).norm() / self.truth.norm())
+
+    def row(self, solver: ew.Solver[Any]) -> tuple[float, float]:
+        """Error, and CPU milliseconds a frame."""
+        began = time.process_time()
+        *_, last = solver.solve(self.problem, ew.Step(epoch=0, estimate=self.start))
+        return self.error(last.estimate), 1e3 * (time.process_time() - began) / len(self.problem)
+
+
+def methods(group: int = 16) -> dict[str, ew.Solver[Any]]:
+    """What is compared."""
+    found: dict[str, ew.Solver[Any]] = {
+        "network": ew.from_spec({"name": "ptychopinn", "weights": NETWORK, "group": group})
+    }
+    for iterations in (1, 5, 20):
+        found[f"local K={iterations}"] = ew.Local(update_probe=False, group=group, iterations=iterations)
+    return found
+
+
+def measured_row(named: Row, made: Mapping[str, Any], extra: Mapping[str, ew.Solver[Any]], group: int = 16) -> Row:
+    """Medians over seeds of all methods on such scans."""
+    solvers = {**methods(group), **extra}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in solvers}
+    flat: list[float] = []
+    for seed in SEEDS:
+        case = Case(**{"photons": 1e7, "step_px": 6.0, **made, "seed": seed})
+        flat.append(case.error(case.start))
+        for name, solver in solvers.items():
+            found[name].append(case.row(solver))
+    row: Row = {**named, "flat": statistics.median(flat)}
+    for name, pairs in found.items():
+        row[name] = statistics.median(error for error, _ in pairs)
+        row[f"{name}, ms"] = statistics.median(ms for _, ms in pairs)
+    return row
+
+
+NEWTON = {
+    "newton 5": ew.QuasiNewton(epochs=5, update_probe=False),
+    "newton 20": ew.QuasiNewton(epochs=20, update_probe=False),
+}
+
+
+def dose() -> list[Row]:
+    """Error against photons a frame; blood cells and lines, flat and curved probe, 79 % overlap."""
+    return [
+        measured_row(
+            {"sample": sample, "probe": name, "photons": photons},
+            {"sample": sample, "probe": probe_of(name), "photons": photons},
+            NEWTON,
+        )
+        for sample in ("cells", "lines")
+        for name in ("flat", "curved")
+        for photons in (1e4, 1e5, 1e6, 1e8)
+    ]
+
+
+def overlap() -> list[Row]:
+    """Error against the step of the scan, curved probe, 1e6 photons; blood cells."""
+    return [
+        measured_row(
+            {"step px": step, "overlap": round(1 - step / DIAMETER_PX, 2)},
+            {"sample": "cells", "probe": probe_of("curved"), "photons": 1e6, "step_px": step},
+            NEWTON,
+        )
+        for step in (4.0, 8.0, 12.0, 16.0, 20.0)
+    ]
+
+
+def probes() -> list[Row]:
+    """Probes that the network has never seen, measured at three beamlines, 1e6 photons; blood cells."""
+    return [
+        measured_row(
+            {"probe": name, "frame px": probe.shape[-1]},
+            {"sample": "cells", "probe": probe, "photons": 1e6, "step_px": 0.1 * probe.shape[-1]},
+            NEWTON,
+        )
+        for name, probe in measured_probes().items()
+    ]
+
+
+def single() -> list[Row]:
+    """Single shots (group 1): every pattern alone, stitched afterwards; blood cells, 1e6 photons."""
+    return [
+        measured_row(
+            {"probe": name, "group": group},
+            {"sample": "cells", "probe": probe_of(name), "photons": 1e6},
+            {},
+            group,
+        )
+        for name in ("flat", "curved")
+        for group in (1, 4, 16)
+    ]
+
+
+STUDIES = {study.__name__: study for study in (dose, overlap, probes, single)}
+
+
+def main() -> None:
+    """Run the studies named on the command line and keep their rows."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("studies", nargs="*", choices=[[], *STUDIES], default=[])
+    torch.set_num_threads(1)
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for name in parser.parse_args().studies or list(STUDIES):
+        rows = STUDIES[name]()
+        print(f"\n{name}: {STUDIES[name].__doc__}\n" + (" | ".join(rows[0]) if rows else "no data"))
+        for row in rows:
+            print(" | ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
+        machine = f"{platform.machine()}, {os.cpu_count()} processors, torch {torch.__version__}"
+        found[name] = {
+            "about": STUDIES[name].__doc__,
+            "machine": machine,
+            "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            "rows": rows,
+        }
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
