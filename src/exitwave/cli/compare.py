@@ -24,7 +24,8 @@ Contestants = Annotated[
     str,
     Parameter(
         name="SOLVER",
-        help="Solvers by name, YAML files that describe one (jobs or specs), or finished results (.h5).",
+        help="Solvers by name, folders of trained networks, YAML files that describe one (jobs or specs), or finished "
+        "results (.h5).",
         group=FILES,
     ),
 ]

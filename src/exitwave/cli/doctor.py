@@ -17,6 +17,12 @@ PACKAGES = (
     "scikit-image",
     "matplotlib",
 )
+EXTRAS = (
+    ("train", ("lightning_fabric",), "training"),
+    ("tensorboard", ("tensorboard",), "TensorBoard"),
+    ("export", ("onnx", "onnxscript", "onnxruntime", "openvino"), "ONNX, OpenVINO"),
+)
+"""What not everybody needs: extra, its modules, and what it is for."""
 
 
 def doctor() -> int:
@@ -32,7 +38,8 @@ def doctor() -> int:
     from exitwave.io.memory import available_memory_bytes, scratch, size
     from exitwave.solver import solvers
 
-    importlib.import_module("exitwave.iterative")  # which registers its solvers
+    for family in ("iterative", "neural"):
+        importlib.import_module(f"exitwave.{family}")  # which registers its solvers
 
     print(f"memory           {size(available_memory_bytes())} free, {os.cpu_count()} processors")
     folder, free, in_memory = scratch()
@@ -49,6 +56,10 @@ def doctor() -> int:
     )
 
     print(f"solvers          {', '.join(sorted(solvers()))}")
+    for extra, modules, use in EXTRAS:
+        missing = [module for module in modules if importlib.util.find_spec(module) is None]
+        told = f"not installed; if you need it: pip install 'exitwave[{extra}]'" if missing else "installed"
+        print(f"{use:16} {told}")
     for fault in faults:
         print(f"! {fault}")
     print("all is well" if not faults else f"{len(faults)} fault(s)")

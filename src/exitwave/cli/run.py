@@ -21,7 +21,8 @@ def run(
     """Run a job from a YAML file.
 
     Keys are those of the options of `exitwave reconstruct` (with underscores), `scan`, `output`, `reading` for what is
-    stated about the file, `prepare` for a list of steps, and `solver`: a name, {name: ..., options}, or a list: a chain.
+    stated about the file, `prepare` for a list of steps, and `solver`: a name, {name: ..., options}, the folder of a trained
+    network, or a list: a chain. Relative paths start from the job's folder.
     """
     from dataclasses import replace
 
