@@ -84,10 +84,8 @@ class Case:
         )
         (lesson,) = lessons_of(ew.PtychoPINN(), [made.scan], [made.truth.probe])
         self.problem: Problem = lesson.problem
-        # True probe and its photons: no method has to find the scale.
-        self.start = ew.PtychoEstimate(
-            object=lesson.x.object, probe=made.truth.probe, positions_px=lesson.x.positions_px
-        )
+        # The true probe, its photons those of a mean frame, as every run has it that is given a probe.
+        self.start: ew.PtychoEstimate = lesson.x
         light = torch.zeros(self.problem.object_shape)
         power = probe.abs().square()
         for row, column in self.start.positions_px.round().long().tolist():

@@ -65,7 +65,7 @@ def iterate(
         objects=solver.objects * slices,
     )
     begin = thick(first_estimate(problem, start, modes=modes), slices, slice_spacing_m)
-    _doubted(solver, problem, begin)
+    _doubted(solver, problem, begin, guessed=start is None)
     yield from solver.solve(problem, Step(epoch=0, estimate=begin))
 
 
@@ -118,7 +118,7 @@ def reconstruct(
         objects=solver.objects * slices,
     )
     begin = thick(first_estimate(problem, start, probe=probe, modes=modes), slices, slice_spacing_m)
-    doubts = _doubted(solver, problem, begin)
+    doubts = _doubted(solver, problem, begin, guessed=start is None and probe is None)
     spacing_m = None if slice_spacing_m is None else begin.slice_spacing_m
     agreed = _agreed(problem, seed, exposure_m, exposure_points, spacing_m)
     record = Record(checkpoints=checkpoints, spec=to_spec(solver), agreed=agreed)
@@ -126,11 +126,18 @@ def reconstruct(
     return _result(problem, record, run, doubts, free_fraction, began)
 
 
-def _doubted(solver: Solver[Any], problem: Problem, begin: PtychoEstimate) -> tuple[str, ...]:
+def _doubted(solver: Solver[Any], problem: Problem, begin: PtychoEstimate, *, guessed: bool) -> tuple[str, ...]:
     """Refuse what the solver cannot do; warn of what it can do but not be trusted with."""
     require_able(solver, problem, begin)
+    found = list(solver.doubts(problem, begin))
+    first = next(solver.parts())
+    if guessed and first.takes_probe_as_given:
+        found.append(
+            f"the probe was guessed from the data and {first.name} does not improve it; give that of an earlier result "
+            "(--probe), or let another solver find it first"
+        )
     # Parts of a chain may have the same doubt.
-    doubts = tuple(dict.fromkeys(solver.doubts(problem, begin)))
+    doubts = tuple(dict.fromkeys(found))
     for doubt in doubts:
         warnings.warn(doubt, DoubtfulImage, stacklevel=3)
     return doubts

@@ -56,6 +56,9 @@ class Solver(ABC, Generic[E]):
     holds_waves: ClassVar[bool] = False
     """True for methods that keep the exit waves of all frames from epoch to epoch (dm, raar), as `info` says beforehand."""
 
+    takes_probe_as_given: ClassVar[bool] = False
+    """True for methods whose image is no better than the probe they are given."""
+
     @abstractmethod
     def solve(self, problem: Problem, start: Step[E]) -> Iterator[Step[E]]:
         """Yield a step after every epoch, from `start.epoch + 1` on. `start` is not changed, nor is what was yielded."""

@@ -44,6 +44,7 @@ class Trainable(Solver[PtychoEstimate]):
     """A network that turns groups of neighbouring patterns into images, trained once and then used on any scan alike."""
 
     cannot: ClassVar[frozenset[str]] = frozenset({"slices", "positions", "variations", "brightness", "background"})
+    takes_probe_as_given: ClassVar[bool] = True
     learns_from_labels: ClassVar[bool] = False
     """True for networks that are taught known images."""
 
@@ -208,7 +209,12 @@ class Trainable(Solver[PtychoEstimate]):
             yield self._step(network, problem, x, 1)
 
     def require_ready(self) -> None:
-        """Raise InputError where it can neither predict nor learn."""
+        """Raise InputError where it can neither predict nor learn as asked."""
+        if self.learns_here and (self.runtime != "torch" or self.prediction_precision != "32"):
+            raise InputError(
+                f"runtime {self.runtime} and prediction_precision {self.prediction_precision} are for trained weights as they "
+                "are, but this network learns on the scan at hand; leave them out, or train first and leave out finetune"
+            )
 
     def _learning(
         self, network: Imager, problem: Problem, x: PtychoEstimate, start: Step[PtychoEstimate]
