@@ -21,13 +21,15 @@ TABLES = script("tables")
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)|\{image\} (\S+)|!\[[^\]]*\]\(([^)]+)\)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
+OF_SOLVERS = ("reconstruct", "train")
+"""Commands whose options are those of the solver named."""
 OF_OTHERS = {"--index-url", "--find-links", "--check"}
 """Options of pip and of our own scripts, which pages name too."""
 
 
 @cache
 def help_of(command: str, solver: str = "") -> str:
-    words = ("reconstruct", "scan.cxi", solver, "--help") if solver else (command, "--help")
+    words = (command, "scan.cxi", solver, "--help") if solver else (command, "--help")
     return done(*words).out
 
 
@@ -35,7 +37,7 @@ def help_of(command: str, solver: str = "") -> str:
 def test_every_command_and_option_shown_exists(page):
     for words in commands(page):
         command, rest = words[0], words[1:]
-        solver = next((word for word in rest if word in solvers()), "") if command == "reconstruct" else ""
+        solver = next((word for word in rest if word in solvers()), "") if command in OF_SOLVERS else ""
         listed = set(OPTION.findall(help_of(command, solver)))
         asked = {word.split("=")[0] for word in rest if word.startswith("--")}
         assert asked <= listed | {"--help"}, f"{' '.join(words)}: no option {asked - listed}"
@@ -43,7 +45,7 @@ def test_every_command_and_option_shown_exists(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_option_named_in_prose_exists(page):
-    pages = [help_of(name) for name in ("info", "simulate", "run", "evaluate", "compare", "export", "report")]
+    pages = [help_of(name) for name in ("info", "simulate", "run", "evaluate", "compare", "export", "report", "train")]
     pages += [help_of("reconstruct", name) for name in TABLES.members() if name not in COMBINED]
     pages.append((ROOT / "benchmarks" / "iterative.py").read_text("utf-8"))
     known = {option for text in pages for option in OPTION.findall(text)} | OF_OTHERS
