@@ -1,7 +1,9 @@
 """Networks learn from scans, are kept without a pickle, and go on after Ctrl-C as if nothing had been."""
 
 import json
+import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +13,18 @@ import torch
 from exitwave.data import prepare
 from exitwave.data.errors import DoubtfulImage, FormatError, InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.ensembles import ensemble
 from exitwave.io.weights import read_record, read_training, read_weights
+from exitwave.iterative.pie import RPIE
+from exitwave.iterative.refined import refine
 from exitwave.neural.imaging import Imager
 from exitwave.neural.ptychonn import PtychoNN
 from exitwave.neural.ptychopinn import PtychoPINN
 from exitwave.physics.fourier import fourier_shift
+from exitwave.physics.guess import first_guess
+from exitwave.posing import pose
 from exitwave.run import reconstruct
-from exitwave.solver import from_spec
+from exitwave.solver import Solver, chain, from_spec
 from exitwave.teaching import Taught, lessons_of, train
 from exitwave.training.log import read_log
 from scans import known_scan
@@ -257,3 +264,41 @@ def test_a_scan_that_is_refused_is_named(tmp_path: Path) -> None:
     dark = replace(OTHER.scan, patterns=torch.zeros(36, 32, 32), provenance={"file": "/data/dark.cxi"})
     with pytest.raises(InputError, match=r"^dark\.cxi: every frame is empty"):
         train(SMALL, [KNOWN.scan, dark], save=tmp_path, probes=[PROBE])
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda inner: chain(RPIE(epochs=1), inner),
+        lambda inner: ensemble(inner, size=2),
+        lambda inner: refine(inner, brightness=True),
+        lambda inner: chain(refine(inner, positions=True), ensemble(inner, size=2)),
+        # One doubt, however many stages have it.
+        lambda inner: chain(inner, inner),
+    ],
+    ids=["chain", "ensemble", "refined", "nested", "twice"],
+)
+def test_doubts_reach_the_result_from_inside_other_solvers(around: Callable[[Solver], Solver]) -> None:
+    # An even probe is its own twin, so that single frames are ambiguous.
+    probe = PROBE.abs().to(PROBE.dtype)
+    inner = PtychoPINN(epochs=1, stages=1, group=1, learning_rate=1e-4)
+    solver = around(inner)
+    problem = pose(KNOWN.scan, margin_px=solver.margin_px)
+    (doubt,) = set(solver.doubts(problem, first_guess(problem, probe=probe)))
+    assert "cannot tell the sample from its mirror image" in doubt
+
+
+def test_python_warns_once_and_keeps_the_doubt() -> None:
+    solver = chain(*[PtychoPINN(epochs=1, stages=1, group=1)] * 2)
+    with pytest.warns(DoubtfulImage) as told:
+        result = reconstruct(KNOWN.scan, solver, probe=PROBE.abs().to(PROBE.dtype))
+    assert result.provenance["warnings"] == [str(warning.message) for warning in told]
+    assert len(told) == 1
+    assert told[0].filename == __file__
+
+
+def test_nothing_is_kept_where_nothing_is_doubtful() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = reconstruct(KNOWN.scan, replace(SMALL, epochs=1), probe=PROBE)
+    assert "warnings" not in result.provenance
