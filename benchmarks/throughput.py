@@ -31,7 +31,6 @@ from exitwave.neural.engines import Precision, Runtime, engine_for
 from exitwave.neural.imaging import Imager
 from exitwave.neural.lessons import scene_of
 from exitwave.neural.prediction import predicted
-from exitwave.physics.canvases import Canvases
 from exitwave.physics.crew import alone, share
 from exitwave.physics.groups import neighbour_groups
 from exitwave.physics.problem import Problem
@@ -130,10 +129,7 @@ class Course:
     @torch.no_grad()
     def images(self) -> Tensor:
         """Amplitudes gathered, canvases, back-projection, network and all steps between its parts: for one batch."""
-        problem, members = self.case.problem, self.members
-        amplitudes = problem.amplitudes(members.flatten())
-        canvases = Canvases.of(problem.model, problem.trusted, self.case.x, members, amplitudes)
-        return self.network([scene_of(problem, canvases, 0, None)])[0]
+        return self.network([scene_of(self.case.problem, self.case.x, self.members, begun=False)])[0]
 
     def inputs(self) -> list[Tensor]:
         """What each part of the network gets in such a batch."""
@@ -159,7 +155,7 @@ class Course:
     def stitched(self) -> Tensor:
         """The whole scan as one image."""
         problem, x = self.case.problem, self.case.x
-        return predicted(self.network, problem, x, group=self.group, together=self.batch, iterations=0)
+        return predicted(self.network, problem, x, group=self.group, together=self.batch, begun=False)
 
     def flops_per_frame(self, inputs: Sequence[Tensor]) -> float:
         """Of the network, a multiplication and an addition being two."""

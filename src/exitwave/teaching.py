@@ -156,7 +156,7 @@ def lessons_of(
         label = label_on(problem, labels[number], name) if labels else None
         x = first_estimate(problem, probe=probe)
         label = None if label is None else _scaled(label, labels[number], x)
-        made.append(Lesson(problem=problem, x=x, label=label))
+        made.append(solver.lesson(problem, x, label=label, seed=seed))
     _check_probes(solver, scans, made)
     return made
 

@@ -80,13 +80,13 @@ def test_an_image_is_the_same_whatever_computes_it_on_any_number_of_threads(runt
     known = known_scan(side=6, whole=False)
     problem, x = Problem.of(known.scan), replace(known.truth, object=torch.ones_like(known.truth.object))
     network = NETWORKS["unet"].fresh((32, 32), 1)
-    wanted = predicted(network, problem, x, group=4, together=8, iterations=0)
+    wanted = predicted(network, problem, x, group=4, together=8, begun=False)
     before = torch.get_num_threads()
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
             network.engine = engine_for(runtime, network, None)
-            found = predicted(network, problem, x, group=4, together=8, iterations=0)
+            found = predicted(network, problem, x, group=4, together=8, begun=False)
             assert float((found - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
     finally:
         torch.set_num_threads(before)

@@ -6,15 +6,12 @@ import torch
 from exitwave.neural.imaging import Published, Scene, Unrolled
 from exitwave.neural.lessons import scene_of
 from exitwave.neural.losses import amplitude_loss
-from exitwave.physics.canvases import Canvases
 from exitwave.physics.groups import neighbour_groups
 
 
 def scene(lesson, group):
-    problem = lesson.problem
-    groups = neighbour_groups(problem.positions_px, group)
-    canvases = Canvases.of(problem.model, problem.trusted, lesson.x, groups, problem.amplitudes(groups.flatten()))
-    return scene_of(problem, canvases, 0, None)
+    groups = neighbour_groups(lesson.problem.positions_px, group)
+    return scene_of(lesson.problem, lesson.x, groups, begun=False)
 
 
 def network_of(kind, group, *, seed=0, learned_scale=False):
@@ -98,10 +95,9 @@ def test_a_group_is_seen_the_same_alone_and_among_others(lesson, kind):
     groups = neighbour_groups(problem.positions_px, 4)[:3]
 
     def seen(members):
-        amplitudes = problem.amplitudes(members.flatten())
-        canvases = Canvases.of(problem.model, problem.trusted, lesson.x, members, amplitudes)
+        at = scene_of(problem, lesson.x, members, begun=False)
         with torch.no_grad():
-            return canvases, network([scene_of(problem, canvases, 0, None)])[0]
+            return at.canvases, network([at])[0]
 
     together, images = seen(groups)
     canvases, (alone,) = seen(groups[1:2])

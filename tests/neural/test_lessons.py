@@ -6,6 +6,7 @@ from exitwave.neural.imaging import Imager
 from exitwave.neural.lessons import FromLabels, FromPatterns, Grouping, Scenes, scene_of, thinned, windows
 from exitwave.neural.losses import LOSSES, labelled_loss
 from exitwave.neural.prediction import predicted
+from exitwave.neural.ptychopinn import PtychoPINN
 from exitwave.physics.canvases import Canvases
 from exitwave.physics.groups import neighbour_groups, sampled_groups
 
@@ -32,7 +33,7 @@ class Oracle(Imager):
 @pytest.mark.parametrize("group", [1, 4, 16])
 def test_truth_through_groups_and_stitching_is_truth(lesson_like, group, whole):
     lesson = lesson_like(whole=whole)
-    image = predicted(Oracle(lesson.label), lesson.problem, lesson.x, group=group, together=64, iterations=0)
+    image = predicted(Oracle(lesson.label), lesson.problem, lesson.x, group=group, together=64, begun=False)
     lit = illumination(lesson) > 1e-4
     assert torch.allclose(image[lit], lesson.label[lit], atol=2e-5)
 
@@ -98,25 +99,55 @@ def test_merged_back_projection_is_nearer_the_truth_than_a_flat_object(lesson):
         turn = (images.conj() * truth * light).sum(dim=(1, 2), keepdim=True)
         return float(((images * turn / turn.abs() - truth).abs().square() * light).sum())
 
-    start = scene_of(lesson.problem, canvases, 0, None).start
+    start = scene_of(lesson.problem, lesson.x, groups, begun=False).start
     assert error(start) < 0.75 * error(torch.ones_like(start))
 
 
 def test_thinned_photons_add_up_and_keep_their_rate(lesson_like):
-    lesson = lesson_like(photons=1e4)
-    canvases = canvases_of(lesson, neighbour_groups(lesson.problem.positions_px, 4))
-    kept, rest = thinned(canvases, 0.25, (1, 2))
-    counts = canvases.amplitudes.double().square()
-    parts = 0.75 * kept.amplitudes.double().square() + 0.25 * rest.amplitudes.double().square()
-    assert torch.allclose(parts, counts, atol=1e-2)
-    for part in (kept, rest):
-        assert float(part.amplitudes.square().sum() / counts.sum()) == pytest.approx(1.0, rel=0.02)
-    again, _ = thinned(canvases, 0.25, (1, 2))
-    assert torch.equal(again.amplitudes, kept.amplitudes)
+    problem = lesson_like(photons=1e4).problem
+    kept, rest = thinned(problem, 0.25, seed=1)
+    every = torch.arange(len(problem))
+    counts = problem.amplitudes(every).double().square()
+    parts = [part.amplitudes(every).double().square() for part in (kept, rest)]
+    assert torch.allclose(0.75 * parts[0] + 0.25 * parts[1], counts, atol=1e-2)
+    for part in parts:
+        assert float(part.sum() / counts.sum()) == pytest.approx(1.0, rel=0.02)
+    again, _ = thinned(problem, 0.25, seed=1)
+    assert torch.equal(again.amplitudes(every), kept.amplitudes(every))
+    assert kept.object_shape == problem.object_shape
+
+
+def test_thinned_lessons_are_judged_by_the_photons_kept_back(lesson_like):
+    made = lesson_like(photons=1e4)
+    lesson = PtychoPINN(group=4, thinning=0.25).lesson(made.problem, made.x, seed=2)
+    scenes = Scenes([lesson], FOUR, begun=False, seed=0)
+    ((number, members),) = scenes.parts(torch.arange(2), held_out=False)
+    seen = scenes.scene(number, members)
+    judge = scenes.judge(number, members, seen)
+    assert not torch.equal(judge.amplitudes, seen.canvases.amplitudes)
+    assert torch.equal(judge.amplitudes, lesson.judge.amplitudes(members.flatten()))
+
+
+def test_a_network_that_begins_with_local_starts_from_its_image(lesson_like):
+    made = lesson_like(side=6)
+    solver = PtychoPINN(group=4, iterations=3)
+    lesson = solver.lesson(made.problem, made.x, seed=2)
+    assert made.problem.residual(lesson.x) < 0.1 * made.problem.residual(made.x)
+    scenes = solver.scenes([lesson], seed=0)
+    ((number, members),) = scenes.parts(torch.arange(2), held_out=False)
+    seen = scenes.scene(number, members)
+    assert torch.equal(seen.start, windows(lesson.x.object, seen.canvases))
+
+
+def test_the_phase_of_a_label_is_that_of_the_start(lesson):
+    scenes = Scenes([lesson], FOUR, begun=False, seed=0)
+    turned = [FromLabels(scenes, [lesson.label * torch.exp(torch.tensor(angle * 1j))]) for angle in (0.0, 2.0)]
+    losses = [float(x.loss(Oracle(lesson.label), torch.arange(4), held_out=False, seed=(0,))[0]) for x in turned]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 def test_frames_that_judge_are_never_trained_on(lesson_like):
-    scenes = Scenes([lesson_like(side=12), lesson_like(side=11, seed=3)], FOUR, iterations=0, seed=1)
+    scenes = Scenes([lesson_like(side=12), lesson_like(side=11, seed=3)], FOUR, begun=False, seed=1)
     assert scenes.held_out > 0
     for number in (0, 1):
         trained = {
@@ -136,7 +167,7 @@ def test_frames_that_judge_are_never_trained_on(lesson_like):
 
 
 def test_samples_of_several_scans_are_those_asked_for(lesson_like):
-    scenes = Scenes([lesson_like(side=5), lesson_like(side=6, seed=3)], FOUR, iterations=0, seed=1)
+    scenes = Scenes([lesson_like(side=5), lesson_like(side=6, seed=3)], FOUR, begun=False, seed=1)
     everything = [members for _, members in scenes.parts(torch.arange(len(scenes)), held_out=False)]
     first = len(everything[0])
     (one,) = scenes.parts(torch.tensor([first + 2]), held_out=False)
@@ -146,15 +177,16 @@ def test_samples_of_several_scans_are_those_asked_for(lesson_like):
 
 def test_a_group_larger_than_the_scan_is_refused(lesson_like):
     with pytest.raises(InputError, match="less than one group of 30"):
-        Scenes([lesson_like(side=5)], Grouping(size=30, nearest=40, samples=1), iterations=0, seed=0)
+        Scenes([lesson_like(side=5)], Grouping(size=30, nearest=40, samples=1), begun=False, seed=0)
 
 
 @pytest.mark.parametrize("labels", [True, False])
 def test_the_truth_is_the_best_answer_to_any_lesson(lesson, labels):
-    scenes = Scenes([lesson], FOUR, iterations=0, seed=0)
-    lessons = FromLabels(scenes, [lesson.label]) if labels else FromPatterns(scenes, loss="amplitude", thinning=0.0)
+    scenes = Scenes([lesson], FOUR, begun=False, seed=0)
+    lessons = FromLabels(scenes, [lesson.label]) if labels else FromPatterns(scenes, loss="amplitude")
     samples = torch.arange(6)
-    best, images = lessons.loss(Oracle(lesson.label), samples, held_out=False, seed=(0,))
+    mean = lesson.label.mean().conj() / lesson.label.mean().abs()
+    best, images = lessons.loss(Oracle(lesson.label * mean), samples, held_out=False, seed=(0,))
     assert len(images) == 6
     worse, _ = lessons.loss(Oracle(lesson.label * 0.9), samples, held_out=False, seed=(0,))
     assert float(best) < 1e-3 < float(worse)

@@ -21,7 +21,7 @@ def two_threads():
 def seen(problem: Problem, truth, *, together: int = 8) -> torch.Tensor:
     network = PtychoPINN(group=4, stages=2).fresh((32, 32), 1)
     x = replace(truth, object=torch.ones_like(truth.object))
-    return predicted(network, problem, x, group=4, together=together, iterations=0)
+    return predicted(network, problem, x, group=4, together=together, begun=False)
 
 
 @pytest.mark.parametrize("whole", [True, False])

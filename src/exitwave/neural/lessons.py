@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.scan import ArrayPatterns
 from exitwave.neural.imaging import Scene
 from exitwave.neural.losses import LOSSES, Loss, labelled_loss
-from exitwave.physics.canvases import Canvases, Descent, Images, Sensitivity
+from exitwave.physics.canvases import Canvases, Images
 from exitwave.physics.groups import neighbour_groups, sampled_groups
 from exitwave.physics.problem import Problem
 
@@ -22,10 +23,14 @@ HELD_OUT = 0.05
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lesson:
-    """A scan to learn from: its frames, with the probe and positions of an estimate whose object is empty."""
+    """A scan to learn from: its frames, and an estimate with their probe and positions."""
 
     problem: Problem
+    """What the network sees."""
     x: PtychoEstimate
+    """Its object is where the network starts; empty where it starts from the back-projection of each group."""
+    judge: Problem | None = None
+    """The same frames with other photons, which judge; None where they are the same."""
     label: Images | None = None
     """The known object ("1 Y X") on the canvas of the problem, for networks that learn from labels."""
 
@@ -69,14 +74,11 @@ class Groups:
 class Scenes:
     """Groups of frames of several lessons, numbered through, made into scenes as they are asked for."""
 
-    def __init__(self, lessons: Sequence[Lesson], grouping: Grouping, *, iterations: int, seed: int) -> None:
-        self._lessons = lessons
-        self._iterations = iterations
+    def __init__(self, lessons: Sequence[Lesson], grouping: Grouping, *, begun: bool, seed: int) -> None:
+        """`begun` says that the objects of the lessons are where the network starts."""
+        self.lessons = lessons
+        self._begun = begun
         self._groups = [Groups(lesson, grouping, seed + number) for number, lesson in enumerate(lessons)]
-        self._sensitivity = [
-            sensitivity_of(lesson.problem, lesson.x, groups.training, iterations)
-            for lesson, groups in zip(lessons, self._groups, strict=True)
-        ]
 
     def __len__(self) -> int:
         return sum(len(groups.training) for groups in self._groups)
@@ -98,27 +100,24 @@ class Scenes:
             if len(mine):
                 yield number, members[mine.cpu()]
 
-    def canvases(self, number: int, members: Int[Tensor, "group member"]) -> Canvases:
-        """The canvases of groups of a lesson."""
-        lesson = self._lessons[number]
-        amplitudes = lesson.problem.amplitudes(members.flatten())
-        return Canvases.of(lesson.problem.model, lesson.problem.trusted, lesson.x, members, amplitudes)
+    def scene(self, number: int, members: Int[Tensor, "group member"]) -> Scene:
+        """What the network sees of groups of a lesson."""
+        lesson = self.lessons[number]
+        return scene_of(lesson.problem, lesson.x, members, begun=self._begun)
 
-    def scene(self, number: int, canvases: Canvases) -> Scene:
-        """What the network sees of canvases of a lesson."""
-        problem = self._lessons[number].problem
-        return scene_of(problem, canvases, self._iterations, self._sensitivity[number])
+    def judge(self, number: int, members: Int[Tensor, "group member"], seen: Scene) -> Canvases:
+        """What judges the images of these groups."""
+        judge = self.lessons[number].judge
+        return (
+            seen.canvases if judge is None else replace(seen.canvases, amplitudes=judge.amplitudes(members.flatten()))
+        )
 
 
 class FromPatterns:
-    """Lessons without labels: an image is as good as the patterns it gives. Hoidn, Mishra & Mehta (2023).
+    """Lessons without labels: an image is as good as the patterns it gives. Hoidn, Mishra & Mehta (2023)."""
 
-    With `thinning`, that share of the photons of every pattern is kept back from the network, which sees the rest, and
-    judges its image: parts of a Poisson process are independent (binomial thinning), so that noise is not worth learning.
-    """
-
-    def __init__(self, scenes: Scenes, *, loss: Loss, thinning: float) -> None:
-        self._scenes, self._loss, self._thinning = scenes, LOSSES[loss], thinning
+    def __init__(self, scenes: Scenes, *, loss: Loss) -> None:
+        self._scenes, self._loss = scenes, LOSSES[loss]
 
     def __len__(self) -> int:
         return len(self._scenes)
@@ -135,11 +134,8 @@ class FromPatterns:
         scenes: list[Scene] = []
         judges: list[Canvases] = []
         for number, members in self._scenes.parts(samples, held_out=held_out):
-            seen = judge = self._scenes.canvases(number, members)
-            if self._thinning:
-                seen, judge = thinned(seen, self._thinning, (*seed, number))
-            scenes.append(self._scenes.scene(number, seen))
-            judges.append(judge)
+            scenes.append(self._scenes.scene(number, members))
+            judges.append(self._scenes.judge(number, members, scenes[-1]))
         images = network(scenes)
         losses = [self._loss(judge, image) * len(image) for judge, image in zip(judges, images, strict=True)]
         return torch.stack(losses).sum() / len(samples), shown(images)
@@ -149,7 +145,12 @@ class FromLabels:
     """Lessons with labels: images of the same frames that are already known, from a result or a simulation."""
 
     def __init__(self, scenes: Scenes, labels: Sequence[Images]) -> None:
-        self._scenes, self._labels = scenes, labels
+        # A global phase is nothing to learn: that of the label is the one of where the network starts.
+        turns = [
+            (label.conj() * x.object).sum() for label, x in zip(labels, (le.x for le in scenes.lessons), strict=True)
+        ]
+        turned = [label * (turn / turn.abs().clamp(min=1e-12)) for label, turn in zip(labels, turns, strict=True)]
+        self._scenes, self._labels = scenes, turned
 
     def __len__(self) -> int:
         return len(self._scenes)
@@ -167,9 +168,9 @@ class FromLabels:
         wanted: list[Images] = []
         scenes: list[Scene] = []
         for number, members in self._scenes.parts(samples, held_out=held_out):
-            canvases.append(self._scenes.canvases(number, members))
+            scenes.append(self._scenes.scene(number, members))
+            canvases.append(scenes[-1].canvases)
             wanted.append(windows(self._labels[number], canvases[-1]))
-            scenes.append(self._scenes.scene(number, canvases[-1]))
         images = network(scenes)
         losses = [
             labelled_loss(c, image, label) * len(image)
@@ -192,32 +193,44 @@ def shown(images: Sequence[Images]) -> Images:
     return torch.cat([image[:, :height, :width].detach() for image in images])
 
 
-def thinned(canvases: Canvases, share: float, seed: tuple[int, ...]) -> tuple[Canvases, Canvases]:
-    """The canvases with their photons dealt out at random: all but `share` of them, and that share; both scaled to all."""
-    counts = canvases.amplitudes.cpu().double().square().round()
-    drawn = torch.from_numpy(np.random.default_rng(seed).binomial(counts.long().numpy(), 1 - share)).double()
-    kept, rest = (drawn / (1 - share)).sqrt(), ((counts - drawn) / share).sqrt()
-    like = canvases.amplitudes
-    return tuple(replace(canvases, amplitudes=part.to(like.device, like.dtype)) for part in (kept, rest))  # pyright: ignore[reportReturnType]
+def thinned(problem: Problem, share: float, seed: int) -> tuple[Problem, Problem]:
+    """The problem with the photons of its frames dealt out at random: all but `share` of them, and that share; both scaled to all.
+
+    Parts of a Poisson process are independent (binomial thinning): what one part shows and the other does not is noise.
+    """
+    drawn = np.random.default_rng([seed, 5])
+    kept, rest = (torch.empty(len(problem), *problem.scan.frame_shape) for _ in range(2))
+    for frames in torch.arange(len(problem)).split(256):
+        counts = problem.scan.frames(frames).clamp(min=0).round().nan_to_num()
+        part = torch.from_numpy(drawn.binomial(counts.long().numpy(), 1 - share)).to(counts.dtype)
+        kept[frames], rest[frames] = part / (1 - share), (counts - part) / share
+    return _with_patterns(problem, kept), _with_patterns(problem, rest)
+
+
+def _with_patterns(problem: Problem, patterns: Float[Tensor, "frame y x"]) -> Problem:
+    made = Problem.of(
+        replace(problem.scan, patterns=ArrayPatterns(patterns)),
+        model=problem.model,
+        noise=problem.noise,
+        seed=problem.seed,
+        device=problem.device,
+    )
+    return replace(
+        made,
+        positions_px=problem.positions_px,
+        object_shape=problem.object_shape,
+        trusted=problem.trusted,
+        held_out=problem.held_out,
+    )
 
 
 @torch.no_grad()
-def scene_of(problem: Problem, canvases: Canvases, iterations: int, sensitivity: Sensitivity | None) -> Scene:
-    """Where the network starts: the merged back-projection of a flat object, or what `iterations` of descent make of it."""
-    if sensitivity is None:
-        start = canvases.back_projection()
-    else:
-        flat = torch.ones(canvases.lit.shape, dtype=canvases.probes.dtype, device=canvases.lit.device)
-        start = Descent(canvases, flat, sensitivity, flat).advance(iterations)
+def scene_of(problem: Problem, x: PtychoEstimate, members: Int[Tensor, "group member"], *, begun: bool) -> Scene:
+    """Groups of frames as the network sees them.
+
+    It starts from the object of `x` where that is `begun`, else from the merged back-projection of each group by itself.
+    """
+    amplitudes = problem.amplitudes(members.flatten())
+    canvases = Canvases.of(problem.model, problem.trusted, x, members, amplitudes)
+    start = windows(x.object, canvases) if begun else canvases.back_projection()
     return Scene(canvases, start, near_field=problem.scan.geometry.near_field)
-
-
-def sensitivity_of(
-    problem: Problem, x: PtychoEstimate, groups: Int[Tensor, "group member"], iterations: int
-) -> Sensitivity | None:
-    """What descent needs to know of the probe; None where nothing is iterated."""
-    if not iterations:
-        return None
-    first = groups[:1]
-    blank = torch.zeros(first.numel(), *problem.trusted.shape, device=problem.trusted.device)
-    return Sensitivity.of(Canvases.of(problem.model, problem.trusted, x, first, blank))

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.neural.imaging import Imager
-from exitwave.neural.lessons import scene_of, sensitivity_of
-from exitwave.physics.canvases import Canvases, Images, Sensitivity
+from exitwave.neural.lessons import scene_of
+from exitwave.physics.canvases import Canvases, Images
 from exitwave.physics.crew import alone, share
 from exitwave.physics.groups import neighbour_groups
 from exitwave.physics.patchwork import Patchwork
@@ -19,38 +19,57 @@ from exitwave.physics.problem import Problem
 
 @torch.no_grad()
 def predicted(
-    network: Imager, problem: Problem, x: PtychoEstimate, *, group: int, together: int, iterations: int
+    network: Imager, problem: Problem, x: PtychoEstimate, *, group: int, together: int, begun: bool
 ) -> Complex[Tensor, "1 Y X"]:
     """The object that the network sees in all frames; what no frame sees is as in `x`.
 
     Groups of `group` neighbouring frames cover the scan, `together` frames are worked on at once, by each thread on a
     processor: the image does not depend on the number of threads. Canvases are averaged in the fixed frame of the object
-    with |probe|^2 weights, as complex numbers, after their phases were made to agree.
+    with |probe|^2 weights, as complex numbers; where groups start by themselves, after their phases were made to agree.
     """
     groups = neighbour_groups(problem.positions_px, group)
     network.eval()
-    glance = _Glance(network, problem, x, iterations, sensitivity_of(problem, x, groups, iterations))
-    patchwork = Patchwork(x.object[0].clone(), scales=False)
+    glance = _Glance(network, problem, x, begun)
+    canvas = _Sum(x.object[0]) if begun else Patchwork(x.object[0].clone(), scales=False)
     on_processor = x.object.device.type == "cpu"
     threads = torch.get_num_threads() if on_processor else 1
     batches = groups.split(max(1, together // group))
     # One thread a batch: transforms and convolutions of this size are too small to be shared. Always one, because with
     # several their sums come in another order.
     with alone() if on_processor else nullcontext():
-        waiting: list[tuple[Int[Tensor, "group member"], Float[Tensor, "frame y x"]]] = []
         frames = [members.flatten() for members in batches]
-        for number, members in enumerate(problem.ahead(frames)):
-            waiting.append((batches[number], problem.amplitudes(members)))
-            if len(waiting) == threads or number == len(batches) - 1:
-                _place(patchwork, share(lambda part, work=waiting: glance.images(*work[part]), len(waiting)))
-                waiting = []
-    return patchwork.stitched()[None]
+        if problem.streams:
+            for number, _ in enumerate(problem.ahead(frames)):
+                _place(canvas, [glance.images(batches[number])])
+        else:
+            for first in range(0, len(batches), threads):
+                work = batches[first : first + threads]
+                _place(canvas, share(lambda part, work=work: glance.images(work[part]), len(work)))
+    return canvas.stitched()[None]
 
 
-def _place(patchwork: Patchwork, seen: list[tuple[Canvases, Images]]) -> None:
+class _Sum:
+    """Canvases that agree in phase, averaged with their light."""
+
+    def __init__(self, start: Complex[Tensor, "Y X"]) -> None:
+        self._start, self._total, self._light = start, torch.zeros_like(start), torch.zeros_like(start.real)
+
+    def add(self, corner: tuple[int, int], image: Complex[Tensor, "y x"], light: Float[Tensor, "y x"]) -> None:
+        """Put a canvas in its place."""
+        here = slice(corner[0], corner[0] + light.shape[0]), slice(corner[1], corner[1] + light.shape[1])
+        self._total[here] += light * image
+        self._light[here] += light
+
+    def stitched(self) -> Complex[Tensor, "Y X"]:
+        """The average; the start where there is no light."""
+        least = 1e-6 * self._light.max()
+        return torch.where(self._light > least, self._total / self._light.clamp(min=least), self._start)
+
+
+def _place(canvas: Patchwork | _Sum, seen: list[tuple[Canvases, Images]]) -> None:
     for canvases, images in seen:
         for corner, image, light in zip(canvases.origins.tolist(), images, canvases.lit, strict=True):
-            patchwork.add(tuple(corner), image, light)
+            canvas.add(tuple(corner), image, light)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +79,11 @@ class _Glance:
     network: Imager
     problem: Problem
     x: PtychoEstimate
-    iterations: int
-    sensitivity: Sensitivity | None
+    begun: bool
 
     @torch.no_grad()
-    def images(
-        self, members: Int[Tensor, "group member"], amplitudes: Float[Tensor, "frame y x"]
-    ) -> tuple[Canvases, Images]:
+    def images(self, members: Int[Tensor, "group member"]) -> tuple[Canvases, Images]:
         """Groups on their canvases, and what the network makes of them. Every thread has to say that it wants no gradients."""
-        canvases = Canvases.of(self.problem.model, self.problem.trusted, self.x, members, amplitudes)
-        (images,) = self.network([scene_of(self.problem, canvases, self.iterations, self.sensitivity)])
-        return canvases, images.contiguous()
+        scene = scene_of(self.problem, self.x, members, begun=self.begun)
+        (images,) = self.network([scene])
+        return scene.canvases, images.contiguous()

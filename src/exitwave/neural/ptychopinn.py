@@ -5,9 +5,12 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from exitwave.neural.lessons import FromPatterns, Lesson
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.neural.lessons import FromPatterns, Lesson, thinned
 from exitwave.neural.losses import Loss
 from exitwave.neural.trainable import Trainable
+from exitwave.physics.canvases import Images
+from exitwave.physics.problem import Problem
 from exitwave.solver import solver
 
 
@@ -28,4 +31,10 @@ class PtychoPINN(Trainable):
     does not learn their noise; 0 above."""
 
     def lessons(self, given: Sequence[Lesson], seed: int) -> FromPatterns:
-        return FromPatterns(self.scenes(given, seed), loss=self.loss, thinning=self.thinning)
+        return FromPatterns(self.scenes(given, seed), loss=self.loss)
+
+    def lesson(self, problem: Problem, x: PtychoEstimate, *, label: Images | None = None, seed: int = 0) -> Lesson:
+        if not self.thinning:
+            return Lesson(problem=problem, x=self.begun(problem, x))
+        seen, judge = thinned(problem, self.thinning, seed)
+        return Lesson(problem=seen, x=self.begun(seen, x), judge=judge)

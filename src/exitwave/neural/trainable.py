@@ -16,6 +16,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.network_names import network_name, network_path, short_name
 from exitwave.io.weights import Weights, read_spec
+from exitwave.iterative.local import Local
 from exitwave.neural.engines import Precision, Runtime, engine_for
 from exitwave.neural.fitting import (
     doubts,
@@ -27,6 +28,7 @@ from exitwave.neural.fitting import (
 from exitwave.neural.imaging import Imager, Network, Published, Unrolled
 from exitwave.neural.lessons import Grouping, Lesson, Scenes
 from exitwave.neural.prediction import predicted
+from exitwave.physics.canvases import Images
 from exitwave.physics.merging import Kind
 from exitwave.physics.problem import Problem
 from exitwave.solver import Solver, Step, require_able
@@ -69,7 +71,8 @@ class Trainable(Solver[PtychoEstimate]):
     width: Annotated[float, Field(gt=0, le=16)] = 1.0
     """Factor on the channels of the network: 8 for unet, 32 and more for encoder, whose published width is 2."""
     iterations: NonNegativeInt = 0
-    """Iterations of the local solver from which the unet network starts; 0 is the merged back-projection."""
+    """Iterations of the local solver, with which the unet network starts: its image of the whole scan is what the network
+    corrects. 0 starts from the merged back-projection of each group by itself, as single shots always do."""
     translation: Kind = "fourier"
     """How the encoder's tiles are moved below a pixel: bilinear as published blurs, bicubic less, fourier does not."""
     learn_scale: bool = False
@@ -180,7 +183,25 @@ class Trainable(Solver[PtychoEstimate]):
 
     def scenes(self, given: Sequence[Lesson], seed: int) -> Scenes:
         """The groups of these scans, as the network sees them."""
-        return Scenes(given, self.grouping, iterations=self.iterations, seed=seed)
+        return Scenes(given, self.grouping, begun=self.begins_with_local, seed=seed)
+
+    @property
+    def begins_with_local(self) -> bool:
+        """Whether the network starts from what the local solver makes of the whole scan. Single shots stay by themselves."""
+        return self.network == "unet" and self.iterations > 0 and self.group > 1
+
+    def begun(self, problem: Problem, x: PtychoEstimate) -> PtychoEstimate:
+        """Where the network starts."""
+        x = replace(x, object=torch.ones_like(x.object))
+        if not self.begins_with_local:
+            return x
+        first = Local(iterations=self.iterations, update_probe=False)
+        *_, last = first.solve(problem, Step(epoch=0, estimate=x))
+        return replace(x, object=last.estimate.object)
+
+    def lesson(self, problem: Problem, x: PtychoEstimate, *, label: Images | None = None, seed: int = 0) -> Lesson:
+        """A scan made ready to learn from, with the probe of `x`."""
+        return Lesson(problem=problem, x=self.begun(problem, x), label=label)
 
     def doubts(self, problem: Problem, start: PtychoEstimate) -> tuple[str, ...]:
         # What will be refused anyway need not be doubted first.
@@ -199,8 +220,7 @@ class Trainable(Solver[PtychoEstimate]):
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_able(self, problem, start.estimate)
         self.require_ready()
-        x = start.estimate.to(problem.device).clone()
-        x = replace(x, object=torch.ones_like(x.object))
+        x = self.begun(problem, start.estimate.to(problem.device).clone())
         network = self.made(problem.scan.frame_shape, problem.seed).to(problem.device)
         if self.learns_here:
             yield from self._learning(network, problem, x, start)
@@ -220,7 +240,7 @@ class Trainable(Solver[PtychoEstimate]):
         self, network: Imager, problem: Problem, x: PtychoEstimate, start: Step[PtychoEstimate]
     ) -> Iterator[Step[PtychoEstimate]]:
         """Train on this scan, with an image after every epoch."""
-        lesson = Lesson(problem=problem, x=x)
+        lesson = self.lesson(problem, x, seed=problem.seed)
         if self.weights is None:
             set_gain(network, [lesson])
         course = Course(
@@ -242,7 +262,7 @@ class Trainable(Solver[PtychoEstimate]):
 
     def image(self, network: Imager, problem: Problem, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
         """The whole object as the network sees it."""
-        return predicted(network, problem, x, group=self.group, together=self.together, iterations=self.iterations)
+        return predicted(network, problem, x, group=self.group, together=self.together, begun=self.begins_with_local)
 
 
 def set_gain(network: Imager, given: Sequence[Lesson]) -> None:
