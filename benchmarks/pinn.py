@@ -104,7 +104,8 @@ ENCODER_WIDTH = 0.5
 def methods(steps: int, *, width: float = ENCODER_WIDTH) -> dict[str, Trainable]:
     """The four ways to train, each with the published network and with ours; all take 64 frames a step."""
     published = {"network": "encoder", "width": width, "learning_rate": 1e-3, "translation": "bilinear"}
-    ours = {"network": "unet"}
+    # From the frames of a group alone, as the paper has it: nothing is known of the rest of the scan.
+    ours = {"network": "unet", "iterations": 0, "stages": 4}
     found: dict[str, Trainable] = {}
     for name, options in (("encoder", published), ("unet", ours)):
         taught = {"learning_rate": 4e-3, **options}

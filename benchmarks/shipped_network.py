@@ -3,7 +3,7 @@
     python benchmarks/shipped_network.py          trains and puts it into src/exitwave/io/networks (half an hour on one core)
 
 PtychoPINN without labels on small scans of made samples under made probes: zone plates, lenses, mirrors and pinholes, in
-and out of focus, frames of 64 and 128 pixels, 1e5 to 1e9 photons. Blood cells and measured probes are left out: they
+and out of focus, frames of 64 and 128 pixels, 1e4 to 1e9 photons. Blood cells and measured probes are left out: they
 judge. Scans, seeds, date and versions are kept in the file.
 """
 
@@ -50,7 +50,7 @@ def lesson(number: int) -> tuple[ew.Scan, Tensor]:
         probe,
         positions,
         GEOMETRY,
-        detection=ew.Detection(photons_per_frame=float(10 ** drawn.uniform(5, 9))),
+        detection=ew.Detection(photons_per_frame=float(10 ** drawn.uniform(4, 9))),
         seed=500 + number,
         provenance={"object": name, "probe": kind},
     )

@@ -7,6 +7,7 @@ python docs/pictures.py overview     only some
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,13 @@ from PIL import Image
 
 import exitwave as ew
 from exitwave.colour import complex_to_rgb
+from exitwave.neural.imaging import Imager, Scene
+from exitwave.neural.prediction import predicted
 from exitwave.reports.figures import save_overview
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
 from exitwave.simulation.trajectories import TRAJECTORIES
+from exitwave.teaching import lessons_of
 
 IMAGES = Path(__file__).parent / "images"
 MOST_BYTES = 300_000
@@ -88,6 +92,57 @@ def trajectories(path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+class Start(Imager):
+    """What a network starts from, as if it were its answer."""
+
+    def image(self, scene: Scene) -> torch.Tensor:
+        """The start itself."""
+        return scene.start
+
+
+def networks(path: Path) -> None:
+    """Blood cells by the network that comes with the package, which never saw any; 64 px frames, seed 3, 1e6 photons."""
+    made = ew.simulate("cells", frames=225, frame_px=64, overlap=0.75, seed=3)
+    probe = made.truth.probe
+    network = ew.from_spec("general")
+    assert isinstance(network, ew.PtychoPINN)
+    seen = ew.reconstruct(made.scan, network, probe=probe)
+    refined = ew.reconstruct(made.scan, ew.chain(network, ew.RPIE(epochs=20)), probe=probe)
+    (lesson,) = lessons_of(network, [made.scan], [probe])
+    begun = network.begins_with_local
+    start = predicted(Start(learned_scale=False), lesson.problem, lesson.x, group=16, together=128, begun=begun)
+    merged = replace(seen, estimate=replace(lesson.x, object=start))
+    name = f"local, {network.iterations} iterations" if begun else "merged back-projection"
+    shown = {name: merged, "network": seen, "network, 20 epochs of rpie": refined}
+    columns = [(name, _laid_on(one, made.truth), _error(one, made.truth)) for name, one in shown.items()]
+    columns.append(("truth", made.truth.object[0], ""))
+    figure = Figure(figsize=(9.5, 4.6), layout="constrained")
+    for axes, (title, image, error) in zip(figure.subplots(2, 4).T, columns, strict=True):
+        inner = image[32:-32, 32:-32]
+        axes[0].imshow(inner.abs(), cmap="gray", vmin=0.4, vmax=1.1)
+        axes[1].imshow(inner.angle(), cmap="twilight", vmin=-np.pi, vmax=np.pi)
+        axes[0].set_title(f"{title}\n{error}", fontsize=9)
+        for each in axes:
+            each.axis("off")
+    figure.savefig(path, dpi=110)
+
+
+def _error(result: ew.Result, truth: ew.PtychoEstimate) -> str:
+    return f"error {ew.evaluate(result, truth=truth).metrics['M-NRMSE']:.3f}"
+
+
+def _laid_on(result: ew.Result, truth: ew.PtychoEstimate) -> torch.Tensor:
+    """The object in the place, scale and phase of the truth."""
+    away = (truth.positions_px - result.estimate.positions_px).mean(dim=0).round().long().tolist()
+    image = result.estimate.object[0].roll(away, (0, 1))[: truth.object.shape[1], : truth.object.shape[2]]
+    image = torch.nn.functional.pad(
+        image, (0, truth.object.shape[2] - image.shape[1], 0, truth.object.shape[1] - image.shape[0]), value=1.0
+    )
+    inner = (slice(48, -48), slice(48, -48))
+    ours, theirs = image[inner], truth.object[0][inner]
+    return image * torch.vdot(ours.flatten(), theirs.flatten()) / ours.abs().square().sum()
+
+
 def iterative_growth(path: Path) -> None:
     """Time of an epoch and memory against the number of frames, as measured by benchmarks/iterative.py growth."""
     rows = json.loads(RESULTS["iterative_growth"].read_text())["rows"]
@@ -148,6 +203,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "samples": samples,
     "probes": probes,
     "trajectories": trajectories,
+    "networks": networks,
     **{name: draw for name, draw in STUDIES.items() if RESULTS[name].exists()},
 }
 

@@ -66,11 +66,12 @@ class Trainable(Solver[PtychoEstimate]):
     """Neighbours of a frame among which those of its training groups are drawn; half as many again as the group when left out."""
     samples: PositiveInt = 1
     """Training groups drawn around each frame; more are more varied and take longer."""
-    stages: PositiveInt = 4
-    """Steps of the unet network, each with a transform there and back of every frame; 3-6. More are better and slower."""
+    stages: PositiveInt = 2
+    """Steps of the unet network, each with a transform there and back of every frame: 2 after iterations, 4-6 without, as for
+    single shots."""
     width: Annotated[float, Field(gt=0, le=16)] = 1.0
     """Factor on the channels of the network: 8 for unet, 32 and more for encoder, whose published width is 2."""
-    iterations: NonNegativeInt = 0
+    iterations: NonNegativeInt = 5
     """Iterations of the local solver, with which the unet network starts: its image of the whole scan is what the network
     corrects. 0 starts from the merged back-projection of each group by itself, as single shots always do."""
     translation: Kind = "fourier"
