@@ -23,8 +23,8 @@ LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)|\{image\} (\S+)|!\[[^\]]*\]\((
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 OF_SOLVERS = ("reconstruct", "train")
 """Commands whose options are those of the solver named."""
-OF_OTHERS = {"--index-url", "--find-links", "--check"}
-"""Options of pip and of our own scripts, which pages name too."""
+OF_OTHERS = {"--index-url", "--find-links", "--check", "--logdir"}
+"""Options of pip, of TensorBoard and of our own scripts, which pages name too."""
 
 
 @cache
@@ -37,7 +37,11 @@ def help_of(command: str, solver: str = "") -> str:
 def test_every_command_and_option_shown_exists(page):
     for words in commands(page):
         command, rest = words[0], words[1:]
-        solver = next((word for word in rest if word in solvers()), "") if command in OF_SOLVERS else ""
+        # The folder of a trained network stands for the solver that was trained.
+        named = [
+            word if word in solvers() else "ptychopinn" for word in rest if word in solvers() or word.endswith("/")
+        ]
+        solver = named[0] if named and command in OF_SOLVERS else ""
         listed = set(OPTION.findall(help_of(command, solver)))
         asked = {word.split("=")[0] for word in rest if word.startswith("--")}
         assert asked <= listed | {"--help"}, f"{' '.join(words)}: no option {asked - listed}"
