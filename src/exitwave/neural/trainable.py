@@ -196,7 +196,8 @@ class Trainable(Solver[PtychoEstimate]):
         x = replace(x, object=torch.ones_like(x.object))
         if not self.begins_with_local:
             return x
-        first = Local(iterations=self.iterations, update_probe=False)
+        # Two groups at a time, for two processors; more would know too little of their neighbours.
+        first = Local(iterations=self.iterations, update_probe=False, batch=2)
         *_, last = first.solve(problem, Step(epoch=0, estimate=x))
         return replace(x, object=last.estimate.object)
 
