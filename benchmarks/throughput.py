@@ -43,6 +43,7 @@ GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 MARGIN_PX = 4
 NETWORKS = {
     "unet": ew.PtychoPINN(),
+    "unet, from back-projections": ew.PtychoPINN(iterations=0, stages=4),
     "encoder": ew.PtychoPINN(network="encoder", group=4, width=2.0),
 }
 """Ours as it is by default, and the published one: twice the basic width, four frames together."""
@@ -118,18 +119,20 @@ class Course:
     group: int
     batch: int
     """Frames."""
+    solver: ew.PtychoPINN
 
     @classmethod
     def of(cls, found: Case, name: str, network: Imager, batch: int) -> "Course":
         """A single frame is a group of its own where the network can; the published one takes four at least."""
         group = NETWORKS[name].group if name == "encoder" else min(NETWORKS[name].group, batch)
         groups = neighbour_groups(found.problem.positions_px, group)[: max(1, batch // group)]
-        return cls(found, network, groups, group, groups.numel())
+        return cls(found, network, groups, group, groups.numel(), NETWORKS[name])
 
     @torch.no_grad()
     def images(self) -> Tensor:
         """Amplitudes gathered, canvases, back-projection, network and all steps between its parts: for one batch."""
-        return self.network([scene_of(self.case.problem, self.case.x, self.members, begun=False)])[0]
+        begun = self.solver.begins_with_local
+        return self.network([scene_of(self.case.problem, self.case.x, self.members, begun=begun)])[0]
 
     def inputs(self) -> list[Tensor]:
         """What each part of the network gets in such a batch."""
@@ -153,9 +156,10 @@ class Course:
             self.network.run(number, images)
 
     def stitched(self) -> Tensor:
-        """The whole scan as one image."""
-        problem, x = self.case.problem, self.case.x
-        return predicted(self.network, problem, x, group=self.group, together=self.batch, begun=False)
+        """The whole scan as one image, the local iterations before the network included."""
+        problem, begun = self.case.problem, self.solver.begins_with_local
+        x = self.solver.begun(problem, self.case.x)
+        return predicted(self.network, problem, x, group=self.group, together=self.batch, begun=begun)
 
     def flops_per_frame(self, inputs: Sequence[Tensor]) -> float:
         """Of the network, a multiplication and an addition being two."""
