@@ -104,8 +104,15 @@ class Published(Imager):
         self, *, frame_px: int, views: int, width: float, full: bool, kind: Kind, learned_scale: bool, seed: int
     ) -> None:
         super().__init__(learned_scale=learned_scale)
+        # A probe with the photons of a mean frame leaves the sample amplitudes above 1, where a sigmoid cannot follow.
         self.network = PatchCNN(
-            frame_px=frame_px, views=views, width=width, full=full, shared_amplitude=False, seed=seed
+            frame_px=frame_px,
+            views=views,
+            width=width,
+            full=full,
+            shared_amplitude=False,
+            amplitude="sigmoid" if full else "softplus",
+            seed=seed,
         )
         self.parts.append(self.network)
         self._views, self._frame_px = views, frame_px
