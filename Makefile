@@ -1,10 +1,10 @@
-# make demo: set up and reconstruct a built-in scan.   make test: set up and run every check.
+# make demo: set up, reconstruct a built-in scan, and a second one by a network.   make test: set up and run every check.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint types layers unit docs bench peers studies pictures clean
+.PHONY: demo test lint types layers unit docs bench peers studies study-pinn study-pinn-full throughput pictures clean
 
 demo: $(VENV)/.core
 	mkdir -p demo
@@ -12,7 +12,13 @@ demo: $(VENV)/.core
 	$(BIN)/exitwave info demo/scan.cxi
 	$(BIN)/exitwave reconstruct demo/scan.cxi -o demo/result.h5
 	$(BIN)/exitwave evaluate demo/result.h5 --truth demo/scan.cxi --split-half --report demo/report.html
-	@echo "open demo/report.html in a browser"
+	@echo "another sample in the same beam: the network of the package in one pass, then refined"
+	$(BIN)/exitwave simulate cells --seed 3 -o demo/next.cxi
+	$(BIN)/exitwave reconstruct demo/next.cxi general --probe demo/result.h5 -o demo/network.h5 --report demo/network.html
+	$(BIN)/exitwave evaluate demo/network.h5 --truth demo/next.cxi
+	$(BIN)/exitwave run examples/network_then_rpie.yaml --report demo/refined.html
+	$(BIN)/exitwave evaluate demo/refined.h5 --truth demo/next.cxi
+	@echo "open demo/report.html, demo/network.html and demo/refined.html in a browser"
 
 test: lint types layers unit
 
@@ -40,6 +46,18 @@ peers:
 
 studies: $(VENV)/.dev
 	$(BIN)/pytest -m slow
+
+# Networks against each other and against none. The first goes on where it was stopped, and takes at most two hours on two
+# processors; the second is the published configuration, for a GPU.
+study-pinn: $(VENV)/.dev
+	$(BIN)/python benchmarks/pinn.py
+
+study-pinn-full: $(VENV)/.dev
+	$(BIN)/python benchmarks/pinn.py --full --device cuda
+
+throughput: $(VENV)/.dev
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python docs/tables.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/figures.py

@@ -73,8 +73,8 @@ def test_every_command_of_the_program_is_shown_in_the_readme():
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_make_targets_shown_exist(page):
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make (\w+)", page.read_text("utf-8"), flags=re.MULTILINE)) <= targets
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make (\w[\w-]*)", page.read_text("utf-8"), flags=re.MULTILINE)) <= targets
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
