@@ -82,7 +82,7 @@ class Case:
             detection=ew.Detection(photons_per_frame=photons),
             seed=seed,
         )
-        (lesson,) = lessons_of(ew.PtychoPINN(iterations=0), [made.scan], [made.truth.probe])
+        (lesson,) = lessons_of(ew.PtychoPINN(approach=0), [made.scan], [made.truth.probe])
         self.problem: Problem = lesson.problem
         # The true probe, its photons those of a mean frame, as every run has it that is given a probe.
         self.start: ew.PtychoEstimate = lesson.x

@@ -105,7 +105,7 @@ def methods(steps: int, *, width: float = ENCODER_WIDTH) -> dict[str, Trainable]
     """The four ways to train, each with the published network and with ours; all take 64 frames a step."""
     published = {"network": "encoder", "width": width, "learning_rate": 1e-3, "translation": "bilinear"}
     # From the frames of a group alone, as the paper has it: nothing is known of the rest of the scan.
-    ours = {"network": "unet", "iterations": 0, "stages": 4}
+    ours = {"network": "unet", "approach": 0, "stages": 4}
     found: dict[str, Trainable] = {}
     for name, options in (("encoder", published), ("unet", ours)):
         taught = {"learning_rate": 4e-3, **options}
@@ -217,7 +217,7 @@ def run(trial: Trial) -> tuple[str, Row]:
     began = time.process_time()
     if trial.method in BASELINES:
         solver: Any = ew.Local(update_probe=False, group=4, iterations=BASELINES[trial.method])
-        lesson = lessons_of(ew.PtychoPINN(group=4, iterations=0), [test.scan], [test.probe])[0]
+        lesson = lessons_of(ew.PtychoPINN(group=4, approach=0), [test.scan], [test.probe])[0]
         image = alone(solver, lesson)
     else:
         solver = methods(trial.steps, width=trial.encoder_width)[trial.method]
@@ -227,7 +227,7 @@ def run(trial: Trial) -> tuple[str, Row]:
         row |= {"parameters": sum(p.numel() for p in network.parameters()), "collapsed": collapsed}
         row["training cpu_s"] = time.process_time() - began
         began = time.process_time()
-        lesson = lessons_of(ew.PtychoPINN(group=4, iterations=0), [test.scan], [test.probe], device=trial.device)[0]
+        lesson = lessons_of(ew.PtychoPINN(group=4, approach=0), [test.scan], [test.probe], device=trial.device)[0]
         image = solver.image(network, lesson.problem, lesson.x)
     row["image cpu_s"] = time.process_time() - began
     label = label_on(lesson.problem, test.label, trial.sample)

@@ -43,7 +43,7 @@ GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 MARGIN_PX = 4
 NETWORKS = {
     "unet": ew.PtychoPINN(),
-    "unet, from back-projections": ew.PtychoPINN(iterations=0, stages=4),
+    "unet, from back-projections": ew.PtychoPINN(approach=0, stages=4),
     "encoder": ew.PtychoPINN(network="encoder", group=4, width=2.0),
 }
 """Ours as it is by default, and the published one: twice the basic width, four frames together."""
@@ -131,7 +131,7 @@ class Course:
     @torch.no_grad()
     def images(self) -> Tensor:
         """Amplitudes gathered, canvases, back-projection, network and all steps between its parts: for one batch."""
-        begun = self.solver.begins_with_local
+        begun = self.solver.begins_with_newton
         return self.network([scene_of(self.case.problem, self.case.x, self.members, begun=begun)])[0]
 
     def inputs(self) -> list[Tensor]:
@@ -156,8 +156,8 @@ class Course:
             self.network.run(number, images)
 
     def stitched(self) -> Tensor:
-        """The whole scan as one image, the local iterations before the network included."""
-        problem, begun = self.case.problem, self.solver.begins_with_local
+        """The whole scan as one image, the epochs of newton before the network included."""
+        problem, begun = self.case.problem, self.solver.begins_with_newton
         x = self.solver.begun(problem, self.case.x)
         return predicted(self.network, problem, x, group=self.group, together=self.batch, begun=begun)
 

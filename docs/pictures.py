@@ -109,10 +109,10 @@ def networks(path: Path) -> None:
     seen = ew.reconstruct(made.scan, network, probe=probe)
     refined = ew.reconstruct(made.scan, ew.chain(network, ew.RPIE(epochs=20)), probe=probe)
     (lesson,) = lessons_of(network, [made.scan], [probe])
-    begun = network.begins_with_local
+    begun = network.begins_with_newton
     start = predicted(Start(learned_scale=False), lesson.problem, lesson.x, group=16, together=128, begun=begun)
     merged = replace(seen, estimate=replace(lesson.x, object=start))
-    name = f"local, {network.iterations} iterations" if begun else "merged back-projection"
+    name = f"newton, {network.approach} epochs" if begun else "merged back-projection"
     shown = {name: merged, "network": seen, "network, 20 epochs of rpie": refined}
     columns = [(name, _laid_on(one, made.truth), _error(one, made.truth)) for name, one in shown.items()]
     columns.append(("truth", made.truth.object[0], ""))

@@ -128,9 +128,9 @@ def test_thinned_lessons_are_judged_by_the_photons_kept_back(lesson_like):
     assert torch.equal(judge.amplitudes, lesson.judge.amplitudes(members.flatten()))
 
 
-def test_a_network_that_begins_with_local_starts_from_its_image(lesson_like):
+def test_a_network_that_begins_with_newton_starts_from_its_image(lesson_like):
     made = lesson_like(side=6)
-    solver = PtychoPINN(group=4, iterations=3)
+    solver = PtychoPINN(group=4, approach=3)
     lesson = solver.lesson(made.problem, made.x, seed=2)
     assert made.problem.residual(lesson.x) < 0.1 * made.problem.residual(made.x)
     scenes = solver.scenes([lesson], seed=0)

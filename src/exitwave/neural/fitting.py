@@ -17,7 +17,7 @@ from exitwave.physics.problem import Problem
 if TYPE_CHECKING:
     from exitwave.neural.lessons import Lesson
 
-ARCHITECTURE = ("network", "stages", "width", "iterations", "learn_scale")
+ARCHITECTURE = ("network", "stages", "width", "approach", "learn_scale")
 """Options that decide what the weights mean;"""
 OF_ENCODER = ("group", "translation")
 """and these, where a group's patterns are the channels of the network."""

@@ -16,7 +16,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.network_names import network_name, network_path, short_name
 from exitwave.io.weights import Weights, read_spec
-from exitwave.iterative.local import Local
+from exitwave.iterative.second_order import QuasiNewton
 from exitwave.neural.engines import Precision, Runtime, engine_for
 from exitwave.neural.fitting import (
     doubts,
@@ -67,13 +67,13 @@ class Trainable(Solver[PtychoEstimate]):
     samples: PositiveInt = 1
     """Training groups drawn around each frame; more are more varied and take longer."""
     stages: PositiveInt = 2
-    """Steps of the unet network, each with a transform there and back of every frame: 2 after iterations, 4-6 without, as for
+    """Steps of the unet network, each with a transform there and back of every frame: 2 after an approach, 4-6 without, as for
     single shots."""
     width: Annotated[float, Field(gt=0, le=16)] = 1.0
     """Factor on the channels of the network: 8 for unet, 32 and more for encoder, whose published width is 2."""
-    iterations: NonNegativeInt = 5
-    """Iterations of the local solver, with which the unet network starts: its image of the whole scan is what the network
-    corrects. 0 starts from the merged back-projection of each group by itself, as single shots always do."""
+    approach: NonNegativeInt = 5
+    """Epochs of newton with which the unet network begins: what they make of the whole scan is what the network corrects. 0
+    starts from the merged back-projection of each group by itself, as single shots always do."""
     translation: Kind = "fourier"
     """How the encoder's tiles are moved below a pixel: bilinear as published blurs, bicubic less, fourier does not."""
     learn_scale: bool = False
@@ -184,21 +184,19 @@ class Trainable(Solver[PtychoEstimate]):
 
     def scenes(self, given: Sequence[Lesson], seed: int) -> Scenes:
         """The groups of these scans, as the network sees them."""
-        return Scenes(given, self.grouping, begun=self.begins_with_local, seed=seed)
+        return Scenes(given, self.grouping, begun=self.begins_with_newton, seed=seed)
 
     @property
-    def begins_with_local(self) -> bool:
-        """Whether the network starts from what the local solver makes of the whole scan. Single shots stay by themselves."""
-        return self.network == "unet" and self.iterations > 0 and self.group > 1
+    def begins_with_newton(self) -> bool:
+        """Whether the network starts from what newton makes of the whole scan. Single shots stay by themselves."""
+        return self.network == "unet" and self.approach > 0 and self.group > 1
 
     def begun(self, problem: Problem, x: PtychoEstimate) -> PtychoEstimate:
         """Where the network starts."""
         x = replace(x, object=torch.ones_like(x.object))
-        if not self.begins_with_local:
+        if not self.begins_with_newton:
             return x
-        # Two groups at a time, for two processors; more would know too little of their neighbours.
-        first = Local(iterations=self.iterations, update_probe=False, batch=2)
-        *_, last = first.solve(problem, Step(epoch=0, estimate=x))
+        *_, last = QuasiNewton(epochs=self.approach, update_probe=False).solve(problem, Step(epoch=0, estimate=x))
         return replace(x, object=last.estimate.object)
 
     def lesson(self, problem: Problem, x: PtychoEstimate, *, label: Images | None = None, seed: int = 0) -> Lesson:
@@ -264,7 +262,7 @@ class Trainable(Solver[PtychoEstimate]):
 
     def image(self, network: Imager, problem: Problem, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
         """The whole object as the network sees it."""
-        return predicted(network, problem, x, group=self.group, together=self.together, begun=self.begins_with_local)
+        return predicted(network, problem, x, group=self.group, together=self.together, begun=self.begins_with_newton)
 
 
 def set_gain(network: Imager, given: Sequence[Lesson]) -> None:
