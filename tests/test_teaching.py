@@ -92,6 +92,12 @@ def test_an_interrupted_network_is_doubted(tmp_path: Path) -> None:
     assert len(result.provenance["warnings"]) == 1
 
 
+def test_groups_unlike_those_trained_on_are_doubted(tmp_path: Path) -> None:
+    pinn(tmp_path)
+    with pytest.warns(DoubtfulImage, match="groups are of 1 frames, but .* on groups of 4; take --group"):
+        reconstruct(KNOWN.scan, from_spec({"name": str(tmp_path), "group": 1}), probe=PROBE)
+
+
 def test_a_finished_training_is_neither_repeated_nor_overwritten(tmp_path: Path) -> None:
     first = pinn(tmp_path)
     kept = (tmp_path / "weights.safetensors").read_bytes()

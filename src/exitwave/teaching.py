@@ -227,7 +227,7 @@ def _prepare(folder: Path, *, resume: bool) -> None:
         return
     if (folder / CHECKPOINT).exists():
         raise InputError(
-            f"{folder} holds an unfinished training; go on with it (resume), remove {CHECKPOINT} there, or choose another folder"
+            f"{folder} holds an unfinished training; go on with it (--resume), remove {CHECKPOINT} there, or choose another folder"
         )
     if (folder / IN_FOLDER).exists():
         raise InputError(f"{folder} holds a trained network; choose another folder, or remove {IN_FOLDER} there")

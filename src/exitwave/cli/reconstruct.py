@@ -116,9 +116,9 @@ def tell(result: Result, job: Job, report: Path | None) -> int:
     ending = str(result.provenance["ending"])
     how = ending.partition("; ")[0]
     free = "" if result.free_residual is None else f", free residual {result.free_residual:.4g}"
-    pixel = result.object_pixel_m
+    pixel, epochs = result.object_pixel_m, result.provenance["epochs"]
     print(
-        f"{how}: {result.provenance['epochs']} epochs in {result.provenance['seconds']:.1f} s, residual {result.residual:.4g}{free}\n"
+        f"{how}: {epochs} epoch{'' if epochs == 1 else 's'} in {result.provenance['seconds']:.1f} s, residual {result.residual:.4g}{free}\n"
         f"object {result.estimate.object.shape[-2]} x {result.estimate.object.shape[-1]} pixels of "
         f"{pixel[0] * 1e9:.4g} x {pixel[1] * 1e9:.4g} nm -> {job.output}" + (f"\nreport -> {report}" if report else "")
     )

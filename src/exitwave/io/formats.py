@@ -6,6 +6,7 @@ from exitwave.data.errors import FormatError
 from exitwave.data.scan import Scan
 from exitwave.io import cxi, dectris, nexus, npz, ptychodus, ptychodus_patterns, ptyd, recipe, results, tiff
 from exitwave.io.reading import Format, Stated, assemble
+from exitwave.io.weights import is_weights
 
 FORMATS: dict[str, Format] = {
     f.name: f
@@ -35,6 +36,8 @@ def detect(path: Path) -> Format:
     for candidate in FORMATS.values():
         if candidate.recognises(path):
             return candidate
+    if is_weights(path):
+        raise FormatError(f"{path} is a trained network, not a measurement; give it in place of a solver's name")
     known = ", ".join(f.title for f in FORMATS.values())
     raise FormatError(f"{path} is of no known format; known are {known}; a YAML recipe (--recipe) reads any HDF5 file")
 

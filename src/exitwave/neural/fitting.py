@@ -25,6 +25,8 @@ TOO_FEW, TOO_MANY = 1 / 3, 3.0
 """Photons a frame, relative to the least and the most trained on, beyond which a network is not trusted."""
 ALIKE = 0.9
 """Overlap of two probes above which they count as the same; a network trained on several is trusted as far as they differ."""
+UNLIKE_GROUPS = 4
+"""Groups so many times as large, or as small, as those trained on look different."""
 OWN_TWIN = 0.9
 """Overlap of a probe with its own twin above which one pattern cannot tell a sample from the twin of it."""
 
@@ -102,6 +104,11 @@ def doubts(problem: Problem, x: PtychoEstimate, stored: Weights | None, *, group
         return tuple(found)
     if (ending := str(stored.record.get("ending", ""))).startswith("interrupted"):
         found.append(f"the training of {name} was {ending}: go on with it (exitwave train ... --resume)")
+    trained = int(stored.spec.get("group", group))
+    if not 1 / UNLIKE_GROUPS < group / trained < UNLIKE_GROUPS:
+        found.append(
+            f"groups are of {group} frames, but {name} was trained on groups of {trained}; take --group {trained}, or train it so"
+        )
     return (*found, *_misfits(problem, x, stored, name))
 
 

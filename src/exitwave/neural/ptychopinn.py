@@ -16,10 +16,11 @@ from exitwave.solver import solver
 
 @solver
 class PtychoPINN(Trainable):
-    """A network trained on patterns alone, without labels; then an image in one pass: many scans with one probe, live images.
+    """A network trained on patterns alone, without labels; then an image in one pass: single shots with a curved probe.
 
     Hoidn, Mishra & Mehta, Sci. Rep. 13, 22789 (2023). The network sees groups of neighbouring frames and is judged by the
     patterns that its image would give. With known probe; refine with an iterative solver: chain(pinn, LSQML(epochs=30)).
+    Where frames overlap well, newton is better in less time.
     """
 
     name: ClassVar[str] = "ptychopinn"

@@ -63,7 +63,7 @@ def _load() -> tuple[Any, Any, Any]:
         from lightning_fabric.plugins import MixedPrecision
     except ImportError as error:
         raise InputError(
-            f"training networks needs what is not installed ({error.name}): pip install 'exitwave[train]'"
+            f"training networks needs what is not installed ({error.name or error}): pip install 'exitwave[train]'"
         ) from error
 
     class Autocast(MixedPrecision):
