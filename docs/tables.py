@@ -40,6 +40,7 @@ from exitwave.simulation.detection import Detection
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
 from exitwave.solver import COMBINED, PHYSICS, Solver, solvers
+from network_tables import USES, compared, used
 from study_tables import ITERATIVE, study, table, throughput
 
 ROOT = Path(__file__).parents[1]
@@ -269,6 +270,8 @@ TABLES: dict[str, Callable[[], str]] = {
         for name in ("iterations", "groups", "dose", "curvature", "speed")
     },
     "throughput": throughput,
+    "networks-compared": compared,
+    **{f"network-{name}": lambda name=name: used(name) for name in USES},
     "methods": methods,
     "physics": physics,
     **{f"options-{name}": lambda name=name: solver_options(name) for name in members()},
