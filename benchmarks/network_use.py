@@ -108,19 +108,17 @@ class Case:
         return self.error(last.estimate), 1e3 * (time.process_time() - began) / len(self.problem)
 
 
-def methods(group: int = 16) -> dict[str, ew.Solver[Any]]:
+def methods() -> dict[str, ew.Solver[Any]]:
     """What is compared."""
-    found: dict[str, ew.Solver[Any]] = {
-        "network": ew.from_spec({"name": "ptychopinn", "weights": NETWORK, "group": group})
-    }
+    found: dict[str, ew.Solver[Any]] = {"network": ew.from_spec(NETWORK)}
     for iterations in (10, 20):
-        found[f"local K={iterations}"] = ew.Local(update_probe=False, group=group, iterations=iterations)
+        found[f"local K={iterations}"] = ew.Local(update_probe=False, iterations=iterations)
     return found
 
 
-def measured_row(named: Row, made: Mapping[str, Any], extra: Mapping[str, ew.Solver[Any]], group: int = 16) -> Row:
+def measured_row(named: Row, made: Mapping[str, Any], extra: Mapping[str, ew.Solver[Any]]) -> Row:
     """Medians over seeds of all methods on such scans."""
-    solvers = {**methods(group), **extra}
+    solvers = {**methods(), **extra}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in solvers}
     flat: list[float] = []
     for seed in SEEDS:

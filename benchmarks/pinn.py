@@ -6,7 +6,8 @@
 
 Scans as in Hoidn, Mishra & Mehta, Sci. Rep. 13, 22789 (2023): 64 px frames, flat disc-like probe, 1e9 photons, clusters of
 2 x 2 frames 4 px apart, on a raster of 9 px for training and 10 px for judging; objects of 392 px. Results go to
-benchmarks/results/pinn.json after every run. Recipes were chosen with other seeds of the objects (100-199) than those here.
+benchmarks/results/pinn.json after every run. Recipes were chosen on objects of other seeds than those here: 100 and 101 to
+train on, 150 to judge.
 """
 
 import argparse

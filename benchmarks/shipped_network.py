@@ -1,6 +1,6 @@
 """Train the network that comes with the package: `general`, for any probe and sample, on made scans alone.
 
-    python benchmarks/shipped_network.py          trains and puts it into src/exitwave/io/networks (half an hour on one core)
+    python benchmarks/shipped_network.py          trains and puts it into src/exitwave/io/networks (ten minutes on one core)
 
 PtychoPINN without labels on small scans of made samples under made probes: zone plates, lenses, mirrors and pinholes, in
 and out of focus, frames of 64 and 128 pixels, 1e4 to 1e9 photons. Blood cells and measured probes are left out: they

@@ -1,5 +1,6 @@
 """Networks at work on groups of frames: from measured amplitudes to an image on the canvas of each group."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -37,7 +38,7 @@ class Scene:
         return self.canvases.probes.abs().square().sum(dim=(1, 2, 3)).mean()
 
 
-class Imager(nn.Module):
+class Imager(nn.Module, ABC):
     """Makes an image of every group of frames; differentiable. `parts` are its trained modules, real numbers in and out."""
 
     def __init__(self, *, learned_scale: bool) -> None:
@@ -53,9 +54,9 @@ class Imager(nn.Module):
         """
         return [self.scaling.leaving(self.image(scene)) for scene in scenes]
 
+    @abstractmethod
     def image(self, scene: Scene) -> Images:
         """The network's images before scaling."""
-        raise TypeError(f"{type(self).__name__} says nothing of images")
 
     def run(self, number: int, inputs: Float[Tensor, "batch channel y x"]) -> Tensor:
         """One of the parts, wherever it is computed, as 32-bit numbers."""

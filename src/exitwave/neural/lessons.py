@@ -113,11 +113,11 @@ class Scenes:
         )
 
 
-class FromPatterns:
-    """Lessons without labels: an image is as good as the patterns it gives. Hoidn, Mishra & Mehta (2023)."""
+class _Groupwise:
+    """Lessons whose samples are the groups of some scenes."""
 
-    def __init__(self, scenes: Scenes, *, loss: Loss) -> None:
-        self._scenes, self._loss = scenes, LOSSES[loss]
+    def __init__(self, scenes: Scenes) -> None:
+        self._scenes = scenes
 
     def __len__(self) -> int:
         return len(self._scenes)
@@ -126,6 +126,14 @@ class FromPatterns:
     def held_out(self) -> int:
         """Groups that judge."""
         return self._scenes.held_out
+
+
+class FromPatterns(_Groupwise):
+    """Lessons without labels: an image is as good as the patterns it gives. Hoidn, Mishra & Mehta (2023)."""
+
+    def __init__(self, scenes: Scenes, *, loss: Loss) -> None:
+        super().__init__(scenes)
+        self._loss = LOSSES[loss]
 
     def loss(
         self, network: nn.Module, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
@@ -141,7 +149,7 @@ class FromPatterns:
         return torch.stack(losses).sum() / len(samples), shown(images)
 
 
-class FromLabels:
+class FromLabels(_Groupwise):
     """Lessons with labels: images of the same frames that are already known, from a result or a simulation."""
 
     def __init__(self, scenes: Scenes, labels: Sequence[Images]) -> None:
@@ -150,15 +158,8 @@ class FromLabels:
             (label.conj() * x.object).sum() for label, x in zip(labels, (le.x for le in scenes.lessons), strict=True)
         ]
         turned = [label * (turn / turn.abs().clamp(min=1e-12)) for label, turn in zip(labels, turns, strict=True)]
-        self._scenes, self._labels = scenes, turned
-
-    def __len__(self) -> int:
-        return len(self._scenes)
-
-    @property
-    def held_out(self) -> int:
-        """Groups that judge."""
-        return self._scenes.held_out
+        super().__init__(scenes)
+        self._labels = turned
 
     def loss(
         self, network: nn.Module, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]

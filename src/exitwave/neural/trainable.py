@@ -58,10 +58,10 @@ class Trainable(Solver[PtychoEstimate]):
     """Passes of further training on the scan at hand before the image is made; 0 takes trained weights as they are."""
     network: Network = "unet"
     """unet: steps of the physics, each corrected by a small U-Net. encoder: the published network, which has to learn
-    diffraction first and takes about ten times as long to train."""
+    diffraction first and takes many times as many steps."""
     group: PositiveInt = 16
-    """Frames that are seen together, on one canvas. 1 for single shots with a curved probe, 4 as published, 16 is best
-    where frames overlap."""
+    """Frames that are seen together, on one canvas. 1 for single shots with a curved probe, 4 as published, 16
+    where frames overlap; predict with about as many as were trained."""
     nearest: PositiveInt | None = None
     """Neighbours of a frame among which those of its training groups are drawn; half as many again as the group when left out."""
     samples: PositiveInt = 1
