@@ -33,6 +33,21 @@ def test_residual_is_zero_at_the_truth_and_relative_to_the_photons(known):
     assert torch.allclose(problem.frame_residual(dim), torch.full((len(known.scan),), 0.25), atol=1e-4)
 
 
+def test_threads_change_no_residual(known):
+    problem, before = Problem.of(known.scan), torch.get_num_threads()
+    wrong = replace(known.truth, object=known.truth.object * torch.polar(torch.tensor(0.9), torch.tensor(0.3)))
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append((problem.frame_residual(wrong), problem.residual(wrong)))
+    finally:
+        torch.set_num_threads(before)
+    for frames, whole in found[1:]:
+        assert torch.equal(frames, found[0][0])
+        assert whole == found[0][1]
+
+
 def test_windows_of_all_frames_lie_inside_the_canvas(known):
     problem = Problem.of(known.scan)
     corners = problem.positions_px.round()

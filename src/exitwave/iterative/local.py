@@ -151,7 +151,7 @@ class LocalWork:
 
 def _by_groups(
     amplitudes: Float[Tensor, "frame y x"], members: Int[Tensor, "group member"], parts: int
-) -> list[Float[Tensor, "frame y x"]]:
+) -> list[Float[Tensor, "_ y x"]]:
     each = amplitudes.unflatten(0, tuple(members.shape)).tensor_split(parts)
     return [piece.flatten(0, 1) for piece in each]
 

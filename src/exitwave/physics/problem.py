@@ -12,6 +12,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.data.survey import Survey, check, survey
+from exitwave.physics.crew import share
 from exitwave.physics.frames import Ahead
 from exitwave.physics.kernels import verbs
 from exitwave.physics.noise import Amplitude, Noise
@@ -167,30 +168,35 @@ class Problem:
         pattern = self.model.arrange(self.survey.mean_pattern).to(self.device)
         return float((pattern.double() * self.trusted).sum()) * len(self)
 
-    @torch.no_grad()
     def frame_residual(self, x: PtychoEstimate, *, held_out: bool = False) -> Float[Tensor, " frame"]:
         """Squared relative amplitude residual of each frame: sum (|F| - A)^2 / sum A^2, or that of the held-out pixels."""
-        pixels = self.held_out.to(torch.float32) if held_out else self.trusted
-        parts: list[Tensor] = []
-        for frames in self.ahead(torch.arange(len(self)).split(CHUNK)):
-            measured = self.amplitudes(frames)
-            deviation = (self.model.intensity(x, frames).sqrt() - measured).square()
-            parts.append(
-                (deviation * pixels).sum(dim=(1, 2)) / (measured.square() * pixels).sum(dim=(1, 2)).clamp(min=1e-12)
-            )
-        return torch.cat(parts).cpu()
+        misfit, power = self._misfits(x, held_out)
+        return misfit / power.clamp(min=1e-12)
 
-    @torch.no_grad()
     def residual(self, x: PtychoEstimate, *, held_out: bool = False) -> float:
         """Squared relative amplitude residual of the whole scan: sum (|F| - A)^2 / sum A^2 over frames and pixels."""
+        misfit, power = self._misfits(x, held_out)
+        return float(misfit.double().sum() / power.double().sum().clamp(min=1e-12))
+
+    def _misfits(self, x: PtychoEstimate, held_out: bool) -> tuple[Float[Tensor, " frame"], Float[Tensor, " frame"]]:
+        """Of each frame, sum (|F| - A)^2 and sum A^2."""
         pixels = self.held_out.to(torch.float32) if held_out else self.trusted
-        misfit, power = 0.0, 0.0
-        for frames in self.ahead(torch.arange(len(self)).split(CHUNK)):
+
+        @torch.no_grad()
+        def seen(frames: Int[Tensor, " batch"]) -> Float[Tensor, "2 batch"]:
             measured = self.amplitudes(frames)
             deviation = (self.model.intensity(x, frames).sqrt() - measured).square()
-            misfit += float((deviation * pixels).sum())
-            power += float((measured.square() * pixels).sum())
-        return misfit / max(power, 1e-12)
+            return torch.stack([(squares * pixels).sum(dim=(1, 2)) for squares in (deviation, measured.square())])
+
+        chunks = torch.arange(len(self)).split(CHUNK)
+        if self.streams or self.device.type != "cpu":
+            found = [seen(frames) for frames in self.ahead(chunks)]
+        else:
+            parts = min(torch.get_num_threads(), len(chunks))
+            shared = share(lambda part: [seen(frames) for frames in chunks[part::parts]], parts)
+            found = [shared[number % parts][number // parts] for number in range(len(chunks))]
+        misfit, power = torch.cat(found, dim=1).cpu()
+        return misfit, power
 
 
 def canvas(scan: Scan, margin_px: int) -> tuple[Float[Tensor, "frame 2"], tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.physics.crew import share
+from exitwave.physics.crew import alone, share
 from exitwave.physics.fourier import fft2, ifft2, shift_factors
 from exitwave.physics.interaction import pass_through, split_positions, through_gap
 from exitwave.physics.kernels import verbs
@@ -19,8 +20,8 @@ CHUNK_PIXELS = 2**17
 """Pixels of all waves worked on together: a megabyte, which stays in a processor's cache."""
 GPU_CHUNK_PIXELS = 2**23
 """The same for a GPU, which wants much work at once: 64 MB for each of the few buffers."""
-LEAST_PIXELS = 2**15
-"""Pixels that are worth waking another thread for."""
+LEAST_PIXELS = 2**16
+"""Pixels of waves that are worth a thread of their own: with fewer, waking it takes longer than it saves."""
 
 Pull = Callable[[Complex[Tensor, "batch mode y x"], Int[Tensor, " batch"]], Float[Tensor, " batch"]]
 """Turns waves at the detector, in place, into the change that is wanted of them; returns the loss of each frame."""
@@ -104,7 +105,9 @@ class Sweep:
         if self._factors is not None:
             self._spectrum = fft2(self.x.probe)
         pieces = frames.tensor_split(parts)
-        share(lambda part: self._work(self._workers[part], pieces[part]), parts)
+        few = len(frames) * self._wave_pixels < 2 * LEAST_PIXELS
+        with alone() if few else nullcontext():
+            share(lambda part: self._work(self._workers[part], pieces[part]), parts)
         self.sums = self._merged(pieces)
         return self.sums
 
