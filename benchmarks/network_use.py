@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,15 @@ class Case:
         for row, column in self.start.positions_px.round().long().tolist():
             light[row : row + size, column : column + size] += power
         self.judged = light > 0.5 * light.max()
-        truth = label_on(self.problem, made.truth, "truth")
-        self.truth = truth[0][self.judged]
+        self.answer = replace(self.start, object=label_on(self.problem, made.truth, "truth"))
+        self.truth = self.answer.object[0][self.judged]
+
+    def left(self) -> float:
+        """The residual that noise leaves of the true object, scaled to the photons that were counted."""
+        frames = torch.arange(len(self.problem))
+        bright = self.problem.model.intensity(self.answer, frames).mul(self.problem.trusted).sum()
+        scale = math.sqrt(self.problem.power / float(bright))
+        return self.problem.residual(replace(self.answer, object=scale * self.answer.object))
 
     def error(self, x: ew.PtychoEstimate) -> float:
         """NRMSE of the object."""
@@ -212,7 +220,8 @@ def single() -> list[Row]:
 
 
 def refined() -> list[Row]:
-    """Residual after rPIE (probe refined too) from an empty object and from the network; newton's 5 epochs as a start beside it."""
+    """Residual after rPIE (probe refined too) from an empty object and from the network; newton's 5 epochs as a start beside it,
+    and what the noise leaves of the truth."""
     rows: list[Row] = []
     short = ew.RPIE(epochs=20)
     chains: dict[str, ew.Solver[Any]] = {
@@ -224,6 +233,7 @@ def refined() -> list[Row]:
     for sample, name in (("cells", "curved"), ("lines", "curved"), ("cells", "flat")):
         made = [Case(sample, probe_of(name), photons=1e6, step_px=6.0, seed=seed) for seed in SEEDS]
         row: Row = {"sample": sample, "probe": name}
+        row["truth"] = statistics.median(case.left() for case in made)
         for label, solver in chains.items():
             ends = [list(solver.solve(case.problem, ew.Step(epoch=0, estimate=case.start)))[-1] for case in made]
             found = [case.problem.residual(end.estimate) for case, end in zip(made, ends, strict=True)]
