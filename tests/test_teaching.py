@@ -199,6 +199,18 @@ def test_labels_of_other_frames_are_refused() -> None:
         lessons(replace(truth, object=spoilt))
 
 
+def test_a_label_of_another_scan_on_the_same_positions_is_doubted() -> None:
+    for wrong in (OTHER.truth.object, KNOWN.truth.object.flip(-1), torch.ones_like(KNOWN.truth.object)):
+        with pytest.warns(DoubtfulImage, match=r"no better than an empty sample \(residual .*another scan"):
+            lessons_of(PtychoNN(), [KNOWN.scan], labels=[replace(KNOWN.truth, object=wrong)])
+
+
+def test_a_right_label_is_not_doubted() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lessons_of(PtychoNN(), [KNOWN.scan], labels=[KNOWN.truth])
+
+
 def test_one_training_takes_scans_and_frames_of_any_size(tmp_path: Path) -> None:
     scans = [known_scan(frame=64, side=4, step=12.0), known_scan(frame=48, side=5, step=9.0, seed=3)]
     taught = train(

@@ -4,6 +4,7 @@ import json
 import math
 import platform
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from jaxtyping import Complex
 from torch import Tensor
 
-from exitwave.data.errors import InputError
+from exitwave.data.errors import DoubtfulImage, InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.io.atomic import require_writable
@@ -34,6 +35,7 @@ from exitwave.neural.imaging import Imager
 from exitwave.neural.labels import label_on
 from exitwave.neural.lessons import Lesson
 from exitwave.neural.trainable import Trainable, set_gain
+from exitwave.physics.problem import Problem
 from exitwave.posing import choose_device, pose
 from exitwave.saving import fingerprint
 from exitwave.solver import to_spec
@@ -142,7 +144,10 @@ def lessons_of(
     device: str = "auto",
     memory: str | int | None = None,
 ) -> list[Lesson]:
-    """Scans made ready to learn from. Raises InputError, by the scan's name, where something does not go together."""
+    """Scans made ready to learn from. Raises InputError, by the scan's name, where something does not go together.
+
+    Warns (DoubtfulImage) where a label seems to be that of another scan.
+    """
     _check(solver, scans, probes, labels)
     made: list[Lesson] = []
     for number, scan in enumerate(scans):
@@ -155,10 +160,30 @@ def lessons_of(
             raise type(error)(f"{name}: {error}") from error
         label = label_on(problem, labels[number], name) if labels else None
         x = first_estimate(problem, probe=probe)
-        label = None if label is None else _scaled(label, labels[number], x)
+        if label is not None:
+            _warn_of_another(problem, label, labels[number].probe, name)
+            label = _scaled(label, labels[number], x)
         made.append(solver.lesson(problem, x, label=label, seed=seed))
     _check_probes(solver, scans, made)
     return made
+
+
+def _warn_of_another(problem: Problem, label: Complex[Tensor, "1 Y X"], probe: Tensor, name: str) -> None:
+    """Nothing but their patterns tells scans on the same positions apart."""
+    empty = first_estimate(problem, probe=probe)
+    found, nothing = (
+        problem.residual(replace(empty, probe=probe.to(empty.probe), object=label)),
+        problem.residual(empty),
+    )
+    # Written so that NaN is told, too.
+    if not found < nothing:
+        warnings.warn(
+            f"the label of {name} explains its patterns no better than an empty sample (residual {found:.3g}, empty "
+            f"{nothing:.3g}): it may be that of another scan, or turned otherwise than the frames; below 1000 photons a frame it "
+            "may be right nevertheless",
+            DoubtfulImage,
+            stacklevel=4,
+        )
 
 
 def _scaled(label: Complex[Tensor, "1 Y X"], known: PtychoEstimate, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
