@@ -2,7 +2,7 @@
 
     python benchmarks/pinn.py                     the reduced study (make study-pinn): resumable, at most two hours on 2 cores
     python benchmarks/pinn.py --full --device cuda      the paper's configuration (make study-pinn-full)
-    python benchmarks/pinn.py --samples lines --methods "pinn unet" --seeds 11 --steps 300      a part, printed only
+    python benchmarks/pinn.py --samples lines --methods "pinn unet" --seeds 11 --steps 300      a part, kept with the rest
 
 Scans as in Hoidn, Mishra & Mehta, Sci. Rep. 13, 22789 (2023): 64 px frames, flat disc-like probe, 1e9 photons, clusters of
 2 x 2 frames 4 px apart, on a raster of 9 px for training and 10 px for judging; objects of 392 px. Results go to
