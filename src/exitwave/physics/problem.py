@@ -188,13 +188,16 @@ class Problem:
             deviation = (self.model.intensity(x, frames).sqrt() - measured).square()
             return torch.stack([(squares * pixels).sum(dim=(1, 2)) for squares in (deviation, measured.square())])
 
-        chunks = torch.arange(len(self)).split(CHUNK)
+        everything = torch.arange(len(self))
         if self.streams or self.device.type != "cpu":
-            found = [seen(frames) for frames in self.ahead(chunks)]
+            found = [seen(frames) for frames in self.ahead(everything.split(CHUNK))]
         else:
-            parts = min(torch.get_num_threads(), len(chunks))
-            shared = share(lambda part: [seen(frames) for frames in chunks[part::parts]], parts)
-            found = [shared[number % parts][number // parts] for number in range(len(chunks))]
+            # However many threads there are, they hold no more frames than one would.
+            parts = min(torch.get_num_threads(), CHUNK, len(self))
+            pieces = everything.tensor_split(parts)
+            found = share(
+                lambda part: torch.cat([seen(frames) for frames in pieces[part].split(CHUNK // parts)], dim=1), parts
+            )
         misfit, power = torch.cat(found, dim=1).cpu()
         return misfit, power
 
