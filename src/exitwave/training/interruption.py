@@ -19,5 +19,8 @@ def whole() -> Generator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if pressed:
+    # Called, not raised: while other threads run, a raised signal may be handled some steps later.
+    if pressed and callable(before):
+        before(pressed[0], None)
+    elif pressed:
         signal.raise_signal(pressed[0])
