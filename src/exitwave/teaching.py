@@ -115,6 +115,8 @@ def train(
             log.write(epoch)
             keeper.after(epoch, every=checkpoint_every)
         keeper.finish("finished")
+        # One that leaves while another still talks to it may abort.
+        fabric.barrier()
     except KeyboardInterrupt:
         keeper.checkpoint()
         keeper.finish(f"interrupted in epoch {course.epochs_done + 1}")

@@ -352,6 +352,7 @@ learning = Course(Tiny(), Blurred(held_out=9), Recipe(epochs=3, batch=4, averagi
 epochs = list(learning.run())
 if fabric.global_rank == 0:
     torch.save((learning.weights(), [[e.loss, e.held_out_loss, e.variation] for e in epochs]), sys.argv[2])
+fabric.barrier()
 """
 
 

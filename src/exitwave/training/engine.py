@@ -1,5 +1,6 @@
 """Devices, precision and several GPUs: Lightning Fabric, set up for a training."""
 
+import atexit
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,7 +37,15 @@ def fabric_for(
         plugins=autocast("bf16-mixed", device.type) if half else None,
     )
     made.launch()
+    if made.world_size > 1:
+        # Fabric ends groups of GPUs only; others, left open at the end of a program, may abort it.
+        atexit.register(_leave)
     return made
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def halves_bits(device: torch.device) -> bool:
