@@ -25,8 +25,8 @@ import torch
 
 import exitwave as ew
 from exitwave.physics.fourier import fft2, ifft2
-from exitwave.physics.guess import first_guess
-from exitwave.physics.problem import Problem
+from exitwave.problems.initial_guess import first_guess
+from exitwave.problems.ptychography import Problem
 from exitwave.simulation.detection import Detection
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +66,7 @@ def petra() -> list[Row]:
     if not PETRA.exists():
         print(f"skipped: {PETRA.name} is not here")
         return []
-    scan = ew.read(PETRA, ew.Stated(focus_distance_m=3.65e-3))
+    scan = ew.read(PETRA, ew.ReadOptions(focus_distance_m=3.65e-3))
     rows = []
     for solver in (ew.default_solver(), ew.RPIE(epochs=40), ew.EPIE(epochs=40), ew.MPIE(epochs=40)):
         residual = ew.reconstruct(scan, solver).residual

@@ -19,10 +19,11 @@ from pathlib import Path
 import torch
 
 import exitwave as ew
-from exitwave.physics.guess import first_guess
-from exitwave.physics.kernels import reference, verbs
-from exitwave.posing import pose
-from exitwave.solver import Step, from_spec
+from exitwave.physics.kernels import dispatch as verbs, reference
+from exitwave.problems.initial_guess import first_guess
+from exitwave.running.pose import pose
+from exitwave.solvers.base import Step
+from exitwave.solvers.spec import from_spec
 
 SIZES = {64: 4096, 128: 2048, 256: 512}
 SPECS = ({"name": "rpie", "batch": 256}, {"name": "awf"}, {"name": "lsqml", "batch": 256})

@@ -27,10 +27,10 @@ from torch import Tensor
 
 import exitwave as ew
 from exitwave.physics.fourier import fft2, ifft2, to_centre
-from exitwave.physics.guess import first_guess
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels.reference import scatter_add_
-from exitwave.physics.problem import Problem
+from exitwave.problems.initial_guess import first_guess
+from exitwave.problems.ptychography import Problem
 from exitwave.simulation.objects import lines, textured
 
 RESULTS = Path(__file__).parent / "results" / "local.json"

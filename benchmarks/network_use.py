@@ -31,11 +31,11 @@ from scipy.io import loadmat
 from torch import Tensor
 
 import exitwave as ew
-from exitwave.physics.problem import Problem
+from exitwave.problems.ptychography import Problem
+from exitwave.running.train import label_on, training_scans
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import disc, zone_plate
 from exitwave.simulation.trajectories import TRAJECTORIES
-from exitwave.teaching import label_on, lessons_of
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "network_use.json"
@@ -84,7 +84,7 @@ class Case:
             detection=ew.Detection(photons_per_frame=photons),
             seed=seed,
         )
-        (lesson,) = lessons_of(ew.PtychoPINN(approach=0), [made.scan], [made.truth.probe])
+        (lesson,) = training_scans(ew.PtychoPINN(warm_start_epochs=0), [made.scan], [made.truth.probe])
         self.problem: Problem = lesson.problem
         # The true probe, its photons those of a mean frame, as every run has it that is given a probe.
         self.start: ew.PtychoEstimate = lesson.x

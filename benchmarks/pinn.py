@@ -33,17 +33,17 @@ from scipy import ndimage
 from torch import Tensor
 
 import exitwave as ew
-from exitwave.evaluation.fidelity import frc_50, mean_absolute_error, psnr_255
-from exitwave.iterative.local import LocalWork
-from exitwave.neural.lessons import Lesson
-from exitwave.neural.trainable import Trainable, set_gain
-from exitwave.physics.groups import neighbour_groups
+from exitwave.evaluation.metrics import frc_50, mean_absolute_error, psnr_255
+from exitwave.problems.groups.neighbours import neighbour_groups
+from exitwave.running.train import label_on, training_scans
 from exitwave.simulation.objects import OBJECTS
-from exitwave.teaching import label_on, lessons_of
+from exitwave.solvers.neural.network_solver import NetworkSolver, set_gain
+from exitwave.solvers.neural.training_data import TrainingScan
+from exitwave.solvers.ptychography.local import LocalWork
 from exitwave.training.collapse import Collapsed
-from exitwave.training.course import Course
 from exitwave.training.engine import fabric_for
-from exitwave.training.memory import load
+from exitwave.training.state import load
+from exitwave.training.trainer import Trainer
 
 RESULTS = Path(__file__).parent / "results"
 GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
@@ -102,12 +102,12 @@ ENCODER_WIDTH = 0.5
 """So that the published network has about as many parameters as ours (the table tells)."""
 
 
-def methods(steps: int, *, width: float = ENCODER_WIDTH) -> dict[str, Trainable]:
+def methods(steps: int, *, width: float = ENCODER_WIDTH) -> dict[str, NetworkSolver]:
     """The four ways to train, each with the published network and with ours; all take 64 frames a step."""
     published = {"network": "encoder", "width": width, "learning_rate": 1e-3, "translation": "bilinear"}
     # From the frames of a group alone, as the paper has it: nothing is known of the rest of the scan.
-    ours = {"network": "unet", "approach": 0, "stages": 4}
-    found: dict[str, Trainable] = {}
+    ours = {"network": "unet", "warm_start_epochs": 0, "stages": 4}
+    found: dict[str, NetworkSolver] = {}
     for name, options in (("encoder", published), ("unet", ours)):
         taught = {"learning_rate": 4e-3, **options}
         found[f"supervised {name}"] = ew.PtychoNN(**{**taught, "group": 1})
@@ -117,9 +117,9 @@ def methods(steps: int, *, width: float = ENCODER_WIDTH) -> dict[str, Trainable]
     return found
 
 
-def learned(solver: Trainable, train: Sequence[Case], steps: int, seed: int, device: str) -> tuple[Any, bool]:
+def learned(solver: NetworkSolver, train: Sequence[Case], steps: int, seed: int, device: str) -> tuple[Any, bool]:
     """The network after so many steps, and whether it collapsed before."""
-    lessons = lessons_of(
+    lessons = training_scans(
         solver,
         [c.scan for c in train],
         [c.probe for c in train],
@@ -129,9 +129,9 @@ def learned(solver: Trainable, train: Sequence[Case], steps: int, seed: int, dev
     )
     network = solver.made((FRAME_PX, FRAME_PX), seed)
     set_gain(network, lessons)
-    taught = Steps(solver.lessons(lessons, seed), steps * solver.recipe.batch, seed)
-    recipe = replace(solver.recipe, epochs=1)
-    course = Course(network, taught, recipe, fabric=fabric_for(device, "auto"), seed=seed)
+    taught = Steps(solver.training_task(lessons, seed), steps * solver.training_settings.batch, seed)
+    recipe = replace(solver.training_settings, epochs=1)
+    course = Trainer(network, taught, recipe, fabric=fabric_for(device, "auto"), seed=seed)
     collapsed = False
     try:
         for _ in course.run():
@@ -165,7 +165,7 @@ class Steps:
         return self._lessons.loss(network, chosen, held_out=held_out, seed=seed)
 
 
-def judged(image: Tensor, lesson: Lesson) -> Row:
+def judged(image: Tensor, lesson: TrainingScan) -> Row:
     """M-MAE, M-PSNR255, M-FRC50 of amplitude and phase, and the correlation of their fine structure."""
     assert lesson.label is not None
     margin = EDGE_PX + 4
@@ -218,7 +218,7 @@ def run(trial: Trial) -> tuple[str, Row]:
     began = time.process_time()
     if trial.method in BASELINES:
         solver: Any = ew.Local(update_probe=False, group=4, iterations=BASELINES[trial.method])
-        lesson = lessons_of(ew.PtychoPINN(group=4, approach=0), [test.scan], [test.probe])[0]
+        lesson = training_scans(ew.PtychoPINN(group=4, warm_start_epochs=0), [test.scan], [test.probe])[0]
         image = alone(solver, lesson)
     else:
         solver = methods(trial.steps, width=trial.encoder_width)[trial.method]
@@ -228,14 +228,16 @@ def run(trial: Trial) -> tuple[str, Row]:
         row |= {"parameters": sum(p.numel() for p in network.parameters()), "collapsed": collapsed}
         row["training cpu_s"] = time.process_time() - began
         began = time.process_time()
-        lesson = lessons_of(ew.PtychoPINN(group=4, approach=0), [test.scan], [test.probe], device=trial.device)[0]
+        lesson = training_scans(
+            ew.PtychoPINN(group=4, warm_start_epochs=0), [test.scan], [test.probe], device=trial.device
+        )[0]
         image = solver.image(network, lesson.problem, lesson.x)
     row["image cpu_s"] = time.process_time() - began
     label = label_on(lesson.problem, test.label, trial.sample)
     return trial.key, row | judged(image, replace(lesson, label=label))
 
 
-def alone(solver: ew.Local, lesson: Lesson) -> Tensor:
+def alone(solver: ew.Local, lesson: TrainingScan) -> Tensor:
     """Every cluster solved from a flat start, none learning from its neighbours; photons taken at their word, as for networks."""
     groups = neighbour_groups(lesson.problem.positions_px, solver.group)
     work = LocalWork.begin(solver, lesson.problem.model, lesson.problem.trusted, lesson.x, groups, seed=0)

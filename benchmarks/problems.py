@@ -16,7 +16,7 @@ from scipy import io, ndimage
 from torch import Tensor
 
 import exitwave as ew
-from exitwave.physics.guess import more_modes
+from exitwave.problems.initial_guess import more_modes
 from exitwave.simulation.objects import textured
 from exitwave.simulation.probes import zone_plate
 from exitwave.simulation.trajectories import jittered_raster, raster
@@ -180,7 +180,7 @@ def with_modes(start: ew.PtychoEstimate, modes: int) -> ew.PtychoEstimate:
 
 def petra() -> ew.Scan:
     """200 frames of a Siemens star in the near field of a focus at PETRA III, P25."""
-    return ew.read(PETRA, ew.Stated(focus_distance_m=3.65e-3))
+    return ew.read(PETRA, ew.ReadOptions(focus_distance_m=3.65e-3))
 
 
 def growing(frames: int, seed: int = 1) -> ew.Scan:

@@ -4,10 +4,9 @@ from dataclasses import fields
 from typing import Any
 
 import exitwave as ew
-import exitwave.run
 
 MADE_OF_OTHERS = ("chain", "ensemble", "refined")
-OF_ONE_PATTERN = ("exitwave.iterative.phasing", "exitwave.iterative.starts")
+OF_ONE_PATTERN = ("exitwave.solvers.cdi.phase_retrieval", "exitwave.solvers.cdi.multistart")
 """Methods for an isolated object in one pattern, which have nothing to do here."""
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 
 import exitwave as ew
 from exitwave.evaluation.align import align
-from exitwave.evaluation.fidelity import nrmse
+from exitwave.evaluation.metrics import nrmse
 from exitwave.evaluation.resolution import edge_window, radial_frequency, windowed_spectrum
-from exitwave.physics.problem import Problem
-from exitwave.posing import pose
+from exitwave.problems.ptychography import Problem
+from exitwave.running.pose import pose
 from problems import Trial
 
 RIM_PX = 24

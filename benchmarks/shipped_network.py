@@ -93,7 +93,7 @@ def main() -> None:
     scans, probes = zip(*(lesson(number) for number in range(SCANS)), strict=True)
     solver = ew.PtychoPINN(epochs=arguments.epochs, averaging=0.998)
 
-    def tell(taught: ew.Taught) -> None:
+    def tell(taught: ew.TrainingProgress) -> None:
         at = taught.progress
         if at.step % 25 == 0:
             print(

@@ -27,23 +27,23 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import exitwave as ew
-from exitwave.neural.engines import Precision, Runtime, engine_for
-from exitwave.neural.imaging import Imager
-from exitwave.neural.lessons import scene_of
-from exitwave.neural.prediction import predicted
-from exitwave.physics.crew import alone, share
-from exitwave.physics.groups import neighbour_groups
-from exitwave.physics.problem import Problem
+from exitwave.problems.groups.neighbours import neighbour_groups
+from exitwave.problems.ptychography import Problem
+from exitwave.problems.threads import run_in_threads, single_threaded
 from exitwave.simulation.objects import textured
 from exitwave.simulation.probes import zone_plate
 from exitwave.simulation.trajectories import raster
+from exitwave.solvers.neural.prediction import predicted
+from exitwave.solvers.neural.reconstruction_network import ReconstructionNetwork
+from exitwave.solvers.neural.runtimes import Precision, Runtime, engine_for
+from exitwave.solvers.neural.training_data import group_batch
 
 RESULTS = Path(__file__).parent / "results" / "throughput.json"
 GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 MARGIN_PX = 4
 NETWORKS = {
     "unet": ew.PtychoPINN(),
-    "unet, from back-projections": ew.PtychoPINN(approach=0, stages=4),
+    "unet, from back-projections": ew.PtychoPINN(warm_start_epochs=0, stages=4),
     "encoder": ew.PtychoPINN(network="encoder", group=4, width=2.0),
 }
 """Ours as it is by default, and the published one: twice the basic width, four frames together."""
@@ -113,7 +113,7 @@ class Course:
     """One network on one scan, in batches of so many frames."""
 
     case: Case
-    network: Imager
+    network: ReconstructionNetwork
     members: Tensor
     """The groups of a batch."""
     group: int
@@ -122,7 +122,7 @@ class Course:
     solver: ew.PtychoPINN
 
     @classmethod
-    def of(cls, found: Case, name: str, network: Imager, batch: int) -> "Course":
+    def of(cls, found: Case, name: str, network: ReconstructionNetwork, batch: int) -> "Course":
         """A single frame is a group of its own where the network can; the published one takes four at least."""
         group = NETWORKS[name].group if name == "encoder" else min(NETWORKS[name].group, batch)
         groups = neighbour_groups(found.problem.positions_px, group)[: max(1, batch // group)]
@@ -131,8 +131,8 @@ class Course:
     @torch.no_grad()
     def images(self) -> Tensor:
         """Amplitudes gathered, canvases, back-projection, network and all steps between its parts: for one batch."""
-        begun = self.solver.begins_with_newton
-        return self.network([scene_of(self.case.problem, self.case.x, self.members, begun=begun)])[0]
+        begun = self.solver.has_warm_start
+        return self.network([group_batch(self.case.problem, self.case.x, self.members, begun=begun)])[0]
 
     def inputs(self) -> list[Tensor]:
         """What each part of the network gets in such a batch."""
@@ -157,8 +157,8 @@ class Course:
 
     def stitched(self) -> Tensor:
         """The whole scan as one image, the epochs of newton before the network included."""
-        problem, begun = self.case.problem, self.solver.begins_with_newton
-        x = self.solver.begun(problem, self.case.x)
+        problem, begun = self.case.problem, self.solver.has_warm_start
+        x = self.solver.warm_started(problem, self.case.x)
         return predicted(self.network, problem, x, group=self.group, together=self.batch, begun=begun)
 
     def flops_per_frame(self, inputs: Sequence[Tensor]) -> float:
@@ -170,7 +170,7 @@ class Course:
         return counter.get_total_flops() / self.batch
 
 
-def ready(found: Case, name: str, runtime: Runtime, precision: Precision) -> Imager:
+def ready(found: Case, name: str, runtime: Runtime, precision: Precision) -> ReconstructionNetwork:
     """A network, computed where it is asked to be."""
     shape = found.problem.scan.frame_shape
     network = NETWORKS[name].fresh((shape[0], shape[1]), 0).to(found.problem.device).eval()
@@ -198,9 +198,9 @@ def peak(precision: Precision, clock: Clock, device: str = "cpu") -> float:
 def rates(course: Course, threads: int, residual_s: float, clock: Clock) -> Row:
     """Frames a second of each stage, all before it included; every thread has a batch of its own, as in prediction."""
     inputs, frames = course.inputs(), threads * course.batch
-    with alone():
-        network_s = clock.seconds(lambda: share(lambda _: course.alone(inputs), threads))
-        physics_s = clock.seconds(lambda: share(lambda _: course.images(), threads))
+    with single_threaded():
+        network_s = clock.seconds(lambda: run_in_threads(lambda _: course.alone(inputs), threads))
+        physics_s = clock.seconds(lambda: run_in_threads(lambda _: course.images(), threads))
     scan_frames = len(course.case.problem)
     stitched_s = clock.seconds(course.stitched)
     return {

@@ -16,14 +16,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import exitwave as ew
-from exitwave.colour import complex_to_rgb
-from exitwave.neural.imaging import Imager, Scene
-from exitwave.neural.prediction import predicted
+from exitwave.io.colour import complex_to_rgb
 from exitwave.reports.figures import save_overview
+from exitwave.running.train import training_scans
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
 from exitwave.simulation.trajectories import TRAJECTORIES
-from exitwave.teaching import lessons_of
+from exitwave.solvers.neural.prediction import predicted
+from exitwave.solvers.neural.reconstruction_network import GroupBatch, ReconstructionNetwork
 
 IMAGES = Path(__file__).parent / "images"
 MOST_BYTES = 300_000
@@ -92,10 +92,10 @@ def trajectories(path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-class Start(Imager):
+class Start(ReconstructionNetwork):
     """What a network starts from, as if it were its answer."""
 
-    def image(self, scene: Scene) -> torch.Tensor:
+    def image(self, scene: GroupBatch) -> torch.Tensor:
         """The start itself."""
         return scene.start
 
@@ -108,11 +108,11 @@ def networks(path: Path) -> None:
     assert isinstance(network, ew.PtychoPINN)
     seen = ew.reconstruct(made.scan, network, probe=probe)
     refined = ew.reconstruct(made.scan, ew.chain(network, ew.RPIE(epochs=20)), probe=probe)
-    (lesson,) = lessons_of(network, [made.scan], [probe])
-    begun = network.begins_with_newton
+    (lesson,) = training_scans(network, [made.scan], [probe])
+    begun = network.has_warm_start
     start = predicted(Start(learned_scale=False), lesson.problem, lesson.x, group=16, together=128, begun=begun)
     merged = replace(seen, estimate=replace(lesson.x, object=start))
-    name = f"newton, {network.approach} epochs" if begun else "merged back-projection"
+    name = f"newton, {network.warm_start_epochs} epochs" if begun else "merged back-projection"
     shown = {name: merged, "network": seen, "network, 20 epochs of rpie": refined}
     columns = [(name, _laid_on(one, made.truth), _error(one, made.truth)) for name, one in shown.items()]
     columns.append(("truth", made.truth.object[0], ""))

@@ -17,13 +17,13 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse_from_object
 
-import exitwave.run  # noqa: F401  (registers all solvers)
+from exitwave.data.prepare.steps import STEPS
 from exitwave.data.scan import Scan
-from exitwave.evaluation.fidelity import METRICS
+from exitwave.evaluation.metrics import METRICS
+from exitwave.io.assemble import ReadOptions
 from exitwave.io.export import ENDINGS as EXPORT_ENDINGS, EXPORTS
 from exitwave.io.formats import ENDINGS, FORMATS
-from exitwave.io.reading import Stated
-from exitwave.io.recipe_model import (
+from exitwave.io.recipe_schema import (
     BeamCentre,
     Frames,
     Mask,
@@ -34,12 +34,14 @@ from exitwave.io.recipe_model import (
     Term,
     shipped_recipes,
 )
-from exitwave.job import STEPS, Job, Running
+from exitwave.running.job import Job, Running
 from exitwave.simulation import trajectories
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
-from exitwave.solver import COMBINED, PHYSICS, Solver, solvers
+from exitwave.solvers.base import Solver
+from exitwave.solvers.registry import COMBINED, solvers
+from exitwave.solvers.requirements import PHYSICS
 from network_tables import USES, compared, used
 from study_tables import ITERATIVE, study, table, throughput
 
@@ -83,7 +85,7 @@ def choices(annotation: Any) -> str:
 def _default(field: Any) -> str:
     if field.default_factory is not MISSING:
         value = field.default_factory()
-        return "" if isinstance(value, Stated) else code(value)
+        return "" if isinstance(value, ReadOptions) else code(value)
     default = getattr(field.default, "default", field.default)
     return "needed" if field.default is MISSING or repr(default) == "PydanticUndefined" else code(default)
 
@@ -116,7 +118,7 @@ def physics() -> str:
     methods = {name: cls for name, cls in members().items() if name not in COMBINED and not cls.one_pattern}
     rows = []
     for name, text in PHYSICS.items():
-        refusing = [f"`{method}`" for method, cls in methods.items() if name in cls.cannot]
+        refusing = [f"`{method}`" for method, cls in methods.items() if name in cls.unsupported]
         rows.append((name, text, ", ".join(refusing)))
     return table(("name", "what it is", "methods that refuse it"), rows)
 
@@ -152,7 +154,9 @@ def exports() -> str:
 
 
 def stated() -> str:
-    return table(("Python", "command line", "meaning"), ((f"`{n}`", flag(n), text) for n, _, text in described(Stated)))
+    return table(
+        ("Python", "command line", "meaning"), ((f"`{n}`", flag(n), text) for n, _, text in described(ReadOptions))
+    )
 
 
 def running() -> str:

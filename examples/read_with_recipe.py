@@ -39,7 +39,7 @@ mask: {path: eiger/bad_pixels, good: zero}
 
 # Anything stated wins over the file and the recipe. With x and y exchanged nothing fits together any more:
 for swapped in (False, True):
-    scan = ew.read("beamline.h5", ew.Stated(recipe="beamline.yaml", swap_axes=swapped))
+    scan = ew.read("beamline.h5", ew.ReadOptions(recipe="beamline.yaml", swap_axes=swapped))
     residual = ew.reconstruct(scan, ew.RPIE(epochs=30)).residual
     print(f"{'x and y exchanged' if swapped else 'as the recipe says':20} residual {residual:.4f}")
 

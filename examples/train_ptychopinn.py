@@ -22,7 +22,7 @@ made = [
 probe = lessons[0].truth.probe
 
 
-def tell(taught: ew.Taught) -> None:
+def tell(taught: ew.TrainingProgress) -> None:
     at = taught.progress
     if at.step == at.steps:
         print(f"epoch {at.epoch} of {taught.epochs}: loss {at.loss:.4f}")

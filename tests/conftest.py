@@ -14,13 +14,16 @@ CHECKED = [
     "exitwave.data.estimate",
     "exitwave.data.geometry",
     "exitwave.data.prepare",
-    "exitwave.data.survey",
+    "exitwave.data.statistics",
+    "exitwave.data.checks",
     # Module by module: kernels.cpu must not be touched, its functions are compiled.
     *(f"exitwave.physics.{name.stem}" for name in (SOURCE / "physics").glob("*.py")),
     "exitwave.physics.kernels.reference",
-    "exitwave.physics.kernels.verbs",
+    "exitwave.physics.kernels.dispatch",
+    "exitwave.problems",
     "exitwave.networks",
-    "exitwave.solver",
-    "exitwave.iterative",
+    *(f"exitwave.solvers.{name.stem}" for name in (SOURCE / "solvers").glob("*.py")),
+    "exitwave.solvers.ptychography",
+    "exitwave.solvers.cdi",
 ]
 install_import_hook(CHECKED, "runtime_types.checked")

@@ -132,7 +132,7 @@ class TestMemory:
     def test_an_object_that_does_not_fit_is_refused_with_advice(
         self, scan: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("exitwave.posing.available_memory_bytes", lambda: 10_000)
+        monkeypatch.setattr("exitwave.running.pose.available_memory_bytes", lambda: 10_000)
         line = complaint(scan)
         assert re.search(r"needs about [\d.]+ KiB of memory but 9.77 KiB are free", line)
         assert "crop or bin" in line
@@ -179,7 +179,7 @@ class TestMemory:
         def fail(*arguments: object, **options: object) -> None:
             raise error
 
-        monkeypatch.setattr("exitwave.starting.first_guess", fail)
+        monkeypatch.setattr("exitwave.running.initial_estimate.first_guess", fail)
         line = complaint(scan)
         for advice in ("bin=2", "crop=128", "select=::2", "on disk in HDF5"):
             assert advice in line

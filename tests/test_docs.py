@@ -12,9 +12,10 @@ import yaml
 
 import exitwave as ew
 from command import done
-from exitwave.io.recipe_model import parse_recipe
-from exitwave.job import STEPS, make_job
-from exitwave.solver import COMBINED, solvers
+from exitwave.data.prepare.steps import STEPS
+from exitwave.io.recipe_schema import parse_recipe
+from exitwave.running.job import make_job
+from exitwave.solvers.registry import COMBINED, solvers
 from pages import PAGES, ROOT, blocks, commands, script
 
 TABLES = script("tables")

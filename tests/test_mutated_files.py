@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from command import assert_one_line, call, contents, done
 from exitwave import read_result
-from exitwave.job import make_job, run_job
+from exitwave.running.job import make_job, run_job
 from mutations import (
     archive_changes,
     byte_changes,

@@ -14,15 +14,15 @@ from torch import Tensor
 import exitwave as ew
 import isolated
 import problems
-from exitwave.physics.problem import Problem
+from exitwave.problems.ptychography import Problem
 from scoring import projection, score
 
 RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
     "newton": ("newton", {}, 40),
     "newton, slow phase left to the frames": ("newton", {"slow_gain": 0.0}, 40),
-    "newton, approach of 8 epochs": ("newton", {"approach": 8}, 40),
-    "newton, approach of 4 epochs": ("newton", {"approach": 4}, 40),
-    "newton, without approach": ("newton", {"approach": 0}, 60),
+    "newton, approach of 8 epochs": ("newton", {"warm_start": 8}, 40),
+    "newton, approach of 4 epochs": ("newton", {"warm_start": 4}, 40),
+    "newton, without approach": ("newton", {"warm_start": 0}, 60),
     "newton, 20 epochs": ("newton", {}, 20),
     "newton, 10 epochs": ("newton", {}, 10),
     "lsqml": ("lsqml", {}, 100),

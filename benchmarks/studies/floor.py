@@ -14,8 +14,8 @@ import torch
 
 import exitwave as ew
 import isolated
-from exitwave.physics.guess import first_guess
-from exitwave.posing import pose
+from exitwave.problems.initial_guess import first_guess
+from exitwave.running.pose import pose
 from roster import make
 
 SIZES = {64: 1000, 128: 400, 256: 100}

@@ -18,8 +18,8 @@ import numpy as np
 import exitwave as ew
 import isolated
 import problems
-from exitwave.physics.guess import first_guess
-from exitwave.posing import pose
+from exitwave.problems.initial_guess import first_guess
+from exitwave.running.pose import pose
 from roster import make
 
 FRAMES = (250, 1000, 4000, 16000)

@@ -13,9 +13,9 @@ import torch
 import exitwave as ew
 import isolated
 import problems
-from exitwave.evaluation.fidelity import nrmse
+from exitwave.evaluation.metrics import nrmse
 from exitwave.evaluation.region import scanned_region
-from exitwave.posing import pose
+from exitwave.running.pose import pose
 from roster import make, registered
 from scoring import finished
 

@@ -14,7 +14,7 @@ import exitwave as ew
 import isolated
 import problems
 import scoring
-from exitwave.posing import pose
+from exitwave.running.pose import pose
 from roster import make, registered
 
 EPOCHS = 40
@@ -50,7 +50,11 @@ def variants(name: str, epochs: int, every: int, seed: int) -> list[Row]:
     for positions, modes in ((False, 1), (False, 2), (True, 1), (True, 2)):
         row = {"solver": name, "modes": modes, "positions": positions, "frames": len(trial.scan)}
         try:
-            solver = ew.Refined(solver=plain, positions=True, reach_px=REACH_PX, settle=SETTLE) if positions else plain
+            solver = (
+                ew.Refined(solver=plain, positions=True, max_position_error_px=REACH_PX, blur_epochs=SETTLE)
+                if positions
+                else plain
+            )
             rows.append(row | one(solver, trial, modes))
         except Exception as error:  # a method that refuses modes or refinement says so, and the next goes on
             print(f"   skipped: {row}: {error}", flush=True)

@@ -6,8 +6,8 @@ import pytest
 
 from command import call, done, refused
 from exitwave.cli.reconstruct import tell
-from exitwave.files import read_result
-from exitwave.job import job_of
+from exitwave.io.files import read_result
+from exitwave.running.job import job_of
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import exitwave as ew
 from command import done, refused
 from exitwave.io.weights import Weights, write_weights
-from exitwave.solver import to_spec
+from exitwave.solvers.spec import to_spec
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def test_another_run_is_not_resumed(scan: Path, tmp_path: Path, more: tuple[obje
 
 def _interrupted(scan: Path, output: Path) -> None:
     """Leave the checkpoint of a run that was interrupted after two epochs."""
-    from exitwave.job import make_job, run_job
+    from exitwave.running.job import make_job, run_job
 
     def press(step: object, problem: object) -> None:
         if getattr(step, "epoch", 0) == 2:

@@ -11,8 +11,8 @@ import torch
 
 import exitwave as ew
 from command import done, refused
-from exitwave.evaluation.comparison import lay_onto
-from exitwave.evaluation.twins import conjugate_inverse
+from exitwave.evaluation.cdi_alignment import conjugate_inverse
+from exitwave.evaluation.comparison import align_estimate
 
 CDI = ("cdi", "--starts", 3, "--cycles", 2, "--hio", 100)
 
@@ -121,5 +121,5 @@ def test_methods_are_compared_as_twins_of_one_another(pattern, tmp_path):
     assert "Probe, strongest mode" not in page
     truth = ew.read_truth(pattern)
     turned = replace(truth, object=conjugate_inverse(truth.object[0])[None] * 2j)
-    laid = lay_onto(turned, truth).object
+    laid = align_estimate(turned, truth).object
     assert float((laid - truth.object[0]).norm() / truth.object[0].norm()) < 0.01

@@ -14,7 +14,7 @@ import yaml
 from command import call, done, refused
 from exitwave import read_result, solvers
 from exitwave.cli import APP
-from exitwave.iterative.pie import MPIE
+from exitwave.solvers.ptychography.pie import MPIE
 
 COMMANDS = ("info", "simulate", "reconstruct", "train", "run", "compare", "evaluate", "report", "export", "doctor")
 ITERATIVE = sorted(set(solvers()) - {"best_of", "chain", "ensemble", "refined"})

@@ -100,8 +100,8 @@ class TestTraining:
         def fail(*_: object) -> None:
             raise ValueError("no fonts")
 
-        monkeypatch.setattr("exitwave.cli.training.save_preview", fail)
-        monkeypatch.setattr("exitwave.cli.training.EVERY_S", 0.0)
+        monkeypatch.setattr("exitwave.cli.training_progress.save_preview", fail)
+        monkeypatch.setattr("exitwave.cli.training_progress.EVERY_S", 0.0)
         outcome = done("train", "ptychopinn", place / "a.cxi", "--save", tmp_path / "net", *SMALL)
         told = "exitwave: warning: there is no preview (ValueError: no fonts); the training goes on\n"
         assert outcome.err.count(told) == 1
@@ -130,9 +130,9 @@ class TestTraining:
             if step > 20:
                 raise Collapsed("the network collapsed: lower learning_rate")
 
-        monkeypatch.setattr("exitwave.training.course.require_variation", collapsed)
+        monkeypatch.setattr("exitwave.training.trainer.require_variation", collapsed)
         # Looked at from the start.
-        monkeypatch.setattr("exitwave.neural.trainable.Recipe", _watchful)
+        monkeypatch.setattr("exitwave.solvers.neural.network_solver.Recipe", _watchful)
         words = ("--save", tmp_path / "net", "--epochs", 10, "--checkpoint-every", 1, "--batch", 16, *SMALL[2:])
         outcome = call("train", "ptychopinn", place / "a.cxi", *words)
         assert outcome.code == 2
@@ -142,9 +142,9 @@ class TestTraining:
 
 
 def _watchful(**options):
-    from exitwave.training.recipe import Recipe
+    from exitwave.training.settings import TrainingSettings
 
-    return Recipe(**options, watched=1)
+    return TrainingSettings(**options, collapse_check_after=1)
 
 
 class TestUsing:
@@ -218,9 +218,9 @@ class TestUsing:
         self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         shipped = {"demo": place / "pinn" / "weights.safetensors"}
-        monkeypatch.setattr("exitwave.io.network_names.shipped_networks", lambda: shipped)
-        # Under exitwave.solver the package shows the decorator.
-        monkeypatch.setattr(sys.modules["exitwave.solver"], "shipped_networks", lambda: shipped)
+        monkeypatch.setattr("exitwave.io.network_paths.shipped_networks", lambda: shipped)
+        # Under exitwave.solvers.base the package shows the decorator.
+        monkeypatch.setattr(sys.modules["exitwave.solvers.base"], "shipped_networks", lambda: shipped)
         result, _ = reconstructed(place, "demo", name="demo.h5")
         # Not as a path, which would be another on another machine.
         assert result.spec["weights"] == "demo"
@@ -417,6 +417,6 @@ class TestBadNetworks:
 
 
 def test_all_that_can_be_trained_is_tested_here() -> None:
-    from exitwave.neural.trainable import Trainable
+    from exitwave.solvers.neural.network_solver import NetworkSolver
 
-    assert set(NETWORKS) == {name for name, cls in solvers().items() if issubclass(cls, Trainable)}
+    assert set(NETWORKS) == {name for name, cls in solvers().items() if issubclass(cls, NetworkSolver)}

@@ -8,23 +8,25 @@ from typing import cast
 import pytest
 import torch
 
-import exitwave.run  # noqa: F401  (registers all solvers)
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.ensembles import Ensemble, ensemble
-from exitwave.iterative.refined import Refined
-from exitwave.iterative.starts import CDI, BestOf
-from exitwave.neural.trainable import Trainable
-from exitwave.physics.guess import first_guess
-from exitwave.physics.isolated import IsolatedProblem, isolated_guess, isolated_problem
-from exitwave.physics.problem import Problem
-from exitwave.physics.refinement.background import none_yet
-from exitwave.physics.refinement.brightness import even
-from exitwave.physics.refinement.variations import unvaried
+from exitwave.problems.cdi import IsolatedProblem, isolated_guess, isolated_problem
+from exitwave.problems.initial_guess import first_guess
+from exitwave.problems.ptychography import Problem
+from exitwave.problems.refinement.background import with_background
+from exitwave.problems.refinement.brightness import with_brightness
+from exitwave.problems.refinement.variations import with_variations
+from exitwave.running.initial_estimate import with_slices
+from exitwave.running.train import train
 from exitwave.simulation.isolated import simulate_pattern
-from exitwave.solver import Chain, Solver, Step, chain, from_spec, solvers, to_spec
-from exitwave.starting import thick
-from exitwave.teaching import train
+from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.cdi.multistart import CDI, BestOf
+from exitwave.solvers.chain import Chain, chain
+from exitwave.solvers.ensemble import Ensemble, ensemble
+from exitwave.solvers.neural.network_solver import NetworkSolver
+from exitwave.solvers.refined import Refined
+from exitwave.solvers.registry import solvers
+from exitwave.solvers.spec import from_spec, to_spec
 from scans import known_scan
 
 
@@ -35,18 +37,18 @@ def small(cls: type[Solver], epochs: int) -> Solver:
         return ensemble(from_spec({"name": "mpie", "epochs": epochs // 2, "batch": 4}), size=2)
     if cls is Refined:
         inner = from_spec({"name": "mpie", "epochs": epochs, "batch": 4})
-        return Refined(solver=inner, positions=True, variations=1, brightness=True, background=True, start=1)
+        return Refined(solver=inner, positions=True, variations=1, brightness=True, background=True, first_epoch=1)
     if cls is BestOf:
         return BestOf(
             member=from_spec([{"name": "hio", "epochs": 1}, {"name": "er", "epochs": epochs // 2 - 1}]), starts=2
         )
     if cls is CDI:
         return CDI(starts=2, cycles=1, er=0, hio=epochs // 2 - 1, finish=1)
-    return cls(epochs=epochs, stages=2, group=4) if issubclass(cls, Trainable) else cls(epochs=epochs)
+    return cls(epochs=epochs, stages=2, group=4) if issubclass(cls, NetworkSolver) else cls(epochs=epochs)
 
 
-NETWORKS = sorted(name for name, cls in solvers().items() if issubclass(cls, Trainable))
-TAUGHT = sorted(name for name in NETWORKS if cast(type[Trainable], solvers()[name]).learns_from_labels)
+NETWORKS = sorted(name for name, cls in solvers().items() if issubclass(cls, NetworkSolver))
+TAUGHT = sorted(name for name in NETWORKS if cast(type[NetworkSolver], solvers()[name]).learns_from_labels)
 """These have nothing to learn from in a scan at hand: they are trained first, below."""
 NAMES = sorted(set(solvers()) - set(TAUGHT))
 
@@ -59,10 +61,10 @@ def posed(one_pattern: bool) -> Problem:
 
 
 BEYOND: Mapping[str, Callable[[Problem, PtychoEstimate], PtychoEstimate]] = {
-    "slices": lambda problem, x: thick(x, 2, 1e-6),
-    "variations": lambda problem, x: unvaried(problem, x, 1),
-    "brightness": even,
-    "background": none_yet,
+    "slices": lambda problem, x: with_slices(x, 2, 1e-6),
+    "variations": lambda problem, x: with_variations(problem, x, 1),
+    "brightness": with_brightness,
+    "background": with_background,
 }
 """Starts with more than object and probe."""
 
@@ -136,7 +138,7 @@ def test_a_run_resumed_from_any_step_ends_exactly_as_one_that_never_stopped(name
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [(name, what) for name in NAMES for what in BEYOND if what in solvers()[name].cannot]
+    ("name", "what"), [(name, what) for name in NAMES for what in BEYOND if what in solvers()[name].unsupported]
 )
 def test_what_a_solver_cannot_do_it_refuses_by_name_without_the_driver_too(name, what, problem, start):
     more = replace(start, estimate=BEYOND[what](problem, start.estimate))
@@ -158,12 +160,12 @@ WARY = known_scan(side=4, photons=1e8)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trainable]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], NetworkSolver]:
     """The network of a solver after two epochs on one scan."""
 
     @cache
-    def made(name: str) -> Trainable:
-        cls = cast(type[Trainable], solvers()[name])
+    def made(name: str) -> NetworkSolver:
+        cls = cast(type[NetworkSolver], solvers()[name])
         folder = tmp_path_factory.mktemp(name)
         labels = [KNOWN.truth] if cls.learns_from_labels else []
         return train(cls(epochs=2, group=4), [KNOWN.scan], save=folder, probes=[KNOWN.truth.probe], labels=labels)
@@ -195,7 +197,7 @@ def test_a_trained_network_is_known_by_its_folder_and_round_trips(name, trained)
     assert from_spec(to_spec(solver)) == solver
     assert from_spec(solver.weights) == solver
     assert from_spec({"name": name, "weights": solver.weights}) == solver
-    assert from_spec({"name": solver.weights, "together": 4}) == replace(solver, together=4)
+    assert from_spec({"name": solver.weights, "frames_per_batch": 4}) == replace(solver, together=4)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -212,9 +214,9 @@ def test_a_trained_network_is_a_stage_of_a_chain(name, trained):
 def test_a_trained_network_doubts_only_what_is_unlike_its_training(name, trained):
     solver = trained(name)
     problem, start = begin(KNOWN.scan, solver)
-    assert solver.doubts(problem, start.estimate) == ()
+    assert solver.warnings(problem, start.estimate) == ()
     problem, start = begin(WARY.scan, solver)
-    (doubt,) = solver.doubts(problem, start.estimate)
+    (doubt,) = solver.warnings(problem, start.estimate)
     assert "frames hold 1e+08 photons" in doubt
 
 

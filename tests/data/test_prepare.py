@@ -307,7 +307,7 @@ def test_preparing_reads_nothing_and_reading_costs_only_the_frames_asked_for():
 
 
 def test_loading_into_memory_applies_what_was_prepared(monkeypatch):
-    monkeypatch.setattr("exitwave.data.prepare.reading.CHUNK_PIXELS", 40)
+    monkeypatch.setattr("exitwave.data.prepare.chunks.CHUNK_PIXELS", 40)
     patterns = CountingPatterns(torch.arange(5 * 8 * 12.0).reshape(5, 8, 12))
     lazy = prepare.crop(scan_of(patterns), 4)
     held = prepare.to_memory(lazy)

@@ -7,7 +7,7 @@ import torch
 
 from exitwave.data.errors import InputError
 from exitwave.evaluation.align import align, move
-from exitwave.evaluation.fidelity import nrmse
+from exitwave.evaluation.metrics import nrmse
 
 GAUGES = [
     ((0.0, 0.0), (0.0, 0.0), 1.3 - 0.4j),

@@ -14,7 +14,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
 from exitwave.evaluation.align import move
-from exitwave.evaluation.judge import compare_halves, evaluate, merge, position_error, probe_error
+from exitwave.evaluation.evaluate import compare_halves, evaluate, merge_evaluations, position_error, probe_error
 
 SIDE = 24
 GEOMETRY = Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
@@ -142,7 +142,7 @@ def test_halves_with_shared_detail_and_own_noise_agree_up_to_where_the_noise_tak
 def test_merged_evaluations_hold_the_figures_of_both(picture):
     truth = scan_of(picture(phase_rad=0.4).view())
     against_truth = evaluate(result_of(truth), truth=truth)
-    both = merge(against_truth, compare_halves(truth, truth))
+    both = merge_evaluations(against_truth, compare_halves(truth, truth))
     assert {"residual", "M-NRMSE", "FRC-half-bit", "FRC-half-bit-split"} <= set(both.metrics)
     assert set(both.curves) == {"FRC", "FRC-split"}
     assert both.alignment == against_truth.alignment

@@ -56,8 +56,8 @@ def test_every_type_and_shape_comes_back_bit_for_bit(tmp_path):
     saved = checkpoint_of(4.0)
     write_checkpoint(tmp_path / "run.ckpt", saved)
     back = read_checkpoint(tmp_path / "run.ckpt")
-    assert set(back.memory) == set(MEMORY)
-    pairs = [(saved.memory[name], back.memory[name]) for name in MEMORY]
+    assert set(back.state) == set(MEMORY)
+    pairs = [(saved.state[name], back.state[name]) for name in MEMORY]
     pairs += [(getattr(saved.estimate, name), getattr(back.estimate, name)) for name in vars(saved.estimate)]
     for before, after in pairs:
         assert (before is None) == (after is None)
@@ -74,7 +74,7 @@ def test_every_type_and_shape_comes_back_bit_for_bit(tmp_path):
 
 def test_what_was_read_may_be_changed_in_place(tmp_path):
     write_checkpoint(tmp_path / "run.ckpt", checkpoint_of())
-    read_checkpoint(tmp_path / "run.ckpt").memory["count"].add_(1)
+    read_checkpoint(tmp_path / "run.ckpt").state["count"].add_(1)
 
 
 def test_a_newer_or_other_file_is_refused_by_name(tmp_path):
@@ -100,7 +100,7 @@ while True:
     epoch += 1
     value = torch.full((1, 600, 600), epoch, dtype=torch.complex64)
     estimate = PtychoEstimate(object=value, probe=value[:, :8, :8], positions_px=torch.zeros(1, 2, dtype=torch.float64))
-    state = Checkpoint(estimate=estimate, epoch=epoch, history=(), memory={"dual": value}, spec={}, provenance={})
+    state = Checkpoint(estimate=estimate, epoch=epoch, history=(), state={"dual": value}, spec={}, provenance={})
     write_checkpoint(Path(sys.argv[1]), state)
     print(epoch, flush=True)
 """
@@ -116,7 +116,7 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path):
     done = 5 + len(process.communicate()[0].split())
     back = read_checkpoint(path)
     assert back.epoch in (done, done + 1)
-    assert bool((back.memory["dual"] == back.epoch).all())
+    assert bool((back.state["dual"] == back.epoch).all())
     assert bool((back.estimate.object == back.epoch).all())
 
 
@@ -127,7 +127,7 @@ from test_checkpoints import checkpoint_of
 from exitwave.io.checkpoints import write_checkpoint
 import torch
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-write_checkpoint(sys.argv[1], checkpoint_of(memory={"big": torch.zeros(10**6)}))
+write_checkpoint(sys.argv[1], checkpoint_of(state={"big": torch.zeros(10**6)}))
 """
 
 

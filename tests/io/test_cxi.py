@@ -15,7 +15,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import JOULE_PER_EV, Geometry
 from exitwave.data.scan import ArrayPatterns, Scan
 from exitwave.io import cxi, formats
-from exitwave.io.reading import Stated, assemble
+from exitwave.io.assemble import ReadOptions, assemble
 
 ENERGY_EV, DISTANCE_M, DETECTOR_PIXEL_M = 8000.0, 1.5, (75e-6, 55e-6)
 Explain = Callable[[Scan], None]
@@ -24,8 +24,8 @@ TRANSLATION = "entry_1/sample_1/geometry_1/translation"
 DETECTOR = "entry_1/instrument_1/detector_1"
 
 
-def read(path: Path, stated: Stated | None = None) -> Scan:
-    stated = stated or Stated()
+def read(path: Path, stated: ReadOptions | None = None) -> Scan:
+    stated = stated or ReadOptions()
     return assemble(cxi.read(path, stated), stated, path, "cxi")
 
 
@@ -147,7 +147,7 @@ def test_a_detector_mounted_otherwise_is_read_by_its_basis_vectors(
 
 
 def test_a_stated_sign_turns_the_positions_round(foreign: Path) -> None:
-    stated = read(foreign, Stated(position_sign="probe"))
+    stated = read(foreign, ReadOptions(position_sign="probe"))
     torch.testing.assert_close(stated.positions_m, -read(foreign).positions_m)
     assert stated.provenance["position_sign"] == "probe"
 
@@ -228,7 +228,7 @@ def test_an_energy_that_cannot_be_joule_is_refused_unless_one_is_stated(foreign:
     put(foreign, "entry_1/instrument_1/source_1/energy", 8000.0)
     with pytest.raises(FormatError, match=r"8000 J.*--energy-ev"):
         read(foreign)
-    assert read(foreign, Stated(energy_ev=8000)).geometry.energy_ev == pytest.approx(8000)
+    assert read(foreign, ReadOptions(energy_ev=8000)).geometry.energy_ev == pytest.approx(8000)
 
 
 def test_missing_pixel_sizes_follow_from_basis_vectors_or_are_square(foreign: Path) -> None:
@@ -261,7 +261,7 @@ def test_monitor_is_read(foreign: Path) -> None:
 def test_positions_in_a_file_of_their_own_win(foreign: Path, tmp_path: Path, oracle: Any) -> None:
     table = "y_um,x_um\n" + "\n".join(f"{y},{x}" for y, x in oracle.positions_m * 2e6)
     (tmp_path / "positions.csv").write_text(table)
-    scan = read(foreign, Stated(positions=tmp_path / "positions.csv"))
+    scan = read(foreign, ReadOptions(positions=tmp_path / "positions.csv"))
     np.testing.assert_allclose(scan.positions_m.numpy(), 2 * oracle.positions_m, rtol=1e-12)
 
 
@@ -332,7 +332,7 @@ def test_other_hdf5_files_are_not_taken_for_cxi(tmp_path: Path, foreign: Path) -
 
 @pytest.mark.skipif(not STAR.exists(), reason="the PETRA III near-field scan is not here")
 def test_the_petra_near_field_scan_reads_with_its_geometry() -> None:
-    scan = read(STAR, Stated(focus_distance_m=3.65e-3))
+    scan = read(STAR, ReadOptions(focus_distance_m=3.65e-3))
     assert scan.patterns.shape == (200, 100, 100)
     assert int((~scan.mask).sum()) == 5
     assert scan.geometry.near_field

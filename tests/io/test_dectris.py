@@ -12,13 +12,13 @@ import torch
 from exitwave.data.errors import FormatError
 from exitwave.data.scan import Scan
 from exitwave.io import dectris, formats
-from exitwave.io.reading import Stated, assemble
+from exitwave.io.assemble import ReadOptions, assemble
 
 Explain = Callable[[Scan], None]
 DETECTOR = "entry/instrument/detector"
 
 
-def read(path: Path, stated: Stated) -> Scan:
+def read(path: Path, stated: ReadOptions) -> Scan:
     return assemble(dectris.read(path, stated), stated, path, "dectris")
 
 
@@ -55,13 +55,13 @@ def master(tmp_path: Path, oracle: Any) -> Path:
 
 
 @pytest.fixture
-def stated(tmp_path: Path, oracle: Any) -> Stated:
+def stated(tmp_path: Path, oracle: Any) -> ReadOptions:
     np.savetxt(tmp_path / "positions.csv", oracle.positions_m * 1e6, delimiter=",", header="y_um,x_um")
-    return Stated(positions=tmp_path / "positions.csv")
+    return ReadOptions(positions=tmp_path / "positions.csv")
 
 
 def test_frames_are_gathered_from_the_files_beside_the_master(
-    master: Path, stated: Stated, oracle: Any, explain: Explain
+    master: Path, stated: ReadOptions, oracle: Any, explain: Explain
 ) -> None:
     scan = read(master, stated)
     assert scan.patterns.shape == oracle.patterns.shape
@@ -73,14 +73,14 @@ def test_frames_are_gathered_from_the_files_beside_the_master(
     assert scan.object_pixel_m == pytest.approx(oracle.scan.object_pixel_m, rel=1e-5)
 
 
-def test_the_beam_is_brought_to_the_middle(master: Path, stated: Stated, oracle: Any) -> None:
+def test_the_beam_is_brought_to_the_middle(master: Path, stated: ReadOptions, oracle: Any) -> None:
     with h5py.File(master, "r+") as file:
         file[f"{DETECTOR}/beam_center_y"][()], file[f"{DETECTOR}/beam_center_x"][()] = 7.0, 12.0
     frame = read(master, stated).frames(torch.tensor([3]))[0]
     assert frame[8, 10] == oracle.patterns[3, 7, 12]
 
 
-def test_what_the_detector_was_never_told_must_be_stated(master: Path, stated: Stated) -> None:
+def test_what_the_detector_was_never_told_must_be_stated(master: Path, stated: ReadOptions) -> None:
     with h5py.File(master, "r+") as file:
         file[f"{DETECTOR}/detector_distance"][()] = 0
         del file[f"{DETECTOR}/detectorSpecific/photon_energy"]
@@ -90,23 +90,23 @@ def test_what_the_detector_was_never_told_must_be_stated(master: Path, stated: S
         read(master, stated)
     with h5py.File(master, "r+") as file:
         file["entry/instrument/beam/incident_wavelength"] = 1.5
-    scan = read(master, Stated(positions=stated.positions, distance_m=2.0))
+    scan = read(master, ReadOptions(positions=stated.positions, distance_m=2.0))
     assert scan.geometry.wavelength_m == pytest.approx(1.5e-10)
 
 
 def test_positions_must_be_given_and_the_message_says_how(master: Path) -> None:
     with pytest.raises(FormatError, match="--positions"):
-        read(master, Stated())
+        read(master, ReadOptions())
 
 
-def test_a_missing_file_of_frames_is_named(master: Path, stated: Stated) -> None:
+def test_a_missing_file_of_frames_is_named(master: Path, stated: ReadOptions) -> None:
     os.remove(master.parent / "scan_data_000002.h5")
     assert dectris.recognises(master)
     with pytest.raises(FormatError, match=r"scan_data_000002\.h5, which is not there"):
         read(master, stated)
 
 
-def test_a_truncated_file_of_frames_is_reported(master: Path, stated: Stated) -> None:
+def test_a_truncated_file_of_frames_is_reported(master: Path, stated: ReadOptions) -> None:
     os.truncate(master.parent / "scan_data_000002.h5", 600)
     with pytest.raises(FormatError, match=r"scan_data_000002\.h5.*damaged"):
         read(master, stated)

@@ -12,8 +12,8 @@ import torch
 from exitwave.data.errors import ExitwaveError, FormatError
 from exitwave.data.result import Result
 from exitwave.io import formats
+from exitwave.io.assemble import ReadOptions
 from exitwave.io.export import export
-from exitwave.io.reading import Stated
 from exitwave.io.results import write_result
 
 WRITABLE = formats.writable()
@@ -47,7 +47,7 @@ def test_a_file_is_recognised_as_what_it_is_and_as_nothing_more_specific(tmp_pat
 def test_a_scan_written_in_any_format_comes_back(tmp_path, oracle, truth, explain, name):
     path = written(name, tmp_path, oracle, truth)
     assert [p.name for p in tmp_path.iterdir()] == ["data"]
-    scan = formats.read_scan(path, Stated())
+    scan = formats.read_scan(path, ReadOptions())
     explain(scan)
     assert torch.equal(scan.frames(slice(None)), oracle.scan.frames(slice(None)))
     assert torch.equal(scan.mask, oracle.scan.mask)
@@ -61,12 +61,12 @@ def test_rubbish_is_refused_in_one_sentence(tmp_path, content):
     path = tmp_path / "scan.cxi"
     path.write_bytes(content)
     with pytest.raises(FormatError):
-        formats.read_scan(path, Stated())
+        formats.read_scan(path, ReadOptions())
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FormatError, match=r"nowhere\.cxi does not exist"):
-        formats.read_scan(tmp_path / "nowhere.cxi", Stated())
+        formats.read_scan(tmp_path / "nowhere.cxi", ReadOptions())
 
 
 @pytest.mark.parametrize("name", [*WRITABLE, "tiff", "result", "ptychodus-product"])
@@ -76,7 +76,7 @@ def test_a_truncated_file_gives_a_clear_error(tmp_path, oracle, truth, name):
     for part in range(1, 20):
         path.write_bytes(whole[: len(whole) * part // 20])
         with pytest.raises(ExitwaveError):
-            read_everything(path, stated(tmp_path, oracle) if name == "tiff" else Stated())
+            read_everything(path, stated(tmp_path, oracle) if name == "tiff" else ReadOptions())
 
 
 # Not HDF5: its library itself may hang on a file with wrong bits in it, below all that we can catch.
@@ -91,16 +91,16 @@ def test_a_file_with_wrong_bytes_gives_data_or_a_clear_error(tmp_path, oracle, t
         path = tmp_path / f"damaged{attempt}"
         path.write_bytes(bytes(damaged))
         with contextlib.suppress(ExitwaveError):
-            read_everything(path, stated(tmp_path, oracle) if name == "tiff" else Stated())
+            read_everything(path, stated(tmp_path, oracle) if name == "tiff" else ReadOptions())
 
 
-def stated(folder: Path, oracle) -> Stated:
+def stated(folder: Path, oracle) -> ReadOptions:
     table = folder / "positions.csv"
     np.savetxt(table, oracle.positions_m, delimiter=",", header="y_m,x_m", comments="")
-    return Stated(energy_ev=8000.0, distance_m=1.5, detector_pixel_m=75e-6, positions=table)
+    return ReadOptions(energy_ev=8000.0, distance_m=1.5, detector_pixel_m=75e-6, positions=table)
 
 
-def read_everything(path: Path, options: Stated) -> None:
+def read_everything(path: Path, options: ReadOptions) -> None:
     found = formats.detect(path)
     if found.read is not None:
         formats.read_scan(path, options).frames(slice(None))

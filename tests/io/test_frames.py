@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from exitwave.io import cxi, frames
-from exitwave.io.reading import Stated, assemble
+from exitwave.io.assemble import ReadOptions, assemble
 
 DATA = "entry_1/instrument_1/detector_1/data"
 
@@ -39,7 +39,7 @@ def test_large_scans_are_packed_with_bitshuffle(tmp_path: Path, oracle: Any, mon
     cxi.write(path, oracle.scan)
     with h5py.File(path) as file:
         assert file[DATA].id.get_create_plist().get_filter(0)[0] == 32008
-    scan = assemble(cxi.read(path, Stated()), Stated(), path, "cxi")
+    scan = assemble(cxi.read(path, ReadOptions()), ReadOptions(), path, "cxi")
     np.testing.assert_array_equal(scan.frames(slice(None)), oracle.patterns)
 
 

@@ -12,14 +12,14 @@ from exitwave.data.errors import FormatError, InputError
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import Scan
 from exitwave.io import cxi, formats, nexus
-from exitwave.io.reading import Stated, assemble
+from exitwave.io.assemble import ReadOptions, assemble
 
 Explain = Callable[[Scan], None]
 DETECTOR = "entry_1/instrument_1/detector_1"
 
 
-def read(path: Path, stated: Stated | None = None) -> Scan:
-    stated = stated or Stated()
+def read(path: Path, stated: ReadOptions | None = None) -> Scan:
+    stated = stated or ReadOptions()
     return assemble(nexus.read(path, stated), stated, path, "nexus")
 
 
@@ -67,7 +67,7 @@ def test_a_scan_comes_back_as_it_was_written(tmp_path: Path, oracle: Any, explai
 def test_what_is_written_is_also_a_cxi_file(tmp_path: Path, oracle: Any, explain: Explain) -> None:
     path = tmp_path / "scan.nxs"
     nexus.write(path, oracle.scan)
-    explain(assemble(cxi.read(path, Stated()), Stated(), path, "cxi"))
+    explain(assemble(cxi.read(path, ReadOptions()), ReadOptions(), path, "cxi"))
 
 
 def test_near_field_and_electrons_come_back(tmp_path: Path, oracle: Any) -> None:

@@ -9,8 +9,8 @@ import torch
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import ArrayPatterns
-from exitwave.io import formats, npy, npz
-from exitwave.io.reading import Stated
+from exitwave.io import formats, npz, npz_arrays
+from exitwave.io.assemble import ReadOptions
 
 STATED = {"energy_ev": 8000.0, "distance_m": 1.5, "detector_pixel_m": (75e-6, 55e-6)}
 
@@ -25,16 +25,16 @@ def arrays_of(oracle, truth, **patterns):
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("dialect", ["counts", "amplitude by key", "stated amplitude", "stated counts", "frames last"])
 def test_every_dialect_is_read(tmp_path, oracle, truth, explain, dialect, save):
-    counts, stated = oracle.patterns, Stated(**STATED)
+    counts, stated = oracle.patterns, ReadOptions(**STATED)
     roots = np.sqrt(counts)
     if dialect == "counts":
         arrays = arrays_of(oracle, truth, diff3d=counts.astype(np.uint16))
     elif dialect == "amplitude by key":
         arrays = arrays_of(oracle, truth, diffraction=roots)
     elif dialect == "stated amplitude":
-        arrays, stated = arrays_of(oracle, truth, diff3d=roots), Stated(values="amplitude", **STATED)
+        arrays, stated = arrays_of(oracle, truth, diff3d=roots), ReadOptions(values="amplitude", **STATED)
     elif dialect == "stated counts":
-        arrays, stated = arrays_of(oracle, truth, diffraction=counts), Stated(values="counts", **STATED)
+        arrays, stated = arrays_of(oracle, truth, diffraction=counts), ReadOptions(values="counts", **STATED)
     else:
         arrays = arrays_of(oracle, truth, diff3d=counts.astype(np.int32).transpose(1, 2, 0))
     save(tmp_path / "data.npz", **arrays)
@@ -49,26 +49,26 @@ def test_every_dialect_is_read(tmp_path, oracle, truth, explain, dialect, save):
 def test_floats_that_may_be_either_are_not_guessed(tmp_path, oracle, truth):
     np.savez(tmp_path / "a.npz", **arrays_of(oracle, truth, diff3d=np.sqrt(oracle.patterns)))
     with pytest.raises(FormatError, match="--values counts or --values amplitude"):
-        formats.read_scan(tmp_path / "a.npz", Stated(**STATED))
+        formats.read_scan(tmp_path / "a.npz", ReadOptions(**STATED))
     np.savez(tmp_path / "b.npz", **arrays_of(oracle, truth, diffraction=oracle.patterns * 1e4))
     with pytest.raises(FormatError, match="--values"):
-        formats.read_scan(tmp_path / "b.npz", Stated(**STATED))
+        formats.read_scan(tmp_path / "b.npz", ReadOptions(**STATED))
 
 
 def test_an_archive_without_geometry_says_which_options_supply_it(tmp_path, oracle, truth):
     np.savez(tmp_path / "a.npz", **arrays_of(oracle, truth, diff3d=oracle.patterns.astype(np.uint16)))
     with pytest.raises(FormatError, match=r"--energy-ev.*--distance-m.*--detector-pixel-m"):
-        formats.read_scan(tmp_path / "a.npz", Stated())
+        formats.read_scan(tmp_path / "a.npz", ReadOptions())
 
 
 def test_python_objects_are_never_loaded(tmp_path, oracle, truth):
     arrays = arrays_of(oracle, truth, diff3d=np.array([{"run": "code"}] * 12, dtype=object))
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(FormatError, match="Python objects"):
-        formats.read_scan(tmp_path / "a.npz", Stated(**STATED))
+        formats.read_scan(tmp_path / "a.npz", ReadOptions(**STATED))
     np.savez(tmp_path / "b.npz", **(arrays | {"xcoords": arrays["diff3d"]}))
     with pytest.raises(FormatError, match="Python objects"):
-        formats.read_scan(tmp_path / "b.npz", Stated(**STATED))
+        formats.read_scan(tmp_path / "b.npz", ReadOptions(**STATED))
 
 
 def test_slac_archives_hold_metres_and_frames_last(tmp_path, oracle, explain):
@@ -81,7 +81,7 @@ def test_slac_archives_hold_metres_and_frames_last(tmp_path, oracle, explain):
     )
     found = formats.detect(tmp_path / "slac.npz")
     assert found.name == "slac-npz"
-    explain(formats.read_scan(tmp_path / "slac.npz", Stated(**STATED)))
+    explain(formats.read_scan(tmp_path / "slac.npz", ReadOptions(**STATED)))
     assert found.read_probe(tmp_path / "slac.npz").shape == (1, 16, 20)
 
 
@@ -104,7 +104,7 @@ def test_probe_and_object_give_an_estimate_wherever_positions_start(tmp_path, or
 def test_a_scan_that_we_write_comes_back(tmp_path, oracle, explain, scale):
     scan = replace(oracle.scan, patterns=ArrayPatterns(oracle.scan.frames(slice(None)) * scale))
     npz.write(tmp_path / "scan.npz", scan)
-    back = formats.read_scan(tmp_path / "scan.npz", Stated())
+    back = formats.read_scan(tmp_path / "scan.npz", ReadOptions())
     assert not back.patterns.in_memory
     if scale == 1:
         explain(back)
@@ -123,14 +123,14 @@ def test_near_field_and_electron_geometry_come_back(tmp_path, oracle):
         Geometry.from_voltage(300e3, 1.0, (1e-5, 2e-5)),
     ):
         npz.write(tmp_path / "scan.npz", replace(oracle.scan, geometry=geometry))
-        assert formats.read_scan(tmp_path / "scan.npz", Stated()).geometry == geometry
+        assert formats.read_scan(tmp_path / "scan.npz", ReadOptions()).geometry == geometry
 
 
 def test_uncompressed_frames_are_read_singly_from_disk(tmp_path):
     frames = np.arange(5 * 3 * 4, dtype=np.float64).reshape(5, 3, 4)
     for name, array in (("c", frames), ("f", np.asfortranarray(frames)), ("extra", frames[..., None])):
         np.savez(tmp_path / f"{name}.npz", patterns=array, other=np.ones(3))
-        patterns = npy.frames(tmp_path / f"{name}.npz", "patterns")
+        patterns = npz_arrays.frames(tmp_path / f"{name}.npz", "patterns")
         assert not patterns.in_memory
         np.testing.assert_array_equal(patterns.read(torch.tensor([3, 1])), frames[[3, 1]])
 
@@ -140,10 +140,10 @@ def test_a_damaged_archive_is_refused(tmp_path, oracle):
     whole = (tmp_path / "scan.npz").read_bytes()
     (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FormatError):
-        formats.read_scan(tmp_path / "half.npz", Stated())
+        formats.read_scan(tmp_path / "half.npz", ReadOptions())
     broken = bytearray(whole)
     place = whole.index(b"\x93NUMPY", whole.index(b"xcoords.npy"))
     broken[place : place + 6] = b"nonsen"
     (tmp_path / "broken.npz").write_bytes(bytes(broken))
     with pytest.raises(FormatError, match="cannot be read"):
-        formats.read_scan(tmp_path / "broken.npz", Stated())
+        formats.read_scan(tmp_path / "broken.npz", ReadOptions())

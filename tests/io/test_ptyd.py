@@ -11,7 +11,7 @@ from exitwave.data.errors import FormatError
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import ArrayPatterns
 from exitwave.io import formats, ptyd
-from exitwave.io.reading import Stated
+from exitwave.io.assemble import ReadOptions
 
 CHUNKS = {"0": [3, 4, 5], "1": [9, 10, 11], "2": [0, 1, 2], "10": [6, 7, 8]}
 
@@ -45,7 +45,7 @@ def write_ptyd(path, oracle, *, weights="2d", link=False, positions=True):
 def test_chunks_in_any_order_make_a_scan_in_frame_order(tmp_path, oracle, explain, link, weights):
     write_ptyd(tmp_path / "scan.h5", oracle, weights=weights, link=link)
     assert formats.detect(tmp_path / "scan.h5").name == "ptyd"
-    scan = formats.read_scan(tmp_path / "scan.h5", Stated())
+    scan = formats.read_scan(tmp_path / "scan.h5", ReadOptions())
     explain(scan)
     np.testing.assert_allclose(scan.positions_m, oracle.positions_m)
     assert torch.equal(scan.mask, oracle.scan.mask) == (weights != "none")
@@ -57,13 +57,13 @@ def test_a_lost_part_is_named(tmp_path, oracle):
     write_ptyd(tmp_path / "scan.ptyd", oracle, link=True)
     (tmp_path / "scan.ptyd.part001").unlink()
     with pytest.raises(FormatError, match=r"scan\.ptyd\.part001"):
-        formats.read_scan(tmp_path / "scan.ptyd", Stated())
+        formats.read_scan(tmp_path / "scan.ptyd", ReadOptions())
 
 
 def test_chunks_without_positions_are_refused(tmp_path, oracle):
     write_ptyd(tmp_path / "scan.ptyd", oracle, positions=False)
     with pytest.raises(FormatError, match="positions"):
-        formats.read_scan(tmp_path / "scan.ptyd", Stated())
+        formats.read_scan(tmp_path / "scan.ptyd", ReadOptions())
 
 
 @pytest.mark.parametrize("focus", [None, float("inf"), 3e-3])
@@ -71,7 +71,7 @@ def test_a_scan_that_we_write_comes_back(tmp_path, oracle, explain, monkeypatch,
     monkeypatch.setattr(ptyd, "FRAMES_PER_CHUNK", 5)
     scan = replace(oracle.scan, geometry=replace(oracle.scan.geometry, focus_distance_m=focus))
     ptyd.write(tmp_path / "scan.ptyd", scan)
-    back = formats.read_scan(tmp_path / "scan.ptyd", Stated())
+    back = formats.read_scan(tmp_path / "scan.ptyd", ReadOptions())
     if focus is None:
         explain(back)
     assert torch.equal(back.frames(slice(None)), scan.frames(slice(None)))
@@ -96,4 +96,4 @@ def test_more_than_ten_chunks_stay_in_order(tmp_path, oracle, monkeypatch):
     monkeypatch.setattr(ptyd, "FRAMES_PER_CHUNK", 1)
     frames = oracle.scan.frames(slice(None))
     ptyd.write(tmp_path / "scan.ptyd", replace(oracle.scan, patterns=ArrayPatterns(frames)))
-    assert torch.equal(formats.read_scan(tmp_path / "scan.ptyd", Stated()).frames(slice(None)), frames)
+    assert torch.equal(formats.read_scan(tmp_path / "scan.ptyd", ReadOptions()).frames(slice(None)), frames)

@@ -10,8 +10,8 @@ import torch
 from exitwave.data.errors import FormatError
 from exitwave.data.scan import Scan
 from exitwave.io import recipe
-from exitwave.io.reading import Stated, assemble
-from exitwave.io.recipe_model import load_recipe, parse_recipe, shipped_recipes
+from exitwave.io.assemble import ReadOptions, assemble
+from exitwave.io.recipe_schema import load_recipe, parse_recipe, shipped_recipes
 
 Explain = Callable[[Scan], None]
 GENERIC = """
@@ -28,7 +28,7 @@ detector_pixel_y: {value: 75, unit: um}
 """
 
 
-def read(path: Path, stated: Stated) -> Scan:
+def read(path: Path, stated: ReadOptions) -> Scan:
     return assemble(recipe.read(path, stated), stated, path, "recipe")
 
 
@@ -41,9 +41,9 @@ def measured(tmp_path: Path, oracle: Any) -> Path:
     return path
 
 
-def written(tmp_path: Path, text: str) -> Stated:
+def written(tmp_path: Path, text: str) -> ReadOptions:
     (tmp_path / "mine.yaml").write_text(text)
-    return Stated(recipe=str(tmp_path / "mine.yaml"))
+    return ReadOptions(recipe=str(tmp_path / "mine.yaml"))
 
 
 def changed(path: Path, **datasets: Any) -> None:
@@ -191,7 +191,7 @@ def test_frames_that_are_not_where_the_recipe_says_are_reported(measured: Path, 
 def test_a_file_that_no_shipped_recipe_fits_needs_one(measured: Path) -> None:
     assert not recipe.recognises(measured)
     with pytest.raises(FormatError, match="--recipe"):
-        read(measured, Stated())
+        read(measured, ReadOptions())
 
 
 def test_every_shipped_recipe_says_how_its_files_are_known() -> None:

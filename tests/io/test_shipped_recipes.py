@@ -12,8 +12,8 @@ import torch
 from exitwave.data.errors import FormatError
 from exitwave.data.scan import Scan
 from exitwave.io import formats, recipe
-from exitwave.io.reading import Stated
-from exitwave.io.recipe_model import shipped_recipes
+from exitwave.io.assemble import ReadOptions
+from exitwave.io.recipe_schema import shipped_recipes
 
 ENERGY_EV, DISTANCE_M, PIXEL_Y_M, PIXEL_X_M = 8000.0, 1.5, 75e-6, 55e-6
 WAVELENGTH_M = 1.239841984332e-6 / ENERGY_EV
@@ -167,7 +167,7 @@ def test_a_shipped_recipe_knows_and_reads_its_files(
     with h5py.File(path, "w") as file:
         known = LAYOUTS[name](file, oracle.patterns, *oracle.positions_m.T)
     assert formats.detect(path).name == "recipe"
-    scan = formats.read_scan(path, Stated(**known))
+    scan = formats.read_scan(path, ReadOptions(**known))
     assert scan.provenance["recipe"] == name
     explain(scan)
 
@@ -180,13 +180,13 @@ def test_a_facility_that_stores_no_positions_asks_for_them(tmp_path: Path, oracl
     with h5py.File(tmp_path / "measured.h5", "w") as file:
         area_detector(file, oracle.patterns, *oracle.positions_m.T)
     with pytest.raises(FormatError, match="--positions"):
-        formats.read_scan(tmp_path / "measured.h5", Stated(**EVERYTHING))
+        formats.read_scan(tmp_path / "measured.h5", ReadOptions(**EVERYTHING))
 
 
 @pytest.mark.skipif(not CRYO.exists(), reason="the cryo 4D-STEM scan is not here")
 def test_the_cryo_scan_reads_with_its_electrons() -> None:
     assert recipe.recognises(CRYO)
-    scan = formats.read_scan(CRYO, Stated())
+    scan = formats.read_scan(CRYO, ReadOptions())
     assert scan.patterns.shape == (1600, 256, 256)
     assert scan.geometry.particle == "electron"
     assert scan.geometry.wavelength_m == pytest.approx(1.96875e-12, rel=1e-4)

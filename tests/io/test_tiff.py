@@ -7,13 +7,13 @@ import torch
 
 from exitwave.data.errors import FormatError
 from exitwave.io import formats
-from exitwave.io.reading import Stated
+from exitwave.io.assemble import ReadOptions
 
 
-def stated(tmp_path, oracle, **more) -> Stated:
+def stated(tmp_path, oracle, **more) -> ReadOptions:
     table = tmp_path / "positions.csv"
     np.savetxt(table, oracle.positions_m * 1e6, delimiter=",", header="y_um,x_um", comments="")
-    return Stated(positions=table, energy_ev=8000.0, distance_m=1.5, detector_pixel_m=(75e-6, 55e-6), **more)
+    return ReadOptions(positions=table, energy_ev=8000.0, distance_m=1.5, detector_pixel_m=(75e-6, 55e-6), **more)
 
 
 @pytest.mark.parametrize("kind", ["uint16", "bigtiff", "float", "big endian", "imagej"])
@@ -64,4 +64,4 @@ def test_what_is_not_a_stack_of_grey_frames_is_refused(tmp_path, oracle):
 def test_without_positions_the_option_is_named(tmp_path, oracle):
     tifffile.imwrite(tmp_path / "stack.tif", oracle.patterns.astype(np.uint16))
     with pytest.raises(FormatError, match="--positions"):
-        formats.read_scan(tmp_path / "stack.tif", Stated())
+        formats.read_scan(tmp_path / "stack.tif", ReadOptions())

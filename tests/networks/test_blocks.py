@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from exitwave.networks.blocks import Convolution, Halving, initialise
+from exitwave.networks.blocks import Convolution, Downsample, initialise
 from exitwave.networks.patch_cnn import PatchCNN
 from exitwave.networks.unet import UNet
 
@@ -41,7 +41,7 @@ def test_all_layers_with_weights_are_drawn(make):
         assert bool((values == 0).all()) == name.endswith("bias"), name
 
 
-@pytest.mark.parametrize(("layer", "fans"), [(Convolution(20, 30), 9 * 50), (Halving(20, 40), 4 * 60)])
+@pytest.mark.parametrize(("layer", "fans"), [(Convolution(20, 30), 9 * 50), (Downsample(20, 40), 4 * 60)])
 def test_weights_are_uniform_with_glorots_variance(layer, fans):
     initialise(layer, 0)
     bound = (6 / fans) ** 0.5

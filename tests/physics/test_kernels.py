@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from exitwave.physics.kernels import reference, verbs
+from exitwave.physics.kernels import dispatch as verbs, reference
 
 CORNERS = torch.tensor([[0, 0], [3, 2], [4, 5], [3, 2]])
 SHAPE = (4, 5)

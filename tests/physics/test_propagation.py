@@ -45,8 +45,8 @@ def test_far_field_diffracts_a_ramp_to_the_side_that_the_phase_rises_to():
 def test_detector_order_puts_the_beam_at_the_corner_in_the_far_field_only():
     frame = torch.zeros(1, 6, 8)
     frame[0, 3, 4] = 1
-    assert propagation.propagator(FAR, (6, 8)).arrange(frame)[0, 0, 0] == 1
-    assert propagation.propagator(NEAR, (6, 8)).arrange(frame)[0, 3, 4] == 1
+    assert propagation.propagator(FAR, (6, 8)).to_detector_order(frame)[0, 0, 0] == 1
+    assert propagation.propagator(NEAR, (6, 8)).to_detector_order(frame)[0, 3, 4] == 1
 
 
 def test_gaussian_beam_spreads_as_its_closed_form():

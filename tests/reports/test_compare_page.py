@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from exitwave.evaluation.comparison import Comparison, Entry
-from exitwave.evaluation.judge import evaluate
+from exitwave.evaluation.comparison import Comparison, ComparisonEntry
+from exitwave.evaluation.evaluate import evaluate
 from exitwave.reports.compare import render
 from exitwave.reports.compare_pictures import rows, samples
 from exitwave.reports.page import report
@@ -19,11 +19,13 @@ def comparison(make_result) -> Comparison:
     good, other = make_result(), make_result()
     turned = replace(other, estimate=replace(other.estimate, object=other.estimate.object * 3j), residual=0.3)
     entries = [
-        Entry(name="<good>", result=good, evaluation=evaluate(good), times_s=tuple(0.1 * n for n in range(1, 21))),
-        Entry(
+        ComparisonEntry(
+            name="<good>", result=good, evaluation=evaluate(good), times_s=tuple(0.1 * n for n in range(1, 21))
+        ),
+        ComparisonEntry(
             name="turned", result=turned, evaluation=evaluate(turned), remark="diverged in epoch 20: too far; lower it"
         ),
-        Entry(name="refused", remark="wants another start"),
+        ComparisonEntry(name="refused", remark="wants another start"),
     ]
     return Comparison(entries=entries, truth=good.estimate)
 
@@ -70,7 +72,7 @@ def test_without_truth_the_first_result_is_the_reference(comparison):
 
 
 def test_a_comparison_without_any_result_still_makes_a_page(tmp_path):
-    empty = Comparison(entries=[Entry(name="rpie", remark="refused")], interrupted=True)
+    empty = Comparison(entries=[ComparisonEntry(name="rpie", remark="refused")], interrupted=True)
     report(empty, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
     assert "rpie: refused." in text
@@ -80,5 +82,5 @@ def test_a_comparison_without_any_result_still_makes_a_page(tmp_path):
 def test_an_estimate_that_cannot_be_laid_onto_the_reference_is_left_out_of_the_pictures_only(comparison):
     dark = comparison.entries[1].result
     dark = replace(dark, estimate=replace(dark.estimate, object=torch.full_like(dark.estimate.object, float("nan"))))
-    text = render(replace(comparison, entries=[comparison.entries[0], Entry(name="dark", result=dark)]))
+    text = render(replace(comparison, entries=[comparison.entries[0], ComparisonEntry(name="dark", result=dark)]))
     assert "dark" in text

@@ -7,7 +7,7 @@ from PIL import Image
 
 from exitwave.data.errors import InputError
 from exitwave.reports import figures, panels
-from exitwave.reports.display import object_views
+from exitwave.reports.views import object_views
 
 
 @pytest.mark.parametrize("squeeze", [1.0, 0.5, 2.0])

@@ -10,11 +10,11 @@ import torch
 
 from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
-from exitwave.evaluation.fidelity import METRICS
-from exitwave.evaluation.judge import Evaluation
+from exitwave.evaluation.evaluate import Evaluation
+from exitwave.evaluation.metrics import METRICS
 from exitwave.evaluation.resolution import RingCorrelation
+from exitwave.reports.formatting import number
 from exitwave.reports.page import render, report, solver_name
-from exitwave.reports.quantities import number
 
 
 class Page(HTMLParser):

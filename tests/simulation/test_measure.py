@@ -62,7 +62,7 @@ def test_the_truth_explains_the_frames_exactly(geometry: Geometry):
     made = scanned(geometry=geometry, modes=2)
     model = Ptychography.of(geometry, FRAME)
     predicted = model.intensity(made.truth, torch.arange(20))
-    measured = model.arrange(frames_of(made))
+    measured = model.to_detector_order(frames_of(made))
     torch.testing.assert_close(predicted, measured, rtol=1e-3, atol=1e-6 * float(measured.max()))
 
 

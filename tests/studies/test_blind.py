@@ -2,10 +2,10 @@
 
 import pytest
 
-from exitwave.evaluation.judge import evaluate
-from exitwave.iterative.pie import MPIE
-from exitwave.run import reconstruct
+from exitwave.evaluation.evaluate import evaluate
+from exitwave.running.reconstruct import reconstruct
 from exitwave.simulation.measure import simulate
+from exitwave.solvers.ptychography.pie import MPIE
 
 pytestmark = pytest.mark.slow
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from exitwave.evaluation.judge import evaluate
-from exitwave.iterative.projections import DM, RAAR
-from exitwave.iterative.proximal import APG
-from exitwave.iterative.wasp import WASP
-from exitwave.run import reconstruct
+from exitwave.evaluation.evaluate import evaluate
+from exitwave.running.reconstruct import reconstruct
 from exitwave.simulation.measure import simulate
+from exitwave.solvers.ptychography.projections import DM, RAAR
+from exitwave.solvers.ptychography.proximal import APG
+from exitwave.solvers.ptychography.wasp import WASP
 
 pytestmark = pytest.mark.slow
 

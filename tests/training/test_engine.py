@@ -9,14 +9,14 @@ from torch import nn
 
 from exitwave.data.errors import InputError
 from exitwave.training.engine import fabric_for, halves_bits
-from toy_lessons import Blurred, course
+from toy_training import Blurred, course
 
 
 def test_importing_the_loop_does_not_import_its_engine():
     # In a process of its own, because other tests have imported it.
     import subprocess
 
-    code = "import sys, exitwave.training.course, exitwave.training.engine; print('lightning_fabric' in sys.modules)"
+    code = "import sys, exitwave.training.trainer, exitwave.training.engine; print('lightning_fabric' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

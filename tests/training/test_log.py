@@ -7,8 +7,8 @@ import math
 import pytest
 
 from exitwave.data.errors import InputError
-from exitwave.training.course import Epoch
 from exitwave.training.log import TrainingLog, read_log
+from exitwave.training.trainer import Epoch
 
 
 def epoch_of(number: int) -> Epoch:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError, Parameter
 
-from exitwave.data.errors import DoubtfulImage
+from exitwave.data.errors import DoubtfulImageWarning
 
 APP = App(
     name="exitwave",
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def answer(arguments: Sequence[str]) -> int:
     """Run the command line and give its exit code; errors become one line on standard error."""
-    from exitwave.cli.complaints import complaint
+    from exitwave.cli.errors import error_line
 
     try:
         with _warnings_in_a_line():
@@ -57,7 +57,7 @@ def answer(arguments: Sequence[str]) -> int:
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit):
             return int(error.code) if isinstance(error.code, int) else 0
-        text, code = complaint(error)
+        text, code = error_line(error)
         if text:
             print(f"exitwave: {text}", file=sys.stderr)
         return code
@@ -70,13 +70,13 @@ def _warnings_in_a_line() -> Generator[None]:
         before = warnings.showwarning
 
         def show(message, category, filename, lineno, file=None, line=None):  # pyright: ignore
-            if issubclass(category, DoubtfulImage):
+            if issubclass(category, DoubtfulImageWarning):
                 warn(str(message))
             else:
                 before(message, category, filename, lineno, file, line)
 
         warnings.showwarning = show
-        warnings.simplefilter("always", DoubtfulImage)
+        warnings.simplefilter("always", DoubtfulImageWarning)
         yield
 
 

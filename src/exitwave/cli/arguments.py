@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from exitwave.io.reading import Stated
+from exitwave.io.assemble import ReadOptions
 
 READING = Group("Reading", help="What you know better than the file; anything stated wins.", sort_key=3)
 RUNNING = Group("Running", sort_key=2)
@@ -15,7 +15,7 @@ FILES = Group("Files", sort_key=0)
 ScanPath = Annotated[Path, Parameter(help="Scan file, in any known format.", group=FILES)]
 ResultPath = Annotated[Path, Parameter(help="Result file written by exitwave.", group=FILES)]
 Output = Annotated[Path, Parameter(alias="-o", help="File to write.", group=FILES)]
-Reading = Annotated[Stated | None, Parameter(name="*", group=READING)]
+Reading = Annotated[ReadOptions | None, Parameter(name="*", group=READING)]
 Prepare = Annotated[
     tuple[str, ...],
     Parameter(

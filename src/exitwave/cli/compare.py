@@ -11,14 +11,15 @@ from pydantic import PositiveInt
 from exitwave.cli.arguments import FILES, RUNNING, Prepare, Reading, ScanPath
 from exitwave.cli.evaluate import SplitHalf, Truth
 from exitwave.cli.progress import watching_many
-from exitwave.comparison import compare as run_all, contestants, lengthened
 from exitwave.data.errors import InputError
+from exitwave.data.prepare.steps import prepared
 from exitwave.evaluation.comparison import Comparison, value
-from exitwave.files import read, read_estimate, read_probe, read_truth
 from exitwave.io.atomic import replacing, require_writable
-from exitwave.job import Fraction, Memory, Seed, prepared
+from exitwave.io.files import read, read_estimate, read_probe, read_truth
 from exitwave.reports.page import report
-from exitwave.solver import Solver
+from exitwave.running.compare import candidates, compare as run_all, with_epochs
+from exitwave.running.job import Fraction, Memory, Seed
+from exitwave.solvers.base import Solver
 
 Contestants = Annotated[
     str,
@@ -66,9 +67,9 @@ def compare(
     exitwave compare scan.cxi rpie mpie result.h5 job.yaml --truth scan.cxi -o report.html
     """
     _check_outputs(scan, solvers, output, json_file)
-    chosen = {name: lengthened(each, epochs) for name, each in contestants(solvers)}
+    chosen = {name: with_epochs(each, epochs) for name, each in candidates(solvers)}
     loaded = prepared(read(scan, reading), tuple(prepare))
-    totals = {name: each.epochs_in_all if isinstance(each, Solver) else None for name, each in chosen.items()}
+    totals = {name: each.total_epochs if isinstance(each, Solver) else None for name, each in chosen.items()}
     with watching_many(totals) as watch:
         found = run_all(
             loaded,

@@ -36,7 +36,7 @@ def doctor() -> int:
             faults.append(f"{package} is not installed: pip install exitwave again")
     faults += _torch() + _torchvision() + _codecs()
     from exitwave.io.memory import available_memory_bytes, scratch, size
-    from exitwave.solver import solvers
+    from exitwave.solvers.registry import solvers
 
     for family in ("iterative", "neural"):
         importlib.import_module(f"exitwave.{family}")  # which registers its solvers
@@ -45,7 +45,7 @@ def doctor() -> int:
     folder, free, in_memory = scratch()
     kind = "memory, no disk: set TMPDIR to a folder on disk for scans larger than memory" if in_memory else "on disk"
     print(f"scratch          {size(free)} free in {folder} ({kind})")
-    holding = sorted(name for name, cls in solvers().items() if cls.holds_waves)
+    holding = sorted(name for name, cls in solvers().items() if cls.stores_exit_waves)
     print(
         "needs            frames that do not fit are read anew in every epoch (--memory); what a scan takes: exitwave info SCAN"
         + (

@@ -11,13 +11,13 @@ from exitwave.cli import warn
 from exitwave.cli.arguments import ResultPath
 from exitwave.cli.progress import watching
 from exitwave.data.result import Result
-from exitwave.evaluation.judge import Evaluation, compare_halves, evaluate as judge, merge
-from exitwave.files import read_probe, read_result, read_truth
-from exitwave.halves import reconstruct_halves
-from exitwave.job import job_of, read_prepared
-from exitwave.reports.facts import doubts
+from exitwave.evaluation.evaluate import Evaluation, compare_halves, evaluate as judge, merge_evaluations
+from exitwave.io.files import read_probe, read_result, read_truth
 from exitwave.reports.page import report as write_report
-from exitwave.solver import from_spec
+from exitwave.reports.tables import stored_warnings
+from exitwave.running.job import job_of, read_prepared
+from exitwave.running.split_half import reconstruct_halves
+from exitwave.solvers.spec import from_spec
 
 Truth = Annotated[
     Path | None, Parameter(help="Simulated scan whose known object, probe and positions to compare with.")
@@ -50,7 +50,7 @@ def evaluate(
         return
     for name, value in found.metrics.items():
         print(f"{name:24} {value:.5g}")
-    for doubt in doubts(loaded):
+    for doubt in stored_warnings(loaded):
         warn(doubt)
     if found.alignment:
         print("removed before comparing: " + json.dumps(found.to_json()["alignment"]))
@@ -74,4 +74,4 @@ def judged(result: Result, truth: Path | None, *, split_half: bool) -> Evaluatio
             memory=job.memory,
             watch=watch,
         )
-    return merge(found, compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m))
+    return merge_evaluations(found, compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m))

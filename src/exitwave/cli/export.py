@@ -7,11 +7,11 @@ from cyclopts import Parameter
 
 from exitwave.cli.arguments import FILES, Prepare, Reading
 from exitwave.data.errors import InputError
-from exitwave.files import read, read_result, write
+from exitwave.data.prepare.steps import prepared
 from exitwave.io import formats
-from exitwave.io.network_names import names_network
-from exitwave.job import prepared
-from exitwave.neural.exporting import Target, export_network
+from exitwave.io.files import read, read_result, write
+from exitwave.io.network_paths import names_network
+from exitwave.solvers.neural.export import Target, export_network
 
 
 def export(

@@ -8,15 +8,16 @@ from cyclopts import Parameter
 
 from exitwave.cli.arguments import Prepare, Reading, ScanPath
 from exitwave.data.errors import ExitwaveError
+from exitwave.data.prepare.steps import prepared
 from exitwave.data.scan import Scan
-from exitwave.evaluation.inspection import Inspection, inspect
-from exitwave.files import read
+from exitwave.io.files import read
 from exitwave.io.memory import scratch, size
-from exitwave.job import Memory, prepared
-from exitwave.orient import rank_orientations, suspicious_overlap
-from exitwave.physics.needs import Needs
-from exitwave.posing import allowed_bytes, choose_device
-from exitwave.solver import solvers
+from exitwave.problems.inspection import Inspection, inspect
+from exitwave.problems.memory_estimate import MemoryEstimate
+from exitwave.running.job import Memory
+from exitwave.running.orientation import rank_orientations, suspicious_overlap
+from exitwave.running.pose import allowed_bytes, choose_device
+from exitwave.solvers.registry import solvers
 
 
 def info(
@@ -75,7 +76,7 @@ def described(i: Inspection, allowed: int) -> str:
         ),
         ("beam offset", f"{i.beam_offset_px[0]:+.2f}, {i.beam_offset_px[1]:+.2f} px (y, x)"),
         ("position sign", str(i.provenance.get("position_sign", "-")) + " positions in the file"),
-        *_memory(i.needs, allowed),
+        *_memory(i.memory, allowed),
     ]
     if i.frames == 1:
         # No method for one pattern holds exit waves.
@@ -89,14 +90,14 @@ def described(i: Inspection, allowed: int) -> str:
     return text + "".join(f"\n{'! check':16} {line}" for line in i.suspicious)
 
 
-def _memory(needs: Needs, allowed: int) -> list[tuple[str, str]]:
+def _memory(needs: MemoryEstimate, allowed: int) -> list[tuple[str, str]]:
     """What a reconstruction takes, and where what does not fit will be."""
     cached = "held in memory" if needs.cached(allowed) else "read anew in every epoch, as they do not fit"
     rows = [
         ("memory", f"{size(allowed)} may be taken; {size(needs.working)} for object, probe and waves being worked on"),
         ("amplitudes", f"{size(needs.amplitudes)}, {cached}"),
     ]
-    holding = sorted(name for name, cls in solvers().items() if cls.holds_waves)
+    holding = sorted(name for name, cls in solvers().items() if cls.stores_exit_waves)
     if holding:
         folder, free, _ = scratch()
         fits = needs.fit_waves(allowed)

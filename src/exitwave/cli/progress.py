@@ -16,14 +16,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from exitwave.physics.problem import Problem
-from exitwave.solver import Solver, Step
+from exitwave.problems.ptychography import Problem
+from exitwave.solvers.base import Solver, Step
 
 
 @contextmanager
 def watching(solver: Solver[Any], title: str) -> Generator[Callable[[Step[Any], Problem], None]]:
     """Give a function that shows each step; a bar on a terminal, a line now and then in a log."""
-    with watching_many({title: solver.epochs_in_all}) as show:
+    with watching_many({title: solver.total_epochs}) as show:
         yield lambda step, problem: show(title, step, problem)
 
 

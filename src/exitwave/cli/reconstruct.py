@@ -11,14 +11,16 @@ from rich.console import Console
 
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prepare, ScanPath
 from exitwave.cli.progress import watching
-from exitwave.cli.solver_words import known, leading, listed, named, with_options
+from exitwave.cli.solver_options import known, leading, listed, named, with_options
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
+from exitwave.io.assemble import ReadOptions
 from exitwave.io.atomic import require_writable
-from exitwave.io.reading import Stated
-from exitwave.job import Job, Running, make_job, run_job, solver_of
-from exitwave.run import default_solver
-from exitwave.solver import COMBINED, Solver, require_network, to_spec
+from exitwave.running.job import Job, Running, make_job, run_job, solver_of
+from exitwave.running.reconstruct import default_solver
+from exitwave.solvers.base import Solver
+from exitwave.solvers.registry import COMBINED
+from exitwave.solvers.spec import require_network, to_spec
 
 
 def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
@@ -76,7 +78,7 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
                 "scan": scan,
                 "solver": to_spec(solver or cls()),
                 "output": output,
-                "reading": reading or Stated(),
+                "reading": reading or ReadOptions(),
                 "prepare": tuple(prepare),
                 **asdict(running or Running()),
             },
@@ -91,7 +93,7 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
         "report": Annotated[Path | None, Parameter(help="Also write this HTML report.", group=FILES)],
         "solver": Annotated[cls | None, Parameter(name="*", group=SOLVER)],
         "running": Annotated[Running | None, Parameter(name="*", group=RUNNING)],
-        "reading": Annotated[Stated | None, Parameter(name="*", group=READING)],
+        "reading": Annotated[ReadOptions | None, Parameter(name="*", group=READING)],
         "prepare": Prepare,
     }
     return command

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from exitwave.cli.arguments import ResultPath
 from exitwave.cli.evaluate import SplitHalf, Truth, judged
-from exitwave.files import read_result
+from exitwave.io.files import read_result
 from exitwave.reports.page import report as write_report
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from exitwave.cli.reconstruct import run_and_tell
-from exitwave.job import read_job
+from exitwave.running.job import read_job
 
 
 def run(

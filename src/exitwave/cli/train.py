@@ -12,17 +12,18 @@ from rich.console import Console
 from torch import distributed
 
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Prepare
-from exitwave.cli.solver_words import known, leading, listed, named, with_options
-from exitwave.cli.training import Previews, watching_training
+from exitwave.cli.solver_options import known, leading, listed, named, with_options
+from exitwave.cli.training_progress import Previews, watching_training
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.files import read, read_estimate, read_probe, read_truth
-from exitwave.io.reading import Stated
+from exitwave.data.prepare.steps import prepared
+from exitwave.io.assemble import ReadOptions
+from exitwave.io.files import read, read_estimate, read_probe, read_truth
 from exitwave.io.weights import read_record
-from exitwave.job import STRICT, Memory, Seed, prepared
-from exitwave.neural.trainable import Trainable
-from exitwave.solver import solvers
-from exitwave.teaching import train as teach
+from exitwave.running.job import STRICT, Memory, Seed
+from exitwave.running.train import train as teach
+from exitwave.solvers.neural.network_solver import NetworkSolver
+from exitwave.solvers.registry import solvers
 
 TRUTH = "truth"
 """In place of a label's file: what a simulated scan knows of its sample."""
@@ -86,14 +87,14 @@ def train(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
         result_action="return_int_as_exit_code_else_zero",
     )
     cls = with_options(chosen, tokens)
-    assert issubclass(cls, Trainable)
+    assert issubclass(cls, NetworkSolver)
     app.default(_command(cls))
     return app(rest, exit_on_error=False, print_error=False)
 
 
 def trainable() -> dict[str, type[Any]]:
     """The solvers with a network that can be trained."""
-    return known({name for name, cls in solvers().items() if issubclass(cls, Trainable)})
+    return known({name for name, cls in solvers().items() if issubclass(cls, NetworkSolver)})
 
 
 def _chosen(tokens: tuple[str, ...]) -> str | None:
@@ -124,7 +125,7 @@ def _explain() -> None:
     )
 
 
-def _command(cls: type[Trainable]) -> Callable[..., int]:
+def _command(cls: type[NetworkSolver]) -> Callable[..., int]:
     def command(*scans, save, probe=(), labels=(), solver=None, training=None, reading=None, prepare=()):  # pyright: ignore
         network = solver or cls()
         if not scans:
@@ -153,7 +154,7 @@ def _command(cls: type[Trainable]) -> Callable[..., int]:
         "labels": Labels,
         "solver": Annotated[cls | None, Parameter(name="*", group=SOLVER)],
         "training": Annotated[Training | None, Parameter(name="*", group=RUNNING)],
-        "reading": Annotated[Stated | None, Parameter(name="*", group=READING)],
+        "reading": Annotated[ReadOptions | None, Parameter(name="*", group=READING)],
         "prepare": Prepare,
     }
     return command

@@ -13,5 +13,5 @@ class FormatError(InputError):
     """A file could not be understood: not the format it was taken for, truncated, or lacking something needed."""
 
 
-class DoubtfulImage(UserWarning):
+class DoubtfulImageWarning(UserWarning):
     """An image may not be trusted: the message says why, with numbers, and what to do. It is kept with the result."""

@@ -48,7 +48,7 @@ class Checkpoint:
     """Epochs done."""
     history: Sequence[float]
     """Squared relative amplitude residual met during each of them."""
-    memory: Mapping[str, Tensor]
+    state: Mapping[str, Tensor]
     """What the solver holds beyond the estimate: momentum, dual waves, optimiser state."""
     spec: Mapping[str, Any]
     """The solver and its options, as `to_spec` gives them."""

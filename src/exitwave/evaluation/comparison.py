@@ -11,14 +11,14 @@ from torch import Tensor
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Result
-from exitwave.evaluation import twins
-from exitwave.evaluation.fidelity import METRICS
-from exitwave.evaluation.judge import Evaluation, aligned, gauge_shift, moved_with_object, plain
+from exitwave.evaluation import cdi_alignment
+from exitwave.evaluation.evaluate import Evaluation, aligned, gauge_shift, moved_with_object, plain
+from exitwave.evaluation.metrics import METRICS
 from exitwave.evaluation.region import common_region, projection, scanned_region
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Entry:
+class ComparisonEntry:
     """One solver's part in a comparison."""
 
     name: str
@@ -47,14 +47,14 @@ class Entry:
 class Comparison:
     """Several reconstructions of one scan from the same start, in the order in which they were asked for."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[ComparisonEntry]
     truth: PtychoEstimate | None = None
     interrupted: bool = False
     """Ctrl-C ended it: solvers after the last entry were not run."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The scan, and how all were run. JSON-able."""
 
-    def __getitem__(self, name: str) -> Entry:
+    def __getitem__(self, name: str) -> ComparisonEntry:
         """The entry of this name. Raises KeyError."""
         return {entry.name: entry for entry in self.entries}[name]
 
@@ -91,7 +91,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Laid:
+class AlignedEstimate:
     """A reconstruction laid onto another: in its gauge, on its grid."""
 
     object: Complex[Tensor, "Y X"]
@@ -100,7 +100,7 @@ class Laid:
     """The strongest mode, with the shift, ramp and scale that the object needed undone."""
 
 
-def lay_onto(estimate: PtychoEstimate, reference: PtychoEstimate) -> Laid:
+def align_estimate(estimate: PtychoEstimate, reference: PtychoEstimate) -> AlignedEstimate:
     """Remove what diffraction cannot know from an estimate so that it lies as the reference does, to look at both.
 
     Raises InputError when the two are not of the same frames.
@@ -116,15 +116,15 @@ def lay_onto(estimate: PtychoEstimate, reference: PtychoEstimate) -> Laid:
     probe = moved_with_object(strongest(estimate), gauge_shift(found, common), found.ramp_rad_px)
     # Not the opposite of the object's phase: among several modes, each has a global phase of its own.
     overlap = torch.vdot(probe.flatten(), strongest(reference).flatten())
-    return Laid(object=whole, probe=probe * overlap / (overlap.abs() * found.scale).clamp(min=1e-30))
+    return AlignedEstimate(object=whole, probe=probe * overlap / (overlap.abs() * found.scale).clamp(min=1e-30))
 
 
-def _isolated(estimate: PtychoEstimate, reference: PtychoEstimate) -> Laid:
+def _isolated(estimate: PtychoEstimate, reference: PtychoEstimate) -> AlignedEstimate:
     """An isolated object from one pattern in the pose of another: twin, shift, phase and scale are free."""
     image, target = projection(estimate), projection(reference)
-    found = twins.lay_onto(image, target).image
+    found = cdi_alignment.register_twin(image, target).image
     scale = torch.vdot(found.flatten(), target.flatten()).abs() / found.abs().square().sum().clamp(min=1e-30)
-    return Laid(object=found * scale, probe=strongest(estimate))
+    return AlignedEstimate(object=found * scale, probe=strongest(estimate))
 
 
 def strongest(estimate: PtychoEstimate) -> Complex[Tensor, "y x"]:
@@ -133,7 +133,7 @@ def strongest(estimate: PtychoEstimate) -> Complex[Tensor, "y x"]:
     return modes[int(modes.abs().square().sum(dim=(1, 2)).argmax())]
 
 
-def lit(estimate: PtychoEstimate) -> Bool[Tensor, "Y X"]:
+def visible_region(estimate: PtychoEstimate) -> Bool[Tensor, "Y X"]:
     """Where the object of an estimate was scanned; of an isolated object, where it is."""
     if estimate.support is not None:
         amplitude = projection(estimate).abs()
@@ -154,7 +154,7 @@ def require_same_frames(
         )
 
 
-def value(entry: Entry, metric: str) -> float:
+def value(entry: ComparisonEntry, metric: str) -> float:
     """A metric of an entry, NaN where it has none."""
     return float("nan") if entry.evaluation is None else entry.evaluation.metrics.get(metric, float("nan"))
 

@@ -11,8 +11,7 @@ import torch
 from exitwave.data.errors import FormatError
 from exitwave.data.result import Checkpoint
 from exitwave.io.hdf5 import attribute_text, find, open_hdf5
-from exitwave.io.hdf5_writing import new_hdf5
-from exitwave.io.store import (
+from exitwave.io.hdf5_values import (
     ESSENTIAL,
     attribute_number,
     check_stamp,
@@ -28,6 +27,7 @@ from exitwave.io.store import (
     write_json,
     write_tensor,
 )
+from exitwave.io.hdf5_writing import new_hdf5
 
 CHECKPOINT_FORMAT = 1
 
@@ -42,7 +42,7 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
             write_tensor(estimate, name, getattr(checkpoint.estimate, name))
         write_further(estimate, checkpoint.estimate)
         memory = file.create_group("memory")
-        for number, (name, tensor) in enumerate(checkpoint.memory.items()):
+        for number, (name, tensor) in enumerate(checkpoint.state.items()):
             # Numbered, because a name may hold a slash, which HDF5 takes for a group.
             write_tensor(memory, str(number), tensor).attrs["name"] = name
         write_tensor(file, "history", torch.tensor(list(checkpoint.history), dtype=torch.float64))
@@ -69,7 +69,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             ),
             epoch=int(attribute_number(file, "epoch") or 0),
             history=read_floats(file, "history"),
-            memory={name: read_tensor(memory, key) for name, key in named.items()},
+            state={name: read_tensor(memory, key) for name, key in named.items()},
             spec=read_json(file, "spec"),
             provenance=read_json(file, "provenance"),
         )
@@ -94,7 +94,7 @@ def _digest(checkpoint: Checkpoint) -> str:
     values = {field.name: getattr(checkpoint.estimate, field.name) for field in fields(checkpoint.estimate)}
     estimate = {name: value for name, value in values.items() if value is not None}
     for name, tensor in sorted(
-        {**estimate, **{f"memory.{key}": value for key, value in checkpoint.memory.items()}}.items()
+        {**estimate, **{f"memory.{key}": value for key, value in checkpoint.state.items()}}.items()
     ):
         tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

@@ -18,6 +18,7 @@ from torch import Tensor
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import JOULE_PER_EV, electron_wavelength_m, photon_wavelength_m
 from exitwave.io import cxi_detector as detector
+from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.cxi_detector import DETECTOR, ENTRY, per_shot
 from exitwave.io.cxi_writing import write
 from exitwave.io.hdf5 import (
@@ -33,9 +34,8 @@ from exitwave.io.hdf5 import (
     open_hdf5,
     text,
 )
+from exitwave.io.hdf5_values import read_json
 from exitwave.io.positions import stored_unit, with_stated_positions
-from exitwave.io.reading import Contents, Format, Stated
-from exitwave.io.store import read_json
 from exitwave.io.truth import read_truth, write_truth
 
 __all__ = ["FORMAT", "read", "read_probe", "read_truth", "recognises", "write", "write_truth"]
@@ -53,7 +53,7 @@ def recognises(path: Path) -> bool:
         return placed and (find(file, "cxi_version", DETECTOR, SOURCE) is not None)
 
 
-def read(path: Path, stated: Stated) -> Contents:
+def read(path: Path, stated: ReadOptions) -> Contents:
     """Read a measurement. Raises FormatError for complex or misshapen frames and for an energy that is not in joule."""
     with open_hdf5(path) as file:
         frames = dataset(file, *DATA)
@@ -124,7 +124,7 @@ def _positions(file: h5py.File, basis: Float[np.ndarray, "2 3"], count: int) -> 
         return values @ basis[:, : values.shape[1]].T
 
 
-def _wavelength_m(file: h5py.File, path: Path, stated: Stated) -> float | None:
+def _wavelength_m(file: h5py.File, path: Path, stated: ReadOptions) -> float | None:
     wavelength = metres(file, f"{SOURCE}/wavelength", f"{ENTRY}/instrument_1/beam_1/incident_wavelength")
     if wavelength is not None:
         return wavelength

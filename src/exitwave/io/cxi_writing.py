@@ -9,8 +9,8 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import JOULE_PER_EV
 from exitwave.data.scan import Scan
 from exitwave.io.frames import store_frames
+from exitwave.io.hdf5_values import stamp, write_json
 from exitwave.io.hdf5_writing import new_hdf5
-from exitwave.io.store import stamp, write_json
 from exitwave.io.truth import store_truth
 
 SCAN_FORMAT = 1

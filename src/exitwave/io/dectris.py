@@ -13,9 +13,9 @@ from jaxtyping import Bool
 
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import photon_wavelength_m
+from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.hdf5 import Hdf5Patterns, electronvolts, find, is_hdf5, metres, number, numbers, open_hdf5
 from exitwave.io.positions import with_stated_positions
-from exitwave.io.reading import Contents, Format, Stated
 
 DATA = "entry/data"
 DETECTOR = "entry/instrument/detector"
@@ -31,7 +31,7 @@ def recognises(path: Path) -> bool:
         return bool(_blocks(file)) and find(file, DETECTOR) is not None
 
 
-def read(path: Path, stated: Stated) -> Contents:
+def read(path: Path, stated: ReadOptions) -> Contents:
     """Read a measurement. Raises FormatError naming the file with frames that is missing or damaged."""
     with open_hdf5(path) as file:
         blocks = _blocks(file)

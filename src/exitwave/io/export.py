@@ -9,11 +9,11 @@ import numpy as np
 import tifffile
 from jaxtyping import Complex, Float, UInt8
 
-from exitwave.colour import complex_to_rgb, mean_ramp, without_ramp
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
-from exitwave.io import npy, ptychodus
+from exitwave.io import npz_arrays, ptychodus
 from exitwave.io.atomic import replacing
+from exitwave.io.colour import complex_to_rgb, mean_ramp, without_ramp
 from exitwave.io.results import illumination, write_result
 
 WELL_LIT = 0.05
@@ -36,7 +36,7 @@ def export(result: Result, path: str | Path, *, format: str | None = None) -> No
 
 
 def _write_npz(path: Path, result: Result) -> None:
-    npy.write(path, {name: np.asarray(value) for name, value in ptychodus.product_values(result).items()})
+    npz_arrays.write(path, {name: np.asarray(value) for name, value in ptychodus.product_values(result).items()})
 
 
 def _write_tiff(path: Path, result: Result) -> None:

@@ -15,6 +15,7 @@ from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m, photon_wavelength_m
 from exitwave.data.scan import Scan
 from exitwave.io import cxi_detector as detector
+from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.cxi_detector import DETECTOR, ENTRY, per_shot
 from exitwave.io.cxi_writing import fill, new_group, with_unit
 from exitwave.io.hdf5 import (
@@ -33,7 +34,6 @@ from exitwave.io.hdf5 import (
 )
 from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.positions import with_stated_positions
-from exitwave.io.reading import Contents, Format, Stated
 from exitwave.io.units import length_m
 
 BEAM = f"{ENTRY}/instrument_1/beam_1"
@@ -56,7 +56,7 @@ def recognises(path: Path) -> bool:
         return named in ("NXcxi_ptycho", "NXptycho") or (motors and find(file, BEAM) is not None)
 
 
-def read(path: Path, stated: Stated) -> Contents:
+def read(path: Path, stated: ReadOptions) -> Contents:
     """Read a measurement. Raises FormatError for units that are none and frames or motors of a wrong shape."""
     with open_hdf5(path) as file:
         frames = dataset(file, *FRAMES)
@@ -121,7 +121,7 @@ def _motor(file: h5py.File, axis: str) -> h5py.Dataset | None:
 
 
 def _positions(
-    file: h5py.File, basis: Float[np.ndarray, "2 3"], scan_shape: tuple[int, ...], stated: Stated
+    file: h5py.File, basis: Float[np.ndarray, "2 3"], scan_shape: tuple[int, ...], stated: ReadOptions
 ) -> Float[np.ndarray, "frame 2"] | None:
     """Displacement of the sample along the rows and columns of the detector: metres, or in the unit that is stated."""
     motors = {axis: _motor(file, axis) for axis in "xy"}
@@ -142,7 +142,7 @@ def _positions(
 
 
 def _moved(
-    file: h5py.File, motor: h5py.Dataset, axis: int, stated: Stated
+    file: h5py.File, motor: h5py.Dataset, axis: int, stated: ReadOptions
 ) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "3"]]:
     """Motor values and the direction (x, y, z) in which they move the sample."""
     values = numbers(file, str(motor.name))
@@ -153,7 +153,7 @@ def _moved(
     return (np.zeros(0) if values is None else values) * _scale(motor, stated), direction
 
 
-def _scale(item: h5py.Dataset | None, stated: Stated) -> float:
+def _scale(item: h5py.Dataset | None, stated: ReadOptions) -> float:
     """From the unit of the file to metres; a unit that is stated is applied later, to the numbers as they are."""
     return 1.0 if stated.position_unit or item is None else length_m(1.0, unit(item, "m"))
 

@@ -16,22 +16,22 @@ from torch import Tensor
 from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Patterns, Scan
-from exitwave.io import npy
+from exitwave.io import npz_arrays
+from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.positions import with_stated_positions
-from exitwave.io.reading import Contents, Format, Stated
 
 Values = Literal["counts", "amplitude"]
 LARGEST_AMPLITUDE = 1e3
 """Square root of a million counts in a pixel: larger numbers of type float may well be counts."""
 
 
-def read(path: Path, stated: Stated) -> Contents:
+def read(path: Path, stated: ReadOptions) -> Contents:
     """A PtychoPINN archive. Raises FormatError where it is unclear whether the patterns are counts or amplitudes."""
     positions = _columns(path, ("ycoords", "xcoords"))
     key = _pattern_key(path)
-    patterns = npy.frames(path, key, frame_last=_frame_last(path, key, len(positions)))
-    bad, particle = npy.numbers(path, "bad_pixels"), npy.load(path, "particle")
-    pixel_m = npy.numbers(path, "detector_pixel_m")
+    patterns = npz_arrays.frames(path, key, frame_last=_frame_last(path, key, len(positions)))
+    bad, particle = npz_arrays.numbers(path, "bad_pixels"), npz_arrays.load(path, "particle")
+    pixel_m = npz_arrays.numbers(path, "detector_pixel_m")
     if pixel_m is not None and pixel_m.shape != (2,):
         raise FormatError(f"detector_pixel_m in {path} has shape {pixel_m.shape}; expected two numbers (y, x)")
     contents = Contents(
@@ -39,28 +39,28 @@ def read(path: Path, stated: Stated) -> Contents:
         values=stated.values or _values(path, key, patterns),
         positions=positions,
         position_unit="px",
-        wavelength_m=npy.number(path, "wavelength_m"),
-        distance_m=npy.number(path, "distance_m"),
+        wavelength_m=npz_arrays.number(path, "wavelength_m"),
+        distance_m=npz_arrays.number(path, "distance_m"),
         detector_pixel_m=None if pixel_m is None else (float(pixel_m[0]), float(pixel_m[1])),
-        focus_distance_m=npy.number(path, "focus_distance_m"),
+        focus_distance_m=npz_arrays.number(path, "focus_distance_m"),
         particle="electron" if particle is not None and str(particle) == "electron" else "photon",
         mask=None if bad is None else np.asarray(bad == 0),
-        monitor=npy.numbers(path, "monitor"),
+        monitor=npz_arrays.numbers(path, "monitor"),
         notes={"dataset": key},
     )
     return with_stated_positions(contents, stated)
 
 
-def read_slac(path: Path, stated: Stated) -> Contents:
+def read_slac(path: Path, stated: ReadOptions) -> Contents:
     """A SLAC archive: frames on the last axis, positions in metres."""
     positions = _columns(path, ("ycoords_start", "xcoords_start"))
-    patterns = npy.frames(path, "diffraction", frame_last=_frame_last(path, "diffraction", len(positions)))
+    patterns = npz_arrays.frames(path, "diffraction", frame_last=_frame_last(path, "diffraction", len(positions)))
     return with_stated_positions(Contents(patterns=patterns, positions=positions), stated)
 
 
 def read_estimate(path: Path) -> PtychoEstimate:
     """Probe and object of an archive, with the positions it holds. Raises FormatError where there is no object."""
-    obj = _stack(npy.load(path, "objectGuess"))
+    obj = _stack(npz_arrays.load(path, "objectGuess"))
     if obj is None:
         raise FormatError(f"{path} holds no objectGuess; take only its probe, or give a result or product file")
     probe = read_probe(path)
@@ -75,7 +75,7 @@ def read_estimate(path: Path) -> PtychoEstimate:
 
 def read_probe(path: Path) -> Tensor:
     """The probe of an archive, (mode, y, x)."""
-    probe = _stack(npy.load(path, "probeGuess"))
+    probe = _stack(npz_arrays.load(path, "probeGuess"))
     if probe is None:
         raise FormatError(f"{path} holds no probeGuess; give a file with a probe")
     return torch.from_numpy(probe)
@@ -89,7 +89,7 @@ def write(path: Path, scan: Scan) -> None:
     geometry = scan.geometry
     positions = scan.positions_m.numpy() / np.asarray(scan.object_pixel_m)
     key, patterns = _streamed(scan)
-    arrays: dict[str, np.ndarray | npy.Streamed] = {
+    arrays: dict[str, np.ndarray | npz_arrays.Streamed] = {
         "ycoords": positions[:, 0],
         "xcoords": positions[:, 1],
         "ycoords_start": positions[:, 0],
@@ -107,33 +107,33 @@ def write(path: Path, scan: Scan) -> None:
         arrays["focus_distance_m"] = np.asarray(geometry.focus_distance_m)
     if scan.monitor is not None:
         arrays["monitor"] = scan.monitor.cpu().numpy()
-    npy.write(path, arrays)
+    npz_arrays.write(path, arrays)
 
 
 def _pattern_key(path: Path) -> str:
     """`diff3d` where it holds counts or stands alone; the unambiguous `diffraction` otherwise."""
-    names = npy.members(path)
-    whole = "diff3d" in names and npy.header(path, "diff3d")[1].kind in "iu"
+    names = npz_arrays.members(path)
+    whole = "diff3d" in names and npz_arrays.header(path, "diff3d")[1].kind in "iu"
     return "diff3d" if whole or "diffraction" not in names else "diffraction"
 
 
 def _columns(path: Path, names: tuple[str, str]) -> np.ndarray:
-    y, x = (npy.numbers(path, name) for name in names)
+    y, x = (npz_arrays.numbers(path, name) for name in names)
     if y is None or x is None or y.size != x.size:
         raise FormatError(f"{path} needs {names[0]} and {names[1]} of equal number; it is damaged or of another kind")
     return np.column_stack((y.ravel(), x.ravel()))
 
 
 def _frame_last(path: Path, key: str, frames: int) -> bool:
-    shape, _ = npy.header(path, key)
+    shape, _ = npz_arrays.header(path, key)
     return len(shape) == 3 and shape[0] != frames and shape[2] == frames
 
 
 def _values(path: Path, key: str, patterns: Patterns) -> Values:
-    told = npy.load(path, "patterns_are")
+    told = npz_arrays.load(path, "patterns_are")
     if told is not None:
         return "amplitude" if str(told) == "amplitude" else "counts"
-    if npy.header(path, key)[1].kind in "iub":
+    if npz_arrays.header(path, key)[1].kind in "iub":
         return "counts"
     sample = torch.linspace(0, patterns.shape[0] - 1, min(32, patterns.shape[0])).round().to(torch.int64)
     largest = float(patterns.read(sample).max())
@@ -155,16 +155,18 @@ def _stack(array: np.ndarray | None) -> np.ndarray | None:
     return np.ascontiguousarray(modes, dtype=np.complex128 if modes.dtype == np.complex128 else np.complex64)
 
 
-def _streamed(scan: Scan) -> tuple[str, npy.Streamed]:
+def _streamed(scan: Scan) -> tuple[str, npz_arrays.Streamed]:
     largest, whole = 0.0, True
     for frames in _pieces(scan):
         largest = max(largest, float(frames.max()))
         whole = whole and bool((frames >= 0).all() and (frames == np.rint(frames)).all())
     if whole and largest < 2**32:
         dtype = np.dtype(np.uint16 if largest < 2**16 else np.uint32)
-        return "diff3d", npy.Streamed(scan.patterns.shape, dtype, (frames.astype(dtype) for frames in _pieces(scan)))
+        return "diff3d", npz_arrays.Streamed(
+            scan.patterns.shape, dtype, (frames.astype(dtype) for frames in _pieces(scan))
+        )
     roots = (np.sqrt(np.maximum(frames, 0)) for frames in _pieces(scan))
-    return "diffraction", npy.Streamed(scan.patterns.shape, np.dtype(np.float32), roots)
+    return "diffraction", npz_arrays.Streamed(scan.patterns.shape, np.dtype(np.float32), roots)
 
 
 def _pieces(scan: Scan) -> Iterator[np.ndarray]:
@@ -173,12 +175,12 @@ def _pieces(scan: Scan) -> Iterator[np.ndarray]:
 
 
 def _recognises(path: Path) -> bool:
-    names = npy.members(path)
+    names = npz_arrays.members(path)
     return names.issuperset(("xcoords", "ycoords")) and bool(names & {"diff3d", "diffraction"})
 
 
 def _recognises_slac(path: Path) -> bool:
-    names = npy.members(path)
+    names = npz_arrays.members(path)
     return names.issuperset(("xcoords_start", "ycoords_start", "diffraction")) and "xcoords" not in names
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float
 
 from exitwave.data.errors import FormatError
+from exitwave.io.assemble import METRES, Contents, PositionUnit, ReadOptions
 from exitwave.io.hdf5 import is_hdf5, open_hdf5, unit
-from exitwave.io.reading import METRES, Contents, PositionUnit, Stated
 from exitwave.io.units import LENGTHS_M, factor
 
 _NAME = re.compile(r"^(?:probe_|scan_|sample_)?(?:pos(?:ition)?s?_?)?(y|x)(?:_?(?:pos(?:ition)?s?|coords?))?$")
@@ -34,7 +34,7 @@ def read_positions(path: Path) -> tuple[Float[np.ndarray, "frame 2"], PositionUn
     return (_two_columns(_load_numpy(path), path), None) if numpy_array else _from_text(path)
 
 
-def with_stated_positions(contents: Contents, stated: Stated) -> Contents:
+def with_stated_positions(contents: Contents, stated: ReadOptions) -> Contents:
     """The contents of a scan file with the positions of the second file the user named, if there is one."""
     if stated.positions is None:
         return contents

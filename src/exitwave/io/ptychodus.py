@@ -16,10 +16,10 @@ from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import PLANCK_EV_M, photon_wavelength_m
 from exitwave.data.result import Result
-from exitwave.io import npy
+from exitwave.io import npz_arrays
+from exitwave.io.assemble import Format
 from exitwave.io.hdf5 import find, is_hdf5, open_hdf5
 from exitwave.io.hdf5_writing import new_hdf5
-from exitwave.io.reading import Format
 
 POSITIONS = ("probe_position_x_m", "probe_position_y_m")
 
@@ -153,15 +153,15 @@ def _names(path: Path) -> frozenset[str]:
     if is_hdf5(path):
         with open_hdf5(path) as file:
             return frozenset(file)
-    return npy.members(path)
+    return npz_arrays.members(path)
 
 
 def _values(path: Path) -> dict[str, Any]:
     """Everything small in the file, under the names of the NPZ variant: an attribute of `object` is `object_...`."""
     wanted = (*POSITIONS, "ppX", "ppY", "probe_position_indexes", "probe", "object")
     if not is_hdf5(path):
-        names = (name for name in npy.members(path) if npy.header(path, name)[0] == () or name in wanted)
-        return {name: npy.load(path, name) for name in names}
+        names = (name for name in npz_arrays.members(path) if npz_arrays.header(path, name)[0] == () or name in wanted)
+        return {name: npz_arrays.load(path, name) for name in names}
     with open_hdf5(path) as file:
         values: dict[str, Any] = dict(file.attrs)
         for name in wanted:

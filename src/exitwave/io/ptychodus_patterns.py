@@ -11,34 +11,34 @@ from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import PLANCK_EV_M, photon_wavelength_m
 from exitwave.data.scan import Patterns, Scan, SelectedPatterns
-from exitwave.io import npy, ptychodus
+from exitwave.io import npz_arrays, ptychodus
+from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.hdf5 import Hdf5Patterns, array, dataset, find, holds, is_hdf5, number, open_hdf5
 from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.positions import with_stated_positions
 from exitwave.io.ptychodus import Product, holds_positions, read_product
-from exitwave.io.reading import Contents, Format, Stated
 
 
-def read_diffraction(path: Path, stated: Stated) -> Contents:
+def read_diffraction(path: Path, stated: ReadOptions) -> Contents:
     """A ptychodus diffraction file, HDF5 or NPZ; positions from itself or from the product that is stated."""
     if is_hdf5(path):
         patterns: Patterns = Hdf5Patterns(path, ("patterns",))
         with open_hdf5(path) as file:
             indexes, bad, pixel_m = array(file, "indexes"), array(file, "bad_pixels"), _detector_pixel_m(file)
     else:
-        patterns = npy.frames(path, "patterns")
-        indexes, bad, pixel_m = npy.load(path, "indexes"), npy.load(path, "bad_pixels"), None
+        patterns = npz_arrays.frames(path, "patterns")
+        indexes, bad, pixel_m = npz_arrays.load(path, "indexes"), npz_arrays.load(path, "bad_pixels"), None
     contents = Contents(patterns=patterns, detector_pixel_m=pixel_m, mask=None if bad is None else np.asarray(bad) == 0)
     return _with_positions(contents, indexes, path if holds_positions(path) else None, stated)
 
 
-def read_pair(path: Path, stated: Stated) -> Contents:
+def read_pair(path: Path, stated: ReadOptions) -> Contents:
     """A `dp` file of pty-chi or fold_slice with its `para` file: the one stated, or the one beside it by name."""
     contents = Contents(patterns=Hdf5Patterns(path, ("dp",)))
     return _with_positions(contents, None, path if holds_positions(path) else _beside(path), stated)
 
 
-def read_training(path: Path, stated: Stated) -> Contents:
+def read_training(path: Path, stated: ReadOptions) -> Contents:
     """A ptychodus training file: patterns with positions in pixels."""
     with open_hdf5(path) as file:
         bad, positions = array(file, "bad_pixels"), _positions_px(file, path)
@@ -102,7 +102,9 @@ def _beside(path: Path) -> Path | None:
     return para if para != path and para.is_file() else None
 
 
-def _with_positions(contents: Contents, indexes: np.ndarray | None, found: Path | None, stated: Stated) -> Contents:
+def _with_positions(
+    contents: Contents, indexes: np.ndarray | None, found: Path | None, stated: ReadOptions
+) -> Contents:
     """Add what a product says, stated or `found`; a stated file of another kind gives positions only."""
     if stated.positions is not None and not holds_positions(stated.positions):
         return with_stated_positions(contents, stated)
@@ -172,7 +174,7 @@ def _positions_px(file: h5py.File, path: Path) -> np.ndarray:
 def _is_diffraction(path: Path) -> bool:
     if is_hdf5(path):
         return holds(path, "patterns") and (holds(path, "bad_pixels") or holds(path, "indexes"))
-    names = npy.members(path)
+    names = npz_arrays.members(path)
     return names.issuperset(("patterns", "indexes"))
 
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import photon_wavelength_m
 from exitwave.data.scan import Patterns, Scan, SelectedPatterns
+from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.hdf5 import Hdf5Patterns, array, dataset, find, is_hdf5, number, numbers, open_hdf5, text
 from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.positions import with_stated_positions
-from exitwave.io.reading import Contents, Format, Stated
 
 FRAMES_PER_CHUNK = 256
 
@@ -34,7 +34,7 @@ class _Chunk:
     weights: np.ndarray | None
 
 
-def read(path: Path, stated: Stated) -> Contents:
+def read(path: Path, stated: ReadOptions) -> Contents:
     """A .ptyd file. Frames are ordered by their index; those that lack a position are left out, as ptypy does."""
     with open_hdf5(path) as file:
         chunks = [_chunk(file, path, name) for name in sorted(_chunk_names(file), key=int)]

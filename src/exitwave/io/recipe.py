@@ -16,10 +16,10 @@ from jaxtyping import Bool, Float
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m, photon_wavelength_m
 from exitwave.data.scan import SelectedPatterns
+from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.hdf5 import Hdf5Patterns, dataset, find, is_hdf5, mean_frame, numbers, open_hdf5, unit
 from exitwave.io.positions import read_positions
-from exitwave.io.reading import Contents, Format, Stated
-from exitwave.io.recipe_model import Places, Quantity, Recipe, Term, load_recipe, shipped_recipes
+from exitwave.io.recipe_schema import Places, Quantity, Recipe, Term, load_recipe, shipped_recipes
 from exitwave.io.units import ANGLES_RAD, ENERGIES_EV, LENGTHS_M, factor
 
 PIXELS = {"px": 1.0}
@@ -30,7 +30,7 @@ def recognises(path: Path) -> bool:
     return is_hdf5(path) and bool(_fitting(path))
 
 
-def read(path: Path, stated: Stated) -> Contents:
+def read(path: Path, stated: ReadOptions) -> Contents:
     """Read a measurement by the recipe that was stated, else by the shipped one that fits best.
 
     Raises FormatError when none or several fit, and for frames or positions that are not where the recipe says.

@@ -18,11 +18,10 @@ from exitwave.data.errors import FormatError
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.geometry import JOULE_PER_EV, Geometry, sensible_pixel
 from exitwave.data.result import Result
+from exitwave.io.assemble import Format
 from exitwave.io.checkpoints import read_checkpoint as read_checkpoint, write_checkpoint as write_checkpoint
 from exitwave.io.hdf5 import attribute_text, open_hdf5
-from exitwave.io.hdf5_writing import new_hdf5
-from exitwave.io.reading import Format
-from exitwave.io.store import (
+from exitwave.io.hdf5_values import (
     attribute_number,
     check_stamp,
     estimate_of,
@@ -37,6 +36,7 @@ from exitwave.io.store import (
     write_json,
     write_tensor,
 )
+from exitwave.io.hdf5_writing import new_hdf5
 
 RESULT_FORMAT = 1
 SCANNED = 0x1000

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from exitwave.data.errors import ExitwaveError, FormatError
+from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.positions import with_stated_positions
-from exitwave.io.reading import Contents, Format, Stated
 
 ENDINGS = (".tif", ".tiff")
 LARGEST_FRAME = 2**17
@@ -60,7 +60,7 @@ class TiffPatterns:
         return frame
 
 
-def read(path: Path, stated: Stated) -> Contents:
+def read(path: Path, stated: ReadOptions) -> Contents:
     """A folder of TIFF files in natural order ("scan_2" before "scan_10"), or one file of many pages."""
     files = _files(path)
     if not files:

@@ -7,8 +7,8 @@ import h5py
 from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.hdf5 import find, open_hdf5
+from exitwave.io.hdf5_values import ESSENTIAL, estimate_of, read_further, read_tensor, write_further, write_tensor
 from exitwave.io.hdf5_writing import new_hdf5
-from exitwave.io.store import ESSENTIAL, estimate_of, read_further, read_tensor, write_further, write_tensor
 
 TRUTH = "entry_1/exitwave_truth"
 

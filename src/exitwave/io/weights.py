@@ -18,8 +18,8 @@ from torch import Tensor
 
 from exitwave.data.errors import ExitwaveError, FormatError
 from exitwave.io.atomic import replacing
+from exitwave.io.hdf5_values import json_text
 from exitwave.io.memory import require_memory
-from exitwave.io.store import json_text
 
 WEIGHTS_FORMAT = 1
 ENDING = ".safetensors"

@@ -21,7 +21,7 @@ class Convolution(nn.Conv2d):
         _zero(self.parameters())
 
 
-class Halving(nn.Conv2d):
+class Downsample(nn.Conv2d):
     """Every 2 x 2 pixels become one, with weights to be learned."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -40,7 +40,7 @@ def initialise(network: nn.Module, seed: int) -> None:
     """
     generator = torch.Generator().manual_seed(seed)
     for layer in network.modules():
-        if isinstance(layer, Convolution | Halving):
+        if isinstance(layer, Convolution | Downsample):
             weight = torch.empty(layer.weight.shape)
             nn.init.xavier_uniform_(weight, gain=layer.gain, generator=generator)
             with torch.no_grad():

@@ -5,7 +5,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from exitwave.networks.blocks import Convolution, Halving, initialise
+from exitwave.networks.blocks import Convolution, Downsample, initialise
 
 START = 0.1
 """Gain of the last convolution: corrections begin small, but not at zero, where the layers below would learn nothing."""
@@ -45,7 +45,7 @@ class UNet(nn.Module):
         pairs = list(pairwise(channels))
         self.head = Convolution(features * stem**2, width)
         self.down = nn.ModuleList(Residual(n) for n in channels[:-1])
-        self.halve = nn.ModuleList(Halving(fine, coarse) for fine, coarse in pairs)
+        self.halve = nn.ModuleList(Downsample(fine, coarse) for fine, coarse in pairs)
         self.deepest = Residual(channels[-1])
         # 1 x 1 and before the pixels are doubled: the same as after, for a quarter of the work.
         self.mix = nn.ModuleList(Convolution(coarse, fine, 1) for fine, coarse in pairs)

@@ -85,10 +85,10 @@ def with_power(x: PtychoEstimate, photons: float) -> PtychoEstimate:
     return replace(x, object=obj, probe=x.probe * factor, variations=variations)
 
 
-def bounded(x: PtychoEstimate, most_amplitude: float) -> PtychoEstimate:
-    """No pixel of the object is brighter than `most_amplitude`; phases stay."""
+def bounded(x: PtychoEstimate, max_amplitude: float) -> PtychoEstimate:
+    """No pixel of the object is brighter than `max_amplitude`; phases stay."""
     amplitude = x.object.abs()
-    factor = (most_amplitude / amplitude.clamp(min=1e-30)).clamp(max=1.0)
+    factor = (max_amplitude / amplitude.clamp(min=1e-30)).clamp(max=1.0)
     return replace(x, object=x.object * factor)
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.physics.fourier import fft2, ifft2
-from exitwave.physics.kernels import verbs
+from exitwave.physics.kernels import dispatch as verbs
 from exitwave.physics.kernels.reference import Corners
 
 NEGLIGIBLE_SHIFT_PX = 0.01
@@ -22,14 +22,14 @@ def split_positions(positions_px: Float[Tensor, "batch 2"]) -> tuple[Corners, Fl
     return corners, rest
 
 
-def through_gap(
+def propagate_gap(
     waves: Complex[Tensor, "batch mode y x"], transfer: Complex[Tensor, "y x"]
 ) -> Complex[Tensor, "batch mode y x"]:
     """Free space between two slices of a thick sample."""
     return ifft2(fft2(waves) * transfer)
 
 
-def pass_through(
+def multislice(
     obj: Complex[Tensor, "slice Y X"],
     probes: Complex[Tensor, "#batch mode y x"],
     corners: Corners,
@@ -45,6 +45,6 @@ def pass_through(
     waves = verbs.exit_waves(obj[0], probes, corners, out)
     for number in range(1, len(obj)):
         assert gaps is not None
-        incident.append(through_gap(waves, gaps[number - 1]))
+        incident.append(propagate_gap(waves, gaps[number - 1]))
         waves = verbs.exit_waves(obj[number], incident[-1], corners)
     return waves, incident

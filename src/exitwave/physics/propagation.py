@@ -28,7 +28,7 @@ class Propagator(Protocol):
         """Adjoint and inverse of `propagate`."""
         ...
 
-    def arrange(self, frames: Tensor) -> Tensor:
+    def to_detector_order(self, frames: Tensor) -> Tensor:
         """Put detector frames (beam at the centre) into the order in which `propagate` gives waves; done once, at load."""
         ...
 
@@ -47,7 +47,7 @@ class FarField:
     ) -> Complex[Tensor, "*batch y x"]:
         return ifft2(waves, out)
 
-    def arrange(self, frames: Tensor) -> Tensor:
+    def to_detector_order(self, frames: Tensor) -> Tensor:
         return to_corner(frames)
 
 
@@ -67,7 +67,7 @@ class NearField:
     ) -> Complex[Tensor, "*batch y x"]:
         return _through(waves, self.transfer.conj(), out)
 
-    def arrange(self, frames: Tensor) -> Tensor:
+    def to_detector_order(self, frames: Tensor) -> Tensor:
         return frames
 
 

@@ -10,7 +10,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
 from exitwave.physics.fourier import fourier_shift
-from exitwave.physics.interaction import pass_through, split_positions
+from exitwave.physics.interaction import multislice, split_positions
 from exitwave.physics.kernels import reference
 from exitwave.physics.propagation import Propagator, angular_spectrum_transfer, propagator
 
@@ -43,7 +43,7 @@ class Ptychography:
             exposure_px=exposure_px,
         )
 
-    def gaps(self, x: PtychoEstimate) -> Complex[Tensor, "gap y x"] | None:
+    def gap_transfers(self, x: PtychoEstimate) -> Complex[Tensor, "gap y x"] | None:
         """Transfer functions of the free space between the slices of a thick sample; None when it is thin."""
         if len(x.object) == 1:
             return None
@@ -57,7 +57,7 @@ class Ptychography:
             [angular_spectrum_transfer(shape, self.pixel_m, self.wavelength_m, s, x.object.device) for s in spacings]
         )
 
-    def uniform(self, x: PtychoEstimate) -> bool:
+    def has_one_probe(self, x: PtychoEstimate) -> bool:
         """Whether all frames share one probe, up to its sub-pixel place."""
         return x.variations is None and x.brightness is None and self.exposure_px is None
 
@@ -70,13 +70,13 @@ class Ptychography:
         _, rest = split_positions(x.positions_px[frames.to(x.positions_px.device)])
         return self._placed(self._varied(x, frames), rest, frames)
 
-    def collect(
+    def probes_adjoint(
         self, x: PtychoEstimate, frames: Int[Tensor, " batch"], changes: Complex[Tensor, "batch modes y x"]
     ) -> Complex[Tensor, "mode y x"]:
         """What changes of the probes of these frames ask of the one probe they stem from; the adjoint of `probes`."""
-        return self.brought_back(x, frames, changes).sum(dim=0)
+        return self.unshifted(x, frames, changes).sum(dim=0)
 
-    def brought_back(
+    def unshifted(
         self, x: PtychoEstimate, frames: Int[Tensor, " batch"], changes: Complex[Tensor, "batch modes y x"]
     ) -> Complex[Tensor, "batch mode y x"]:
         """Changes of the probes of these frames, each moved back by its sub-pixel place and weighted with its brightness."""
@@ -122,7 +122,7 @@ class Ptychography:
     def exit_waves(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> Complex[Tensor, "batch mode y x"]:
         """The waves that leave the sample at these frames; differentiable in object, probe and positions."""
         corners, _ = split_positions(x.positions_px[frames.to(x.positions_px.device)])
-        return pass_through(x.object, self.probes(x, frames), corners, self.gaps(x))[0]
+        return multislice(x.object, self.probes(x, frames), corners, self.gap_transfers(x))[0]
 
     def propagate(
         self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
@@ -136,15 +136,15 @@ class Ptychography:
         """Adjoint and inverse of `propagate`."""
         return self.propagator.backpropagate(waves, out)
 
-    def arrange(self, frames: Tensor) -> Tensor:
+    def to_detector_order(self, frames: Tensor) -> Tensor:
         """Stored frames (beam at the centre) in detector order."""
-        return self.propagator.arrange(frames)
+        return self.propagator.to_detector_order(frames)
 
     def background(self, x: PtychoEstimate) -> Float[Tensor, "y x"]:
         """Photons at the detector that did not come through the sample's window, in detector order."""
         if x.background is None:
             return torch.zeros(x.probe.shape[-2:], device=x.probe.device)
-        return self.arrange(x.background).contiguous()
+        return self.to_detector_order(x.background).contiguous()
 
     def intensity(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
         """Expected photons at the detector, in detector order."""

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from exitwave.data.result import Result
-from exitwave.evaluation.comparison import Comparison, Entry, higher_is_better, value
-from exitwave.reports import facts
+from exitwave.evaluation.comparison import Comparison, ComparisonEntry, higher_is_better, value
+from exitwave.reports import tables
 from exitwave.reports.compare_pictures import curve_pictures, rows, samples
-from exitwave.reports.quantities import duration, number
+from exitwave.reports.formatting import duration, number
 from exitwave.reports.svg import INK, drawing
-from exitwave.reports.words import filled, spec_text
+from exitwave.reports.templates import filled, spec_text
 
 HEADLINE = {
     "residual": "residual",
@@ -41,7 +41,7 @@ def _content(comparison: Comparison) -> dict[str, Any]:
     shown = samples(comparison)
     headline = [name for name in HEADLINE if name in comparison.metrics]
     return {
-        "title": facts.title(results[0]) if results else "Comparison",
+        "title": tables.title(results[0]) if results else "Comparison",
         "solvers": ", ".join(entry.name for entry in comparison.entries),
         "date": str(results[-1].provenance.get("date", "")).replace("T", " ").replace("+00:00", " UTC")
         if results
@@ -58,18 +58,18 @@ def _content(comparison: Comparison) -> dict[str, Any]:
         "specs": [
             (entry.name, spec_text(entry.result.spec)) for entry in comparison.entries if entry.result is not None
         ],
-        "geometry": facts.geometry_facts(results[0]) if results else [],
-        "provenance": facts.provenance_facts(comparison.provenance),
+        "geometry": tables.geometry_facts(results[0]) if results else [],
+        "provenance": tables.provenance_facts(comparison.provenance),
     }
 
 
-def _remarks(entry: Entry) -> list[str]:
+def _remarks(entry: ComparisonEntry) -> list[str]:
     """What went wrong with an entry, and why its image may not be trusted."""
-    doubts = [] if entry.result is None else facts.doubts(entry.result)
+    doubts = [] if entry.result is None else tables.stored_warnings(entry.result)
     return ([entry.remark] if entry.remark else []) + doubts
 
 
-def _line(entry: Entry, headline: list[str], comparison: Comparison) -> dict[str, Any]:
+def _line(entry: ComparisonEntry, headline: list[str], comparison: Comparison) -> dict[str, Any]:
     """A solver's row of the first table."""
     found = len(comparison.entries) > 1
     cells = [
@@ -86,7 +86,7 @@ def _line(entry: Entry, headline: list[str], comparison: Comparison) -> dict[str
     }
 
 
-def _outcome(entry: Entry) -> str:
+def _outcome(entry: ComparisonEntry) -> str:
     if entry.result is None:
         return "no result"
     return entry.remark.partition(" ")[0].rstrip(":;,") if entry.remark else "finished"
@@ -96,7 +96,7 @@ def _value(name: str, found: float, result: Result | None) -> str:
     if found != found or result is None:
         return "–"
     if name.startswith("FRC"):
-        return facts.half_period(found, result)
+        return tables.half_period(found, result)
     return f"{number(100 * found)} %" if name.startswith("M-NRMSE") else number(found)
 
 
@@ -114,7 +114,7 @@ def _metric(name: str, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _is_best(entry: Entry, name: str, comparison: Comparison) -> bool:
+def _is_best(entry: ComparisonEntry, name: str, comparison: Comparison) -> bool:
     """Whether nobody has a better value of a metric; several share the best where resolution reaches single pixels."""
     best = comparison.best(name)
     return best is not None and value(entry, name) == value(comparison[best], name)

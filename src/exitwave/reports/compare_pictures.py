@@ -11,13 +11,20 @@ import numpy as np
 from exitwave.data.errors import ExitwaveError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Result
-from exitwave.evaluation.comparison import Comparison, Entry, Laid, lay_onto, lit, strongest
+from exitwave.evaluation.comparison import (
+    AlignedEstimate,
+    Comparison,
+    ComparisonEntry,
+    align_estimate,
+    strongest,
+    visible_region,
+)
 from exitwave.evaluation.region import projection
 from exitwave.reports import figures, panels
-from exitwave.reports.display import View, contrast, view
+from exitwave.reports.formatting import number
 from exitwave.reports.pictures import SMALL_IN, Picture, Row
-from exitwave.reports.quantities import number
 from exitwave.reports.svg import inline_svg
+from exitwave.reports.views import View, contrast, view
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +53,7 @@ def samples(comparison: Comparison) -> list[Sample]:
         return []
     pixel_m = done[0][1].object_pixel_m
     reference = comparison.truth or done[0][1].estimate
-    region = lit(reference).numpy()
+    region = visible_region(reference).numpy()
     image = projection(reference).numpy()
     first = view(image, region, pixel_m, most_pixels=MOST_PIXELS)
     name = "truth" if comparison.truth is not None else done[0][0]
@@ -59,10 +66,10 @@ def samples(comparison: Comparison) -> list[Sample]:
     return shown
 
 
-def _laid(result: Result, reference: PtychoEstimate) -> Laid | None:
+def _laid(result: Result, reference: PtychoEstimate) -> AlignedEstimate | None:
     """None where two reconstructions have so little in common that they cannot be laid onto each other."""
     try:
-        return lay_onto(result.estimate, reference)
+        return align_estimate(result.estimate, reference)
     except ExitwaveError:
         return None
 
@@ -140,17 +147,19 @@ def curve_pictures(comparison: Comparison) -> list[Picture]:
     return made
 
 
-def _history(entry: Entry) -> np.ndarray:
+def _history(entry: ComparisonEntry) -> np.ndarray:
     return np.asarray(() if entry.result is None else entry.result.history, dtype=float)
 
 
-def _line(entry: Entry, comparison: Comparison) -> tuple[str, str]:
+def _line(entry: ComparisonEntry, comparison: Comparison) -> tuple[str, str]:
     """Colour and dashes of an entry, the same in every plot."""
     place = [other.name for other in comparison.entries].index(entry.name)
     return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
 
 
-def _curves(title: str, label: str, curves: Sequence[tuple[Entry, np.ndarray]], comparison: Comparison) -> Picture:
+def _curves(
+    title: str, label: str, curves: Sequence[tuple[ComparisonEntry, np.ndarray]], comparison: Comparison
+) -> Picture:
     figure, axes = figures.curve_figure(height_in=3.3)
     for entry, across in curves:
         values = _history(entry)
@@ -165,7 +174,7 @@ def _curves(title: str, label: str, curves: Sequence[tuple[Entry, np.ndarray]], 
     return Picture(svg=svg, caption=f"Squared relative amplitude residual met during each epoch, {title}.")
 
 
-def _rings(kind: str, against: str, entries: Sequence[Entry], comparison: Comparison) -> Picture:
+def _rings(kind: str, against: str, entries: Sequence[ComparisonEntry], comparison: Comparison) -> Picture:
     figure, axes = figures.curve_figure(height_in=3.3)
     for entry in entries:
         assert entry.evaluation is not None

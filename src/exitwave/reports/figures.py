@@ -11,8 +11,8 @@ import numpy as np
 from exitwave.data.result import Result
 from exitwave.io.atomic import replacing
 from exitwave.reports import panels
-from exitwave.reports.display import View, contrast, object_views
 from exitwave.reports.svg import drawing
+from exitwave.reports.views import View, contrast, object_views
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,12 +5,12 @@ from typing import Any
 
 from exitwave.data.result import Result
 from exitwave.evaluation.comparison import Comparison
-from exitwave.evaluation.judge import Evaluation
+from exitwave.evaluation.evaluate import Evaluation
 from exitwave.io.atomic import replacing
-from exitwave.reports import compare, facts, pictures
-from exitwave.reports.display import object_views
+from exitwave.reports import compare, pictures, tables
 from exitwave.reports.svg import INK, drawing
-from exitwave.reports.words import filled, solver_name, spec_text
+from exitwave.reports.templates import filled, solver_name, spec_text
+from exitwave.reports.views import object_views
 
 
 def report(result: Result | Comparison, path: str | Path, *, evaluation: Evaluation | None = None) -> None:
@@ -35,22 +35,22 @@ def _content(result: Result, evaluation: Evaluation | None) -> dict[str, Any]:
     views = object_views(result)
     curves = evaluation.curves if evaluation else {}
     return {
-        "title": facts.title(result),
+        "title": tables.title(result),
         "solver": solver_name(result.spec),
-        "kind": facts.kind(result),
+        "kind": tables.kind(result),
         "date": str(result.provenance.get("date", "")).replace("T", " ").replace("+00:00", " UTC"),
-        "headline": facts.headline(result, evaluation, views[0].size_m),
-        "remarks": facts.remarks(result),
+        "headline": tables.headline(result, evaluation, views[0].size_m),
+        "remarks": tables.remarks(result),
         "object": [pictures.object_row(view, index, len(views)) for index, view in enumerate(views)],
         "spread": pictures.spread_pictures(result, views),
         "probe": pictures.probe_rows(result),
         "more_modes": max(0, len(result.estimate.probe) - pictures.MOST_MODES),
         "fit": list(pictures.fit_pictures(result, views[0])),
         "rings": [pictures.ring_picture(name, curve, result) for name, curve in curves.items()],
-        "further": facts.further_facts(result),
-        "metrics": facts.metric_facts(evaluation, result) if evaluation else [],
-        "alignment": facts.alignment_facts(evaluation.alignment) if evaluation else [],
+        "further": tables.further_facts(result),
+        "metrics": tables.metric_facts(evaluation, result) if evaluation else [],
+        "alignment": tables.alignment_facts(evaluation.alignment) if evaluation else [],
         "spec": spec_text(result.spec),
-        "geometry": facts.geometry_facts(result),
-        "provenance": facts.provenance_facts(result.provenance),
+        "geometry": tables.geometry_facts(result),
+        "provenance": tables.provenance_facts(result.provenance),
     }

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Complex, Float
 
-from exitwave.colour import STEPS, colour_wheel, complex_to_rgb, cyclic_colours
-from exitwave.reports.display import View, contrast
-from exitwave.reports.quantities import length, length_unit, nice_lengths, number, scale_bar_m
+from exitwave.io.colour import STEPS, colour_wheel, complex_to_rgb, cyclic_colours
+from exitwave.reports.formatting import length, length_unit, nice_lengths, number, scale_bar_m
+from exitwave.reports.views import View, contrast
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

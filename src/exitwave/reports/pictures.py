@@ -10,10 +10,10 @@ import numpy as np
 from markupsafe import Markup
 
 from exitwave.data.result import Result
-from exitwave.reports import facts, figures, panels
-from exitwave.reports.display import View, contrast, shown_like
-from exitwave.reports.quantities import number
+from exitwave.reports import figures, panels, tables
+from exitwave.reports.formatting import number
 from exitwave.reports.svg import inline_svg
+from exitwave.reports.views import View, contrast, shown_like
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,7 +157,7 @@ def fit_pictures(result: Result, view: View) -> Iterator[Picture]:
 def ring_picture(name: str, curve: RingCorrelation, result: Result) -> Picture:
     """One Fourier ring correlation with its thresholds."""
     against = "reconstructions of two halves of the frames" if name.endswith("split") else "reconstruction and truth"
-    crossing = facts.half_period(curve.crossing(curve.half_bit), result)
+    crossing = tables.half_period(curve.crossing(curve.half_bit), result)
     figure, axes = figures.curve_figure()
     panels.draw_ring_correlation(figure, axes, curve, result.object_pixel_m)
     return Picture(

@@ -5,7 +5,7 @@ from torch import nn
 
 
 @torch.no_grad()
-def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
     """Let `average` follow the network after `step` earlier steps; quickly at first, so that the beginning is forgotten.
 
     Polyak & Juditsky, SIAM J. Control Optim. 30, 838 (1992), with exponential weights.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def whole() -> Generator[None]:
+def defer_interrupt() -> Generator[None]:
     """Ctrl-C in this block takes effect at its end. For short blocks, in the main thread; elsewhere Ctrl-C never arrives."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from exitwave.data.errors import InputError
 from exitwave.io.atomic import replacing
-from exitwave.training.course import Epoch
+from exitwave.training.trainer import Epoch
 
 LOG = "log.jsonl"
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from exitwave.data.errors import InputError
-from exitwave.data.prepare.reading import mean_pattern, noted, pair
+from exitwave.data.prepare.chunks import mean_pattern, noted, pair
 from exitwave.data.scan import MappedPatterns, Scan
 
 Orientation = Literal["identity", "fliplr", "flipud", "rot180", "transpose", "antitranspose", "rot90_cw", "rot90_ccw"]

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from exitwave.data.errors import InputError
-from exitwave.data.prepare.reading import chunks, noted
+from exitwave.data.prepare.chunks import chunks, noted
 from exitwave.data.scan import Scan
 
 

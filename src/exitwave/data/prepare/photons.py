@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from exitwave.data.errors import InputError
-from exitwave.data.prepare.reading import noted
+from exitwave.data.prepare.chunks import noted
 from exitwave.data.scan import MappedPatterns, Scan
 
 

@@ -8,9 +8,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from exitwave.data.errors import ExitwaveError, InputError
-from exitwave.data.prepare.reading import chunks, noted
+from exitwave.data.prepare.chunks import chunks, noted
 from exitwave.data.scan import ArrayPatterns, Scan, SelectedPatterns
-from exitwave.data.survey import survey
+from exitwave.data.statistics import scan_statistics
 
 
 def select(scan: Scan, index: slice | Sequence[int] | Int[Tensor, " kept"] | Bool[Tensor, " frame"]) -> Scan:
@@ -31,7 +31,7 @@ def select(scan: Scan, index: slice | Sequence[int] | Int[Tensor, " kept"] | Boo
 
 def drop_empty(scan: Scan) -> Scan:
     """Leave out the frames without a photon in any trusted pixel; reads the whole stack once."""
-    lit = survey(scan).photons_per_frame > 0
+    lit = scan_statistics(scan).photons_per_frame > 0
     return scan if bool(lit.all()) else select(scan, lit)
 
 

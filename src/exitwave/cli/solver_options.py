@@ -1,0 +1,84 @@
+"""The solver among the words of a command line, and its options as flags."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from itertools import takewhile
+from typing import Any, cast, get_type_hints
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as validated
+from rich.console import Console
+
+from exitwave.io.network_paths import names_network
+from exitwave.solvers.base import Solver
+from exitwave.solvers.registry import COMBINED, solvers
+from exitwave.solvers.spec import from_spec
+
+OF_PATHS = ("-o", "--output", "--weights", "--save", "--start", "--probe", "--labels", "--report", "--positions")
+"""Options whose values are paths, which may be those of networks."""
+
+
+def known(among: Collection[str] | None = None) -> dict[str, type[Solver[Any]]]:
+    """The solvers that words and options can describe; only those `among` these names."""
+    return {name: cls for name, cls in solvers().items() if name not in COMBINED and (among is None or name in among)}
+
+
+def named(tokens: tuple[str, ...]) -> str | None:
+    """The word that names a solver or a trained network, wherever it stands: reconstruct -o out.h5 scan.cxi rpie."""
+    for word in tokens:
+        if word in solvers():
+            return word
+    for before, word in zip(("", *tokens), tokens, strict=False):
+        if not word.startswith("-") and before not in OF_PATHS and names_network(word):
+            return word
+    return None
+
+
+def leading(tokens: tuple[str, ...]) -> list[str]:
+    """The words before the first option."""
+    return list(takewhile(lambda token: not token.startswith("-"), tokens))
+
+
+def with_options(name: str, tokens: tuple[str, ...]) -> type[Solver[Any]]:
+    """The class of the solver or trained network of this name, its defaults those that were stored with the network.
+
+    Weights that the options name are looked into, too. Raises what `from_spec` raises.
+    """
+    weights = _value("--weights", tokens)
+    if name in solvers():
+        if weights is None or "weights" not in [option.name for option in fields(cast(Any, solvers()[name]))]:
+            return solvers()[name]
+        return _like(from_spec({"name": name, "weights": weights}))
+    return _like(from_spec(name if weights is None else {"name": name, "weights": weights}))
+
+
+def _value(option: str, tokens: tuple[str, ...]) -> str | None:
+    """What follows an option, `--option value` or `--option=value`."""
+    for word, following in zip(tokens, (*tokens[1:], ""), strict=True):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _like(value: Solver[Any]) -> type[Solver[Any]]:
+    """The class of a solver with its options as defaults, so that help shows them and words replace single ones."""
+    cls = type(value)
+    hints, options = get_type_hints(cls, include_extras=True), fields(cast(Any, cls))
+    defaults = {option.name: getattr(value, option.name) for option in options}
+    body = {"__annotations__": {name: hints[name] for name in defaults}, "__doc__": cls.__doc__, **defaults}
+    made = type(cls.__name__, (cls,), {"__module__": cls.__module__, **body})
+    made = validated(made, frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+    told = cast(Any, cls).__pydantic_fields__
+    for name, option in cast("Mapping[str, Any]", cast(Any, made).__pydantic_fields__).items():
+        option.description = told[name].description
+    return cast("type[Solver[Any]]", made)
+
+
+def listed(title: str, classes: Mapping[str, type[Solver[Any]]]) -> None:
+    """Print solvers with the first line of what each says of itself."""
+    console = Console()
+    console.print(title, highlight=False)
+    for name, cls in sorted(classes.items()):
+        console.print(f"  [bold]{name:10}[/] {(cls.__doc__ or '').strip().splitlines()[0]}", highlight=False)

@@ -1,0 +1,142 @@
+"""What a training shows while it runs: a bar on a terminal, lines in a log, and a preview picture once a minute."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn, TimeRemainingColumn
+
+from exitwave.cli import warn
+from exitwave.data.geometry import Geometry
+from exitwave.data.result import Result
+from exitwave.reports.figures import save_preview
+from exitwave.running.train import TrainingProgress
+from exitwave.training.log import read_log
+from exitwave.training.trainer import Progress
+
+PREVIEW = "preview.png"
+EVERY_S = 60.0
+"""Seconds between two previews, or between two lines of a log within an epoch."""
+SHARE = 0.05
+"""A preview takes as long as a reconstruction; previews take at most this share of the time."""
+MOST_LINES = 20
+"""Epochs of which a log tells, over a whole training."""
+
+
+@contextmanager
+def watching_training(title: str, *, group: int, previews: "Previews") -> Generator[Callable[[TrainingProgress], None]]:
+    """Give a function that shows each step and draws previews; `group` are the frames of a sample."""
+    if not sys.stderr.isatty():
+        yield _Lines(title, _Speed(group), previews)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[told]}"),
+        TimeRemainingColumn(compact=True),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        yield _OnTerminal(bar, bar.add_task(title, total=None, told=""), _Speed(group), previews)
+
+
+class _Speed:
+    """Frames a second, lately."""
+
+    def __init__(self, group: int) -> None:
+        self._group, self._last_s, self._value = group, time.monotonic(), 0.0
+
+    def after(self, progress: Progress) -> float:
+        """Counting a step."""
+        now_s = time.monotonic()
+        value = progress.samples * self._group / max(now_s - self._last_s, 1e-9)
+        self._value = 0.9 * self._value + 0.1 * value if self._value else value
+        self._last_s = now_s
+        return self._value
+
+    def pause(self) -> None:
+        """What happened since the last step does not count."""
+        self._last_s = time.monotonic()
+
+
+class _OnTerminal:
+    def __init__(self, bar: Bar, task: TaskID, speed: _Speed, previews: "Previews") -> None:
+        self._bar, self._task, self._speed, self._previews = bar, task, speed, previews
+
+    def __call__(self, taught: TrainingProgress) -> None:
+        p = taught.progress
+        told = f"epoch {p.epoch}/{taught.epochs}  {described(p)}  {self._speed.after(p):.0f} frames/s"
+        done = (p.epoch - 1) * p.steps + p.step
+        self._bar.update(self._task, total=taught.epochs * p.steps, completed=done, told=told)
+        self._previews(taught)
+        self._speed.pause()
+
+
+class _Lines:
+    """Prints about twenty lines over a training, more where epochs take minutes."""
+
+    def __init__(self, title: str, speed: _Speed, previews: "Previews") -> None:
+        self._title, self._speed, self._previews = title, speed, previews
+        self._last_s = time.monotonic()
+
+    def __call__(self, taught: TrainingProgress) -> None:
+        p, speed = taught.progress, self._speed.after(taught.progress)
+        # The held-out loss of an epoch is known when the next one has begun.
+        ended = p.step == 1 and p.epoch > 1 and (p.epoch - 1) % max(1, taught.epochs // MOST_LINES) == 0
+        if ended or time.monotonic() - self._last_s >= EVERY_S:
+            self._last_s = time.monotonic()
+            place = f"{p.epoch - 1}/{taught.epochs}" if ended else f"{p.epoch}/{taught.epochs} step {p.step}/{p.steps}"
+            line = f"{self._title}: epoch {place}  {described(p)}  {speed:.0f} frames/s"
+            print(line, file=sys.stderr, flush=True)
+        self._previews(taught)
+        self._speed.pause()
+
+
+def described(progress: Progress) -> str:
+    """The figures of a step in a few words; the held-out loss is that of the epoch before."""
+    held_out = "" if math.isnan(progress.held_out_loss) else f"  held out {progress.held_out_loss:.3e}"
+    return f"loss {progress.loss:.3e}{held_out}  rate {progress.learning_rate:.1e}"
+
+
+class Previews:
+    """Draws what the network makes of the first scan into the folder of the training, now and then."""
+
+    def __init__(self, folder: Path, geometry: Geometry) -> None:
+        self._folder, self._geometry = folder, geometry
+        self._next_s = time.monotonic() + EVERY_S
+        self._last: TrainingProgress | None = None
+        self._failed = False
+
+    @property
+    def untouched(self) -> bool:
+        """Whether no step was made."""
+        return self._last is None
+
+    def __call__(self, taught: TrainingProgress) -> None:
+        """After a step: draw when it is time."""
+        self._last = taught
+        if time.monotonic() >= self._next_s:
+            self.draw()
+
+    def draw(self) -> None:
+        """Draw now. Whatever goes wrong is told once and never ends the training."""
+        if self._last is None:
+            return
+        began_s = time.monotonic()
+        try:
+            result = Result(estimate=self._last.preview(), geometry=self._geometry, spec={})
+            losses = [(_number(e.get("loss")), _number(e.get("held_out_loss"))) for e in read_log(self._folder)]
+            save_preview(result, self._folder / PREVIEW, losses)
+        except Exception as error:
+            if not self._failed:
+                warn(f"there is no preview ({type(error).__name__}: {error}); the training goes on")
+            self._failed = True
+        now_s = time.monotonic()
+        self._next_s = now_s + max(EVERY_S, (now_s - began_s) / SHARE)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan

@@ -1,0 +1,219 @@
+"""From a file's contents to a Scan: every unit, sign and axis change happens here, once, for all formats."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from exitwave.data import prepare
+from exitwave.data.errors import FormatError, InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.geometry import PLANCK_EV_M, Geometry, photon_wavelength_m
+from exitwave.data.scan import MappedPatterns, Patterns, Scan
+from exitwave.io.memory import require_memory
+
+PositionSign = Literal["probe", "sample"]
+PositionUnit = Literal["m", "cm", "mm", "um", "nm", "angstrom", "pm", "px"]
+METRES: dict[str, float] = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10, "pm": 1e-12}
+"""Length units by name; positions in "px" are object pixels and need the geometry."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What the user says about a file. Anything stated wins over what the file says; None leaves it to the file."""
+
+    format: str | None = None
+    """Name of the file format; found from the content when left out."""
+    recipe: str | None = None
+    """Name of a shipped recipe or path of a YAML recipe for generic HDF5 files."""
+    positions: Path | None = None
+    """A second file that holds the positions (and whatever else it knows), where a format keeps them apart."""
+    energy_ev: float | None = None
+    """Photon energy in eV."""
+    distance_m: float | None = None
+    """Sample to detector, metres."""
+    detector_pixel_m: float | tuple[float, float] | None = None
+    """Detector pixel, metres; one number or (y, x)."""
+    focus_distance_m: float | None = None
+    """Focus to sample, metres: makes the data near field (inf: parallel beam)."""
+    position_sign: PositionSign | None = None
+    """Whether the file's positions are of the probe on the sample or of the sample stage (opposite sign)."""
+    position_unit: PositionUnit | None = None
+    """Unit of the positions in the file."""
+    swap_axes: bool | None = None
+    """True when the file's position columns are (x, y) where (y, x) is expected."""
+    orientation: prepare.Orientation | None = None
+    """How frames must be turned or flipped so that rows and columns run as the positions do."""
+    values: Literal["counts", "amplitude"] | None = None
+    """Whether the file's patterns are photon counts or their square roots."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contents:
+    """What a reader found in a file, in the file's own sign, unit and orientation, each of them named. None: not there."""
+
+    patterns: Patterns | None
+    """(frame, y, x) as stored, the beam centre at [h // 2, w // 2] unless `beam_centre_px` says otherwise."""
+    values: Literal["counts", "amplitude"] = "counts"
+    positions: Float[np.ndarray, "frame 2"] | None = None
+    """Columns (y, x)."""
+    position_unit: PositionUnit = "m"
+    position_sign: PositionSign = "probe"
+    position_flip: tuple[int, int] = (1, 1)
+    """Further sign of (y, x) that a facility's convention asks for."""
+    wavelength_m: float | None = None
+    distance_m: float | None = None
+    detector_pixel_m: tuple[float, float] | None = None
+    focus_distance_m: float | None = None
+    object_pixel_m: tuple[float, float] | None = None
+    """For files that know the reconstruction pixel but neither distance nor detector pixel."""
+    particle: Literal["photon", "electron"] = "photon"
+    mask: Bool[np.ndarray, "y x"] | None = None
+    """True = trusted."""
+    background: Float[np.ndarray, "y x"] | None = None
+    monitor: Float[np.ndarray, " frame"] | None = None
+    beam_centre_px: tuple[float, float] | None = None
+    """(row, column) of the direct beam in the stored frames of far-field data; they are shifted to have it in the middle."""
+    orientation: prepare.Orientation = "identity"
+    """Applied to frames, mask and background alike."""
+    notes: dict[str, Any] = field(default_factory=dict[str, Any])
+    """More for the provenance: dataset paths, versions, titles."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One file format: how to know it by its content, read it and, where that makes sense, write it."""
+
+    name: str
+    title: str
+    recognises: Callable[[Path], bool]
+    """Looks at the content, never at the name; must not raise for files of other formats."""
+    read: Callable[[Path, ReadOptions], Contents] | None = None
+    write: Callable[[Path, Scan], None] | None = None
+    read_estimate: Callable[[Path], PtychoEstimate] | None = None
+    """Object, probe and positions, for formats that store reconstructions."""
+    read_probe: Callable[[Path], Tensor] | None = None
+    """Complex (mode, y, x), for formats that store a probe, perhaps without an object."""
+
+
+def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: str) -> Scan:
+    """Make the canonical Scan from what a file holds and what the user states.
+
+    Raises FormatError naming what is missing and the option that supplies it.
+    """
+    if contents.patterns is None:
+        raise FormatError(f"{path} holds no diffraction patterns ({format_name}); expected a stack (frame, y, x)")
+    patterns = contents.patterns
+    if contents.positions is None and patterns.shape[0] == 1:
+        # One pattern needs no position: an isolated object in an even beam.
+        contents = replace(contents, positions=np.zeros((1, 2)))
+    if contents.positions is None:
+        raise FormatError(
+            f"{path} holds no scan positions ({format_name}); give the file that does with --positions, "
+            "or a recipe that says where they are"
+        )
+    height, width = patterns.shape[1:]
+    require_memory(32 * height * width, f"{path} says its frames are {height} x {width} pixels")
+    if (stated.values or contents.values) == "amplitude":
+        patterns = MappedPatterns(patterns, _squared, patterns.shape[1:])
+    geometry = _geometry(contents, stated, patterns.shape[1:], path)
+    positions = _positions_m(contents, stated, geometry.object_pixel_m(patterns.shape[1:]))
+    if len(positions) == 3 != patterns.shape[0]:
+        raise FormatError(
+            f"positions in {path} look transposed: shape {positions.shape} for {patterns.shape[0]} frames"
+        )
+    sign = stated.position_sign or contents.position_sign
+    orientation = stated.orientation or contents.orientation
+    mask = np.ones(patterns.shape[1:], dtype=bool) if contents.mask is None else contents.mask
+    scan = Scan(
+        patterns=patterns,
+        positions_m=torch.from_numpy(positions),
+        geometry=geometry,
+        mask=torch.from_numpy(mask),
+        background=None if contents.background is None else torch.from_numpy(contents.background),
+        monitor=None if contents.monitor is None else torch.from_numpy(contents.monitor),
+        provenance={
+            "file": str(path),
+            "format": format_name,
+            "position_sign": sign,
+            "position_unit": stated.position_unit or contents.position_unit,
+            "orientation": orientation,
+            **contents.notes,
+        },
+    )
+    scan = _centred(scan, contents)
+    return prepare.orient(scan, orientation) if orientation != "identity" else scan
+
+
+def _squared(frames: Float[Tensor, "batch y x"], index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+    return frames.square()
+
+
+def _centred(scan: Scan, contents: Contents) -> Scan:
+    """The frames shifted so that the beam, where the file says it is, stands in the middle."""
+    height, width = scan.frame_shape
+    if contents.beam_centre_px is None or scan.geometry.near_field:
+        return scan
+    if not all(map(math.isfinite, contents.beam_centre_px)):
+        return scan
+    row, column = (round(v) for v in contents.beam_centre_px)
+    # Detectors that were never told write zero, or the numbers of another region of interest.
+    inside = 0 < row < height and 0 < column < width
+    return prepare.recentre(scan, (row, column)) if inside and (row, column) != (height // 2, width // 2) else scan
+
+
+def _geometry(contents: Contents, stated: ReadOptions, frame_shape: tuple[int, int], path: Path) -> Geometry:
+    wavelength = contents.wavelength_m if stated.energy_ev is None else photon_wavelength_m(stated.energy_ev)
+    distance = contents.distance_m if stated.distance_m is None else stated.distance_m
+    pixel = contents.detector_pixel_m
+    if stated.detector_pixel_m is not None:
+        given = stated.detector_pixel_m
+        pixel = given if isinstance(given, tuple) else (given, given)
+    focus = contents.focus_distance_m if stated.focus_distance_m is None else stated.focus_distance_m
+    if contents.object_pixel_m is not None and (distance is None or pixel is None):
+        # Only the product matters: a nominal camera length of 1 m gives the pixel that gives this object pixel.
+        wavelength = wavelength or PLANCK_EV_M / 8000.0
+        distance = distance or 1.0
+        reach = wavelength * distance
+        pixel = pixel or (
+            reach / (frame_shape[0] * contents.object_pixel_m[0]),
+            reach / (frame_shape[1] * contents.object_pixel_m[1]),
+        )
+    missing = [
+        f"{name} ({option})"
+        for name, value, option in (
+            ("photon energy", wavelength, "--energy-ev"),
+            ("sample-detector distance", distance, "--distance-m"),
+            ("detector pixel size", pixel, "--detector-pixel-m"),
+        )
+        if value is None
+    ]
+    if wavelength is None or distance is None or pixel is None:
+        raise FormatError(f"{path} does not say the {', '.join(missing)}; state it with the option in brackets")
+    return Geometry(
+        wavelength_m=wavelength,
+        distance_m=distance,
+        detector_pixel_m=pixel,
+        focus_distance_m=focus,
+        particle=contents.particle,
+    )
+
+
+def _positions_m(
+    contents: Contents, stated: ReadOptions, object_pixel_m: tuple[float, float]
+) -> Float[np.ndarray, "frame 2"]:
+    positions = np.asarray(contents.positions, dtype=np.float64)
+    if positions.ndim != 2 or positions.shape[1] != 2:
+        raise InputError(f"positions have shape {positions.shape}; expected (frame, 2)")
+    if stated.swap_axes:
+        positions = positions[:, ::-1]
+    unit = stated.position_unit or contents.position_unit
+    scale = np.asarray(object_pixel_m) if unit == "px" else METRES[unit]
+    sign = -1 if (stated.position_sign or contents.position_sign) == "sample" else 1
+    return np.ascontiguousarray(positions * scale * sign * np.asarray(contents.position_flip))

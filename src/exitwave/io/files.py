@@ -1,0 +1,65 @@
+"""Reading and writing whole values by path, whatever the format."""
+
+from pathlib import Path
+
+from jaxtyping import Complex
+from torch import Tensor
+
+from exitwave.data.errors import FormatError, InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.result import Result
+from exitwave.data.scan import Scan
+from exitwave.io import cxi, export, formats, results
+from exitwave.io.assemble import ReadOptions
+
+
+def read(path: str | Path, stated: ReadOptions | None = None) -> Scan:
+    """Read a measurement in any known format; what is `stated` wins over what the file says.
+
+    Raises FormatError for files that are missing, damaged, unknown or lack something needed.
+    """
+    return formats.read_scan(Path(path), stated or ReadOptions())
+
+
+def read_result(path: str | Path) -> Result:
+    """Read a result that exitwave wrote. Raises FormatError for any other file."""
+    return results.read_result(Path(path))
+
+
+def read_truth(path: str | Path) -> PtychoEstimate:
+    """The known object, probe and positions of a simulated scan. Raises FormatError for a measured one."""
+    return cxi.read_truth(Path(path))
+
+
+def read_estimate(path: str | Path) -> PtychoEstimate:
+    """Object, probe and positions from any file format that stores reconstructions."""
+    found = formats.detect(Path(path))
+    if found.read_estimate is None:
+        raise FormatError(f"{path} ({found.title}) stores no reconstruction; give a result or product file")
+    return found.read_estimate(Path(path))
+
+
+def read_probe(path: str | Path) -> Complex[Tensor, "mode y x"]:
+    """The probe from any file format that stores one."""
+    found = formats.detect(Path(path))
+    if found.read_probe is None:
+        raise FormatError(f"{path} ({found.title}) stores no probe; give a result, product or CXI file with one")
+    return found.read_probe(Path(path))
+
+
+def write(value: Result | Scan, path: str | Path, format: str | None = None) -> None:
+    """Write a result or a scan; the format follows from the file's ending unless it is named.
+
+    A result as .h5 keeps everything; .cxi, .npz, .tiff and .png are exports. A scan goes to .cxi, .nxs, .npz, .ptyd.
+    """
+    path = Path(path)
+    if isinstance(value, Result):
+        if format == "result" or (format is None and path.suffix in (".h5", ".hdf5")):
+            results.write_result(path, value)
+        else:
+            export.export(value, path, format=format)
+        return
+    chosen = formats.named(format) if format else formats.for_ending(path)
+    if chosen.write is None:
+        raise InputError(f"scans cannot be written as {chosen.title}; there are {', '.join(formats.writable())}")
+    chosen.write(path, value)

@@ -1,0 +1,1 @@
+"""Reconstruction while frames arrive."""

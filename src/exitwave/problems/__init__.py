@@ -1,0 +1,1 @@
+"""What a solver may look at: measurement, forward model, noise, and the passes over frames."""

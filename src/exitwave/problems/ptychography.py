@@ -1,0 +1,245 @@
+"""A scan, its forward model and its noise: everything that a solver may look at."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor
+
+from exitwave.data.checks import check
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.scan import Scan
+from exitwave.data.statistics import ScanStatistics, scan_statistics
+from exitwave.physics.kernels import dispatch as verbs
+from exitwave.physics.noise import Amplitude, Noise
+from exitwave.physics.ptychography import Ptychography
+from exitwave.problems.prefetch import Prefetcher
+from exitwave.problems.threads import run_in_threads
+from exitwave.problems.wave_store import WaveStore
+
+CHUNK = 16
+"""Frames worked on together where order does not matter: at usual sizes they stay in the processor's cache."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """The question put to a solver. Made by `Problem.of` or, with first checks and guesses, by `exitwave.pose`."""
+
+    scan: Scan
+    model: Ptychography
+    noise: Noise
+    seed: int
+    device: torch.device
+    statistics: ScanStatistics
+    positions_px: Float[Tensor, "frame 2"]
+    """Recorded positions as corners of the frame windows in the object array."""
+    object_shape: tuple[int, int]
+    trusted: Float[Tensor, "y x"]
+    """1 where solvers may look, 0 elsewhere, in detector order."""
+    held_out: Bool[Tensor, "y x"]
+    """Trusted pixels kept from the solvers, to test them with (free residual), in detector order."""
+    _amplitudes: Float[Tensor, "frame y x"] | None = field(repr=False)
+    spare_bytes: int = 2**33
+    """Memory that solvers may take for what they hold of every frame, such as exit waves."""
+    _prefetcher: Prefetcher = field(default_factory=Prefetcher, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        scan: Scan,
+        *,
+        model: Ptychography | None = None,
+        noise: Noise | None = None,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        margin_px: int = 4,
+        free_fraction: float = 0.0,
+        most_cached_bytes: int = 2**33,
+        spare_bytes: int = 2**33,
+    ) -> "Problem":
+        """Check a scan and pose it. `margin_px` widens the object canvas; `free_fraction` of the pixels is held out.
+
+        Frames that need more than `most_cached_bytes` as amplitudes stay where they are and are read anew in every epoch,
+        by a thread that is some frames ahead.
+
+        Raises InputError where the scan makes no sense.
+        """
+        device = torch.device(device)
+        seen = scan_statistics(scan)
+        check(scan, seen)
+        model = model or Ptychography.of(scan.geometry, scan.frame_shape, device=device)
+        positions_px, object_shape = object_canvas(scan, margin_px)
+        free = _held_out(scan, free_fraction, seed)
+        arranged = model.to_detector_order(scan.mask & ~free).to(device, torch.float32).contiguous()
+        fits = 4 * len(scan) * scan.frame_shape[0] * scan.frame_shape[1] <= most_cached_bytes
+        amplitudes = _load(scan, model, device) if fits else None
+        return cls(
+            scan=scan,
+            model=model,
+            noise=noise or Amplitude(),
+            seed=seed,
+            device=device,
+            statistics=seen,
+            positions_px=positions_px,
+            object_shape=object_shape,
+            trusted=arranged,
+            held_out=model.to_detector_order(free).to(device),
+            _amplitudes=amplitudes,
+            spare_bytes=spare_bytes,
+        )
+
+    def __len__(self) -> int:
+        return len(self.scan)
+
+    def amplitudes(self, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+        """Square roots of the measured photons, in detector order; zero where the detector cannot be trusted."""
+        if self._amplitudes is not None:
+            return self._amplitudes[frames.to(self.device)]
+        found = self._prefetcher.find(frames)
+        return self._read(frames) if found is None else found
+
+    def _read(self, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+        return _amplitudes_of(self.scan, self.model, frames).to(self.device)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether frames are read anew in every epoch, because they do not fit into memory."""
+        return self._amplitudes is None
+
+    def prefetch(self, batches: Sequence[Int[Tensor, " _"]]) -> Iterator[Int[Tensor, " _"]]:
+        """The same batches; where frames are streamed, a thread reads the next while one is worked on."""
+        if (
+            not self.streamed
+            or not batches
+            or self._too_many(len(batches[0]))
+            or self._prefetcher.find(batches[0]) is not None
+        ):
+            yield from batches
+        else:
+            yield from self._prefetcher.over(batches, self._read)
+
+    def _too_many(self, frames: int) -> bool:
+        """Whether three batches of so many frames would fill memory; they are then read bit by bit inside."""
+        return frames > CHUNK and 3 * 4 * frames * self.trusted.numel() > self.spare_bytes // 4
+
+    def wave_store(self, modes: int) -> WaveStore:
+        """Room for the exit waves of all frames: in memory while they fit, else in a temporary file."""
+        return WaveStore(
+            len(self), modes, self.scan.frame_shape, memory_bytes=self.spare_bytes // 2, device=self.device
+        )
+
+    def batches(self, size: int, epoch: int) -> Iterator[Int[Tensor, " batch"]]:
+        """All frames once, in random batches that depend only on the seed and the epoch, so that a run can be resumed."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self))
+        yield from self.prefetch(torch.from_numpy(order).split(size))
+
+    def amplitude_stack(
+        self, frames: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "frame y x"], Int[Tensor, " batch"]]:
+        """A stack of amplitudes and where in it these frames are: all frames without a copy, or those just read."""
+        if self._amplitudes is not None:
+            return self._amplitudes, frames
+        return self.amplitudes(frames), torch.arange(len(frames))
+
+    def modulus_change(
+        self,
+        waves: Complex[Tensor, "batch mode y x"],
+        frames: Int[Tensor, " batch"],
+        background: Float[Tensor, "y x"] | None = None,
+    ) -> tuple[Complex[Tensor, "batch mode y x"], Float[Tensor, " batch"]]:
+        """How exit waves must change to agree with the measured modulus, and the misfit sum (M - A)^2 of each frame.
+
+        M^2 is the model's intensity, `background` (detector order) included. Modes share the change in proportion to
+        their amplitude; untrusted pixels keep the model's value.
+        """
+        at_detector = self.model.propagate(waves)
+        stack, index = self.amplitude_stack(frames)
+        behind = torch.zeros_like(self.trusted) if background is None else background
+        misfit = verbs.impose_modulus_(at_detector, stack, index, self.trusted, behind)
+        return self.model.backpropagate(at_detector), misfit
+
+    def loss(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
+        """Mean negative log likelihood of a trusted pixel under the noise model; differentiable."""
+        return self.noise.loss(self.model.intensity(x, frames), self.amplitudes(frames).square(), self.trusted)
+
+    @property
+    def power(self) -> float:
+        """Sum of the measured photons in the pixels solvers may look at; residuals are relative to it."""
+        pattern = self.model.to_detector_order(self.statistics.mean_pattern).to(self.device)
+        return float((pattern.double() * self.trusted).sum()) * len(self)
+
+    def frame_residual(self, x: PtychoEstimate, *, held_out: bool = False) -> Float[Tensor, " frame"]:
+        """Squared relative amplitude residual of each frame: sum (|F| - A)^2 / sum A^2, or that of the held-out pixels."""
+        misfit, power = self._misfits(x, held_out)
+        return misfit / power.clamp(min=1e-12)
+
+    def residual(self, x: PtychoEstimate, *, held_out: bool = False) -> float:
+        """Squared relative amplitude residual of the whole scan: sum (|F| - A)^2 / sum A^2 over frames and pixels."""
+        misfit, power = self._misfits(x, held_out)
+        return float(misfit.double().sum() / power.double().sum().clamp(min=1e-12))
+
+    def _misfits(self, x: PtychoEstimate, held_out: bool) -> tuple[Float[Tensor, " frame"], Float[Tensor, " frame"]]:
+        """Of each frame, sum (|F| - A)^2 and sum A^2."""
+        pixels = self.held_out.to(torch.float32) if held_out else self.trusted
+
+        @torch.no_grad()
+        def seen(frames: Int[Tensor, " batch"]) -> Float[Tensor, "2 batch"]:
+            measured = self.amplitudes(frames)
+            deviation = (self.model.intensity(x, frames).sqrt() - measured).square()
+            return torch.stack([(squares * pixels).sum(dim=(1, 2)) for squares in (deviation, measured.square())])
+
+        everything = torch.arange(len(self))
+        if self.streamed or self.device.type != "cpu":
+            found = [seen(frames) for frames in self.prefetch(everything.split(CHUNK))]
+        else:
+            # However many threads there are, they hold no more frames than one would.
+            parts = min(torch.get_num_threads(), CHUNK, len(self))
+            pieces = everything.tensor_split(parts)
+            found = run_in_threads(
+                lambda part: torch.cat([seen(frames) for frames in pieces[part].split(CHUNK // parts)], dim=1), parts
+            )
+        misfit, power = torch.cat(found, dim=1).cpu()
+        return misfit, power
+
+
+def object_canvas(scan: Scan, margin_px: int) -> tuple[Float[Tensor, "frame 2"], tuple[int, int]]:
+    """Positions as window corners in the smallest object array that holds all windows and a margin; and its shape.
+
+    Raises InputError when the array would be far larger than its frames can fill.
+    """
+    pixel = torch.tensor(scan.object_pixel_m, dtype=torch.float64)
+    positions = scan.positions_m / pixel
+    positions = positions - positions.amin(dim=0) + margin_px
+    span = positions.amax(dim=0)
+    shape = tuple(int(np.ceil(float(s))) + n + margin_px for s, n in zip(span, scan.frame_shape, strict=True))
+    covered = len(scan) * scan.frame_shape[0] * scan.frame_shape[1]
+    if shape[0] * shape[1] > max(100 * covered, 10**7):
+        raise InputError(
+            f"the positions ask for an object of {shape[0]} x {shape[1]} pixels of which {len(scan)} frames can see at most "
+            f"{100 * covered / (shape[0] * shape[1]):.2g} %; look for outliers among the positions, or a wrong unit"
+        )
+    return positions, (shape[0], shape[1])
+
+
+def _amplitudes_of(scan: Scan, model: Ptychography, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+    trusted = torch.where(scan.mask, scan.frames(frames), 0.0)
+    return model.to_detector_order(trusted.clamp_(min=0).sqrt_())
+
+
+def _load(scan: Scan, model: Ptychography, device: torch.device) -> Float[Tensor, "frame y x"]:
+    amplitudes = torch.empty(len(scan), *scan.frame_shape, device=device)
+    for frames in torch.arange(len(scan)).split(256):
+        amplitudes[frames] = _amplitudes_of(scan, model, frames).to(device)
+    return amplitudes
+
+
+def _held_out(scan: Scan, fraction: float, seed: int) -> Bool[Tensor, "y x"]:
+    if not 0 <= fraction < 0.5:
+        raise InputError(
+            f"free fraction is {fraction}; expected a share of the pixels from 0 to below 0.5, 0.05 is usual"
+        )
+    drawn = np.random.default_rng([seed, 77]).random(scan.frame_shape) < fraction
+    return torch.from_numpy(drawn) & scan.mask

@@ -1,0 +1,133 @@
+"""One look at all frames, shared by everything that is refined between epochs: the model's waves beside what was measured."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.interaction import multislice, split_positions
+from exitwave.physics.kernels import reference
+from exitwave.physics.kernels.reference import Corners
+from exitwave.problems.ptychography import CHUNK, Problem
+from exitwave.problems.sweep import CHUNK_PIXELS, LEAST_PIXELS
+from exitwave.problems.threads import run_in_threads
+
+DARKEST = 1e-6
+"""Moduli below this share of a frame's brightest are taken for it where something is divided by the modulus."""
+
+
+@dataclass(eq=False)
+class ModelledFrames:
+    """Some frames as the model has them and as they were measured, at the detector."""
+
+    problem: Problem
+    x: PtychoEstimate
+    frames: Int[Tensor, " batch"]
+    gaps: Complex[Tensor, "gap y x"] | None
+    background: Float[Tensor, "y x"]
+
+    @cached_property
+    def corners(self) -> Corners:
+        """Whole-pixel corners of the windows."""
+        return split_positions(self.x.positions_px[self.frames])[0]
+
+    @cached_property
+    def probes(self) -> Complex[Tensor, "#batch mode y x"]:
+        """The probe as it was in each of these frames."""
+        return self.problem.model.probes(self.x, self.frames).contiguous()
+
+    @cached_property
+    def waves(self) -> Complex[Tensor, "batch mode y x"]:
+        """Waves at the detector."""
+        return self.seen_with(self.probes)
+
+    def seen_with(
+        self, probes: Complex[Tensor, "#batch mode y x"], corners: Corners | None = None
+    ) -> Complex[Tensor, "batch mode y x"]:
+        """Waves at the detector for other probes, or at other places."""
+        places = self.corners if corners is None else corners
+        exit_waves = multislice(self.x.object, probes, places, self.gaps)[0]
+        return self.problem.model.propagate(exit_waves)
+
+    @cached_property
+    def photons(self) -> Float[Tensor, "batch y x"]:
+        """The model's intensity without background."""
+        return reference.intensity(self.waves)
+
+    @cached_property
+    def modulus(self) -> Float[Tensor, "batch y x"]:
+        """Square root of the model's intensity, kept away from zero so that it can be divided by."""
+        modulus = (self.photons + self.background).sqrt_()
+        return torch.maximum(modulus, (DARKEST * modulus.amax(dim=(1, 2), keepdim=True)).clamp_(min=1e-12))
+
+    @cached_property
+    def deviation(self) -> Float[Tensor, "batch y x"]:
+        """Measured less the model's modulus in the pixels that can be trusted."""
+        return (self.problem.amplitudes(self.frames) - self.modulus) * self.problem.trusted
+
+    @cached_property
+    def change(self) -> Complex[Tensor, "batch mode y x"]:
+        """How exit waves must change to have the measured modulus."""
+        return self.problem.model.backpropagate(self.waves * (self.deviation / self.modulus)[:, None])
+
+    def slope(self, waves: Complex[Tensor, "batch mode y x"]) -> Float[Tensor, "batch y x"]:
+        """How the modulus grows, in pixels that can be trusted, when these waves are added to the waves at the detector."""
+        return (self.waves.conj() * waves).real.sum(dim=1) / self.modulus * self.problem.trusted
+
+
+class Refinement(ABC):
+    """An unknown that is improved from one look at all frames, while object and probe stay as they are."""
+
+    @abstractmethod
+    def empty(self, problem: Problem, x: PtychoEstimate) -> tuple[Tensor, ...]:
+        """Sums with nothing in them."""
+
+    @abstractmethod
+    def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
+        """Add what some frames say to the sums."""
+
+    @abstractmethod
+    def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
+        """The estimate with this unknown improved by what all frames said."""
+
+
+@torch.no_grad()
+def refined(problem: Problem, x: PtychoEstimate, refinements: Sequence[Refinement]) -> PtychoEstimate:
+    """Improve several unknowns from one look at all frames; what each does is in its class. `x` is left as it is."""
+    if not refinements:
+        return x
+    gaps, background = problem.model.gap_transfers(x), problem.model.background(x)
+    modes = len(x.probe) * (1 if problem.model.exposure_px is None else problem.model.exposure_px.shape[1])
+    wave_pixels = modes * math.prod(x.probe.shape[-2:])
+    # Half of what a sweep takes: here each frame has more waves that live at the same time.
+    chunk = max(1, CHUNK_PIXELS // (2 * wave_pixels))
+
+    def look(frames: Tensor, sums: list[tuple[Tensor, ...]]) -> None:
+        for some in frames.split(chunk):
+            view = ModelledFrames(problem=problem, x=x, frames=some, gaps=gaps, background=background)
+            for refinement, own in zip(refinements, sums, strict=True):
+                refinement.add_(own, view)
+
+    parts = _parts(problem, wave_pixels)
+    found = [[refinement.empty(problem, x) for refinement in refinements] for _ in range(parts)]
+    for batch in problem.prefetch(torch.arange(len(problem)).split(parts * max(CHUNK, chunk))):
+        pieces = batch.tensor_split(parts)
+        run_in_threads(lambda number, pieces=pieces: look(pieces[number], found[number]), parts)
+    improved = x
+    for number, refinement in enumerate(refinements):
+        # In order, so that the same run gives the same sums to the bit.
+        own = tuple(torch.stack(each).sum(dim=0) for each in zip(*(sums[number] for sums in found), strict=True))
+        improved = refinement.improved(problem, improved, own)
+    return improved
+
+
+def _parts(problem: Problem, wave_pixels: int) -> int:
+    if problem.device.type != "cpu":
+        return 1
+    return max(1, min(torch.get_num_threads(), len(problem), len(problem) * wave_pixels // LEAST_PIXELS))

@@ -1,0 +1,1 @@
+"""Posing problems, running solvers and training: the drivers."""

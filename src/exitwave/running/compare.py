@@ -1,0 +1,278 @@
+"""Run several solvers on one scan from the same start, one after the other, and judge what each found."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from jaxtyping import Complex
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+
+from exitwave.data.errors import ExitwaveError, FormatError, InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.result import Result
+from exitwave.data.scan import Scan
+from exitwave.evaluation.comparison import Comparison, ComparisonEntry, require_same_frames
+from exitwave.evaluation.evaluate import Evaluation, compare_halves, evaluate, merge_evaluations
+from exitwave.io.files import read_result
+from exitwave.io.network_paths import names_network, short_name
+from exitwave.problems.ptychography import Problem
+from exitwave.running.reconstruct import reconstruct
+from exitwave.running.split_half import reconstruct_halves
+from exitwave.running.stopping import Stop
+from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.neural.network_solver import NetworkSolver
+from exitwave.solvers.refined import Refined
+from exitwave.solvers.refinement_options import RefinementOptions
+from exitwave.solvers.registry import solvers as known_solvers
+from exitwave.solvers.spec import from_spec, resolve_paths, to_spec
+
+Candidate = Solver[Any] | Result | Mapping[str, Any] | str | Path
+"""A solver, its name or spec, a trained network's folder or file, a YAML file that describes one (a job or a spec alone), a
+finished result or its file."""
+Watch = Callable[[str, Step[Any], Problem], None]
+
+
+def compare(
+    scan: Scan,
+    solvers: Sequence[Candidate] | Mapping[str, Candidate],
+    *,
+    truth: PtychoEstimate | None = None,
+    epochs: int | None = None,
+    start: PtychoEstimate | None = None,
+    probe: Complex[Tensor, "mode y x"] | None = None,
+    modes: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    free_fraction: float = 0.05,
+    memory: str | int | None = None,
+    stop: Stop | None = None,
+    split_half: bool = False,
+    watch: Watch | None = None,
+) -> Comparison:
+    """Run solvers on one scan, one after the other, all from the same start, and judge each by the same figures.
+
+    `solvers` are solvers, names, specs, trained networks, YAML files with one, or finished results and their files; a
+    mapping names them.
+    `epochs` replaces that of every solver that has the option (stages of a chain keep theirs). `free_fraction` of the
+    pixels is held out from all, for the free residual. `split_half` reconstructs halves of the frames, too. `watch` sees
+    every step. A solver that refuses or diverges gets an entry with a remark; Ctrl-C keeps what there is. Raises
+    InputError for what can be refused before the first run.
+    """
+    chosen = [(name, with_epochs(c, epochs)) for name, c in candidates(solvers)]
+    if truth is not None:
+        _require(scan, truth, "the truth", "give the truth of the scan as it is prepared")
+    for name, contestant in chosen:
+        if isinstance(contestant, Result):
+            _require(scan, contestant.estimate, f"the result {name}", "compare results of one scan, prepared alike")
+
+    def run(solver: Solver[Any], clock: "_Clock") -> Result:
+        return reconstruct(
+            scan,
+            solver,
+            start=start,
+            probe=probe,
+            modes=modes,
+            seed=seed,
+            device=device,
+            free_fraction=free_fraction,
+            memory=memory,
+            stop=stop,
+            watch=clock,
+        )
+
+    def split(name: str, result: Result) -> Evaluation:
+        return _halves(name, scan, result, probe, device, memory, watch)
+
+    entries, interrupted = _entries(chosen, run, split if split_half else None, truth, watch)
+    settings = {"seed": seed, "modes": modes, "free_fraction": free_fraction, "epochs": epochs}
+    return Comparison(
+        entries=entries,
+        truth=truth,
+        interrupted=interrupted,
+        provenance={"scan": dict(scan.provenance), "frames": len(scan), **settings},
+    )
+
+
+def _entries(
+    chosen: Sequence[tuple[str, Solver[Any] | Result]],
+    run: "Callable[[Solver[Any], _Clock], Result]",
+    split: Callable[[str, Result], Evaluation] | None,
+    truth: PtychoEstimate | None,
+    watch: Watch | None,
+) -> tuple[tuple[ComparisonEntry, ...], bool]:
+    """One entry after another, and whether Ctrl-C ended it."""
+    entries: list[ComparisonEntry] = []
+    for name, contestant in chosen:
+        clock = _Clock(name, watch)
+        try:
+            result = contestant if isinstance(contestant, Result) else run(contestant, clock)
+            entries.append(_judged(name, result, truth, clock, split))
+        except KeyboardInterrupt:
+            return tuple(entries), True
+        except Exception as error:
+            # Whatever one solver does, also one of another package, the others still run.
+            entries.append(ComparisonEntry(name=name, remark=_sentence(error)))
+        if entries[-1].remark.startswith("interrupted"):
+            return tuple(entries), True
+    return tuple(entries), False
+
+
+def candidates(given: Sequence[Candidate] | Mapping[str, Candidate]) -> list[tuple[str, Solver[Any] | Result]]:
+    """Every solver or result by a name of its own. Raises InputError or FormatError for what is neither."""
+    if isinstance(given, Mapping):
+        return [(name, _candidate(each)[1]) for name, each in given.items()]
+    if not given:
+        raise InputError("nothing to compare; name at least one solver or result file")
+    found = [_candidate(each) for each in given]
+    named: list[tuple[str, Solver[Any] | Result]] = []
+    for name, contestant in found:
+        same = [other for label, other in found if label == name]
+        label = name + (_difference(contestant, same) if len(same) > 1 else "")
+        taken = sum(1 for other, _ in named if other == label or other.startswith(f"{label} #"))
+        named.append((f"{label} #{taken + 1}" if taken else label, contestant))
+    return named
+
+
+def _candidate(given: Candidate) -> tuple[str, Solver[Any] | Result]:
+    match given:
+        case Solver():
+            return given.name, given
+        case Result():
+            return f"{given.spec.get('name', 'result')} (given)", given
+        case str() if given in known_solvers():
+            return given, from_spec(given)
+        case str() | Path():
+            return _from_file(Path(given))
+        case _:
+            solver = from_spec(given)
+            return solver.name, solver
+
+
+def _from_file(path: Path) -> tuple[str, Solver[Any] | Result]:
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return path.stem, _solver_in(path)
+    if path.is_dir() or names_network(str(path)):
+        return short_name(str(path)), from_spec(str(path))
+    if not path.exists():
+        raise InputError(
+            f"{path} is neither a solver nor a file; solvers are {', '.join(sorted(known_solvers()))}; files are YAML "
+            "jobs, results (.h5) and trained networks"
+        )
+    return path.stem, read_result(path)
+
+
+def _solver_in(path: Path) -> Solver[Any]:
+    """The solver of a YAML file: of a job, with what the job wants refined or kept around it, or standing alone."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FormatError(f"{path} does not exist; check the path") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise FormatError(f"{path} is not a readable YAML file: {error}") from error
+    if not isinstance(content, dict) or "solver" not in content or "name" in content:
+        return from_spec(resolve_paths(content, path.parent))
+    job = cast("dict[str, Any]", content)
+    asked = {key: value for key, value in job.items() if key in RefinementOptions.__dataclass_fields__}
+    try:
+        return (
+            TypeAdapter(RefinementOptions)
+            .validate_python(asked)
+            .around(from_spec(resolve_paths(job["solver"], path.parent)))
+        )
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"{path}: {faults}") from error
+
+
+def _difference(contestant: Solver[Any] | Result, same: Sequence[Solver[Any] | Result]) -> str:
+    """The options by which one of several solvers of the same name differs from the others: " (alpha 0.1)"."""
+    specs = [to_spec(c) if isinstance(c, Solver) else dict(c.spec) for c in same]
+    own = to_spec(contestant) if isinstance(contestant, Solver) else dict(contestant.spec)
+    parts = [f"{key} {value}" for key, value in own.items() if any(spec.get(key) != value for spec in specs)]
+    told = ", ".join(parts)
+    return f" ({told})" if told and len(told) < 60 else ""
+
+
+def with_epochs(contestant: Solver[Any] | Result, epochs: int | None) -> Solver[Any] | Result:
+    """The solver with another number of epochs, where it or the one that it refines has such an option."""
+    if epochs is None or isinstance(contestant, Result):
+        return contestant
+    if isinstance(contestant, Refined):
+        return replace(contestant, solver=with_epochs(contestant.solver, epochs))
+    if isinstance(contestant, NetworkSolver) and contestant.weights is not None:
+        # Its epochs are those that it was trained with.
+        return contestant
+    if "epochs" not in [option.name for option in fields(cast(Any, contestant))]:
+        return contestant
+    return from_spec({**to_spec(contestant), "epochs": epochs})
+
+
+def _require(scan: Scan, estimate: PtychoEstimate, what: str, advice: str) -> None:
+    require_same_frames(estimate, len(scan), scan.frame_shape, what, advice)
+
+
+class _Clock:
+    """Notes when each epoch ended, and passes steps on."""
+
+    def __init__(self, name: str, watch: Watch | None) -> None:
+        self.name, self.watch = name, watch
+        self.ends: list[float] = []
+
+    def __call__(self, step: Step[Any], problem: Problem) -> None:
+        self.ends.append(time.perf_counter())
+        if self.watch:
+            self.watch(self.name, step, problem)
+
+    def since_start(self, total: float) -> tuple[float, ...]:
+        """Seconds from the solver's start to the end of each epoch, when all took `total`."""
+        return tuple(end - self.ends[-1] + total for end in self.ends)
+
+
+def _judged(
+    name: str,
+    result: Result,
+    truth: PtychoEstimate | None,
+    clock: _Clock,
+    split: Callable[[str, Result], Evaluation] | None,
+) -> ComparisonEntry:
+    ending = str(result.provenance.get("ending", "finished"))
+    remark = ending if ending.startswith(("diverged", "interrupted")) else ""
+    times = clock.since_start(float(result.provenance.get("solver_seconds", float("nan")))) if clock.ends else ()
+    entry = ComparisonEntry(name=name, result=result, times_s=times, remark=remark, evaluation=evaluate(result))
+    try:
+        entry = replace(entry, evaluation=evaluate(result, truth=truth))
+        if split and entry.evaluation and not remark:
+            entry = replace(entry, evaluation=merge_evaluations(entry.evaluation, split(name, result)))
+    except ExitwaveError as error:
+        return replace(entry, remark=remark or _sentence(error))
+    return entry
+
+
+def _halves(
+    name: str,
+    scan: Scan,
+    result: Result,
+    probe: Complex[Tensor, "mode y x"] | None,
+    device: str,
+    memory: str | int | None,
+    watch: Watch | None,
+) -> Evaluation:
+    def each(step: Step[Any], problem: Problem) -> None:
+        if watch:
+            watch(f"{name}, half of the frames", step, problem)
+
+    seed = int(result.provenance.get("seed", 0))
+    solver = from_spec(result.spec)
+    first, second = reconstruct_halves(
+        scan, solver, result, probe=probe, seed=seed, device=device, memory=memory, watch=each
+    )
+    return compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m)
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ExitwaveError) else f"failed with {type(error).__name__}: {text}"

@@ -1,0 +1,1 @@
+"""Solvers: what they are, how they combine, and the families of methods."""

@@ -1,0 +1,156 @@
+"""Whether a trained network fits a measurement: the same network, frames, photons and a probe like those trained on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from jaxtyping import Complex
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.io.network_paths import network_path
+from exitwave.io.weights import Weights, read_weights
+from exitwave.physics.fourier import fft2, ifft2
+from exitwave.problems.ptychography import Problem
+
+if TYPE_CHECKING:
+    from exitwave.solvers.neural.training_data import TrainingScan
+
+ARCHITECTURE = ("network", "stages", "width", "warm_start_epochs", "learn_scale")
+"""Options that decide what the weights mean;"""
+OF_ENCODER = ("group", "translation")
+"""and these, where a group's patterns are the channels of the network."""
+TOO_FEW, TOO_MANY = 1 / 3, 3.0
+"""Photons a frame, relative to the least and the most trained on, beyond which a network is not trusted."""
+ALIKE = 0.9
+"""Overlap of two probes above which they count as the same; a network trained on several is trusted as far as they differ."""
+UNLIKE_GROUPS = 4
+"""Groups so many times as large, or as small, as those trained on look different."""
+OWN_TWIN = 0.9
+"""Overlap of a probe with its own twin above which one pattern cannot tell a sample from the twin of it."""
+
+
+def stored_weights(name: str) -> Weights:
+    """The trained network of this name: a file, the folder of a training, or one that came with the package."""
+    return read_weights(network_path(name))
+
+
+def require_same_solver(solver: str, weights: str, spec: Mapping[str, Any]) -> None:
+    """Refuse weights of another solver; `spec` is what they say of themselves."""
+    if spec.get("name") != solver:
+        raise InputError(f"{weights} holds a trained {spec.get('name')}, not {solver}; name that instead")
+
+
+def require_same_network(solver: Any, stored: Weights) -> None:
+    """Refuse weights of another solver or network, naming the options that differ."""
+    require_same_solver(solver.name, solver.weights, stored.spec)
+    options = {option.name for option in fields(solver)}
+    deciding = ARCHITECTURE + (OF_ENCODER if solver.network == "encoder" else ())
+    other = [o for o in deciding if o in options and stored.spec.get(o) != getattr(solver, o)]
+    if other:
+        told = ", ".join(f"{o} {stored.spec.get(o)!r} (here {getattr(solver, o)!r})" for o in other)
+        raise InputError(
+            f"{solver.weights} was trained with {told}; take its own options: give the folder in place of the solver's name "
+            f"(from_spec({solver.weights!r}) in Python)"
+        )
+
+
+def require_same_frames(solver: Any, stored: Weights, shape: tuple[int, int]) -> None:
+    """Refuse frames that the encoder cannot see."""
+    shapes = _shapes(stored)
+    if solver.network == "encoder" and shape not in shapes:
+        raise InputError(
+            f"frames are {shape[0]} x {shape[1]} pixels, but the encoder {solver.weights} was trained on {_told_shapes(shapes)} and "
+            "takes no others: crop, bin or pad them (--prepare), or train another one"
+        )
+
+
+def _shapes(stored: Weights) -> list[tuple[int, ...]]:
+    return [tuple(known) for known in stored.record.get("frame_shapes", [])]
+
+
+def _told_shapes(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(" x ".join(map(str, shape)) for shape in shapes)
+
+
+def trained_on(lessons: Sequence["TrainingScan"]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What is kept of the scans trained on, to tell later whether a measurement is like them: numbers, and their probes."""
+    photons = [lesson.problem.power / len(lesson.problem) for lesson in lessons]
+    shapes = sorted({tuple(lesson.problem.scan.frame_shape) for lesson in lessons})
+    record = {
+        "frames": sum(len(lesson.problem) for lesson in lessons),
+        "frame_shapes": [list(shape) for shape in shapes],
+        "photons_per_frame": [min(photons), max(photons)],
+        "scans": [_told(lesson.problem.scan.provenance) for lesson in lessons],
+    }
+    return record, {f"probe.{n}": normalised(lesson.x.probe[0]) for n, lesson in enumerate(lessons)}
+
+
+def _told(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What identifies a scan."""
+    return {key: provenance[key] for key in ("file", "source", "object", "probe", "seed") if key in provenance}
+
+
+def network_warnings(
+    problem: Problem, x: PtychoEstimate, stored: Weights | None, *, group: int, name: str
+) -> tuple[str, ...]:
+    """Why the image of a network may not be trusted, with numbers; `stored` are its weights, None while it learns here."""
+    found: list[str] = []
+    if group == 1 and (own := overlap(x.probe[0], twin(x.probe[0]))) > OWN_TWIN:
+        found.append(
+            f"the probe is nearly its own twin (overlap {own:.3f}; below {OWN_TWIN} is needed): single patterns (group 1) "
+            "cannot tell the sample from its mirror image; take group 4 or more, or a curved (defocused) probe"
+        )
+    if stored is None:
+        return tuple(found)
+    if (ending := str(stored.record.get("ending", ""))).startswith("interrupted"):
+        found.append(f"the training of {name} was {ending}: go on with it (exitwave train ... --resume)")
+    trained = int(stored.spec.get("group", group))
+    if not 1 / UNLIKE_GROUPS < group / trained < UNLIKE_GROUPS:
+        found.append(
+            f"groups are of {group} frames, but {name} was trained on groups of {trained}; take --group {trained}, or train it so"
+        )
+    return (*found, *_misfits(problem, x, stored, name))
+
+
+def _misfits(problem: Problem, x: PtychoEstimate, stored: Weights, name: str) -> list[str]:
+    found: list[str] = []
+    shape, record = tuple(problem.scan.frame_shape), stored.record
+    shapes = _shapes(stored)
+    if shape not in shapes:
+        found.append(f"frames are {shape[0]} x {shape[1]} pixels, but {name} was trained on {_told_shapes(shapes)}")
+    photons, (least, most) = problem.power / len(problem), record.get("photons_per_frame", [0.0, float("inf")])
+    if not TOO_FEW * least <= photons <= TOO_MANY * most:
+        trained = " to ".join(dict.fromkeys(f"{bound:.3g}" for bound in (least, most)))
+        found.append(f"frames hold {photons:.3g} photons, but {name} was trained on {trained}")
+    probes = [value for key, value in stored.tensors.items() if key.startswith("probe.") and value.shape == shape]
+    if probes:
+        best = max(overlap(x.probe[0].cpu(), probe) for probe in probes)
+        spread = min([overlap(a, b) for i, a in enumerate(probes) for b in probes[:i]] + [ALIKE])
+        if best < spread:
+            found.append(
+                f"the probe has an overlap of {best:.3f} with the nearest of {len(probes)} probes that {name} was trained on, "
+                f"where {spread:.3f} is expected"
+            )
+    advice = (
+        "; judge the image by its residual, finetune on this scan (--finetune 5) or refine with an iterative solver"
+    )
+    return [fault + advice for fault in found]
+
+
+def normalised(probe: Complex[Tensor, "y x"]) -> Complex[Tensor, "y x"]:
+    """A probe with one photon."""
+    return probe.cpu() / probe.abs().square().sum().sqrt().clamp(min=1e-30).cpu()
+
+
+def overlap(one: Complex[Tensor, "y x"], other: Complex[Tensor, "y x"]) -> float:
+    """How alike two probes are, 0 to 1, wherever they lie in the frame and whatever their phase and strength."""
+    a, b = fft2(normalised(one)), fft2(normalised(other))
+    # The largest of all correlations, at whole pixels; unitary transforms make it too small by the root of the pixels.
+    return float((ifft2(a.conj() * b) * one.numel() ** 0.5).abs().max())
+
+
+def twin(probe: Complex[Tensor, "y x"]) -> Complex[Tensor, "y x"]:
+    """The conjugate inversion P*(-r)."""
+    return ifft2(fft2(probe).conj())

@@ -1,0 +1,89 @@
+"""A whole object from a trained network: every frame in a group, every group in the object."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.problems.groups.canvases import Canvases, Images
+from exitwave.problems.groups.neighbours import neighbour_groups
+from exitwave.problems.groups.stitching import Patchwork
+from exitwave.problems.ptychography import Problem
+from exitwave.problems.threads import run_in_threads, single_threaded
+from exitwave.solvers.neural.reconstruction_network import ReconstructionNetwork
+from exitwave.solvers.neural.training_data import group_batch
+
+
+@torch.no_grad()
+def predicted(
+    network: ReconstructionNetwork, problem: Problem, x: PtychoEstimate, *, group: int, together: int, begun: bool
+) -> Complex[Tensor, "1 Y X"]:
+    """The object that the network sees in all frames; what no frame sees is as in `x`.
+
+    Groups of `group` neighbouring frames cover the scan, `together` frames are worked on at once, by each thread on a
+    processor: the image does not depend on the number of threads. Canvases are averaged in the fixed frame of the object
+    with |probe|^2 weights, as complex numbers; where groups start by themselves, after their phases were made to agree.
+    """
+    groups = neighbour_groups(problem.positions_px, group)
+    network.eval()
+    glance = _Glance(network, problem, x, begun)
+    canvas = _Sum(x.object[0]) if begun else Patchwork(x.object[0].clone(), scales=False)
+    on_processor = x.object.device.type == "cpu"
+    threads = torch.get_num_threads() if on_processor else 1
+    batches = groups.split(max(1, together // group))
+    # One thread a batch: transforms and convolutions of this size are too small to be shared. Always one, because with
+    # several their sums come in another order.
+    with single_threaded() if on_processor else nullcontext():
+        frames = [members.flatten() for members in batches]
+        if problem.streamed:
+            for number, _ in enumerate(problem.prefetch(frames)):
+                _place(canvas, [glance.images(batches[number])])
+        else:
+            for first in range(0, len(batches), threads):
+                work = batches[first : first + threads]
+                _place(canvas, run_in_threads(lambda part, work=work: glance.images(work[part]), len(work)))
+    return canvas.stitched()[None]
+
+
+class _Sum:
+    """Canvases that agree in phase, averaged with their light."""
+
+    def __init__(self, start: Complex[Tensor, "Y X"]) -> None:
+        self._start, self._total, self._light = start, torch.zeros_like(start), torch.zeros_like(start.real)
+
+    def add(self, corner: tuple[int, int], image: Complex[Tensor, "y x"], light: Float[Tensor, "y x"]) -> None:
+        """Put a canvas in its place."""
+        here = slice(corner[0], corner[0] + light.shape[0]), slice(corner[1], corner[1] + light.shape[1])
+        self._total[here] += light * image
+        self._light[here] += light
+
+    def stitched(self) -> Complex[Tensor, "Y X"]:
+        """The average; the start where there is no light."""
+        least = 1e-6 * self._light.max()
+        return torch.where(self._light > least, self._total / self._light.clamp(min=least), self._start)
+
+
+def _place(canvas: Patchwork | _Sum, seen: list[tuple[Canvases, Images]]) -> None:
+    for canvases, images in seen:
+        for corner, image, light in zip(canvases.origins.tolist(), images, canvases.illumination, strict=True):
+            canvas.add(tuple(corner), image, light)
+
+
+@dataclass(frozen=True, eq=False)
+class _Glance:
+    """What is needed to see any group of a scan."""
+
+    network: ReconstructionNetwork
+    problem: Problem
+    x: PtychoEstimate
+    begun: bool
+
+    @torch.no_grad()
+    def images(self, members: Int[Tensor, "group member"]) -> tuple[Canvases, Images]:
+        """Groups on their canvases, and what the network makes of them. Every thread has to say that it wants no gradients."""
+        scene = group_batch(self.problem, self.x, members, begun=self.begun)
+        (images,) = self.network([scene])
+        return scene.canvases, images.contiguous()

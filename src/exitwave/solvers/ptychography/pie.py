@@ -1,0 +1,158 @@
+"""The ptychographic iterative engines: ePIE, rPIE and mPIE, with steps that settle at the end."""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Int
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import Tensor
+
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.problems.ptychography import Problem
+from exitwave.problems.sweep import Sweep
+from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.ptychography.momentum import Momentum
+from exitwave.solvers.ptychography.step_decay import step_scale
+from exitwave.solvers.registry import solver
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Gain = Annotated[float, Field(gt=0, le=2)]
+
+
+@solver
+class RPIE(Solver[PtychoEstimate]):
+    """Regularised ptychographic iterative engine: the robust first choice. Maiden, Johnson & Li, Optica 4, 736 (2017), table 1."""
+
+    name: ClassVar[str] = "rpie"
+    epochs: PositiveInt = 100
+    """Passes over all diffraction patterns; 50-200 is usual."""
+    alpha: Fraction = 0.05
+    """Object regularisation; 1 gives ePIE. Raise it when the object rings where the probe is dim, or with few photons."""
+    beta: Fraction = 0.5
+    """Probe regularisation, as alpha for the object. Lower it when the probe settles slowly."""
+    object_gain: Gain = 1.0
+    """Step length for the object; lower it when the residual jumps up and down."""
+    probe_gain: Gain = 1.0
+    """Step length for the probe."""
+    probe_start: NonNegativeInt = 1
+    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+    settle: Fraction = 0.25
+    """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
+    batch: PositiveInt = 16
+    """Frames updated together; 1 is the published order, larger is faster and needs more epochs."""
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        x = start.estimate.to(problem.device).clone()
+        yield from _engine(self, problem, x, start.epoch, alpha=self.alpha, beta=self.beta)
+
+
+@solver
+class EPIE(Solver[PtychoEstimate]):
+    """Extended ptychographic iterative engine. Maiden & Rodenburg, Ultramicroscopy 109, 1256 (2009), eqs. 3-6."""
+
+    name: ClassVar[str] = "epie"
+    epochs: PositiveInt = 100
+    """Passes over all diffraction patterns; 100-500 is usual."""
+    object_gain: Gain = 1.0
+    """Step length for the object (alpha of the paper)."""
+    probe_gain: Gain = 1.0
+    """Step length for the probe (beta of the paper)."""
+    probe_start: NonNegativeInt = 1
+    """Epochs before the probe is first updated."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+    settle: Fraction = 0.25
+    """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
+    batch: PositiveInt = 16
+    """Frames updated together; 1 is the published order."""
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        x = start.estimate.to(problem.device).clone()
+        yield from _engine(self, problem, x, start.epoch, alpha=1.0, beta=1.0)
+
+
+@solver
+class MPIE(Solver[PtychoEstimate]):
+    """Momentum-accelerated engine: rPIE that goes on in directions that helped. Maiden, Johnson & Li, Optica 4, 736 (2017), eq. 19."""
+
+    name: ClassVar[str] = "mpie"
+    epochs: PositiveInt = 100
+    """Passes over all diffraction patterns; 30-100 is usual."""
+    alpha: Fraction = 0.1
+    """Object regularisation, as in rPIE."""
+    beta: Fraction = 0.8
+    """Probe regularisation, as in rPIE."""
+    object_gain: Gain = 0.5
+    """Step length for the object; momentum adds to it."""
+    probe_gain: Gain = 0.5
+    """Step length for the probe."""
+    friction: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Share of the velocity that is kept; higher is faster and less stable."""
+    feedback: Gain = 0.5
+    """Share of the velocity added to the estimate."""
+    momentum_every: PositiveInt = 64
+    """Frames between two momentum steps."""
+    probe_start: NonNegativeInt = 1
+    """Epochs before the probe is first updated."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+    settle: Fraction = 0.25
+    """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
+    batch: PositiveInt = 16
+    """Frames updated together; 1 is the published order."""
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        x = start.estimate.to(problem.device).clone()
+        momentum = Momentum(x, start.state, friction=self.friction, feedback=self.feedback, every=self.momentum_every)
+        yield from _engine(self, problem, x, start.epoch, alpha=self.alpha, beta=self.beta, momentum=momentum)
+
+
+def _engine(
+    options: "RPIE | EPIE | MPIE",
+    problem: Problem,
+    x: PtychoEstimate,
+    done: int,
+    *,
+    alpha: float,
+    beta: float,
+    momentum: Momentum | None = None,
+) -> Iterator[Step[PtychoEstimate]]:
+    """The epochs after those `done`; `x` is changed in place."""
+    sweep = Sweep(problem, x)
+    for epoch in range(done + 1, options.epochs + 1):
+        sweep.with_probe = options.update_probe and epoch > options.probe_start
+        gain = step_scale(epoch, options.epochs, options.settle)
+        misfit = 0.0
+        for frames in problem.batches(options.batch, epoch):
+            misfit += _update(sweep, frames, options, alpha, beta, gain)
+            if momentum:
+                momentum.after(x, len(frames), with_probe=sweep.with_probe)
+        memory = momentum.state() if momentum else {}
+        yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, state=memory)
+
+
+def _update(
+    sweep: Sweep,
+    frames: Int[Tensor, " batch"],
+    options: "RPIE | EPIE | MPIE",
+    alpha: float,
+    beta: float,
+    gain: float,
+) -> float:
+    """One batch: modulus constraint, then object and probe by table 1 of Maiden 2017; returns the misfit met.
+
+    Denominators hold the illumination summed over the batch: for a batch of one this is the table, and larger batches
+    stay stable where windows overlap.
+    """
+    sums = sweep.over(frames)
+    if sweep.with_probe:
+        bright = torch.lerp(sums.probe_weight, sums.probe_weight.max(), beta).clamp_(min=1e-30)
+        sweep.x.probe.addcdiv_(sums.probe_descent, bright.to(sums.probe_descent.dtype), value=gain * options.probe_gain)
+    floor = max(alpha, 1e-6) * sums.max_illumination
+    # Slices share the change they all are asked for.
+    step = gain * options.object_gain / len(sweep.x.object)
+    sweep.step_object(frames, gain=step, share=1 - alpha, floor=floor)
+    return sums.misfit

@@ -1,0 +1,113 @@
+"""Accelerated proximal gradient (APG): each pattern is asked for no more agreement than its noise warrants."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from jaxtyping import Complex, Float, Int
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import Tensor
+
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.kernels.reference import intensity
+from exitwave.problems.ptychography import Problem
+from exitwave.problems.sweep import Sweep
+from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.ptychography.momentum import NesterovMomentum
+from exitwave.solvers.registry import solver
+from exitwave.solvers.requirements import require_supported
+
+
+@solver
+class APG(Solver[PtychoEstimate]):
+    """Accelerated proximal gradient: weighs agreement with each pattern against its noise, for few photons and little overlap.
+    Yan, New J. Phys. 22, 023035 (2020); proximal maps as Parikh & Boyd, Found. Trends Optim. 1, 127 (2014), section 2.
+
+    Minimises the negative log likelihood of the patterns and half the squared distance to waves that one object and one
+    probe can make. The momentum starts anew when the misfit rises.
+    """
+
+    name: ClassVar[str] = "apg"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"slices"})
+    seeded: ClassVar[bool] = False
+    epochs: PositiveInt = 100
+    """Passes over all diffraction patterns; 50-300 is usual."""
+    noise: Literal["gaussian", "poisson"] = "gaussian"
+    """The likelihood: gaussian is that of amplitudes with variance 1/4, good from a few photons a pixel on; poisson is exact
+    for photon counting."""
+    weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Weight of the patterns against the overlap of frames (lambda): 0.3-1 for few photons, 10 and more nearly imposes the
+    measured modulus."""
+    inertia: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Weight of the object so far, as a share of the brightest illumination: holds what hardly any light reached. 1 for few
+    photons or where windows hardly overlap, 0.01 when dim parts come slowly."""
+    probe_start: NonNegativeInt = 1
+    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+
+    @torch.no_grad()
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_supported(self, problem, start.estimate)
+        x = start.estimate.to(problem.device).clone()
+        path = NesterovMomentum(x, start.state)
+        ahead = x.clone()
+        sweep = Sweep(problem, ahead, detector_update=_Pull(problem, x, self.noise, self.weight))
+        for epoch in range(start.epoch + 1, self.epochs + 1):
+            sweep.with_probe = self.update_probe and epoch > self.probe_start
+            path.look_ahead(ahead, with_probe=sweep.with_probe)
+            sums = sweep.everything()
+            path.go(*_fitting(sweep, self.inertia), sums.misfit)
+            now = replace(x, object=path.object, probe=path.probe)
+            yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, state=path.state())
+
+
+def gaussian_proximal(
+    modulus: Float[Tensor, "*pixel"], measured: Float[Tensor, "*pixel"], weight: float
+) -> Float[Tensor, "*pixel"]:
+    """The r that minimises weight x 2 (r - measured)^2 + (r - modulus)^2 / 2: amplitudes with variance 1/4."""
+    return (modulus + 4 * weight * measured) / (1 + 4 * weight)
+
+
+def poisson_proximal(
+    modulus: Float[Tensor, "*pixel"], measured: Float[Tensor, "*pixel"], weight: float
+) -> Float[Tensor, "*pixel"]:
+    """The r that minimises weight x (r^2 - measured^2 log r^2) + (r - modulus)^2 / 2; `measured` is the root of the counts."""
+    share = 1 + 2 * weight
+    return (modulus + (modulus.square() + 8 * weight * share * measured.square()).sqrt()) / (2 * share)
+
+
+class _Pull:
+    """The change of waves at the detector that the proximal map asks for; their phases stay."""
+
+    def __init__(self, problem: Problem, x: PtychoEstimate, noise: str, weight: float) -> None:
+        self._problem, self._weight = problem, weight
+        self._proximal = {"gaussian": gaussian_proximal, "poisson": poisson_proximal}[noise]
+        self._background = problem.model.background(x)
+
+    def __call__(
+        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        measured, trusted = self._problem.amplitudes(frames), self._problem.trusted
+        modulus = (intensity(waves) + self._background).sqrt_()
+        wished = self._proximal(modulus, measured, self._weight)
+        factor = wished.sub_(modulus).mul_(trusted).div_(modulus.clamp(min=1e-12))
+        torch.view_as_real(waves).mul_(factor[:, None, :, :, None])
+        return modulus.sub_(measured).mul_(trusted).double().square().sum(dim=(1, 2))
+
+
+def _fitting(sweep: Sweep, inertia: float) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
+    """Object, and probe where it is retrieved, that fit the new waves best; half of each step where both move.
+
+    The overlap projection is linear in the waves, so that object and probe can be extrapolated in their stead and no exit
+    waves need be kept.
+    """
+    ahead, sums = sweep.x, sweep.sums
+    gain = 0.5 if sweep.with_probe else 1.0
+    obj = ahead.object + gain * sums.object_descent / (sums.illumination + inertia * sums.max_illumination).clamp(
+        min=1e-30
+    )
+    return obj, ahead.probe + gain * sums.probe_descent / sums.probe_weight.max().clamp(
+        min=1e-30
+    ) if sweep.with_probe else None

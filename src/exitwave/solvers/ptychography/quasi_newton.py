@@ -1,0 +1,268 @@
+"""Quasi-Newton reconstruction: object and probe together, their curvature learnt on the way, slow phase found at once."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Complex, Float
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import Tensor
+
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.problems.coarse_phase import FramePulls, SlowPhase, ramp_sensitivity
+from exitwave.problems.memory_estimate import OBJECTS
+from exitwave.problems.ptychography import Problem
+from exitwave.problems.sweep import Sweep
+from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.ptychography.momentum import Momentum
+from exitwave.solvers.registry import solver
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Pair = tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"]]
+"""Something of the object and something of the probe."""
+
+GAIN, FRICTION, FEEDBACK, KICKS = 0.5, 0.9, 0.5, 8
+"""Of the warm start: step length, and momentum with its steps per epoch; as in mpie."""
+NEWTON_SLOW = 0.3
+"""Share of the slow phase's Newton step in the preconditioner; the rest follows from the history."""
+SHORTEST = 1e-3
+"""Step below which a direction is given up."""
+
+
+@solver
+class QuasiNewton(Solver[PtychoEstimate]):
+    """Quasi-Newton on object and probe, with a coarse level for slow phase: fewest epochs to a good image.
+    Liu & Nocedal, Math. Program. 45, 503 (1989).
+
+    First some epochs frame by frame, as mpie, with the slow phase mended after each; then limited-memory BFGS on all
+    frames, preconditioned by the illumination and, for phase slower than the probe is wide, by the curvature of a ramp.
+    """
+
+    name: ClassVar[str] = "newton"
+    epochs: PositiveInt = 40
+    """Passes over all diffraction patterns; with `approach` 8, 10 give a good image and 20 all that the photons hold."""
+    warm_start: NonNegativeInt = 30
+    """Epochs at the beginning that go frame by frame with momentum, as mpie does, and mend slow phase after each; at most
+    three quarters of all. 8 are enough for a structured probe; many are for probes of flat phase and bad first probes; 0
+    goes on from a good start."""
+    slow_gain: Fraction = 0.8
+    """Share of the slow phase found after an epoch of the approach that is applied; lower it when the residual jumps, 0 to
+    leave slow phase to the frames (as mpie)."""
+    alpha: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Object regularisation in the approach, as in rPIE."""
+    beta: Fraction = 0.8
+    """Probe regularisation in the approach, as in rPIE."""
+    damping: Annotated[float, Field(gt=0, le=1)] = 0.02
+    """Shortens Newton steps where the light is dim, as a share of the brightest illumination; raise it with few photons."""
+    history: PositiveInt = 5
+    """Steps from which the curvature is learnt; 3-10, each costs two objects of memory."""
+    probe_start: NonNegativeInt = 0
+    """Epochs before the probe is first updated."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+    batch: PositiveInt = 16
+    """Frames updated together in the approach."""
+
+    @property
+    def object_arrays(self) -> int:
+        return OBJECTS + 2 * self.history
+
+    @property
+    def warm_start_epochs(self) -> int:
+        """Epochs of the approach in a run of this length: its last quarter takes all frames together."""
+        return min(self.warm_start, self.epochs - self.epochs // 4)
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        x = start.estimate.to(problem.device).clone()
+        epoch = start.epoch
+        if epoch < self.warm_start_epochs:
+            for step in _warm_start(self, problem, x, start):
+                yield step
+                epoch = step.epoch
+        if epoch >= self.epochs:
+            return
+        memory = start.state if start.epoch == epoch else {}
+        descent = Descent.resumed(self, problem, x, memory)
+        for number in range(epoch + 1, self.epochs + 1):
+            # Its history would say that the probe does not matter.
+            if self.update_probe and not descent.sweep.with_probe and number > self.probe_start:
+                descent = Descent.resumed(self, problem, x, {}, with_probe=True)
+            descent.go_on()
+            yield Step(
+                epoch=number,
+                estimate=x.clone(),
+                residual=descent.at.misfit / problem.power,
+                state=descent.state(),
+            )
+
+
+def _warm_start(
+    options: QuasiNewton, problem: Problem, x: PtychoEstimate, start: Step[PtychoEstimate]
+) -> Iterator[Step[PtychoEstimate]]:
+    """Epochs of PIE with momentum, `x` changed in place; after each, the slow phase that its frames asked for."""
+    pulls = FramePulls(problem, x)
+    sweep = Sweep(problem, x, exit_wave_update=pulls)
+    every = -(-len(problem) // KICKS)
+    momentum = Momentum(x, start.state, friction=FRICTION, feedback=FEEDBACK, every=every)
+    for epoch in range(start.epoch + 1, options.warm_start_epochs + 1):
+        sweep.with_probe = options.update_probe and epoch > options.probe_start
+        misfit, momentum.frames = 0.0, 0
+        for frames in problem.batches(options.batch, epoch):
+            sums = sweep.over(frames)
+            if sweep.with_probe:
+                bright = torch.lerp(sums.probe_weight, sums.probe_weight.max(), options.beta).clamp_(min=1e-30)
+                x.probe.addcdiv_(sums.probe_descent, bright.to(sums.probe_descent.dtype), value=GAIN)
+            # Slices share the change they all are asked for.
+            step = GAIN / len(x.object)
+            sweep.step_object(frames, gain=step, share=1 - options.alpha, floor=options.alpha * sums.max_illumination)
+            misfit += sums.misfit
+            momentum.after(x, len(frames), with_probe=sweep.with_probe)
+        if options.slow_gain:
+            slow = SlowPhase.of(problem, x, ramp_sensitivity(problem, x, seed=epoch))
+            phase = options.slow_gain / len(x.object) * slow.of_frames(pulls)
+            # Given to both, a ramp would grow on the object for ever, while the probe makes up for it.
+            phase = slow.without_ramp(phase) if sweep.with_probe else phase
+            momentum.turn(x, torch.polar(torch.ones_like(phase), phase))
+        yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, state=momentum.state())
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """Misfit at an estimate, the way down, and how strongly light fixes each pixel."""
+
+    down: Pair
+    """Steepest descent of half the misfit."""
+    lit: Float[Tensor, "slice Y X"]
+    seen: Float[Tensor, "y x"]
+    misfit: float
+
+
+@dataclass(eq=False)
+class Descent:
+    """Limited-memory BFGS on object and probe; one pass over the frames a step, unless a step has to be shortened."""
+
+    sweep: Sweep
+    damping: float
+    history: int
+    slow: SlowPhase | None
+    ramp: Float[Tensor, "2 2"]
+    at: Point
+    moves: list[Pair]
+    """The last steps."""
+    bends: list[Pair]
+    """How the gradient changed along each."""
+
+    @classmethod
+    def resumed(
+        cls,
+        options: QuasiNewton,
+        problem: Problem,
+        x: PtychoEstimate,
+        memory: Mapping[str, Tensor],
+        *,
+        with_probe: bool | None = None,
+    ) -> "Descent":
+        """From the memory of a step, or afresh where there is none.
+
+        Misfit and gradient are looked at anew: between epochs refinements and constraints may have changed the estimate.
+        """
+        if with_probe is None:
+            with_probe = options.update_probe and (options.probe_start == 0 or "with_probe" in memory)
+        sweep = Sweep(problem, x, with_probe=with_probe)
+        ramp = memory["ramp"] if "ramp" in memory else ramp_sensitivity(problem, x)
+        slow = SlowPhase.of(problem, x, ramp) if options.slow_gain else None
+        kept = {k: v.to(problem.device).clone() for k, v in memory.items()}
+        count = int(memory.get("history", torch.tensor(0)))
+        return cls(
+            sweep=sweep,
+            damping=options.damping,
+            history=options.history,
+            slow=slow,
+            ramp=ramp,
+            at=_point(sweep),
+            moves=[(kept[f"move.object.{i}"], kept[f"move.probe.{i}"]) for i in range(count)],
+            bends=[(kept[f"bend.object.{i}"], kept[f"bend.probe.{i}"]) for i in range(count)],
+        )
+
+    @torch.no_grad()
+    def go_on(self) -> None:
+        """One step downhill, made shorter until the misfit falls; without a way down, history is forgotten and nothing moves."""
+        x, here = self.sweep.x, self.at
+        origin = (x.object.clone(), x.probe.clone())
+        way = self.newton(here.down)
+        slope = dot(way, here.down)
+        length = 1.0
+        while slope > 0 and length >= SHORTEST:
+            _place(x, _sum(origin, way, length))
+            there = _point(self.sweep)
+            fall = (here.misfit - there.misfit) / 2
+            if fall >= 1e-4 * length * slope:
+                self._learn(_sum((x.object, x.probe), origin, -1), _sum(here.down, there.down, -1))
+                self.at = there
+                return
+            # The parabola through value, slope and the value met.
+            parabola = length * slope / (2 * (slope - fall / length))
+            length = min(max(parabola, 0.1 * length), 0.5 * length)
+        _place(x, origin)
+        self.moves, self.bends = [], []
+
+    def newton(self, down: Pair) -> Pair:
+        """Inverse Hessian times `down`: Nocedal & Wright, Numerical Optimization (2006), algorithm 7.4."""
+        taken: list[tuple[float, float]] = []
+        for move, bend in zip(reversed(self.moves), reversed(self.bends), strict=True):
+            weight = 1 / dot(move, bend)
+            share = weight * dot(move, down)
+            taken.append((share, weight))
+            down = _sum(down, bend, -share)
+        way = self.conditioned(down)
+        if self.moves:
+            scale = dot(self.moves[-1], self.bends[-1]) / dot(self.bends[-1], self.conditioned(self.bends[-1]))
+            way = (scale * way[0], scale * way[1])
+        for move, bend, (share, weight) in zip(self.moves, self.bends, reversed(taken), strict=True):
+            way = _sum(way, move, share - weight * dot(bend, way))
+        return way
+
+    def conditioned(self, down: Pair) -> Pair:
+        """The first guess of the inverse Hessian: gradient over illumination, and the slow phase's own step."""
+        lit, seen = self.at.lit, self.at.seen
+        obj = down[0] / (lit + self.damping * lit.max()).clamp(min=1e-30)
+        if self.slow is not None:
+            obj += NEWTON_SLOW * self.slow.of_gradient(self.sweep.x.object, down[0])
+        return obj, down[1] / (seen + self.damping * seen.max()).clamp(min=1e-30)
+
+    def _learn(self, move: Pair, bend: Pair) -> None:
+        # Only where the misfit curves upwards does the inverse Hessian stay positive.
+        if dot(move, bend) > 0:
+            self.moves = [*self.moves, move][-self.history :]
+            self.bends = [*self.bends, bend][-self.history :]
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing in it is ever changed in place, so nothing is copied."""
+        kept = {"ramp": self.ramp, "history": torch.tensor(len(self.moves))}
+        if self.sweep.with_probe:
+            kept["with_probe"] = torch.tensor(1)
+        for name, pairs in (("move", self.moves), ("bend", self.bends)):
+            for i, pair in enumerate(pairs):
+                kept |= {f"{name}.object.{i}": pair[0], f"{name}.probe.{i}": pair[1]}
+        return kept
+
+
+def _point(sweep: Sweep) -> Point:
+    sums = sweep.everything()
+    down = (sums.object_descent.clone(), sums.probe_descent.clone())
+    return Point(down, sums.illumination.clone(), sums.probe_weight.clone(), sums.misfit)
+
+
+def _place(x: PtychoEstimate, pair: Pair) -> None:
+    x.object.copy_(pair[0])
+    x.probe.copy_(pair[1])
+
+
+def _sum(a: Pair, b: Pair, length: float) -> Pair:
+    return torch.add(a[0], b[0], alpha=length), torch.add(a[1], b[1], alpha=length)
+
+
+def dot(a: Pair, b: Pair) -> float:
+    """Real inner product of two directions in object and probe."""
+    return sum(float(torch.vdot(u.flatten(), v.flatten()).real) for u, v in zip(a, b, strict=True))

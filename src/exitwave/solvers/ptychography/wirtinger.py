@@ -1,0 +1,104 @@
+"""Wirtinger flow: gradient descent on all frames at once with steps of known safe length, plain and accelerated."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Complex
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch import Tensor
+
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.problems.initial_guess import amplitude_guess
+from exitwave.problems.ptychography import Problem
+from exitwave.problems.sweep import Sweep
+from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.ptychography.momentum import NesterovMomentum
+from exitwave.solvers.registry import solver
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+@solver
+class WF(Solver[PtychoEstimate]):
+    """Wirtinger flow: plain gradient descent, slow and without any parameter, to compare others with.
+    Xu, Soltanolkotabi, Haldar, Unglaub, Zusman, Levi & Leahy, arXiv 1806.05546 (2018).
+    """
+
+    name: ClassVar[str] = "wf"
+    seeded: ClassVar[bool] = False
+    epochs: PositiveInt = 300
+    """Passes over all diffraction patterns; several hundred are usual."""
+    alpha: Fraction = 1.0
+    """Steps are 1 / (alpha max + (1 - alpha) own) of the illumination: 1 is the published even step, less lengthens it where
+    the probe is dim, and 0 makes each pixel jump to its least-squares value (alternating projections)."""
+    rms_start: bool = False
+    """Begin with an object whose amplitude is the ratio of each pattern's brightness to the probe's, instead of the start's."""
+    probe_start: NonNegativeInt = 1
+    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        yield from _descent(self, problem, start, momentum=False, restart=False)
+
+
+@solver
+class AWF(Solver[PtychoEstimate]):
+    """Accelerated Wirtinger flow: gradient descent with Nesterov's momentum; quick, smooth and nearly free of parameters.
+    Xu, Soltanolkotabi, Haldar, Unglaub, Zusman, Levi & Leahy, arXiv 1806.05546 (2018).
+
+    The momentum starts anew when the misfit rises. O'Donoghue & Candes, Found. Comput. Math. 15, 715 (2015), section 3.2.
+    """
+
+    name: ClassVar[str] = "awf"
+    seeded: ClassVar[bool] = False
+    epochs: PositiveInt = 100
+    """Passes over all diffraction patterns; 50-300 is usual."""
+    alpha: Fraction = 0.1
+    """Steps are 1 / (alpha max + (1 - alpha) own) of the illumination: 1 is the published even step, best where windows
+    hardly overlap; lower it to 0.01 or 0.001 for many photons and probes with faint tails or in focus."""
+    restart: bool = True
+    """Whether momentum starts anew when the misfit rises; switch off only to compare."""
+    rms_start: bool = False
+    """Begin with an object whose amplitude is the ratio of each pattern's brightness to the probe's, instead of the start's."""
+    probe_start: NonNegativeInt = 0
+    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
+    update_probe: bool = True
+    """Whether to retrieve the probe; switch off when it is known."""
+
+    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        yield from _descent(self, problem, start, momentum=True, restart=self.restart)
+
+
+def _descent(
+    options: WF | AWF, problem: Problem, start: Step[PtychoEstimate], *, momentum: bool, restart: bool
+) -> Iterator[Step[PtychoEstimate]]:
+    """Gradient steps from a point extrapolated along the last step: eqs. of FISTA with k / (k + 3)."""
+    x = start.estimate.to(problem.device).clone()
+    if options.rms_start and start.epoch == 0:
+        x = replace(x, object=amplitude_guess(problem, x))
+    path = NesterovMomentum(x, start.state, momentum=momentum, restart=restart)
+    ahead = x.clone()
+    sweep = Sweep(problem, ahead)
+    for epoch in range(start.epoch + 1, options.epochs + 1):
+        sweep.with_probe = options.update_probe and epoch > options.probe_start
+        path.look_ahead(ahead, with_probe=sweep.with_probe)
+        sums = sweep.everything()
+        path.go(*_stepped(sweep, options.alpha), sums.misfit)
+        now = replace(x, object=path.object, probe=path.probe)
+        yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, state=path.state())
+
+
+def _stepped(sweep: Sweep, alpha: float) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
+    """Object, and probe where it is retrieved, after a safe step down the gradient."""
+    ahead, sums = sweep.x, sweep.sums
+    # Slices and probe move together: half of the safe step for each of two, a third for each of three.
+    gain = 1 / (len(ahead.object) + sweep.with_probe)
+    bright = sums.illumination.amax(dim=(1, 2), keepdim=True)
+    floor = torch.lerp(sums.illumination, bright, max(alpha, 1e-6)).clamp_(min=1e-12)
+    obj = ahead.object + gain * sums.object_descent / floor
+    return obj, ahead.probe + gain * sums.probe_descent / sums.probe_weight.max().clamp(
+        min=1e-12
+    ) if sweep.with_probe else None

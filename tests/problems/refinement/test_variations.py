@@ -1,0 +1,28 @@
+"""Variations of the probe: what frames ask for is found without disturbing what others look at."""
+
+from dataclasses import replace
+
+import torch
+
+from exitwave.problems.initial_guess import first_guess
+from exitwave.problems.ptychography import Problem
+from exitwave.problems.refinement.modelled_frames import ModelledFrames
+from exitwave.problems.refinement.variations import Variations, with_variations
+from exitwave.running.initial_estimate import with_slices
+from scans import known_scan
+
+
+def test_a_look_at_a_thick_sample_leaves_the_view_to_others_as_it_was():
+    problem = Problem.of(known_scan(side=4).scan)
+    x = with_variations(problem, with_slices(first_guess(problem), 2, 1e-6), 1)
+    x = replace(x, object=x.object * torch.linspace(0.5, 1, x.object.shape[-1]))
+    view = ModelledFrames(
+        problem=problem,
+        x=x,
+        frames=torch.arange(6),
+        gaps=problem.model.gap_transfers(x),
+        background=problem.model.background(x),
+    )
+    found = view.change.clone()
+    Variations().add_(Variations().empty(problem, x), view)
+    assert torch.equal(view.change, found)

@@ -1,0 +1,44 @@
+"""A whole object from a network: the same on any number of threads and wherever the frames are."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from exitwave.problems.ptychography import Problem
+from exitwave.solvers.neural.prediction import predicted
+from exitwave.solvers.neural.ptychopinn import PtychoPINN
+from scans import known_scan
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def seen(problem: Problem, truth, *, together: int = 8) -> torch.Tensor:
+    network = PtychoPINN(group=4, stages=2).fresh((32, 32), 1)
+    x = replace(truth, object=torch.ones_like(truth.object))
+    return predicted(network, problem, x, group=4, together=together, begun=False)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_image_does_not_depend_on_the_number_of_threads(whole, two_threads):
+    known = known_scan(side=6, whole=whole)
+    problem = Problem.of(known.scan)
+    images = []
+    for threads in (1, 2, 3):
+        two_threads(threads)
+        images.append(seen(problem, known.truth))
+        assert torch.get_num_threads() == threads
+    assert torch.equal(images[0], images[1])
+    assert torch.equal(images[0], images[2])
+
+
+def test_frames_read_from_disk_give_the_same_image():
+    known = known_scan(side=6)
+    held, streamed = Problem.of(known.scan), Problem.of(known.scan, most_cached_bytes=0)
+    assert streamed.streamed
+    assert torch.equal(seen(held, known.truth), seen(streamed, known.truth))
