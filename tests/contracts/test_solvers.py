@@ -197,7 +197,7 @@ def test_a_trained_network_is_known_by_its_folder_and_round_trips(name, trained)
     assert from_spec(to_spec(solver)) == solver
     assert from_spec(solver.weights) == solver
     assert from_spec({"name": name, "weights": solver.weights}) == solver
-    assert from_spec({"name": solver.weights, "frames_per_batch": 4}) == replace(solver, together=4)
+    assert from_spec({"name": solver.weights, "frames_per_batch": 4}) == replace(solver, frames_per_batch=4)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

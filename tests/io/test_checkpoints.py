@@ -40,7 +40,7 @@ def checkpoint_of(scale: float = 1.0, **changes) -> Checkpoint:
         ),
         "epoch": int(scale),
         "history": (0.1, 1 / 3, float("nan")),
-        "memory": MEMORY,
+        "state": MEMORY,
         "spec": {"name": "rpie", "alpha": 0.1},
         "provenance": {"scan_fingerprint": "abc", "seed": 3},
     }

@@ -7,7 +7,7 @@ from exitwave.problems.threads import run_in_threads
 
 
 def idle() -> int:
-    return sum(thread.name.startswith("exitwave") for thread in threading.enumerate())
+    return sum(thread.name.startswith("exitwave_") for thread in threading.enumerate())
 
 
 def test_threads_are_kept_for_the_largest_share_only():

@@ -97,7 +97,7 @@ def reconstruct(
     for the free residual. `memory`, such as "8GB", bounds what the run may hold; what does not fit stays on disk.
     `watch` sees every step. Ctrl-C ends the run with the last estimate; the provenance then says `interrupted`. A solver
     that diverges is stopped, and its best estimate so far kept; the provenance then says `diverged` and what to change.
-    Where the image may not be trusted, as that of a network trained on other photons, it warns (DoubtfulImage) and keeps
+    Where the image may not be trusted, as that of a network trained on other photons, it warns (DoubtfulImageWarning) and keeps
     the `warnings` in the provenance.
     Incoherent modes of the result are orthogonal. Raises InputError where the scan or the start makes no sense or the
     solver cannot honour what is asked, ExitwaveError when the solver diverges before its first finite estimate.

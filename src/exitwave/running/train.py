@@ -148,7 +148,7 @@ def training_scans(
 ) -> list[TrainingScan]:
     """Scans made ready to learn from. Raises InputError, by the scan's name, where something does not go together.
 
-    Warns (DoubtfulImage) where a label seems to be that of another scan.
+    Warns (DoubtfulImageWarning) where a label seems to be that of another scan.
     """
     _check(solver, scans, probes, labels)
     made: list[TrainingScan] = []
