@@ -1,6 +1,7 @@
 """Every public name of exitwave, listed once; `__init__.py` imports each when it is first used."""
 
 from .data.errors import (
+    AmbiguousNameWarning as AmbiguousNameWarning,
     DoubtfulImageWarning as DoubtfulImageWarning,
     ExitwaveError as ExitwaveError,
     FormatError as FormatError,

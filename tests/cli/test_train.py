@@ -219,9 +219,11 @@ class TestUsing:
     ) -> None:
         shipped = {"demo": place / "pinn" / "weights.safetensors"}
         monkeypatch.setattr("exitwave.io.network_paths.shipped_networks", lambda: shipped)
-        # Under exitwave.solvers.base the package shows the decorator.
-        monkeypatch.setattr(sys.modules["exitwave.solvers.base"], "shipped_networks", lambda: shipped)
-        result, _ = reconstructed(place, "demo", name="demo.h5")
+        # A folder of the user's that is called the same does not hide it.
+        (tmp_path / "demo").mkdir()
+        monkeypatch.chdir(tmp_path)
+        result, outcome = reconstructed(place, "demo", name="demo.h5")
+        assert outcome.err.count("write ./demo") == 1
         # Not as a path, which would be another on another machine.
         assert result.spec["weights"] == "demo"
         job = {"scan": str(place / "b.cxi"), "output": str(tmp_path / "job.h5"), "solver": "demo"}

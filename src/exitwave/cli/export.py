@@ -15,7 +15,7 @@ from exitwave.solvers.neural.export import Target, export_network
 
 
 def export(
-    source: Annotated[Path, Parameter(help="Result or scan file, or a trained network.", group=FILES)],
+    source: Annotated[str, Parameter(help="Result or scan file, or a trained network.", group=FILES)],
     /,
     *,
     output: Annotated[
@@ -34,9 +34,11 @@ def export(
     """Write a result as CXI, npz, TIFF, PNG or ptychodus product, a scan (prepared if asked) in another scan format, or a
     trained network as ONNX or OpenVINO files, beside its weights unless another place is given.
     """
-    if output is not None and output.is_file() and source.is_file() and output.samefile(source):
+    # A word until it is known what it names: ./general is another than general.
+    path = Path(source)
+    if output is not None and output.is_file() and path.is_file() and output.samefile(path):
         raise InputError(f"the output {output} is the source itself; choose another output path")
-    if names_network(str(source)):
+    if names_network(source):
         _network(source, output, onnx=onnx, openvino=openvino)
         return
     if onnx or openvino:
@@ -45,14 +47,14 @@ def export(
         )
     if output is None:
         raise InputError(f"no place to write {source} to; name a file: -o FILE")
-    if formats.detect(source).name == "result":
-        write(read_result(source), output, format=to)
+    if formats.detect(path).name == "result":
+        write(read_result(path), output, format=to)
     else:
-        write(prepared(read(source, reading), tuple(prepare)), output, format=to)
+        write(prepared(read(path, reading), tuple(prepare)), output, format=to)
     print(f"{source} -> {output}")
 
 
-def _network(source: Path, output: Path | None, *, onnx: bool, openvino: bool) -> None:
+def _network(source: str, output: Path | None, *, onnx: bool, openvino: bool) -> None:
     wanted: list[Target] = [*(["onnx"] if onnx else []), *(["openvino"] if openvino else [])]
     if not wanted:
         raise InputError(

@@ -19,6 +19,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.prepare.steps import prepared
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.files import read, read_estimate, read_probe, read_truth
+from exitwave.io.network_paths import as_word
 from exitwave.io.weights import read_record
 from exitwave.running.job import STRICT, Memory, Seed
 from exitwave.running.train import train as teach
@@ -184,6 +185,6 @@ def _tell(folder: Path, scans: tuple[Path, ...], previews: Previews) -> int:
     if ending != "finished":
         print(f"the network as it is now is in {folder}; go on with the same command and --resume")
     else:
-        print(f"next: exitwave reconstruct SCAN {folder} --probe RESULT -o out.h5")
+        print(f"next: exitwave reconstruct SCAN {as_word(folder)} --probe RESULT -o out.h5")
     previews.draw()
     return 0 if ending == "finished" else 130

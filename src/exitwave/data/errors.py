@@ -13,5 +13,9 @@ class FormatError(InputError):
     """A file could not be understood: not the format it was taken for, truncated, or lacking something needed."""
 
 
+class AmbiguousNameWarning(UserWarning):
+    """A name has two meanings: the message says which of them was taken, and how to name the other."""
+
+
 class DoubtfulImageWarning(UserWarning):
     """An image may not be trusted: the message says why, with numbers, and what to do. It is kept with the result."""

@@ -146,17 +146,19 @@ def _candidate(given: Candidate) -> tuple[str, Solver[Any] | Result]:
         case str() if given in known_solvers():
             return given, from_spec(given)
         case str() | Path():
-            return _from_file(Path(given))
+            return _from_file(given)
         case _:
             solver = from_spec(given)
             return solver.name, solver
 
 
-def _from_file(path: Path) -> tuple[str, Solver[Any] | Result]:
+def _from_file(given: str | Path) -> tuple[str, Solver[Any] | Result]:
+    path = Path(given)
     if path.suffix.lower() in (".yaml", ".yml"):
         return path.stem, _solver_in(path)
-    if path.is_dir() or names_network(str(path)):
-        return short_name(str(path)), from_spec(str(path))
+    if path.is_dir() or names_network(given):
+        # As it was written: ./general is another than general.
+        return short_name(str(path)), from_spec(given if isinstance(given, str) else str(path.absolute()))
     if not path.exists():
         raise InputError(
             f"{path} is neither a solver nor a file; solvers are {', '.join(sorted(known_solvers()))}; files are YAML "

@@ -126,7 +126,7 @@ def train(
 
 
 def _trained(solver: T, folder: Path) -> T:
-    return replace(solver, weights=str(folder), finetune=0)
+    return replace(solver, weights=str(folder.absolute()), finetune=0)
 
 
 def _identity(solver: NetworkSolver, given: Sequence[TrainingScan], seed: int) -> dict[str, Any]:

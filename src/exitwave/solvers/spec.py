@@ -8,7 +8,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from exitwave.data.errors import InputError
-from exitwave.io.network_paths import network_path, shipped_networks
+from exitwave.io.network_paths import names_shipped, network_path
 from exitwave.io.weights import read_spec
 from exitwave.solvers.base import Solver
 from exitwave.solvers.registry import S, solvers
@@ -91,13 +91,13 @@ def resolve_paths(spec: Any, folder: Path) -> Any:
 
 
 def _network_in(folder: Path, name: str, *, bare: bool = False) -> str:
+    if names_shipped(name, folder):
+        return name
     path = folder / name
-    if path.exists() or name not in shipped_networks():
-        # A single word that is no path is a solver misspelt, also where another folder has something of that name.
-        if bare and Path(name).name == name and not path.exists():
-            raise _unknown(name)
-        return str(path.absolute())
-    return name
+    # A single word that is no path is a solver misspelt, also where another folder has something of that name.
+    if bare and Path(name).name == name and not path.exists():
+        raise _unknown(name)
+    return str(path.absolute())
 
 
 def make(cls: type[S], options: Mapping[str, Any]) -> S:

@@ -6,11 +6,11 @@ import torch
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.live.local_stream import LocalStream
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Step
 from exitwave.solvers.chain import chain
-from exitwave.live.local_stream import LocalStream
 from exitwave.solvers.ptychography.local import Local
 from exitwave.solvers.ptychography.pie import RPIE
 from scans import Known, known_scan, object_error

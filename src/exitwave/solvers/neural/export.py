@@ -28,7 +28,7 @@ def export_network(path: str | Path, *, to: Target = "onnx", output: str | Path 
     and from which weights it was made. Raises FormatError for what is no trained network, InputError where the extra
     `export` is missing or the files cannot be written.
     """
-    weights = network_path(str(path))
+    weights = network_path(path).absolute()
     stored = read_weights(weights)
     solver = from_spec({**stored.spec, "weights": str(weights)})
     if not isinstance(solver, NetworkSolver):

@@ -49,7 +49,7 @@ def engine_for(
 
 def exported_file(weights: str | Path, number: int, runtime: str) -> Path:
     """Where the exported part of a network lies by default: beside its weights."""
-    found = find_weights(network_path(str(weights)))
+    found = find_weights(network_path(weights))
     return found.with_name(f"{found.stem}-{number}{ENDINGS[runtime]}")
 
 
