@@ -1,7 +1,6 @@
 """Networks on the command line: trained, used by the name of their folder, doubted; and whatever may be wrong with that."""
 
 import json
-import os
 import pickle
 import re
 import signal
@@ -111,12 +110,13 @@ class TestTraining:
         words = ("train", "ptychopinn", place / "a.cxi", "--save", tmp_path / "net", "--epochs", 10**5, *SMALL[2:])
         command = [sys.executable, "-c", MAIN, *map(str, words)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            for _ in range(3000):
-                if process.poll() is not None or (tmp_path / "net" / "training.safetensors").exists():
-                    break
-                time.sleep(0.02)
-            os.kill(process.pid, signal.SIGINT)
-            out, err = process.communicate(timeout=60)
+            try:
+                while process.poll() is None and not (tmp_path / "net" / "training.safetensors").exists():
+                    time.sleep(0.02)
+                process.send_signal(signal.SIGINT)
+                out, err = process.communicate()
+            finally:
+                process.kill()
         assert process.returncode == 130, err
         assert "go on with the same command and --resume" in out
         assert "Traceback" not in err

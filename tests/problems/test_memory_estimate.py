@@ -165,7 +165,8 @@ def watch():
 seen, done = [held()], []
 watching = threading.Thread(target=watch)
 watching.start()
-result = ew.reconstruct(scan, solver, memory=memory)
+# Also looked at when an epoch is done, however seldom the thread may have come to it.
+result = ew.reconstruct(scan, solver, memory=memory, watch=lambda step, problem: seen.append(held()))
 done.append(True)
 watching.join()
 torch.save(result.estimate.object, out)

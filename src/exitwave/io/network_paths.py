@@ -8,7 +8,7 @@ import warnings
 from importlib import resources
 from pathlib import Path
 
-from exitwave.data.errors import DoubtfulName
+from exitwave.data.errors import AmbiguousNameWarning
 from exitwave.io.weights import ENDING, IN_FOLDER, is_weights
 
 
@@ -21,7 +21,7 @@ def shipped_networks() -> dict[str, Path]:
 def network_path(name: str | Path) -> Path:
     """Where a trained network lies, if it is there. A Path is a path, where words may be names.
 
-    Warns (DoubtfulName) where a word names both a network that came with the package and something in the working directory.
+    Warns (AmbiguousNameWarning) where a word names both a network that came with the package and something in the working directory.
     """
     if isinstance(name, Path) or not names_shipped(name):
         return Path(name)
@@ -36,7 +36,7 @@ def names_shipped(name: str, folder: Path = Path()) -> bool:
     if (folder / name).exists():
         warnings.warn(
             f"{name} means the network that came with the package, not {folder / name}; write ./{name} to mean that",
-            DoubtfulName,
+            AmbiguousNameWarning,
             # Here, whoever asks: Python then says it once.
             stacklevel=1,
         )

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from exitwave.io.network_names import as_word, names_network, network_name, network_path, shipped_networks
 from exitwave.solver import placed, to_spec
 
 import exitwave as ew
 from command import done, refused
+from exitwave.io.network_paths import as_word, names_network, network_name, network_path, shipped_networks
 from exitwave.io.weights import Weights, write_weights
 
 TOLD = "general means the network that came with the package, not general; write ./general to mean that"
@@ -69,11 +69,11 @@ class TestWords:
             (place / "general").mkdir()
         else:
             (place / "general").write_text("notes")
-        with pytest.warns(ew.DoubtfulName) as told:
+        with pytest.warns(ew.AmbiguousNameWarning) as told:
             solver = ew.from_spec("general")
         assert {str(each.message) for each in told} == {TOLD}
         assert (solver.weights, solver.group) == ("general", 16)
-        with pytest.warns(ew.DoubtfulName, match=r"write \./general"):
+        with pytest.warns(ew.AmbiguousNameWarning, match=r"write \./general"):
             assert ew.from_spec({"name": "ptychopinn", "weights": "general"}).weights == "general"
 
     @pytest.mark.parametrize("word", ["./general", "general/", "../place/general", "./general/weights.safetensors"])
@@ -97,7 +97,7 @@ class TestJobs:
     def test_beside_a_job_a_word_means_the_shipped_one(self, place: Path) -> None:
         network_in(place / "jobs" / "general")
         for spec in ("general", {"name": "ptychopinn", "weights": "general"}, ["general", "rpie"]):
-            with pytest.warns(ew.DoubtfulName, match=r"not jobs/general; write \./general"):
+            with pytest.warns(ew.AmbiguousNameWarning, match=r"not jobs/general; write \./general"):
                 assert placed(spec, Path("jobs")) == spec
 
     @pytest.mark.parametrize("word", ["./general", "general/"])
