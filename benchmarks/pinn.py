@@ -106,14 +106,14 @@ def methods(steps: int, *, width: float = ENCODER_WIDTH) -> dict[str, NetworkSol
     """The four ways to train, each with the published network and with ours; all take 64 frames a step."""
     published = {"network": "encoder", "width": width, "learning_rate": 1e-3, "translation": "bilinear"}
     # From the frames of a group alone, as the paper has it: nothing is known of the rest of the scan.
-    ours = {"network": "unet", "warm_start_epochs": 0, "stages": 4}
+    ours = {"network": "unet", "warm_start_epochs": 0, "stages": 4, "nearest": 3}
     found: dict[str, NetworkSolver] = {}
     for name, options in (("encoder", published), ("unet", ours)):
         taught = {"learning_rate": 4e-3, **options}
         found[f"supervised {name}"] = ew.PtychoNN(**{**taught, "group": 1})
-        found[f"overlaps {name}"] = ew.PtychoNN(**{**taught, "group": 4, "nearest": 3})
+        found[f"overlaps {name}"] = ew.PtychoNN(**{**taught, "group": 4})
         found[f"pinn-only {name}"] = ew.PtychoPINN(**{**options, "group": 1})
-        found[f"pinn {name}"] = ew.PtychoPINN(**{**options, "group": 4, "nearest": 3})
+        found[f"pinn {name}"] = ew.PtychoPINN(**{**options, "group": 4})
     return found
 
 
@@ -289,6 +289,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--again", action="store_true", help="run anew what is known already")
     parser.add_argument("--workers", type=int, default=None, help="trainings at a time, one thread each")
     arguments = parser.parse_args()
     full = arguments.full
@@ -297,7 +298,7 @@ def main() -> None:
     path = RESULTS / ("pinn_full.json" if full else "pinn.json")
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"runs": {}}
     asked = trials(arguments)
-    missing = [trial for trial in asked if trial.key not in found["runs"]]
+    missing = [trial for trial in asked if arguments.again or trial.key not in found["runs"]]
     workers = arguments.workers or (1 if arguments.device != "cpu" else os.cpu_count() or 1)
     print(f"{len(asked)} runs, {len(missing)} to do, {workers} at a time", flush=True)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import exitwave as ew
-from exitwave.problems.groups.neighbours import neighbour_groups
+from exitwave.problems.groups.neighbours import Grouping
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.threads import run_in_threads, single_threaded
 from exitwave.simulation.objects import textured
@@ -116,7 +116,7 @@ class Course:
     network: ReconstructionNetwork
     members: Tensor
     """The groups of a batch."""
-    group: int
+    groups: Grouping
     batch: int
     """Frames."""
     solver: ew.PtychoPINN
@@ -125,8 +125,9 @@ class Course:
     def of(cls, found: Case, name: str, network: ReconstructionNetwork, batch: int) -> "Course":
         """A single frame is a group of its own where the network can; the published one takes four at least."""
         group = NETWORKS[name].group if name == "encoder" else min(NETWORKS[name].group, batch)
-        groups = neighbour_groups(found.problem.positions_px, group)[: max(1, batch // group)]
-        return cls(found, network, groups, group, groups.numel(), NETWORKS[name])
+        groups = replace(NETWORKS[name], group=group).groups
+        members = groups.covering(found.problem.positions_px)[: max(1, batch // group)]
+        return cls(found, network, members, groups, members.numel(), NETWORKS[name])
 
     @torch.no_grad()
     def images(self) -> Tensor:
@@ -159,7 +160,7 @@ class Course:
         """The whole scan as one image, the epochs of newton before the network included."""
         problem, begun = self.case.problem, self.solver.has_warm_start
         x = self.solver.warm_started(problem, self.case.x)
-        return predicted(self.network, problem, x, group=self.group, together=self.batch, begun=begun)
+        return predicted(self.network, problem, x, grouping=self.groups, together=self.batch, begun=begun)
 
     def flops_per_frame(self, inputs: Sequence[Tensor]) -> float:
         """Of the network, a multiplication and an addition being two."""
@@ -226,7 +227,12 @@ def networks(frame_px: int, side: int, clock: Clock) -> list[Row]:
                 for batch in BATCHES:
                     course = Course.of(found, name, network, batch)
                     told: Row = {"frame_px": frame_px, "threads": threads, "network_kind": name, "runtime": runtime}
-                    told |= {"precision": precision, "batch": course.batch, "group": course.group, "positions": "whole"}
+                    told |= {
+                        "precision": precision,
+                        "batch": course.batch,
+                        "group": course.groups.size,
+                        "positions": "whole",
+                    }
                     rows.append(shown({**told, **of_peak(rates(course, threads, residual_s, clock), peaks[precision])}))
         rows += [
             shown({"frame_px": frame_px, "threads": threads, **row})
@@ -246,7 +252,7 @@ def subpixel(frame_px: int, side: int, threads: int, clock: Clock) -> Row:
     course = Course.of(found, "unet", ready(found, "unet", "torch", "32"), BATCHES[-1])
     residual_s = clock.seconds(lambda: found.problem.residual(found.x))
     told: Row = {"network_kind": "unet", "runtime": "torch", "precision": "32", "batch": course.batch}
-    return {**told, "group": course.group, "positions": "sub-pixel", **rates(course, threads, residual_s, clock)}
+    return {**told, "group": course.groups.size, "positions": "sub-pixel", **rates(course, threads, residual_s, clock)}
 
 
 def without(found: Case, threads: int, clock: Clock) -> list[Row]:
@@ -272,7 +278,7 @@ def gpu(frame_px: int, side: int, clock: Clock) -> list[Row]:
             network = ready(found, name, "torch", precision)
             course = Course.of(found, name, network, min(GPU_BATCH, len(found.problem)))
             told: Row = {"frame_px": frame_px, "threads": "GPU", "network_kind": name, "runtime": "torch"}
-            told |= {"precision": precision, "batch": course.batch, "group": course.group, "positions": "whole"}
+            told |= {"precision": precision, "batch": course.batch, "group": course.groups.size, "positions": "whole"}
             rows.append(shown({**told, **of_peak(rates(course, 1, residual_s, clock), most)}))
     return rows
 

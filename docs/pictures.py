@@ -110,7 +110,9 @@ def networks(path: Path) -> None:
     refined = ew.reconstruct(made.scan, ew.chain(network, ew.RPIE(epochs=20)), probe=probe)
     (lesson,) = training_scans(network, [made.scan], [probe])
     begun = network.has_warm_start
-    start = predicted(Start(learned_scale=False), lesson.problem, lesson.x, group=16, together=128, begun=begun)
+    start = predicted(
+        Start(learned_scale=False), lesson.problem, lesson.x, grouping=network.groups, together=128, begun=begun
+    )
     merged = replace(seen, estimate=replace(lesson.x, object=start))
     name = f"newton, {network.warm_start_epochs} epochs" if begun else "merged back-projection"
     shown = {name: merged, "network": seen, "network, 20 epochs of rpie": refined}

@@ -6,14 +6,16 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 
 from exitwave.data import prepare
 from exitwave.data.errors import DoubtfulImageWarning, FormatError, InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.io.weights import read_record, read_training, read_weights
+from exitwave.io.weights import read_record, read_training, read_weights, write_weights
 from exitwave.physics.fourier import fourier_shift
 from exitwave.problems.initial_guess import first_guess
 from exitwave.running.pose import pose
@@ -234,6 +236,62 @@ def test_the_encoder_takes_one_size_and_one_probe_by_name(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="is another than that of"):
         train(solver, [KNOWN.scan, OTHER.scan], probes=[PROBE, flat], save=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+ENCODER = PtychoPINN(network="encoder", epochs=1, group=4, width=0.25)
+
+
+def test_the_encoder_takes_scans_of_one_arrangement_by_name(tmp_path: Path) -> None:
+    near, far = (known_scan(side=6, jitter=0.0, step=step) for step in (8.0, 12.0))
+    with pytest.raises(InputError, match=r"frames of a group of .* stand up to 0\.\d+ steps from where they stand in"):
+        train(ENCODER, [near.scan, far.scan], probes=[PROBE], save=tmp_path)
+    with pytest.raises(InputError, match=r"^made in a test: groups of 4 frames in one arrangement are needed"):
+        train(ENCODER, [KNOWN.scan], probes=[PROBE], save=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_arrangement_unlike_that_trained_on_is_doubted(tmp_path: Path) -> None:
+    near, far, jittered = (known_scan(side=6, jitter=j, step=s) for j, s in ((0.0, 8.0), (0.0, 12.0), (0.15, 8.0)))
+    taught = train(ENCODER, [near.scan], probes=[PROBE], save=tmp_path)
+    kept = np.asarray(read_record(tmp_path)["arrangement"])
+    assert np.allclose(kept, [[-4, -4], [-4, 4], [4, -4], [4, 4]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reconstruct(near.scan, taught, probe=PROBE)
+    with pytest.warns(DoubtfulImageWarning, match=r"frames of a group stand up to 0\.35 steps from where those stood"):
+        reconstruct(far.scan, taught, probe=PROBE)
+    with pytest.warns(
+        DoubtfulImageWarning, match=r"\d+ % of the frames stand in no group of 4 that is arranged like the others"
+    ):
+        reconstruct(jittered.scan, taught, probe=PROBE)
+
+
+def of_before(folder: Path) -> None:
+    """Make a trained network one of 0.1.0, which had no word for its groups: neighbours."""
+    kept = read_weights(folder)
+    spec = {option: value for option, value in kept.spec.items() if option != "grouping"}
+    record = {key: value for key, value in kept.record.items() if key != "arrangement"}
+    write_weights(folder / "weights.safetensors", replace(kept, spec=spec, record=record))
+
+
+@pytest.mark.parametrize("network", ["unet", "encoder"])
+def test_a_network_of_before_groups_as_it_was_trained(tmp_path: Path, network: Literal["unet", "encoder"]) -> None:
+    fresh = PtychoPINN(network=network, epochs=1, group=4, width=0.25, grouping="neighbours")
+    taught = train(fresh, [KNOWN.scan], probes=[PROBE], save=tmp_path)
+    now = reconstruct(KNOWN.scan, taught, probe=PROBE).estimate.object
+    of_before(tmp_path)
+    before = from_spec(str(tmp_path))
+    assert before == taught
+    assert torch.equal(reconstruct(KNOWN.scan, before, probe=PROBE).estimate.object, now)
+    # The same training is known as such.
+    assert train(fresh, [KNOWN.scan], probes=[PROBE], save=tmp_path, resume=True) == taught
+
+
+def test_weights_that_learned_from_neighbours_are_not_shown_clusters(tmp_path: Path) -> None:
+    near = known_scan(side=6, jitter=0.0)
+    taught = train(replace(ENCODER, grouping="neighbours"), [near.scan], probes=[PROBE], save=tmp_path)
+    with pytest.raises(InputError, match=r"grouping 'neighbours' \(here 'clusters'\)"):
+        reconstruct(near.scan, replace(taught, grouping="auto"), probe=PROBE)
 
 
 def test_a_scan_too_small_for_a_group_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from jaxtyping import Complex
 from torch import Tensor
@@ -34,7 +34,7 @@ from exitwave.problems.ptychography import Problem
 from exitwave.running.checkpoints import fingerprint
 from exitwave.running.initial_estimate import first_estimate, require_suited
 from exitwave.running.pose import choose_device, pose
-from exitwave.solvers.neural.compatibility import ALIKE, overlap, trained_on
+from exitwave.solvers.neural.compatibility import ALIKE, SAME_PLACE, overlap, settled, strays_told, trained_on, unlike
 from exitwave.solvers.neural.labels import label_on
 from exitwave.solvers.neural.network_solver import NetworkSolver, set_gain
 from exitwave.solvers.neural.reconstruction_network import ReconstructionNetwork
@@ -167,6 +167,7 @@ def training_scans(
             label = _scaled(label, labels[number], x)
         made.append(solver.training_scan(problem, x, label=label, seed=seed))
     _check_probes(solver, scans, made)
+    _check_arrangements(solver, scans, made)
     return made
 
 
@@ -244,6 +245,29 @@ def _check_probes(solver: NetworkSolver, scans: Sequence[Scan], lessons: Sequenc
             )
 
 
+def _check_arrangements(solver: NetworkSolver, scans: Sequence[Scan], lessons: Sequence[TrainingScan]) -> None:
+    """Nor can it know where frames are."""
+    first = None
+    for number, lesson in enumerate(lessons):
+        name = name_of(scans[number], number)
+        try:
+            stray = strays_told(solver.groups, lesson.problem)
+            here = solver.groups.arrangement(lesson.problem.positions_px)
+        except InputError as error:
+            raise type(error)(f"{name}: {error}") from error
+        if stray:
+            warnings.warn(f"{name}: {stray}", DoubtfulImageWarning, stacklevel=4)
+        if here is None or solver.network != "encoder":
+            continue
+        first = here if first is None else first
+        if (away := unlike(here, first)) > SAME_PLACE:
+            raise InputError(
+                f"frames of a group of {name} stand up to {away:.2g} steps from where they stand in {name_of(scans[0], 0)} "
+                f"({SAME_PLACE} at most is needed): the encoder is not told where frames are; train them apart, or take "
+                "--network unet, which is told"
+            )
+
+
 def _prepare(folder: Path, *, resume: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -296,6 +320,7 @@ def _other(record: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
     for key, mine in identity.items():
         theirs, own = record.get(key), json.loads(json_text(mine))
         if key == "solver" and isinstance(theirs, dict):
+            theirs, own = settled(cast("dict[str, Any]", theirs)), settled(own)
             # What has no part in training may change.
             ignored = {*PREDICTION_OPTIONS, "weights"}
             differing = [o for o in own if o not in ignored and theirs.get(o) != own[o]]
@@ -357,9 +382,10 @@ class TrainingFolder:
         if not self.writes:
             return
         record, probes = trained_on(self._lessons)
-        last = self._last
+        last, arranged = self._last, self._solver.groups.arrangement(self._lessons[0].problem.positions_px)
         record |= {
             **{key: value for key, value in self._identity.items() if key != "solver"},
+            "arrangement": None if arranged is None else arranged.tolist(),
             "ending": ending,
             "epochs": self._course.epochs_done,
             "loss": None if last is None else last.loss,

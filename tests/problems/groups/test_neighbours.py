@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from exitwave.data.errors import InputError
-from exitwave.problems.groups.neighbours import neighbour_groups, sampled_groups
+from exitwave.problems.groups.neighbours import Neighbours, Singles, neighbour_groups, sampled_groups
 
 
 def raster(side: int) -> torch.Tensor:
@@ -122,3 +122,17 @@ def test_groups_of_one_are_the_frames():
 def test_sampled_groups_that_cannot_be_are_refused(count, size, nearest, samples):
     with pytest.raises(InputError, match=r"expected at least|smaller groups"):
         sampled_groups(cloud(count), size, nearest=nearest, samples=samples, seed=0)
+
+
+def test_singles_are_the_frames_in_training_and_in_the_image():
+    for groups in (Singles().training(cloud(7), 3), Singles().covering(cloud(7))):
+        assert groups.flatten().sort().values.tolist() == list(range(7))
+        assert groups.shape == (7, 1)
+
+
+def test_neighbours_are_sampled_for_training_and_cover_for_the_image():
+    grouping = Neighbours(size=4, nearest=6, samples=2)
+    assert torch.equal(grouping.training(cloud(40), 5), sampled_groups(cloud(40), 4, nearest=6, samples=2, seed=5))
+    assert torch.equal(grouping.covering(cloud(40)), neighbour_groups(cloud(40), 4))
+    assert grouping.arrangement(cloud(40)) is None
+    assert grouping.strays(cloud(40)) == 0.0

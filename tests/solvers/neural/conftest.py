@@ -7,9 +7,9 @@ from exitwave.solvers.neural.training_data import TrainingScan
 from scans import known_scan
 
 
-def make_lesson(*, photons=None, step=8.0, side=5, whole=True, seed=0, brighter=1.0):
+def make_lesson(*, photons=None, step=8.0, side=5, whole=True, seed=0, brighter=1.0, jitter=0.2):
     """A scan with known probe and object: noise-free unless photons are given; `brighter` data and probe."""
-    known = known_scan(side=side, step=step, photons=photons, whole=whole, seed=seed)
+    known = known_scan(side=side, step=step, photons=photons, whole=whole, seed=seed, jitter=jitter)
     scan = known.scan
     if brighter != 1.0:
         scan = replaced_patterns(scan, brighter)

@@ -5,10 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from exitwave.problems.groups.neighbours import Neighbours
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.neural.prediction import predicted
 from exitwave.solvers.neural.ptychopinn import PtychoPINN
 from scans import known_scan
+
+FOUR = Neighbours(size=4, nearest=4)
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def two_threads():
 def seen(problem: Problem, truth, *, together: int = 8) -> torch.Tensor:
     network = PtychoPINN(group=4, stages=2).fresh((32, 32), 1)
     x = replace(truth, object=torch.ones_like(truth.object))
-    return predicted(network, problem, x, group=4, together=together, begun=False)
+    return predicted(network, problem, x, grouping=FOUR, together=together, begun=False)
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -10,6 +10,7 @@ import torch
 
 from exitwave.data.errors import InputError
 from exitwave.io.weights import Weights, write_weights
+from exitwave.problems.groups.neighbours import Neighbours
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.neural import runtimes
 from exitwave.solvers.neural.export import export_network
@@ -26,6 +27,7 @@ NETWORKS = {
     "encoder": PtychoPINN(network="encoder", group=4, width=0.25),
     "full": PtychoNN(width=0.25),
 }
+FOUR = Neighbours(size=4, nearest=4)
 RUNTIMES = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 
@@ -80,13 +82,13 @@ def test_an_image_is_the_same_whatever_computes_it_on_any_number_of_threads(runt
     known = known_scan(side=6, whole=False)
     problem, x = Problem.of(known.scan), replace(known.truth, object=torch.ones_like(known.truth.object))
     network = NETWORKS["unet"].fresh((32, 32), 1)
-    wanted = predicted(network, problem, x, group=4, together=8, begun=False)
+    wanted = predicted(network, problem, x, grouping=FOUR, together=8, begun=False)
     before = torch.get_num_threads()
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
             network.engine = engine_for(runtime, network, None)
-            found = predicted(network, problem, x, group=4, together=8, begun=False)
+            found = predicted(network, problem, x, grouping=FOUR, together=8, begun=False)
             assert float((found - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
     finally:
         torch.set_num_threads(before)

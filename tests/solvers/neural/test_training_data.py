@@ -3,14 +3,14 @@ import torch
 
 from exitwave.data.errors import InputError
 from exitwave.problems.groups.canvases import Canvases
-from exitwave.problems.groups.neighbours import neighbour_groups, sampled_groups
+from exitwave.problems.groups.clusters import Clusters
+from exitwave.problems.groups.neighbours import Neighbours, Singles, neighbour_groups, sampled_groups
 from exitwave.solvers.neural.losses import LOSSES, labelled_loss
 from exitwave.solvers.neural.prediction import predicted
 from exitwave.solvers.neural.ptychopinn import PtychoPINN
 from exitwave.solvers.neural.reconstruction_network import ReconstructionNetwork
 from exitwave.solvers.neural.training_data import (
     GroupDataset,
-    Grouping,
     SelfSupervised,
     Supervised,
     group_batch,
@@ -18,7 +18,7 @@ from exitwave.solvers.neural.training_data import (
     windows,
 )
 
-FOUR = Grouping(size=4, nearest=6, samples=1)
+FOUR = Neighbours(size=4, nearest=6)
 
 
 def canvases_of(lesson, groups):
@@ -41,7 +41,14 @@ class Oracle(ReconstructionNetwork):
 @pytest.mark.parametrize("group", [1, 4, 16])
 def test_truth_through_groups_and_stitching_is_truth(lesson_like, group, whole):
     lesson = lesson_like(whole=whole)
-    image = predicted(Oracle(lesson.label), lesson.problem, lesson.x, group=group, together=64, begun=False)
+    image = predicted(
+        Oracle(lesson.label),
+        lesson.problem,
+        lesson.x,
+        grouping=Neighbours(size=group, nearest=group),
+        together=64,
+        begun=False,
+    )
     lit = illumination(lesson) > 1e-4
     assert torch.allclose(image[lit], lesson.label[lit], atol=2e-5)
 
@@ -174,6 +181,47 @@ def test_frames_that_judge_are_never_trained_on(lesson_like):
         assert not trained & judging
 
 
+class Watching(ReconstructionNetwork):
+    """Sees the truth, and notes where the frames of its groups stand about their middle."""
+
+    def __init__(self, truth, group):
+        super().__init__(learned_scale=False)
+        self.truth, self.group, self.seen = truth, group, []
+
+    def image(self, scene):
+        places = scene.canvases.places_px.reshape(-1, self.group, 2)
+        self.seen += list(places - places.mean(dim=1, keepdim=True))
+        return windows(self.truth, scene.canvases)
+
+
+def test_the_encoder_sees_one_arrangement_in_training_held_out_loss_and_image(lesson_like):
+    lesson = lesson_like(side=9, jitter=0.0)
+    solver = PtychoPINN(network="encoder", group=4)
+    lessons = solver.lessons([lesson], 0)
+    network = Watching(lesson.label, 4)
+    lessons.loss(network, torch.arange(len(lessons)), held_out=False, seed=(0,))
+    lessons.loss(network, torch.arange(lessons.held_out), held_out=True, seed=(0,))
+    predicted(network, lesson.problem, lesson.x, grouping=solver.groups, together=64, begun=False)
+    assert lessons.held_out
+    assert len(network.seen) > len(lessons) + lessons.held_out
+    assert all(torch.allclose(places, network.seen[0], atol=1e-3) for places in network.seen)
+
+
+@pytest.mark.parametrize(
+    ("options", "grouping"),
+    [
+        ({"network": "encoder", "group": 4}, Clusters(size=4)),
+        ({"network": "encoder", "group": 4, "grouping": "neighbours"}, Neighbours(size=4, nearest=6)),
+        ({"network": "unet", "group": 4, "samples": 2}, Neighbours(size=4, nearest=6, samples=2)),
+        ({"network": "unet", "group": 9, "grouping": "clusters"}, Clusters(size=9)),
+        ({"network": "encoder", "group": 1}, Singles()),
+        ({"network": "unet", "group": 1, "grouping": "clusters"}, Singles()),
+    ],
+)
+def test_groups_are_those_that_the_network_can_tell_apart_unless_others_are_asked_for(options, grouping):
+    assert PtychoPINN(**options).groups == grouping
+
+
 def test_samples_of_several_scans_are_those_asked_for(lesson_like):
     scenes = GroupDataset([lesson_like(side=5), lesson_like(side=6, seed=3)], FOUR, begun=False, seed=1)
     everything = [members for _, members in scenes.parts(torch.arange(len(scenes)), held_out=False)]
@@ -185,7 +233,7 @@ def test_samples_of_several_scans_are_those_asked_for(lesson_like):
 
 def test_a_group_larger_than_the_scan_is_refused(lesson_like):
     with pytest.raises(InputError, match="less than one group of 30"):
-        GroupDataset([lesson_like(side=5)], Grouping(size=30, nearest=40, samples=1), begun=False, seed=0)
+        GroupDataset([lesson_like(side=5)], Neighbours(size=30, nearest=40), begun=False, seed=0)
 
 
 @pytest.mark.parametrize("labels", [True, False])

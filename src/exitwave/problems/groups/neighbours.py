@@ -1,5 +1,8 @@
 """Which frames lie close together: small groups that cover a scan of any shape."""
 
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -7,6 +10,59 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from exitwave.data.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grouping(ABC):
+    """How frames form groups: one rule for what a network learns from, what judges it, and what it is shown to make an image."""
+
+    size: int
+    """Frames of a group."""
+
+    @abstractmethod
+    def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Int[Tensor, "group member"]:
+        """Groups to learn from. Raises InputError where the scan has none."""
+
+    @abstractmethod
+    def covering(self, positions_px: Float[Tensor, "frame 2"]) -> Int[Tensor, "group member"]:
+        """Groups that hold every frame at least once. Raises InputError where the scan has none."""
+
+    def arrangement(self, positions_px: Float[Tensor, "frame 2"]) -> Float[Tensor, "member 2"] | None:
+        """Where the members of all groups stand about their middle, in pixels; None where groups differ."""
+        return None
+
+    def strays(self, positions_px: Float[Tensor, "frame 2"]) -> float:
+        """Share of the frames that stand in no group with the arrangement of the others."""
+        return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Singles(Grouping):
+    """Every frame by itself."""
+
+    size: int = 1
+
+    def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Int[Tensor, "group member"]:
+        return torch.arange(len(positions_px))[:, None]
+
+    def covering(self, positions_px: Float[Tensor, "frame 2"]) -> Int[Tensor, "group member"]:
+        return neighbour_groups(positions_px, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours(Grouping):
+    """Frames that lie close together, however they are arranged: for networks that are told where frames are."""
+
+    nearest: int
+    """Training groups are drawn among so many neighbours of each frame,"""
+    samples: int = 1
+    """so many times."""
+
+    def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Int[Tensor, "group member"]:
+        return sampled_groups(positions_px, self.size, nearest=self.nearest, samples=self.samples, seed=seed)
+
+    def covering(self, positions_px: Float[Tensor, "frame 2"]) -> Int[Tensor, "group member"]:
+        return neighbour_groups(positions_px, self.size)
 
 
 def neighbour_groups(

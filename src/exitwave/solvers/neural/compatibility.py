@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Complex
+import torch
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.data.errors import InputError
@@ -12,6 +13,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.network_paths import network_path
 from exitwave.io.weights import Weights, read_weights
 from exitwave.physics.fourier import fft2, ifft2
+from exitwave.problems.groups.neighbours import Grouping
 from exitwave.problems.ptychography import Problem
 
 if TYPE_CHECKING:
@@ -19,14 +21,20 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = ("network", "stages", "width", "warm_start_epochs", "learn_scale")
 """Options that decide what the weights mean;"""
-OF_ENCODER = ("group", "translation")
+OF_ENCODER = ("group", "grouping", "translation")
 """and these, where a group's patterns are the channels of the network."""
+BEFORE: Mapping[str, Any] = {"grouping": "neighbours"}
+"""How networks were trained before there was an option for it: those of 0.1.0 have no word for it."""
 TOO_FEW, TOO_MANY = 1 / 3, 3.0
 """Photons a frame, relative to the least and the most trained on, beyond which a network is not trusted."""
 ALIKE = 0.9
 """Overlap of two probes above which they count as the same; a network trained on several is trusted as far as they differ."""
 UNLIKE_GROUPS = 4
 """Groups so many times as large, or as small, as those trained on look different."""
+FEW_STRAYS = 0.05
+"""Share of frames in groups unlike the others above which it is told."""
+SAME_PLACE = 0.25
+"""Steps of the scan between the places of a frame in two arrangements up to which they are the same."""
 OWN_TWIN = 0.9
 """Overlap of a probe with its own twin above which one pattern cannot tell a sample from the twin of it."""
 
@@ -34,6 +42,16 @@ OWN_TWIN = 0.9
 def stored_weights(name: str) -> Weights:
     """The trained network of this name: a file, the folder of a training, or one that came with the package."""
     return read_weights(network_path(name))
+
+
+def settled(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a network, its rule for groups named: the one that auto stands for."""
+    rule = {**BEFORE, **spec}["grouping"]
+    if spec.get("group") == 1:
+        rule = "auto"
+    elif rule == "auto":
+        rule = "clusters" if spec.get("network") == "encoder" else "neighbours"
+    return {**spec, "grouping": rule}
 
 
 def require_same_solver(solver: str, weights: str, spec: Mapping[str, Any]) -> None:
@@ -47,9 +65,10 @@ def require_same_network(solver: Any, stored: Weights) -> None:
     require_same_solver(solver.name, solver.weights, stored.spec)
     options = {option.name for option in fields(solver)}
     deciding = ARCHITECTURE + (OF_ENCODER if solver.network == "encoder" else ())
-    other = [o for o in deciding if o in options and stored.spec.get(o) != getattr(solver, o)]
+    spec, own = settled(stored.spec), settled({o: getattr(solver, o) for o in options})
+    other = [o for o in deciding if o in options and spec.get(o) != own[o]]
     if other:
-        told = ", ".join(f"{o} {stored.spec.get(o)!r} (here {getattr(solver, o)!r})" for o in other)
+        told = ", ".join(f"{o} {spec.get(o)!r} (here {own[o]!r})" for o in other)
         raise InputError(
             f"{solver.weights} was trained with {told}; take its own options: give the folder in place of the solver's name "
             f"(from_spec({solver.weights!r}) in Python)"
@@ -93,10 +112,13 @@ def _told(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def network_warnings(
-    problem: Problem, x: PtychoEstimate, stored: Weights | None, *, group: int, name: str
+    problem: Problem, x: PtychoEstimate, stored: Weights | None, *, groups: Grouping, name: str
 ) -> tuple[str, ...]:
     """Why the image of a network may not be trusted, with numbers; `stored` are its weights, None while it learns here."""
     found: list[str] = []
+    group = groups.size
+    if stray := strays_told(groups, problem):
+        found.append(stray)
     if group == 1 and (own := overlap(x.probe[0], twin(x.probe[0]))) > OWN_TWIN:
         found.append(
             f"the probe is nearly its own twin (overlap {own:.3f}; below {OWN_TWIN} is needed): single patterns (group 1) "
@@ -111,7 +133,37 @@ def network_warnings(
         found.append(
             f"groups are of {group} frames, but {name} was trained on groups of {trained}; take --group {trained}, or train it so"
         )
+    found += _rearranged(groups, problem, stored, name)
     return (*found, *_misfits(problem, x, stored, name))
+
+
+def strays_told(groups: Grouping, problem: Problem) -> str:
+    """Which part of a scan stands in groups unlike the others; nothing where it is small. Raises InputError where it is large."""
+    share = groups.strays(problem.positions_px)
+    if share <= FEW_STRAYS:
+        return ""
+    return (
+        f"{100 * share:.0f} % of the frames stand in no group of {groups.size} that is arranged like the others (below "
+        f"{100 * FEW_STRAYS:.0f} % is good): the network is not told where frames are, and its image is blurred there; take the "
+        "network unet, or single frames (group 1)"
+    )
+
+
+def unlike(one: Float[Tensor, "member 2"], other: Float[Tensor, "member 2"]) -> float:
+    """How far the worst member stands from its place in another arrangement, in steps of that."""
+    return float((one - other).norm(dim=1).max() / torch.pdist(other).min())
+
+
+def _rearranged(groups: Grouping, problem: Problem, stored: Weights, name: str) -> list[str]:
+    here, known = groups.arrangement(problem.positions_px), stored.record.get("arrangement")
+    if here is None or known is None or len(known) != len(here):
+        return []
+    if (away := unlike(here, torch.tensor(known, dtype=here.dtype))) <= SAME_PLACE:
+        return []
+    return [
+        f"frames of a group stand up to {away:.2g} steps from where those stood that {name} was trained on ({SAME_PLACE} at most "
+        "is good), which the network is not told; take the network unet, or train on scans like this one"
+    ]
 
 
 def _misfits(problem: Problem, x: PtychoEstimate, stored: Weights, name: str) -> list[str]:

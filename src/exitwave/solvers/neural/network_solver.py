@@ -17,20 +17,24 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.network_paths import network_name, network_path, short_name
 from exitwave.io.weights import Weights, read_spec
 from exitwave.problems.groups.canvases import Images
+from exitwave.problems.groups.clusters import Clusters
+from exitwave.problems.groups.neighbours import Grouping, Neighbours, Singles
 from exitwave.problems.groups.tiles import Kind
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.neural.compatibility import (
+    BEFORE,
     network_warnings,
     require_same_frames,
     require_same_network,
     require_same_solver,
+    settled,
     stored_weights,
 )
 from exitwave.solvers.neural.prediction import predicted
 from exitwave.solvers.neural.reconstruction_network import Network, Published, ReconstructionNetwork, Unrolled
 from exitwave.solvers.neural.runtimes import Precision, Runtime, engine_for
-from exitwave.solvers.neural.training_data import GroupDataset, Grouping, TrainingScan
+from exitwave.solvers.neural.training_data import GroupDataset, TrainingScan
 from exitwave.solvers.ptychography.quasi_newton import QuasiNewton
 from exitwave.solvers.requirements import require_supported
 from exitwave.training.engine import fabric_for
@@ -63,10 +67,14 @@ class NetworkSolver(Solver[PtychoEstimate]):
     group: PositiveInt = 16
     """Frames that are seen together, on one canvas. 1 for single shots with a curved probe, 4 as published, 16
     where frames overlap; predict with about as many as were trained."""
+    grouping: Literal["auto", "neighbours", "clusters"] = "auto"
+    """Which frames form a group. neighbours: any that lie close together. clusters: blocks of rows and columns, all arranged alike,
+    as the encoder needs, which is not told where frames are. auto: clusters for the encoder, neighbours for unet."""
     nearest: PositiveInt | None = None
-    """Neighbours of a frame among which those of its training groups are drawn; half as many again as the group when left out."""
+    """Of neighbours: so many of each frame, among which those of its training groups are drawn; half as many again as the group
+    when left out."""
     samples: PositiveInt = 1
-    """Training groups drawn around each frame; more are more varied and take longer."""
+    """Of neighbours: training groups drawn around each frame; more are more varied and take longer."""
     stages: PositiveInt = 2
     """Steps of the unet network, each with a transform there and back of every frame: 2 after an approach, 4-6 without, as for
     single shots."""
@@ -110,7 +118,7 @@ class NetworkSolver(Solver[PtychoEstimate]):
         name = options.get("weights")
         if not isinstance(name, str) or all(option.name in options for option in fields(cls)):
             return options
-        stored = read_spec(network_path(name))
+        stored = {**BEFORE, **read_spec(network_path(name))}
         require_same_solver(cls.name, name, stored)
         return {**{option: value for option, value in stored.items() if option != "name"}, **options}
 
@@ -124,14 +132,18 @@ class NetworkSolver(Solver[PtychoEstimate]):
         return self.weights is None or self.finetune > 0
 
     @property
-    def grouping(self) -> Grouping:
-        """How frames are seen together while training."""
+    def groups(self) -> Grouping:
+        """How frames are seen together: in training, in what judges it and in prediction alike."""
+        if self.group == 1:
+            return Singles()
+        if settled({"network": self.network, "group": self.group, "grouping": self.grouping})["grouping"] == "clusters":
+            return Clusters(size=self.group)
         nearest = self.nearest or max(self.group - 1, math.ceil(1.5 * self.group))
         if nearest < self.group - 1:
             raise InputError(
                 f"nearest is {nearest}; a group of {self.group} needs at least {self.group - 1} neighbours"
             )
-        return Grouping(size=self.group, nearest=nearest, samples=self.samples)
+        return Neighbours(size=self.group, nearest=nearest, samples=self.samples)
 
     @property
     def training_settings(self) -> TrainingSettings:
@@ -185,7 +197,7 @@ class NetworkSolver(Solver[PtychoEstimate]):
 
     def group_dataset(self, given: Sequence[TrainingScan], seed: int) -> GroupDataset:
         """The groups of these scans, as the network sees them."""
-        return GroupDataset(given, self.grouping, begun=self.has_warm_start, seed=seed)
+        return GroupDataset(given, self.groups, begun=self.has_warm_start, seed=seed)
 
     @property
     def has_warm_start(self) -> bool:
@@ -213,7 +225,7 @@ class NetworkSolver(Solver[PtychoEstimate]):
         self.require_ready()
         stored = None if self.weights is None else self._stored(self.weights, problem.scan.frame_shape)
         name = self.name if self.weights is None else short_name(self.weights)
-        return network_warnings(problem, start, None if self.learns_here else stored, group=self.group, name=name)
+        return network_warnings(problem, start, None if self.learns_here else stored, groups=self.groups, name=name)
 
     def _stored(self, weights: str, frame_shape: tuple[int, int]) -> Weights:
         """The trained weights, when they are those of this very network and it can see such frames."""
@@ -270,7 +282,7 @@ class NetworkSolver(Solver[PtychoEstimate]):
     def image(self, network: ReconstructionNetwork, problem: Problem, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
         """The whole object as the network sees it."""
         return predicted(
-            network, problem, x, group=self.group, together=self.frames_per_batch, begun=self.has_warm_start
+            network, problem, x, grouping=self.groups, together=self.frames_per_batch, begun=self.has_warm_start
         )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.groups.canvases import Canvases, Images
-from exitwave.problems.groups.neighbours import neighbour_groups
+from exitwave.problems.groups.neighbours import Grouping
 from exitwave.problems.groups.stitching import Patchwork
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.threads import run_in_threads, single_threaded
@@ -19,21 +19,27 @@ from exitwave.solvers.neural.training_data import group_batch
 
 @torch.no_grad()
 def predicted(
-    network: ReconstructionNetwork, problem: Problem, x: PtychoEstimate, *, group: int, together: int, begun: bool
+    network: ReconstructionNetwork,
+    problem: Problem,
+    x: PtychoEstimate,
+    *,
+    grouping: Grouping,
+    together: int,
+    begun: bool,
 ) -> Complex[Tensor, "1 Y X"]:
     """The object that the network sees in all frames; what no frame sees is as in `x`.
 
-    Groups of `group` neighbouring frames cover the scan, `together` frames are worked on at once, by each thread on a
-    processor: the image does not depend on the number of threads. Canvases are averaged in the fixed frame of the object
+    Groups cover the scan as `grouping` says, `together` frames are worked on at once, by each thread on a processor: the
+    image does not depend on the number of threads. Canvases are averaged in the fixed frame of the object
     with |probe|^2 weights, as complex numbers; where groups start by themselves, after their phases were made to agree.
     """
-    groups = neighbour_groups(problem.positions_px, group)
+    groups = grouping.covering(problem.positions_px)
     network.eval()
     glance = _Glance(network, problem, x, begun)
     canvas = _Sum(x.object[0]) if begun else Patchwork(x.object[0].clone(), scales=False)
     on_processor = x.object.device.type == "cpu"
     threads = torch.get_num_threads() if on_processor else 1
-    batches = groups.split(max(1, together // group))
+    batches = groups.split(max(1, together // grouping.size))
     # One thread a batch: transforms and convolutions of this size are too small to be shared. Always one, because with
     # several their sums come in another order.
     with single_threaded() if on_processor else nullcontext():

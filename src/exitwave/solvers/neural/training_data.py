@@ -12,7 +12,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import ArrayPatterns
 from exitwave.problems.groups.canvases import Canvases, Images
-from exitwave.problems.groups.neighbours import neighbour_groups, sampled_groups
+from exitwave.problems.groups.neighbours import Grouping
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.neural.losses import LOSSES, Loss, labelled_loss
 from exitwave.solvers.neural.reconstruction_network import GroupBatch
@@ -35,18 +35,6 @@ class TrainingScan:
     """The known object ("1 Y X") on the canvas of the problem, for networks that learn from labels."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Grouping:
-    """How frames are seen together."""
-
-    size: int
-    """Frames of a group,"""
-    nearest: int
-    """chosen among so many neighbours of each frame,"""
-    samples: int
-    """so many times."""
-
-
 class Groups:
     """The frames of a lesson in groups, some of which hold frames that no other group has: those judge."""
 
@@ -56,13 +44,13 @@ class Groups:
             raise InputError(
                 f"a scan of {len(positions)} frames is less than one group of {grouping.size}; lower group, or leave the scan out"
             )
-        cover = neighbour_groups(positions, grouping.size)
+        cover = grouping.covering(positions)
         # Rounded up or down at random, so that of many small scans as large a share judges as of one large scan.
         drawn = np.random.default_rng([seed, 3])
         count = int(HELD_OUT * len(cover) + drawn.random()) if len(cover) > 2 else 0
         chosen = np.sort(drawn.permutation(len(cover))[:count])
         self.judging: Int[Tensor, "group member"] = cover[torch.from_numpy(chosen)]
-        every = sampled_groups(positions, grouping.size, nearest=grouping.nearest, samples=grouping.samples, seed=seed)
+        every = grouping.training(positions, seed)
         apart = ~torch.isin(every, self.judging.flatten()).any(dim=1)
         self.training: Int[Tensor, "group member"] = every[apart] if bool(apart.any()) else every
 
