@@ -370,7 +370,8 @@ from exitwave.training.engine import fabric_for
 from exitwave.training.settings import TrainingSettings
 from toy_training import Blurred, Tiny
 fabric = fabric_for("cpu", "32", 2)
-learning = Trainer(Tiny(), Blurred(held_out=9), TrainingSettings(epochs=3, batch=4, averaging=0.9, learning_rate=1e-2), fabric=fabric, seed=3)
+settings = TrainingSettings(epochs=3, batch=4, averaging=0.9, learning_rate=1e-2)
+learning = Trainer(Tiny(), Blurred(held_out=9), settings, fabric=fabric, seed=3)
 epochs = list(learning.run())
 if fabric.global_rank == 0:
     torch.save((learning.weights(), [[e.loss, e.held_out_loss, e.variation] for e in epochs]), sys.argv[2])
