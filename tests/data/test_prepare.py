@@ -9,7 +9,8 @@ import torch
 from exitwave.data import prepare
 from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
-from exitwave.data.scan import ArrayPatterns, Scan
+from exitwave.data.patterns import ArrayPatterns
+from exitwave.data.scan import Scan
 
 SHAPES = [(8, 12), (9, 12), (8, 13), (9, 13)]
 

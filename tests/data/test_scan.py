@@ -7,7 +7,8 @@ import torch
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
-from exitwave.data.scan import ArrayPatterns, MappedPatterns, Patterns, Scan, SelectedPatterns
+from exitwave.data.patterns import ArrayPatterns, MappedPatterns, Patterns, SelectedPatterns
+from exitwave.data.scan import Scan
 
 GEOMETRY = Geometry(wavelength_m=1e-10, distance_m=1.0, detector_pixel_m=(1e-5, 2e-5))
 

@@ -13,7 +13,8 @@ import torch
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import JOULE_PER_EV, Geometry
-from exitwave.data.scan import ArrayPatterns, Scan
+from exitwave.data.patterns import ArrayPatterns
+from exitwave.data.scan import Scan
 from exitwave.io import cxi, formats
 from exitwave.io.assemble import ReadOptions, assemble
 

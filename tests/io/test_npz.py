@@ -8,7 +8,7 @@ import torch
 
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import Geometry
-from exitwave.data.scan import ArrayPatterns
+from exitwave.data.patterns import ArrayPatterns
 from exitwave.io import formats, npz, npz_arrays
 from exitwave.io.assemble import ReadOptions
 

@@ -9,7 +9,7 @@ import torch
 
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import Geometry
-from exitwave.data.scan import ArrayPatterns
+from exitwave.data.patterns import ArrayPatterns
 from exitwave.io import formats, ptyd
 from exitwave.io.assemble import ReadOptions
 

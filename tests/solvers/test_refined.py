@@ -11,7 +11,8 @@ import exitwave as ew
 import exitwave.solvers.refined as refined_module
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.data.scan import ArrayPatterns, Scan
+from exitwave.data.patterns import ArrayPatterns
+from exitwave.data.scan import Scan
 from exitwave.physics.constraints import window_disc
 from exitwave.physics.fourier import to_centre
 from exitwave.physics.ptychography import Ptychography

@@ -22,7 +22,10 @@ def check_layout(scan: Scan) -> None:
     if not bool(scan.mask.any()):
         raise InputError("the mask trusts no pixel at all; masks are True where the detector is good: invert it")
     if len(scan) < 2:
-        raise InputError(f"{len(scan)} frame is not a ptychography scan; expected several overlapping positions")
+        raise InputError(
+            f"{len(scan)} frame is not a ptychography scan; expected several overlapping positions. One pattern of an isolated object "
+            "is a Pattern"
+        )
     check_positions(scan)
 
 

@@ -1,8 +1,8 @@
-"""What we believe: the object, and whatever else had to be found with it."""
+"""What is believed of a sample: the object, and whatever else had to be found with it. One class a kind of measurement."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Bool, Complex, Float
@@ -17,9 +17,17 @@ LARGEST = 1e15
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Estimate:
-    """A belief about the sample: its complex transmission function, slice by slice along the beam."""
+    """An estimate of the sample: its complex transmission function, on any number of axes. Base of the kinds below.
 
-    object: Complex[Tensor, "slice Y X"]
+    A kind of measurement of its own has a subclass with a `kind` of its own; all its fields are tensors, or None for what is
+    not there.
+    """
+
+    kind: ClassVar[str] = "object"
+    """What files call it."""
+    title: ClassVar[str] = "Reconstruction"
+    """What it is, in the words of a heading."""
+    object: Complex[Tensor, "*axes"]
 
     def clone(self: E) -> E:
         """A copy that shares no memory; solvers work on one and hand out others."""
@@ -29,10 +37,53 @@ class Estimate:
         """The same estimate on another device."""
         return self._mapped(lambda value: value.to(device))
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All that it holds, by name, without what is None."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def layout(self) -> tuple[int, ...]:
+        """What two estimates must share to be of one measurement: the object's shape, where a kind says nothing else."""
+        return tuple(self.object.shape)
+
+    def plane(self) -> Complex[Tensor, "y x"]:
+        """The object as one image, on the CPU: the middle of its further axes, where it has such."""
+        image = self.object.detach().cpu()
+        while image.ndim > 2:
+            image = image[len(image) // 2]
+        return image if image.ndim == 2 else image[None]
+
+    def light(self) -> Float[Tensor, "y x"]:
+        """How much of the beam each pixel of that image saw, in any unit; zero where nothing is known."""
+        return torch.ones(self.plane().shape, dtype=torch.float64)
+
+    def fault(self) -> str:
+        """Why it can be no estimate, in words; empty when it can. For files that may have been edited."""
+        for name, value in self.tensors().items():
+            # Written so that NaN is refused, too.
+            if (
+                value.numel()
+                and not float((value if value.dtype != torch.bool else value.double()).abs().max()) < LARGEST
+            ):
+                return f"its {name} holds values beyond all bounds"
+        return "" if self.object.is_complex() and self.object.numel() else "its object is no complex image"
+
     def _mapped(self: E, change: Callable[[Tensor], Tensor]) -> E:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         changed: dict[str, Any] = {name: None if v is None else change(v) for name, v in values.items()}
         return type(self)(**changed)
+
+
+def estimate_kinds(base: type[Estimate] = Estimate) -> dict[str, type[Estimate]]:
+    """All kinds of estimate by their names in files, those of other packages that were imported included."""
+
+    def below(cls: type[Estimate]) -> Iterator[type[Estimate]]:
+        yield cls
+        for each in cls.__subclasses__():
+            yield from below(each)
+
+    return {cls.kind: cls for cls in below(base) if "kind" in vars(cls)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,6 +94,9 @@ class PtychoEstimate(Estimate):
     What is None did not vary or was not there.
     """
 
+    kind: ClassVar[str] = "ptychography"
+    title: ClassVar[str] = "Ptychographic reconstruction"
+    object: Complex[Tensor, "slice Y X"]
     probe: Complex[Tensor, "mode y x"]
     positions_px: Float[Tensor, "frame 2"]
     """(y, x) in the object array of the first row and column that each frame's window covers; float64, sub-pixel."""
@@ -56,8 +110,6 @@ class PtychoEstimate(Estimate):
     """Factor on the probe's amplitude in each frame."""
     background: Float[Tensor, "y x"] | None = None
     """Photons in every frame that did not come through the sample's window; beam centre at [h // 2, w // 2]."""
-    support: Bool[Tensor, "slice Y X"] | None = None
-    """Where an isolated object may be; it is zero elsewhere. One pattern of it is a scan of one frame, the probe even."""
 
     def __post_init__(self) -> None:
         if self.object.ndim != 3 or self.probe.ndim != 3 or self.positions_px.ndim != 2:
@@ -72,7 +124,69 @@ class PtychoEstimate(Estimate):
             )
         if (self.variations is None) != (self.weights is None):
             raise InputError("variations of the probe and their weights go together; one of them is missing")
-        if self.support is not None and self.support.shape != self.object.shape:
+
+    @property
+    def layout(self) -> tuple[int, ...]:
+        return len(self.positions_px), *self.probe.shape[-2:]
+
+    def plane(self) -> Complex[Tensor, "y x"]:
+        """The transmission of all slices together, on the CPU."""
+        return self.object.detach().cpu().prod(dim=0)
+
+    def light(self) -> Float[Tensor, "y x"]:
+        """Photons that fell on each pixel of the object, summed over the scan; zero where no window reached."""
+        intensity = self.probe.detach().cpu().abs().square().sum(dim=0).double()
+        # So that a window counts as seen to its dark corners.
+        intensity = intensity + 1e-12 * intensity.max()
+        total = torch.zeros(self.object.shape[1:], dtype=torch.float64)
+        (height, width), room = intensity.shape, torch.tensor(total.shape) - torch.tensor(intensity.shape)
+        corners = self.positions_px.detach().cpu().round().clamp(min=torch.zeros(2), max=room)
+        for row, column in corners.to(torch.int64).tolist():
+            total[row : row + height, column : column + width] += intensity
+        return total
+
+    def fault(self) -> str:
+        room = torch.tensor(self.object.shape[-2:]) - torch.tensor(self.probe.shape[-2:])
+        if found := super().fault():
+            return found
+        if not self.probe.is_complex() or not self.probe.numel():
+            return "its probe is no complex image"
+        if bool((room < 0).any()):
+            return "its probe is larger than its object"
+        # Windows lie on the nearest whole pixel; refined positions may stand up to half a pixel beyond the last one.
+        inside = bool((self.positions_px > -1).all() and (self.positions_px < room + 1).all())
+        return "" if inside else "its positions lie outside its object"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SupportEstimate(Estimate):
+    """An estimate of an isolated object that one pattern, or one rocking curve, shows: coherent diffraction imaging (CDI).
+
+    The object has as many axes as its pattern, and is zero outside its support.
+    """
+
+    kind: ClassVar[str] = "support"
+    title: ClassVar[str] = "Isolated object phased from its pattern"
+    object: Complex[Tensor, "*axes"]
+    support: Bool[Tensor, "*axes"]
+    """Where the object may be."""
+    beam_photons: Float[Tensor, ""]
+    """Photons that fall on a pixel of the even beam: |object|^2 times these are those that pass through it."""
+
+    def __post_init__(self) -> None:
+        if self.support.shape != self.object.shape:
             raise InputError(
                 f"the support is {tuple(self.support.shape)}, the object {tuple(self.object.shape)}; expected the same"
             )
+
+    def light(self) -> Float[Tensor, "y x"]:
+        """1 inside the support, 0 elsewhere."""
+        seen = self.support.detach().cpu()
+        while seen.ndim > 2:
+            seen = seen[len(seen) // 2]
+        return seen.double()
+
+    def fault(self) -> str:
+        if self.support.dtype != torch.bool:
+            return "its support is not what it should be"
+        return super().fault()

@@ -13,7 +13,7 @@ ELECTRON_REST_EV = 510998.95
 JOULE_PER_EV = 1.602176634e-19
 
 
-def sensible_pixel(object_pixel_m: tuple[float, float]) -> bool:
+def sensible_pixel(object_pixel_m: tuple[float, ...]) -> bool:
     """Whether an object pixel lies between what electrons resolve and what light does; else the geometry is wrong."""
     return all(1e-14 < size < 0.1 for size in object_pixel_m)
 

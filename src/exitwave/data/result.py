@@ -7,7 +7,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.data.estimate import Estimate
 from exitwave.data.geometry import Geometry
 
 
@@ -15,8 +15,10 @@ from exitwave.data.geometry import Geometry
 class Result:
     """A finished (or interrupted) reconstruction with everything needed to judge and repeat it."""
 
-    estimate: PtychoEstimate
+    estimate: Estimate
     geometry: Geometry
+    object_pixel_m: tuple[float, ...]
+    """Pixel size of the object along each of its axes in the plane, (y, x), metres."""
     spec: Mapping[str, Any]
     """The solver and its options, as `to_spec` gives them; `from_spec` makes the solver again."""
     history: Sequence[float] = ()
@@ -32,18 +34,12 @@ class Result:
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Scan provenance, seed, device, software versions, time taken. JSON-able."""
 
-    @property
-    def object_pixel_m(self) -> tuple[float, float]:
-        """Pixel size (y, x) of object and probe, metres."""
-        height, width = self.estimate.probe.shape[-2:]
-        return self.geometry.object_pixel_m((height, width))
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Checkpoint:
     """The state of a run after some epoch, complete: resumed from it, the run goes on as if it had never stopped."""
 
-    estimate: PtychoEstimate
+    estimate: Estimate
     epoch: int
     """Epochs done."""
     history: Sequence[float]

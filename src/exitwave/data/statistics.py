@@ -1,13 +1,14 @@
 """Statistics of a scan's frames, from one pass over them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from exitwave.data.scan import Scan
+from exitwave.data.measurement import Measurement
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,8 +34,16 @@ CHUNK_FRAMES = 64
 """And no more than so many."""
 
 
-def scan_statistics(scan: Scan, *, most_frames: int | None = None) -> ScanStatistics:
-    """Read the frames once, in chunks; at most `most_frames`, evenly chosen, when that is given."""
+def scan_statistics(
+    scan: Measurement,
+    *,
+    most_frames: int | None = None,
+    also: Callable[[Int[Tensor, " batch"], Float[Tensor, "batch y x"]], None] | None = None,
+) -> ScanStatistics:
+    """Read the frames once, in chunks; at most `most_frames`, evenly chosen, when that is given.
+
+    `also` is given every chunk as it was read, so that nobody who needs the frames too has to read them again.
+    """
     chunk = max(1, min(CHUNK_FRAMES, CHUNK_BYTES // (4 * math.prod(scan.frame_shape))))
     count = len(scan)
     chosen = torch.arange(count)
@@ -45,6 +54,8 @@ def scan_statistics(scan: Scan, *, most_frames: int | None = None) -> ScanStatis
     photons, not_finite, negative = [], [], []
     for index in chosen.split(chunk):
         frames = scan.frames(index)
+        if also is not None:
+            also(index, frames)
         finite = torch.isfinite(frames)
         not_finite.append((~finite & scan.mask).sum(dim=(1, 2)))
         frames = torch.where(finite & scan.mask, frames, 0.0)

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,9 +14,12 @@ from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.errors import FormatError, InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate
 from exitwave.data.geometry import PLANCK_EV_M, Geometry, photon_wavelength_m
-from exitwave.data.scan import MappedPatterns, Patterns, Scan
+from exitwave.data.measurement import M, Measurement
+from exitwave.data.pattern import Pattern
+from exitwave.data.patterns import MappedPatterns, Patterns
+from exitwave.data.scan import Scan
 from exitwave.io.memory import require_memory
 
 PositionSign = Literal["probe", "sample"]
@@ -95,25 +99,23 @@ class Format:
     recognises: Callable[[Path], bool]
     """Looks at the content, never at the name; must not raise for files of other formats."""
     read: Callable[[Path, ReadOptions], Contents] | None = None
-    write: Callable[[Path, Scan], None] | None = None
-    read_estimate: Callable[[Path], PtychoEstimate] | None = None
+    write: Callable[[Path, Any], None] | None = None
+    read_estimate: Callable[[Path], Estimate] | None = None
     """Object, probe and positions, for formats that store reconstructions."""
     read_probe: Callable[[Path], Tensor] | None = None
     """Complex (mode, y, x), for formats that store a probe, perhaps without an object."""
 
 
-def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: str) -> Scan:
-    """Make the canonical Scan from what a file holds and what the user states.
+def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: str) -> Measurement:
+    """Make the canonical measurement from what a file holds and what the user states: a Scan, or the Pattern that stands alone.
 
     Raises FormatError naming what is missing and the option that supplies it.
     """
     if contents.patterns is None:
         raise FormatError(f"{path} holds no diffraction patterns ({format_name}); expected a stack (frame, y, x)")
     patterns = contents.patterns
-    if contents.positions is None and patterns.shape[0] == 1:
-        # One pattern needs no position: an isolated object in an even beam.
-        contents = replace(contents, positions=np.zeros((1, 2)))
-    if contents.positions is None:
+    alone = patterns.shape[0] == 1
+    if contents.positions is None and not alone:
         raise FormatError(
             f"{path} holds no scan positions ({format_name}); give the file that does with --positions, "
             "or a recipe that says where they are"
@@ -123,17 +125,11 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     if (stated.values or contents.values) == "amplitude":
         patterns = MappedPatterns(patterns, _squared, patterns.shape[1:])
     geometry = _geometry(contents, stated, patterns.shape[1:], path)
-    positions = _positions_m(contents, stated, geometry.object_pixel_m(patterns.shape[1:]))
-    if len(positions) == 3 != patterns.shape[0]:
-        raise FormatError(
-            f"positions in {path} look transposed: shape {positions.shape} for {patterns.shape[0]} frames"
-        )
-    sign = stated.position_sign or contents.position_sign
     orientation = stated.orientation or contents.orientation
     mask = np.ones(patterns.shape[1:], dtype=bool) if contents.mask is None else contents.mask
-    scan = Scan(
+    measured = Pattern if alone else _scan_of(contents, stated, geometry, path)
+    measurement = measured(
         patterns=patterns,
-        positions_m=torch.from_numpy(positions),
         geometry=geometry,
         mask=torch.from_numpy(mask),
         background=None if contents.background is None else torch.from_numpy(contents.background),
@@ -141,21 +137,37 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
         provenance={
             "file": str(path),
             "format": format_name,
-            "position_sign": sign,
-            "position_unit": stated.position_unit or contents.position_unit,
+            **({} if alone else _position_words(contents, stated)),
             "orientation": orientation,
             **contents.notes,
         },
     )
-    scan = _centred(scan, contents)
-    return prepare.orient(scan, orientation) if orientation != "identity" else scan
+    measurement = _centred(measurement, contents)
+    return prepare.orient(measurement, orientation) if orientation != "identity" else measurement
+
+
+def _scan_of(contents: Contents, stated: ReadOptions, geometry: Geometry, path: Path) -> Callable[..., Scan]:
+    """What makes a scan of the positions and everything else."""
+    assert contents.patterns is not None
+    shape = contents.patterns.shape
+    positions = _positions_m(contents, stated, geometry.object_pixel_m(shape[1:]))
+    if len(positions) == 3 != shape[0]:
+        raise FormatError(f"positions in {path} look transposed: shape {positions.shape} for {shape[0]} frames")
+    return partial(Scan, positions_m=torch.from_numpy(positions))
+
+
+def _position_words(contents: Contents, stated: ReadOptions) -> dict[str, str]:
+    return {
+        "position_sign": stated.position_sign or contents.position_sign,
+        "position_unit": stated.position_unit or contents.position_unit,
+    }
 
 
 def _squared(frames: Float[Tensor, "batch y x"], index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
     return frames.square()
 
 
-def _centred(scan: Scan, contents: Contents) -> Scan:
+def _centred(scan: M, contents: Contents) -> M:
     """The frames shifted so that the beam, where the file says it is, stands in the middle."""
     height, width = scan.frame_shape
     if contents.beam_centre_px is None or scan.geometry.near_field:

@@ -1,15 +1,17 @@
 """Writing CXI 1.6, the way cdtools, SHARP and ptychodus read it, with what the format lacks in `/entry_1/exitwave`."""
 
+from functools import singledispatch
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate
 from exitwave.data.geometry import JOULE_PER_EV
+from exitwave.data.measurement import Measurement
 from exitwave.data.scan import Scan
 from exitwave.io.frames import store_frames
-from exitwave.io.hdf5_values import stamp, write_json
+from exitwave.io.hdf5_values import group_at, stamp, write_json
 from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.truth import store_truth
 
@@ -19,7 +21,7 @@ INVALID_PIXEL = 1
 FRAMES, TRANSLATION = "/entry_1/instrument_1/detector_1/data", "/entry_1/sample_1/geometry_1/translation"
 
 
-def write(path: Path, scan: Scan, *, truth: PtychoEstimate | None = None) -> None:
+def write(path: Path, scan: Measurement, *, truth: Estimate | None = None) -> None:
     """Write a measurement, frame by frame; of a simulated one also the truth, in a group that no reader of scans opens.
 
     The file appears whole or not at all. Raises InputError or ExitwaveError when it cannot be written.
@@ -30,7 +32,7 @@ def write(path: Path, scan: Scan, *, truth: PtychoEstimate | None = None) -> Non
             store_truth(file, truth)
 
 
-def fill(file: h5py.File, scan: Scan) -> None:
+def fill(file: h5py.File, scan: Measurement) -> None:
     """Put a measurement into a new, open file."""
     stamp(file, "scan", SCAN_FORMAT)
     file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
@@ -40,10 +42,10 @@ def fill(file: h5py.File, scan: Scan) -> None:
     entry.attrs["default"] = "data_1"
     entry["program_name"] = "exitwave"
     instrument = _write_source(entry, scan)
-    _write_sample(entry, scan)
     _write_detector(instrument, scan)
     _write_data(entry, scan)
     _write_private(entry, scan)
+    write_positions(scan, entry)
 
 
 def new_group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
@@ -58,7 +60,7 @@ def with_unit(group: h5py.Group, name: str, value: float | np.ndarray, unit: str
     group.create_dataset(name, data=value).attrs["units"] = unit
 
 
-def _write_source(entry: h5py.Group, scan: Scan) -> h5py.Group:
+def _write_source(entry: h5py.Group, scan: Measurement) -> h5py.Group:
     instrument = new_group(entry, "instrument_1", "NXinstrument")
     instrument["name"] = str(scan.provenance.get("instrument", "unknown"))
     source = new_group(instrument, "source_1", "NXsource")
@@ -68,7 +70,13 @@ def _write_source(entry: h5py.Group, scan: Scan) -> h5py.Group:
     return instrument
 
 
-def _write_sample(entry: h5py.Group, scan: Scan) -> None:
+@singledispatch
+def write_positions(scan: Measurement, entry: h5py.Group) -> None:
+    """Write where the beam stood, for kinds of measurement in which it moved."""
+
+
+@write_positions.register
+def _(scan: Scan, entry: h5py.Group) -> None:
     sample = new_group(entry, "sample_1", "NXsample")
     geometry = sample.create_group("geometry_1")
     positions = scan.positions_m.numpy()
@@ -77,9 +85,12 @@ def _write_sample(entry: h5py.Group, scan: Scan) -> None:
     translation = np.stack([positions[:, 1], positions[:, 0], np.zeros(len(positions))], axis=1)
     with_unit(geometry, "translation", translation, "m")
     geometry["translation"].attrs["convention"] = "sample"
+    for group in ("instrument_1/detector_1", "data_1"):
+        entry[group]["translation"] = h5py.SoftLink(TRANSLATION)  # pyright: ignore[reportIndexIssue]
+    with_unit(group_at(entry, "exitwave"), "probe_positions_yx", positions, "m")
 
 
-def _write_detector(instrument: h5py.Group, scan: Scan) -> None:
+def _write_detector(instrument: h5py.Group, scan: Measurement) -> None:
     detector = new_group(instrument, "detector_1", "NXdetector")
     pixel_y, pixel_x = scan.geometry.detector_pixel_m
     height, width = scan.frame_shape
@@ -94,21 +105,18 @@ def _write_detector(instrument: h5py.Group, scan: Scan) -> None:
     detector["mask"] = np.where(scan.mask.cpu().numpy(), 0, INVALID_PIXEL).astype(np.uint32)
     if scan.background is not None:
         detector["data_dark"] = scan.background.cpu().numpy()
-    detector["translation"] = h5py.SoftLink(TRANSLATION)
 
 
-def _write_data(entry: h5py.Group, scan: Scan) -> None:
+def _write_data(entry: h5py.Group, scan: Measurement) -> None:
     data = new_group(entry, "data_1", "NXdata")
     data.attrs.update({"signal": "data", "interpretation": "image"})
     data["data"] = h5py.SoftLink(FRAMES)
-    data["translation"] = h5py.SoftLink(TRANSLATION)
     if scan.monitor is not None:
         data["monitor"] = scan.monitor.cpu().numpy()
 
 
-def _write_private(entry: h5py.Group, scan: Scan) -> None:
+def _write_private(entry: h5py.Group, scan: Measurement) -> None:
     private = entry.create_group("exitwave")
-    with_unit(private, "probe_positions_yx", scan.positions_m.numpy(), "m")
     if scan.geometry.focus_distance_m is not None:
         with_unit(private, "focus_distance", scan.geometry.focus_distance_m, "m")
     write_json(private, "provenance", scan.provenance)

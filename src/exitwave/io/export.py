@@ -14,7 +14,7 @@ from exitwave.data.result import Result
 from exitwave.io import npz_arrays, ptychodus
 from exitwave.io.atomic import replacing
 from exitwave.io.colour import complex_to_rgb, mean_ramp, without_ramp
-from exitwave.io.results import illumination, write_result
+from exitwave.io.results import write_result
 
 WELL_LIT = 0.05
 """Share of the brightest illumination from which on a pixel decides over the contrast of pictures."""
@@ -43,7 +43,7 @@ def _write_tiff(path: Path, result: Result) -> None:
     """Channels amplitude and phase (radians, as reconstructed), slices as z, the pixel size as ImageJ stores it."""
     obj = _object(result)
     stack = np.stack((np.abs(obj), np.angle(obj)), axis=1).astype(np.float32)
-    per_um = tuple(1e-6 / size for size in reversed(result.object_pixel_m))
+    per_um = tuple(1e-6 / size for size in result.object_pixel_m[:-3:-1])
     labels = ["amplitude", "phase (rad)"] * len(obj)
     held = io.BytesIO()
     # Into memory first: tifffile names neither file nor reason when a disk is full.
@@ -85,18 +85,21 @@ def phase_picture(result: Result) -> UInt8[np.ndarray, "y x"]:
 def complex_picture(result: Result) -> UInt8[np.ndarray, "y x 3"]:
     """Amplitude as brightness and phase as hue, mean phase red; dark where no light fell."""
     obj, lit = _projected(result)
-    return complex_to_rgb(obj * (illumination(result) > 0), brightest=float(np.quantile(np.abs(obj)[lit], 0.99)))
+    return complex_to_rgb(
+        obj * (result.estimate.light().numpy() > 0), brightest=float(np.quantile(np.abs(obj)[lit], 0.99))
+    )
 
 
 def _object(result: Result) -> Complex[np.ndarray, "slice y x"]:
-    return result.estimate.object.detach().cpu().numpy()
+    obj = result.estimate.object.detach().cpu().numpy()
+    return obj.reshape(-1, *obj.shape[-2:]) if obj.ndim > 1 else obj[None, None]
 
 
 def _projected(result: Result) -> tuple[Complex[np.ndarray, "y x"], np.ndarray]:
     """The object as one plane, all slices multiplied, without its mean phase and ramp; and where it is lit well."""
-    light = illumination(result)
+    light = result.estimate.light().numpy()
     lit = light > WELL_LIT * light.max()
-    obj = _object(result).prod(axis=0)
+    obj = result.estimate.plane().numpy()
     obj = without_ramp(obj, mean_ramp(np.where(lit, obj, 0)))
     mean = obj[lit].sum()
     return obj * np.conj(mean / abs(mean)) if abs(mean) > 0 else obj, lit

@@ -6,14 +6,14 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data.errors import FormatError, InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate
+from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
-from exitwave.data.scan import Scan
 from exitwave.io import cxi, export, formats, results
 from exitwave.io.assemble import ReadOptions
 
 
-def read(path: str | Path, stated: ReadOptions | None = None) -> Scan:
+def read(path: str | Path, stated: ReadOptions | None = None) -> Measurement:
     """Read a measurement in any known format; what is `stated` wins over what the file says.
 
     Raises FormatError for files that are missing, damaged, unknown or lack something needed.
@@ -26,12 +26,12 @@ def read_result(path: str | Path) -> Result:
     return results.read_result(Path(path))
 
 
-def read_truth(path: str | Path) -> PtychoEstimate:
+def read_truth(path: str | Path) -> Estimate:
     """The known object, probe and positions of a simulated scan. Raises FormatError for a measured one."""
     return cxi.read_truth(Path(path))
 
 
-def read_estimate(path: str | Path) -> PtychoEstimate:
+def read_estimate(path: str | Path) -> Estimate:
     """Object, probe and positions from any file format that stores reconstructions."""
     found = formats.detect(Path(path))
     if found.read_estimate is None:
@@ -47,7 +47,7 @@ def read_probe(path: str | Path) -> Complex[Tensor, "mode y x"]:
     return found.read_probe(Path(path))
 
 
-def write(value: Result | Scan, path: str | Path, format: str | None = None) -> None:
+def write(value: Result | Measurement, path: str | Path, format: str | None = None) -> None:
     """Write a result or a scan; the format follows from the file's ending unless it is named.
 
     A result as .h5 keeps everything; .cxi, .npz, .tiff and .png are exports. A scan goes to .cxi, .nxs, .npz, .ptyd.

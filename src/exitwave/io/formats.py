@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from exitwave.data.errors import FormatError
-from exitwave.data.scan import Scan
+from exitwave.data.measurement import Measurement
 from exitwave.io import cxi, dectris, nexus, npz, ptychodus, ptychodus_patterns, ptyd, recipe, results, tiff
 from exitwave.io.assemble import Format, ReadOptions, assemble
 from exitwave.io.weights import is_weights
@@ -49,7 +49,7 @@ def named(name: str) -> Format:
     return FORMATS[name]
 
 
-def read_scan(path: Path, stated: ReadOptions) -> Scan:
+def read_scan(path: Path, stated: ReadOptions) -> Measurement:
     """Read a measurement in any known format; what is stated wins over what the file says."""
     if not path.exists():
         raise FormatError(f"{path} does not exist; check the path")

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import torch
 
-from exitwave.data.scan import Scan
+from exitwave.data.measurement import Measurement
 
 BATCH_BYTES = 64 * 2**20
 """Frames held at once while a scan is written, counted as float32."""
@@ -12,7 +12,7 @@ LARGE_BYTES = 2 * 2**30
 """Above this, frames are packed with bitshuffle and LZ4, ten times as fast as gzip but not known to every HDF5 program."""
 
 
-def store_frames(group: h5py.Group, name: str, scan: Scan) -> h5py.Dataset:
+def store_frames(group: h5py.Group, name: str, scan: Measurement) -> h5py.Dataset:
     """Write the frames of a scan, one chunk each, as whole counts (uint32) when they are, else as float32."""
     stored = _create(group, name, scan, np.dtype(np.uint32))
     if _filled(stored, scan):
@@ -24,7 +24,7 @@ def store_frames(group: h5py.Group, name: str, scan: Scan) -> h5py.Dataset:
     return stored
 
 
-def _create(group: h5py.Group, name: str, scan: Scan, dtype: np.dtype) -> h5py.Dataset:
+def _create(group: h5py.Group, name: str, scan: Measurement, dtype: np.dtype) -> h5py.Dataset:
     chunk = (1, *scan.frame_shape)
     size = 4 * len(scan) * scan.frame_shape[0] * scan.frame_shape[1]
     if size > LARGE_BYTES:
@@ -37,7 +37,7 @@ def _create(group: h5py.Group, name: str, scan: Scan, dtype: np.dtype) -> h5py.D
     )
 
 
-def _filled(stored: h5py.Dataset, scan: Scan) -> bool:
+def _filled(stored: h5py.Dataset, scan: Measurement) -> bool:
     """Write all frames; False as soon as one does not fit the type of the dataset."""
     height, width = scan.frame_shape
     step = max(1, BATCH_BYTES // (4 * height * width))

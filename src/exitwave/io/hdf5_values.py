@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from exitwave.data.errors import FormatError, InputError
-from exitwave.data.estimate import LARGEST, PtychoEstimate
+from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate, estimate_kinds
 from exitwave.io.hdf5 import attribute_text, is_hdf5, open_hdf5
 from exitwave.io.memory import require_memory
 
@@ -32,8 +32,6 @@ _PLAIN = {
     torch.complex128: np.complex128,
 }
 """Types that HDF5 and torch both have; others, such as bfloat16, are stored as their bytes."""
-ESSENTIAL = ("object", "probe", "positions_px")
-"""What every estimate has; each file format has its own place for these."""
 
 
 def group_at(parent: h5py.Group, name: str) -> h5py.Group:
@@ -94,41 +92,47 @@ def read_floats(group: h5py.Group, name: str) -> tuple[float, ...]:
     return tuple(values.double().flatten().tolist())
 
 
-def write_further(group: h5py.Group, estimate: PtychoEstimate) -> None:
-    """Store what an estimate holds beyond object, probe and positions; what is None is left out."""
-    for field in fields(estimate):
-        value = getattr(estimate, field.name)
-        if field.name not in ESSENTIAL and value is not None:
-            write_tensor(group, field.name, value)
+def write_estimate(group: h5py.Group, estimate: Estimate) -> None:
+    """Store all that an estimate holds, by name, and of which kind it is; what is there already is left."""
+    group.attrs["kind"] = estimate.kind
+    for name, value in estimate.tensors().items():
+        if name not in group:
+            write_tensor(group, name, value)
 
 
-def read_further(group: h5py.Group) -> dict[str, Tensor]:
-    """What `write_further` stored, by name."""
-    names = [field.name for field in fields(PtychoEstimate) if field.name not in ESSENTIAL and field.name in group]
-    return {name: read_tensor(group, name) for name in names}
+def read_estimate(group: h5py.Group) -> Estimate:
+    """An estimate of any kind that `write_estimate` stored. Raises FormatError where it is not what it should be."""
+    name, kinds = attribute_text(group, "kind"), estimate_kinds()
+    if name is None:
+        return estimate_of_0_1_0(group.file, {str(key): read_tensor(group, str(key)) for key in group})
+    if name not in kinds:
+        raise FormatError(
+            f"{group.file.filename} holds an estimate of kind {name}, which is not installed here: import or install its package"
+        )
+    known = [option.name for option in fields(kinds[name])]
+    return checked_estimate(group.file, kinds[name], {key: read_tensor(group, key) for key in known if key in group})
 
 
-def estimate_of(
-    file: h5py.File, object: Tensor, probe: Tensor, positions_px: Tensor, further: Mapping[str, Tensor] | None = None
-) -> PtychoEstimate:
-    """Object, probe, positions and what else was read from a file. Raises FormatError when they are not what they should be."""
-    for name, values, axes in (("object", object, 3), ("probe", probe, 3), ("positions_px", positions_px, 2)):
-        right = values.is_floating_point() if name == "positions_px" else values.is_complex()
-        if not right or values.ndim != axes or 0 in values.shape or (axes == 2 and values.shape[1] != 2):
-            raise FormatError(
-                f"{file.filename} is damaged or was edited: its {name} is {values.dtype} of shape {tuple(values.shape)}"
-            )
-        # Written so that NaN is refused, too.
-        if not float(values.abs().max()) < LARGEST:
-            raise FormatError(f"{file.filename} is damaged or was edited: its {name} holds values beyond all bounds")
-    for name, values in (further or {}).items():
-        sizes = values.abs() if values.is_complex() else values.double().abs()
-        if (values.dtype == torch.bool) != (name == "support") or not bool((sizes < LARGEST).all()):
-            raise FormatError(f"{file.filename} is damaged or was edited: its {name} is not what it should be")
+def estimate_of_0_1_0(file: h5py.File, tensors: Mapping[str, Tensor]) -> Estimate:
+    """The estimate in a file of 0.1.0, where an isolated object was one slice under an even probe."""
+    support = tensors.get("support")
+    if support is None:
+        return checked_estimate(file, PtychoEstimate, tensors)
+    obj, probe = tensors["object"], tensors["probe"]
+    photons = probe.abs().double().square().mean()
+    return checked_estimate(file, SupportEstimate, {"object": obj[0], "support": support[0], "beam_photons": photons})
+
+
+def checked_estimate(file: h5py.File, kind: type[Estimate], tensors: Mapping[str, Tensor]) -> Estimate:
+    """An estimate from tensors by name. Raises FormatError when they are not what they should be."""
     try:
-        return PtychoEstimate(object=object, probe=probe, positions_px=positions_px, **further or {})
-    except InputError as error:
+        made = kind(**tensors)  # pyright: ignore[reportArgumentType]
+        fault = made.fault()
+    except (InputError, TypeError, RuntimeError, IndexError) as error:
         raise FormatError(f"{file.filename} is damaged or was edited: {error}") from error
+    if fault:
+        raise FormatError(f"{file.filename} is damaged or was edited: {fault}; reconstruct again")
+    return made
 
 
 def write_json(group: h5py.Group, name: str, value: Mapping[str, Any]) -> None:

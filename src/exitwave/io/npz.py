@@ -15,7 +15,8 @@ from torch import Tensor
 
 from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.data.scan import Patterns, Scan
+from exitwave.data.patterns import Patterns
+from exitwave.data.scan import Scan
 from exitwave.io import npz_arrays
 from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.positions import with_stated_positions

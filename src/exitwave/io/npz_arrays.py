@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from exitwave.data.errors import FormatError
-from exitwave.data.scan import ArrayPatterns
+from exitwave.data.patterns import ArrayPatterns
 from exitwave.io.atomic import replacing
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Complex, Float, Int
 
-from exitwave.data.errors import FormatError
+from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import PLANCK_EV_M, photon_wavelength_m
 from exitwave.data.result import Result
@@ -116,6 +116,10 @@ def write_product(path: Path, result: Result) -> None:
 def product_values(result: Result) -> dict[str, Any]:
     """A result under the names of the NPZ variant of a product."""
     estimate, geometry, pixel_m = result.estimate, result.geometry, result.object_pixel_m
+    if not isinstance(estimate, PtychoEstimate):
+        raise InputError(
+            f"a product holds object, probe and positions of a scan; this is an estimate of {estimate.kind}"
+        )
     obj, probe = estimate.object.cpu().numpy(), estimate.probe.cpu().numpy()
     spare = np.asarray(obj.shape[1:]) - np.asarray(probe.shape[1:])
     positions = (estimate.positions_px.cpu().numpy() - spare / 2) * np.asarray(pixel_m)

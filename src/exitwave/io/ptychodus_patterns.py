@@ -10,7 +10,8 @@ import torch
 from exitwave.data.errors import FormatError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import PLANCK_EV_M, photon_wavelength_m
-from exitwave.data.scan import Patterns, Scan, SelectedPatterns
+from exitwave.data.patterns import Patterns, SelectedPatterns
+from exitwave.data.scan import Scan
 from exitwave.io import npz_arrays, ptychodus
 from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.hdf5 import Hdf5Patterns, array, dataset, find, holds, is_hdf5, number, open_hdf5

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import photon_wavelength_m
-from exitwave.data.scan import Patterns, Scan, SelectedPatterns
+from exitwave.data.patterns import Patterns, SelectedPatterns
+from exitwave.data.scan import Scan
 from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.hdf5 import Hdf5Patterns, array, dataset, find, is_hdf5, number, numbers, open_hdf5, text
 from exitwave.io.hdf5_writing import new_hdf5

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m, photon_wavelength_m
-from exitwave.data.scan import SelectedPatterns
+from exitwave.data.patterns import SelectedPatterns
 from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.hdf5 import Hdf5Patterns, dataset, find, is_hdf5, mean_frame, numbers, open_hdf5, unit
 from exitwave.io.positions import read_positions

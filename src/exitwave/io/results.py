@@ -5,17 +5,17 @@ and other viewers open it as an image. What only we need, exact to the bit, stan
 """
 
 from dataclasses import fields
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from exitwave.data.errors import FormatError
-from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
 from exitwave.data.geometry import JOULE_PER_EV, Geometry, sensible_pixel
 from exitwave.data.result import Result
 from exitwave.io.assemble import Format
@@ -24,21 +24,21 @@ from exitwave.io.hdf5 import attribute_text, open_hdf5
 from exitwave.io.hdf5_values import (
     attribute_number,
     check_stamp,
-    estimate_of,
+    estimate_of_0_1_0,
     group_at,
     is_stamped,
+    read_estimate,
     read_floats,
-    read_further,
     read_json,
     read_tensor,
     stamp,
-    write_further,
+    write_estimate,
     write_json,
     write_tensor,
 )
 from exitwave.io.hdf5_writing import new_hdf5
 
-RESULT_FORMAT = 1
+RESULT_FORMAT = 2
 SCANNED = 0x1000
 """Bit of a CXI mask: the pixel has signal."""
 
@@ -51,15 +51,11 @@ def write_result(path: str | Path, result: Result) -> None:
         file["cxi_version"] = 160
         entry = _group(file, "entry_1", "NXentry")
         entry.attrs["default"] = "image_1"
-        kind = (
-            "Ptychographic reconstruction"
-            if result.estimate.support is None
-            else "Reconstruction of an isolated object"
-        )
-        entry["title"] = f"{kind} with {result.spec.get('name', 'an unnamed solver')}"
+        entry["title"] = f"{result.estimate.title} with {result.spec.get('name', 'an unnamed solver')}"
         entry["program_name"] = "exitwave"
         _write_instrument(entry, result.geometry)
-        _write_images(entry, result)
+        write_images(result.estimate, entry, result)
+        _write_spread(entry, result)
         _write_process(entry, result)
         _write_exact(entry, result)
 
@@ -72,9 +68,12 @@ def read_result(path: str | Path) -> Result:
         entry = group_at(file, "entry_1")
         exact = group_at(entry, "exitwave")
         residual = attribute_number(exact, "residual")
+        geometry = _read_geometry(group_at(exact, "geometry"))
+        estimate = _read_estimate(entry, exact)
         result = Result(
-            estimate=_read_estimate(entry, exact),
-            geometry=_read_geometry(group_at(exact, "geometry")),
+            estimate=estimate,
+            geometry=geometry,
+            object_pixel_m=_read_pixel(exact, estimate, geometry),
             spec=read_json(group_at(entry, "process_1"), "configuration"),
             history=read_floats(exact, "history"),
             residual=float("nan") if residual is None else residual,
@@ -89,17 +88,15 @@ def read_result(path: str | Path) -> Result:
 
 def _check(result: Result, path: Path) -> None:
     """Refuse what was edited so that its parts no longer belong together."""
-    x, frames = result.estimate, result.frame_residual
-    room = torch.tensor(x.object.shape[-2:]) - torch.tensor(x.probe.shape[-2:])
+    frames, spread = result.frame_residual, result.spread
     faults = {
         "its geometry gives an impossible object pixel": not sensible_pixel(result.object_pixel_m),
-        "its probe is larger than its object": bool((room < 0).any()),
-        "its residuals are not one for each frame": frames is not None and frames.shape != x.positions_px.shape[:1],
-        "its spread has another shape than its object": result.spread is not None
-        and result.spread.object.shape != x.object.shape,
+        "its residuals are not one for each frame": frames is not None
+        and isinstance(result.estimate, PtychoEstimate)
+        and frames.shape != result.estimate.positions_px.shape[:1],
+        "its spread has another shape than its object": spread is not None
+        and spread.object.shape != result.estimate.object.shape,
     }
-    inside = bool((x.positions_px > -1).all() and (x.positions_px < room + 1).all())
-    faults["its positions lie outside its object"] = not inside
     found = [fault for fault, there in faults.items() if there]
     if found:
         raise FormatError(f"{path} is damaged or was edited: {found[0]}; reconstruct again")
@@ -122,7 +119,6 @@ def _write_instrument(entry: h5py.Group, geometry: Geometry) -> None:
     source = _group(instrument, "source_1", "NXsource")
     _with_unit(source, "energy", geometry.energy_ev * JOULE_PER_EV, "J")
     _with_unit(source, "wavelength", geometry.wavelength_m, "m")
-    source["illumination"] = h5py.SoftLink("/entry_1/image_2/data")
     source["probe"] = "x-ray" if geometry.particle == "photon" else "electron"
     detector = _group(instrument, "detector_1", "NXdetector")
     _with_unit(detector, "distance", geometry.distance_m, "m")
@@ -130,60 +126,70 @@ def _write_instrument(entry: h5py.Group, geometry: Geometry) -> None:
     _with_unit(detector, "x_pixel_size", geometry.detector_pixel_m[1], "m")
 
 
-def _write_images(entry: h5py.Group, result: Result) -> None:
-    estimate, pixel_m = result.estimate, result.object_pixel_m
-    image = _write_image(entry, "image_1", "slice", estimate.object, pixel_m, "Object: complex transmission function")
+@singledispatch
+def write_images(estimate: Estimate, entry: h5py.Group, result: Result) -> None:
+    """Write what viewers open as images: the object as image_1, its amplitude and phase; more by kind of estimate."""
+    pixel_m, axes = result.object_pixel_m, _AXES[-estimate.object.ndim :]
+    image = _write_image(entry, "image_1", axes, estimate.object, pixel_m, "Object: complex transmission function")
     image["data_type"], image["data_space"] = "transmission function", "real"
     image["process_1"] = h5py.SoftLink("/entry_1/process_1")
-    image["mask"] = np.where(illumination(result) > 0, SCANNED, 0).astype(np.uint32)
-    _write_image(entry, "image_2", "mode", estimate.probe, pixel_m, "Probe: square root of photons per pixel")
-    obj = estimate.object
-    _write_image(entry, "object_amplitude", "slice", obj.abs(), pixel_m, "Object amplitude")
-    _write_image(entry, "object_phase", "slice", obj.angle(), pixel_m, "Object phase", unit="rad")
-    if estimate.support is not None:
-        support = estimate.support.to(torch.uint8)
-        _write_image(entry, "object_support", "slice", support, pixel_m, "Support of the object: 1 where it may be")
-    if result.spread is not None:
-        title = "Standard deviation of the object"
-        _write_image(entry, "object_spread", "slice", result.spread.object.real, pixel_m, title)
-        if isinstance(result.spread, PtychoEstimate):
-            title = "Standard deviation of the probe"
-            _write_image(entry, "probe_spread", "mode", result.spread.probe.real, pixel_m, title)
+    image["mask"] = np.where(estimate.light().numpy() > 0, SCANNED, 0).astype(np.uint32)
+    _write_image(entry, "object_amplitude", axes, estimate.object.abs(), pixel_m, "Object amplitude")
+    _write_image(entry, "object_phase", axes, estimate.object.angle(), pixel_m, "Object phase", unit="rad")
 
 
-def illumination(result: Result) -> Float[np.ndarray, "y x"]:
-    """Photons that fell on each pixel of the object, summed over the scan; zero where no window reached."""
-    estimate = result.estimate
-    intensity = estimate.probe.abs().square().sum(dim=0).double().cpu().numpy()
-    # So that a window counts as seen to its dark corners.
-    intensity = intensity + 1e-12 * intensity.max()
-    total = np.zeros(estimate.object.shape[1:])
-    room = np.asarray(total.shape) - intensity.shape
-    for row, column in np.clip(np.rint(estimate.positions_px.cpu().numpy()), 0, room).astype(int):
-        total[row : row + intensity.shape[0], column : column + intensity.shape[1]] += intensity
-    return total
+@write_images.register
+def _(estimate: PtychoEstimate, entry: h5py.Group, result: Result) -> None:
+    write_images.dispatch(Estimate)(estimate, entry, result)
+    title = "Probe: square root of photons per pixel"
+    _write_image(entry, "image_2", ("mode", "y", "x"), estimate.probe, result.object_pixel_m, title)
+    entry["instrument_1/source_1/illumination"] = h5py.SoftLink("/entry_1/image_2/data")
+
+
+@write_images.register
+def _(estimate: SupportEstimate, entry: h5py.Group, result: Result) -> None:
+    write_images.dispatch(Estimate)(estimate, entry, result)
+    support, title = estimate.support.to(torch.uint8), "Support of the object: 1 where it may be"
+    _write_image(entry, "object_support", _AXES[-support.ndim :], support, result.object_pixel_m, title)
+
+
+_AXES = ("slice", "y", "x")
+
+
+def _write_spread(entry: h5py.Group, result: Result) -> None:
+    if result.spread is None:
+        return
+    for name, axes, what in (("object", _AXES, "object"), ("probe", ("mode", "y", "x"), "probe")):
+        deviation = result.spread.tensors().get(name)
+        if deviation is not None:
+            axes, title = axes[-deviation.ndim :], f"Standard deviation of the {what}"
+            _write_image(entry, f"{name}_spread", axes, deviation.real, result.object_pixel_m, title)
 
 
 def _write_image(
     entry: h5py.Group,
     name: str,
-    first_axis: str,
-    stack: Tensor,
-    pixel_m: tuple[float, float],
+    axes: tuple[str, ...],
+    values: Tensor,
+    pixel_m: tuple[float, ...],
     title: str,
     unit: str = "",
 ) -> h5py.Group:
     group = _group(entry, name, "NXdata")
-    group.attrs.update({"signal": "data", "axes": [first_axis, "y", "x"], "interpretation": "image"})
-    stored = write_tensor(group, "data", stack)
+    group.attrs.update({"signal": "data", "axes": list(axes), "interpretation": "image"})
+    stored = write_tensor(group, "data", values)
     stored.attrs["interpretation"] = "image"
     if unit:
         stored.attrs["units"] = unit
     group["title"] = title
-    group[first_axis] = np.arange(stack.shape[0])
-    for axis, length, size in zip("yx", stack.shape[1:], pixel_m, strict=True):
+    # Slices and modes have no size; the last axes are those of the pixel.
+    bare = values.ndim - len(pixel_m) if values.ndim > len(pixel_m) else 0
+    for axis, length in zip(axes[:bare], values.shape[:bare], strict=True):
+        group[axis] = np.arange(length)
+    sizes = pixel_m[-(values.ndim - bare) :]
+    for axis, length, size in zip(axes[bare:], values.shape[bare:], sizes, strict=True):
         _with_unit(group, axis, (np.arange(length) - length // 2) * size, "m")
-    group["image_size"] = np.asarray(stack.shape[1:]) * np.asarray(pixel_m)
+    group["image_size"] = np.asarray(values.shape[bare:]) * np.asarray(sizes)
     return group
 
 
@@ -207,10 +213,18 @@ def _write_exact(entry: h5py.Group, result: Result) -> None:
     exact.attrs["residual"] = result.residual
     if result.free_residual is not None:
         exact.attrs["free_residual"] = result.free_residual
-    positions = result.estimate.positions_px
-    write_tensor(exact, "positions_px", positions).attrs["columns"] = "y, x of the window's first pixel in image_1"
-    _with_unit(exact, "positions_m", positions_m(result).numpy(), "m").attrs["columns"] = "y, x of the probe in image_1"
-    write_further(exact.create_group("estimate"), result.estimate)
+    exact.attrs["object_pixel_m"] = result.object_pixel_m
+    write_positions(result.estimate, exact, result)
+    # The same array under two names.
+    group = exact.create_group("estimate")
+    for name, place in (
+        ("object", "image_1/data"),
+        ("probe", "image_2/data"),
+        ("positions_px", "exitwave/positions_px"),
+    ):
+        if place in entry:
+            group[name] = entry[place]
+    write_estimate(group, result.estimate)
     write_tensor(exact, "history", torch.tensor(list(result.history), dtype=torch.float64))
     if result.frame_residual is not None:
         write_tensor(exact, "frame_residual", result.frame_residual)
@@ -220,37 +234,67 @@ def _write_exact(entry: h5py.Group, result: Result) -> None:
         value = getattr(result.geometry, field.name)
         if value is not None:
             geometry.attrs[field.name] = value
-    sample = _group(_group(entry, "sample_1", "NXsample"), "geometry_1", "NXcollection")
-    moved = -positions_m(result).numpy()
+
+
+@singledispatch
+def write_positions(estimate: Estimate, exact: h5py.Group, result: Result) -> None:
+    """Write where the beam stood, for kinds of measurement in which it moved."""
+
+
+@write_positions.register
+def _(estimate: PtychoEstimate, exact: h5py.Group, result: Result) -> None:
+    metres = positions_m(estimate, result.object_pixel_m).numpy()
+    write_tensor(exact, "positions_px", estimate.positions_px).attrs["columns"] = (
+        "y, x of the window's first pixel in image_1"
+    )
+    _with_unit(exact, "positions_m", metres, "m").attrs["columns"] = "y, x of the probe in image_1"
+    sample = _group(_group(group_at(exact.file, "entry_1"), "sample_1", "NXsample"), "geometry_1", "NXcollection")
+    moved = -metres
     translation = np.column_stack((moved[:, 1], moved[:, 0], np.zeros(len(moved))))
     _with_unit(sample, "translation", translation, "m").attrs["convention"] = "sample"
 
 
-def positions_m(result: Result) -> Tensor:
+def positions_m(estimate: PtychoEstimate, pixel_m: tuple[float, ...]) -> Tensor:
     """(y, x) of the probe's centre on the axes of the object image, metres: zero is its pixel [h // 2, w // 2]."""
-    estimate = result.estimate
     middles = torch.tensor(
         [p // 2 - n // 2 for p, n in zip(estimate.probe.shape[-2:], estimate.object.shape[-2:], strict=True)]
     )
-    return (estimate.positions_px.detach().cpu().double() + middles) * torch.tensor(result.object_pixel_m).double()
+    return (estimate.positions_px.detach().cpu().double() + middles) * torch.tensor(pixel_m).double()
 
 
-def _read_estimate(entry: h5py.Group, exact: h5py.Group) -> PtychoEstimate:
-    return estimate_of(
+def _read_estimate(entry: h5py.Group, exact: h5py.Group) -> Estimate:
+    if attribute_number(entry.file, "exitwave_format") != 1:
+        return read_estimate(group_at(exact, "estimate"))
+    stored = group_at(exact, "estimate") if "estimate" in exact else None
+    further = {} if stored is None else {str(name): read_tensor(stored, str(name)) for name in stored}
+    return estimate_of_0_1_0(
         entry.file,
-        object=read_tensor(entry, "image_1/data"),
-        probe=read_tensor(entry, "image_2/data"),
-        positions_px=read_tensor(exact, "positions_px"),
-        further=read_further(group_at(exact, "estimate")) if "estimate" in exact else None,
+        {
+            "object": read_tensor(entry, "image_1/data"),
+            "probe": read_tensor(entry, "image_2/data"),
+            "positions_px": read_tensor(exact, "positions_px"),
+            **further,
+        },
     )
+
+
+def _read_pixel(exact: h5py.Group, estimate: Estimate, geometry: Geometry) -> tuple[float, ...]:
+    stored = np.asarray(exact.attrs.get("object_pixel_m", ()), dtype=np.float64).ravel()
+    if len(stored):
+        return tuple(stored.tolist())
+    # 0.1.0 left it to the geometry: object and probe share the pixel, an isolated object has as many as its pattern.
+    frame = estimate.probe if isinstance(estimate, PtychoEstimate) else estimate.object
+    return geometry.object_pixel_m((frame.shape[-2], frame.shape[-1]))
 
 
 def _read_spread(entry: h5py.Group) -> Estimate | None:
     if "object_spread" not in entry:
         return None
     obj = _complex(read_tensor(entry, "object_spread/data"))
-    if "probe_spread" not in entry:
-        return Estimate(object=obj)
+    if "object_support" in entry or "probe_spread" not in entry:
+        # 0.1.0 stored an isolated object as one slice.
+        one_slice = "object_support" in entry and attribute_number(entry.file, "exitwave_format") == 1
+        return Estimate(object=obj[0] if one_slice else obj)
     probe = _complex(read_tensor(entry, "probe_spread/data"))
     return PtychoEstimate(object=obj, probe=probe, positions_px=torch.zeros(0, 2, dtype=torch.float64))
 
@@ -278,12 +322,15 @@ def _recognises(path: Path) -> bool:
     return is_stamped(path, "result")
 
 
-def _estimate(path: Path) -> PtychoEstimate:
+def _estimate(path: Path) -> Estimate:
     return read_result(path).estimate
 
 
 def _probe(path: Path) -> Tensor:
-    return read_result(path).estimate.probe
+    estimate = read_result(path).estimate
+    if not isinstance(estimate, PtychoEstimate):
+        raise FormatError(f"{path} holds no probe: it is an estimate of {estimate.kind}; give a result of a scan")
+    return estimate.probe
 
 
 FORMAT = Format(

@@ -5,15 +5,15 @@ from pathlib import Path
 import h5py
 
 from exitwave.data.errors import FormatError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate
 from exitwave.io.hdf5 import find, open_hdf5
-from exitwave.io.hdf5_values import ESSENTIAL, estimate_of, read_further, read_tensor, write_further, write_tensor
+from exitwave.io.hdf5_values import read_estimate, write_estimate
 from exitwave.io.hdf5_writing import new_hdf5
 
 TRUTH = "entry_1/exitwave_truth"
 
 
-def write_truth(path: Path, estimate: PtychoEstimate) -> None:
+def write_truth(path: Path, estimate: Estimate) -> None:
     """Add the true object, probe and positions to a scan file, or replace those in it. Raises FormatError for no scan."""
     with open_hdf5(path) as file:
         if find(file, "entry_1") is None:
@@ -23,18 +23,16 @@ def write_truth(path: Path, estimate: PtychoEstimate) -> None:
         store_truth(file, estimate)
 
 
-def store_truth(file: h5py.File, estimate: PtychoEstimate) -> None:
+def store_truth(file: h5py.File, estimate: Estimate) -> None:
     """Put the truth into an open file."""
     if TRUTH in file:
         del file[TRUTH]
     group = file.create_group(TRUTH)
     group.attrs["comment"] = "Known truth of a simulated scan, for evaluation only"
-    for name in ESSENTIAL:
-        write_tensor(group, name, getattr(estimate, name))
-    write_further(group, estimate)
+    write_estimate(group, estimate)
 
 
-def read_truth(path: Path) -> PtychoEstimate:
+def read_truth(path: Path) -> Estimate:
     """The true object, probe and positions of a simulated scan.
 
     Raises FormatError for a measured scan, whose truth nobody knows.
@@ -46,10 +44,4 @@ def read_truth(path: Path) -> PtychoEstimate:
                 f"{path} holds no truth (no group {TRUTH}): only scans that exitwave simulated do. Give the simulated "
                 "scan, or evaluate without truth"
             )
-        return estimate_of(
-            file,
-            object=read_tensor(group, "object"),
-            probe=read_tensor(group, "probe"),
-            positions_px=read_tensor(group, "positions_px"),
-            further=read_further(group),
-        )
+        return read_estimate(group)

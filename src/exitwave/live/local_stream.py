@@ -10,7 +10,8 @@ from exitwave.data.checks import check_layout
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
-from exitwave.data.scan import ArrayPatterns, Scan
+from exitwave.data.patterns import ArrayPatterns
+from exitwave.data.scan import Scan
 from exitwave.physics.ptychography import Ptychography
 from exitwave.problems.groups.neighbours import neighbour_groups
 from exitwave.problems.ptychography import object_canvas
@@ -63,7 +64,8 @@ class LocalStream:
         check_layout(plan)
         self._plan, self._device = plan, torch.device(device)
         self._model = Ptychography.of(geometry, shape, device=self._device)
-        positions_px, object_shape = object_canvas(plan, MARGIN_PX)
+        canvas = object_canvas(plan, MARGIN_PX)
+        positions_px, object_shape = canvas.positions_px, canvas.shape
         x = PtychoEstimate(
             object=torch.ones(1, *object_shape, dtype=torch.complex64, device=self._device),
             probe=probe.to(self._device, torch.complex64).clone(),

@@ -1,11 +1,13 @@
 """How counts scatter around the expected intensity: negative log likelihoods, one small value each."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+NoiseName = Literal["amplitude", "poisson", "gaussian", "smooth_l1"]
 
 
 @runtime_checkable

@@ -1,25 +1,29 @@
-"""One far-field pattern of an isolated object in an even beam: the question, and where to start."""
+"""Coherent diffraction imaging (CDI) as a problem: the far-field pattern of an isolated object in an even beam."""
 
+import hashlib
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex
+from jaxtyping import Bool, Complex, Float
 from scipy import ndimage
 from torch import Tensor
 
 from exitwave.data.checks import check_frames
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate, SupportEstimate
 from exitwave.data.geometry import sensible_pixel
-from exitwave.data.scan import Scan
+from exitwave.data.measurement import Measurement
+from exitwave.data.pattern import Pattern
 from exitwave.data.statistics import scan_statistics
-from exitwave.physics.fourier import ifft2, to_centre
-from exitwave.physics.noise import Amplitude, Noise
-from exitwave.physics.ptychography import Ptychography
+from exitwave.physics.fourier import to_centre
+from exitwave.physics.kernels import dispatch
 from exitwave.physics.support import autocorrelation, extent_px
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.base import Problem
+from exitwave.problems.setup import Setup
 
 LEVEL = 0.04
 """Of the autocorrelation's maximum: what lies above is taken for the object. Marchesini et al. (2003)."""
@@ -33,160 +37,226 @@ pattern is sampled more finely than its speckles. Favre-Nicolin, Leake & Chushki
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class IsolatedProblem(Problem):
-    """One pattern of an isolated object, put to solvers: seen as ptychography, one frame under an even probe."""
+class SupportProblem(Problem[SupportEstimate]):
+    """The pattern of an isolated object put to solvers (coherent diffraction imaging, CDI): far field, any number of axes.
 
-    probe: Complex[Tensor, "1 y x"]
-    """The same value everywhere, so chosen that the object's amplitude is about 1."""
+    The object is zero outside a support that is found with it. Made by `exitwave.pose`, or from numbers by
+    `SupportProblem.from_intensity`.
+    """
 
-    def with_modulus(self, obj: Complex[Tensor, "slice y x"]) -> tuple[Complex[Tensor, "slice y x"], float]:
+    title: ClassVar[str] = "one pattern of an isolated object"
+    measures: ClassVar[type[Measurement]] = Pattern
+
+    pattern: Measurement
+    amplitudes: Float[Tensor, "*axes"]
+    """Square roots of the measured photons, zero frequency at index 0; zero where the detector cannot be trusted."""
+    trusted: Float[Tensor, "*axes"]
+    """1 where solvers may look, 0 elsewhere, in the order of the amplitudes."""
+    held_out: Bool[Tensor, "*axes"]
+    """Trusted pixels kept from the solvers, to test them with (free residual)."""
+    first_support: Bool[Tensor, "*axes"]
+    """Where the object may be, as far as the pattern alone tells."""
+    photons: float
+    """Photons in all trusted pixels."""
+    beam_photons: float
+    """Photons that fall on a pixel of the even beam, so chosen that the object's amplitude is about 1."""
+
+    @classmethod
+    def from_intensity(
+        cls,
+        pattern: Measurement,
+        intensity: Float[Tensor, "*axes"],
+        trusted: Bool[Tensor, "*axes"] | None = None,
+        *,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        free_fraction: float = 0.0,
+    ) -> "SupportProblem":
+        """Pose counts with the beam in the middle (index n // 2 of every axis); `free_fraction` of them, in islands, is held out."""
+        device = torch.device(device)
+        mask = torch.ones_like(intensity, dtype=torch.bool) if trusted is None else trusted
+        free = _islands(mask, free_fraction, seed)
+        known = mask & ~free
+        counts = torch.where(mask, intensity, 0.0).clamp(min=0)
+        region = _correlated(counts, known)
+        # The autocorrelation of a convex object covers about two to the number of axes times its area.
+        area = max(float(region.sum()) / 2**intensity.ndim, 1.0)
+        # In single precision, as every amplitude is.
+        photons = float(counts.sum(dtype=torch.float64).float())
+        return cls(
+            seed=seed,
+            device=device,
+            pattern=pattern,
+            amplitudes=_to_corner(counts.sqrt()).to(device).contiguous(),
+            trusted=_to_corner(known).to(device, torch.float32).contiguous(),
+            held_out=_to_corner(free).to(device),
+            first_support=_first_support(mask, region).to(device),
+            photons=photons,
+            beam_photons=photons / area,
+        )
+
+    @property
+    def measurement(self) -> Measurement:
+        return self.pattern
+
+    @property
+    def has_held_out(self) -> bool:
+        return bool(self.held_out.any())
+
+    @cached_property
+    def power(self) -> float:
+        return float((self.amplitudes.square().double() * self.trusted).sum())
+
+    @cached_property
+    def _beam(self) -> Complex[Tensor, ""]:
+        """The even beam."""
+        return torch.tensor(math.sqrt(self.beam_photons), dtype=torch.complex64, device=self.device)
+
+    def with_modulus(self, obj: Complex[Tensor, "*axes"]) -> tuple[Complex[Tensor, "*axes"], float]:
         """The object with the measured modulus in its transform, and the misfit sum (|F| - A)^2 that it had.
 
         Untrusted and held-out pixels keep the object's own value.
         """
-        change, misfit = self.modulus_change(self.probe * obj[None], torch.zeros(1, dtype=torch.int64))
-        return obj + change[0] / self.probe, float(misfit.sum())
-
-    def random_start(self, support: Bool[Tensor, "slice y x"]) -> PtychoEstimate:
-        """The measured modulus with random phases, drawn from the seed alone, cut to a support."""
-        amplitudes = self.amplitudes(torch.zeros(1, dtype=torch.int64))[0]
-        drawn = np.random.default_rng([self.seed, 41]).uniform(-math.pi, math.pi, tuple(amplitudes.shape))
-        phases = torch.from_numpy(drawn).to(self.device, torch.float32)
-        wave = ifft2(torch.polar(amplitudes * self.trusted, phases))
-        return PtychoEstimate(
-            object=torch.where(support, wave / self.probe, 0.0),
-            probe=self.probe.clone(),
-            positions_px=self.positions_px.clone(),
-            support=support.clone(),
+        at_detector = torch.fft.fftn(self._beam * obj, norm="ortho")
+        # The kernel takes stacks of images: all axes but the last are rows to it.
+        rows = (-1, obj.shape[-1])
+        none, whole = torch.zeros_like(self.trusted.reshape(rows)), torch.zeros(1, dtype=torch.int64)
+        misfit = dispatch.impose_modulus_(
+            at_detector.view(1, 1, *none.shape),
+            self.amplitudes.view(1, *none.shape),
+            whole,
+            self.trusted.view(none.shape),
+            none,
         )
+        return obj + torch.fft.ifftn(at_detector, norm="ortho") / self._beam, float(misfit.sum())
 
-    def started(self, start: PtychoEstimate) -> PtychoEstimate:
-        """An earlier estimate, also one of another exposure, as a start; raises InputError where it does not fit.
+    def misfits(
+        self, x: SupportEstimate, *, held_out: bool = False
+    ) -> tuple[Float[Tensor, " frame"], Float[Tensor, " frame"]]:
+        pixels = self.held_out.to(torch.float32) if held_out else self.trusted
+        wave = x.object.to(self.device) * x.beam_photons.to(self.device, torch.float32).sqrt()
+        deviation = (torch.fft.fftn(wave, norm="ortho").abs() - self.amplitudes).square()
+        misfit, power = ((squares * pixels).sum()[None].cpu() for squares in (deviation, self.amplitudes.square()))
+        return misfit, power
 
-        Without a support of its own it gets that of the first guess.
-        """
-        shape = (1, *self.scan.frame_shape)
-        if tuple(start.object.shape) != shape or tuple(start.probe.shape[-2:]) != shape[1:]:
+    def random_start(self, support: Bool[Tensor, "*axes"]) -> SupportEstimate:
+        """The measured modulus with random phases, drawn from the seed alone, cut to a support."""
+        shape = tuple(self.amplitudes.shape)
+        drawn = np.random.default_rng([self.seed, 41]).uniform(-math.pi, math.pi, shape)
+        phases = torch.from_numpy(drawn).to(self.device, torch.float32)
+        wave = torch.fft.ifftn(torch.polar(self.amplitudes * self.trusted, phases), norm="ortho")
+        return self.estimate(torch.where(support, wave / self._beam, 0.0), support.clone())
+
+    def estimate(self, obj: Complex[Tensor, "*axes"], support: Bool[Tensor, "*axes"]) -> SupportEstimate:
+        """An estimate in the beam of this pattern."""
+        photons = torch.tensor(self.beam_photons, dtype=torch.float64, device=self.device)
+        return SupportEstimate(object=obj, support=support, beam_photons=photons)
+
+    def initial(self, start: SupportEstimate | None, setup: Setup, *, probe: Tensor | None = None) -> SupportEstimate:
+        beyond = setup.beyond("free_fraction", "seed", "device", "memory", "noise")
+        if beyond or probe is not None:
+            asked = ", ".join([*beyond, *(["probe"] if probe is not None else [])])
+            raise InputError(f"{self.title} is phased for an even beam at rest and has one slice: leave out {asked}")
+        return self.random_start(self.first_support) if start is None else self.started(start)
+
+    def started(self, start: Estimate) -> SupportEstimate:
+        """An earlier estimate, also one of another exposure, as a start; raises InputError where it does not fit."""
+        x, shape = self.require(start, SupportEstimate), tuple(self.amplitudes.shape)
+        if tuple(x.object.shape) != shape:
             raise InputError(
-                f"the start's object is {tuple(start.object.shape)}, its probe {tuple(start.probe.shape)}; expected one "
-                f"slice of the size of the pattern, {shape}: prepare it (crop, bin, pad) as it was when the start was made"
+                f"the start's object is {tuple(x.object.shape)}; expected the size of the pattern, {shape}: prepare it (crop, "
+                "bin, pad) as it was when the start was made"
             )
-        exit_wave = (start.object * start.probe[:1]).to(self.device, torch.complex64)
+        exit_wave = (x.object * x.beam_photons.to(torch.float32).sqrt()).to(self.device, torch.complex64)
         if not bool(torch.view_as_real(exit_wave).isfinite().all()):
             raise InputError("the start holds values that are not finite; start from another file")
-        support = isolated_guess(self).support if start.support is None else start.support.to(self.device)
-        return PtychoEstimate(
-            object=exit_wave / self.probe,
-            probe=self.probe.clone(),
-            positions_px=self.positions_px.clone(),
-            support=support,
+        return self.estimate(exit_wave / self._beam, x.support.to(self.device))
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(repr(self.geometry).encode())
+        # The zeros stand where 0.1.0 had the position of its one frame: its checkpoints go on.
+        arrays = (
+            np.zeros((1, 2)),
+            self.pattern.mask.numpy(),
+            np.array([self.photons], np.float32),
+            self.trusted.cpu().numpy(),
         )
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
 
 
-def isolated_problem(
-    scan: Scan,
-    *,
-    noise: Noise | None = None,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    free_fraction: float = 0.0,
-) -> IsolatedProblem:
+def pattern_problem(
+    pattern: Pattern, *, seed: int = 0, device: torch.device | str = "cpu", free_fraction: float = 0.0
+) -> SupportProblem:
     """Check one pattern and pose it; `free_fraction` of its pixels, in small islands, is held out.
 
     Raises InputError where it cannot be phased: no counts, near field, sampled too coarsely, too large a beam stop.
     """
-    device = torch.device(device)
-    _check_kind(scan)
-    seen = scan_statistics(scan)
-    check_frames(seen)
-    model = Ptychography.of(scan.geometry, scan.frame_shape, device=device)
-    free = _islands(scan, free_fraction, seed)
-    amplitudes = model.to_detector_order(torch.where(scan.mask, scan.frames(slice(None)), 0.0).clamp(min=0).sqrt())
-    region = correlated_region(scan, scan.mask & ~free)
-    _check_sampling(scan, region)
-    # The autocorrelation of a convex object covers about four times its area.
-    area = max(float(region.sum()) / 4, 1.0)
-    brightness = math.sqrt(float(seen.photons_per_frame[0]) / area)
-    shape = scan.frame_shape
-    return IsolatedProblem(
-        scan=scan,
-        model=model,
-        noise=noise or Amplitude(),
-        seed=seed,
-        device=device,
-        statistics=seen,
-        positions_px=torch.zeros(1, 2, dtype=torch.float64),
-        object_shape=shape,
-        trusted=model.to_detector_order(scan.mask & ~free).to(device, torch.float32).contiguous(),
-        held_out=model.to_detector_order(free).to(device),
-        probe=torch.full((1, *shape), brightness, dtype=torch.complex64, device=device),
-        _amplitudes=amplitudes.to(device).contiguous(),
+    check_pattern(pattern)
+    frames: list[Tensor] = []
+    check_frames(scan_statistics(pattern, also=lambda _, read: frames.append(read)))
+    problem = SupportProblem.from_intensity(
+        pattern, frames[0][0], pattern.mask, seed=seed, device=device, free_fraction=free_fraction
     )
-
-
-def require_isolated(name: str, problem: Problem, start: PtychoEstimate) -> IsolatedProblem:
-    """The problem as one of a single pattern, for the solver called `name`; InputError with advice where it is another."""
-    if not isinstance(problem, IsolatedProblem) or start.support is None:
-        found = f"a scan of {len(problem)} frames" if len(problem) > 1 else "a start without a support"
-        raise InputError(
-            f"{name} phases one pattern of an isolated object and was given {found}; use a method of ptychography (rpie) "
-            "for a scan, or take one frame of it with the preparation step select=0:1"
-        )
+    known = to_centre(problem.trusted.cpu()) > 0
+    _check_sampling(pattern, _correlated(frames[0][0], known))
     return problem
 
 
-def isolated_guess(problem: IsolatedProblem) -> PtychoEstimate:
-    """Random phases in the first support: the autocorrelation, as far as it lies in the middle half of the frame.
+def _to_corner(values: Tensor) -> Tensor:
+    """Zero frequency from index n // 2 to index 0, all axes."""
+    return torch.fft.ifftshift(values)
+
+
+def _first_support(mask: Bool[Tensor, "*axes"], region: Bool[Tensor, "*axes"]) -> Bool[Tensor, "*axes"]:
+    """The autocorrelation, as far as it lies in the middle half of the frame.
 
     The whole middle half where a beam stop hides what the autocorrelation is made of.
     """
-    height, width = problem.scan.frame_shape
-    support = torch.zeros(1, height, width, dtype=torch.bool)
-    support[0, height // 4 : height // 4 + (height + 1) // 2, width // 4 : width // 4 + (width + 1) // 2] = True
-    if bool(problem.scan.mask[height // 2, width // 2]):
-        known = to_centre(problem.trusted).cpu() > 0
-        support &= correlated_region(problem.scan, known)[None]
-    return problem.random_start(support.to(problem.device))
+    support = torch.zeros_like(mask)
+    support[tuple(slice(n // 4, n // 4 + (n + 1) // 2) for n in mask.shape)] = True
+    return support & region if bool(mask[tuple(n // 2 for n in mask.shape)]) else support
 
 
-def correlated_region(scan: Scan, known: Bool[Tensor, "y x"]) -> Bool[Tensor, "y x"]:
+def correlated_region(pattern: Measurement, known: Bool[Tensor, "y x"]) -> Bool[Tensor, "y x"]:
     """Where the autocorrelation of the object is noticeable: about twice as wide as the object, centre at n // 2.
 
     Pixels that are not `known` are taken from their nearest neighbours.
     """
-    pattern = torch.where(known, scan.frames(slice(None))[0], 0.0)
+    return _correlated(pattern.frames(slice(None))[0], known)
+
+
+def _correlated(counts: Float[Tensor, "*axes"], known: Bool[Tensor, "*axes"]) -> Bool[Tensor, "*axes"]:
+    values = torch.where(known, counts, 0.0)
     if not bool(known.all()):
         found = ndimage.distance_transform_edt((~known).numpy(), return_distances=False, return_indices=True)
         assert found is not None
-        rows, columns = torch.from_numpy(found)
-        pattern = pattern[rows.long(), columns.long()]
-    return autocorrelation(pattern) > LEVEL
+        values = values[tuple(torch.from_numpy(found).long())]
+    return autocorrelation(values) > LEVEL
 
 
-def _check_kind(scan: Scan) -> None:
-    if len(scan) != 1:
-        raise InputError(
-            f"one pattern of an isolated object is asked for but the scan has {len(scan)} frames; take one of them "
-            "(preparation step select=0:1), or use a method of ptychography"
-        )
-    if scan.geometry.near_field:
+def check_pattern(pattern: Pattern) -> None:
+    """What can be refused of one pattern before it is read."""
+    if pattern.geometry.near_field:
         raise InputError(
             "the pattern is near field (focus distance given); phasing of one pattern works on far-field patterns only"
         )
-    if not bool(scan.mask.any()):
+    if not bool(pattern.mask.any()):
         raise InputError("the mask trusts no pixel at all; masks are True where the detector is good: invert it")
-    if not sensible_pixel(scan.object_pixel_m):
+    if not sensible_pixel(pattern.object_pixel_m):
         raise InputError(
-            f"the object pixel that follows from the geometry is {scan.object_pixel_m[0]:.3g} x {scan.object_pixel_m[1]:.3g} m; "
-            "expected picometres to millimetres: check --energy-ev, --distance-m and --detector-pixel-m"
+            f"the object pixel that follows from the geometry is {pattern.object_pixel_m[0]:.3g} x "
+            f"{pattern.object_pixel_m[1]:.3g} m; expected picometres to millimetres: check --energy-ev, --distance-m and "
+            "--detector-pixel-m"
         )
 
 
-def _check_sampling(scan: Scan, region: Bool[Tensor, "y x"]) -> None:
+def _check_sampling(pattern: Pattern, region: Bool[Tensor, "y x"]) -> None:
     """Refuse what no start can solve: an object too large for the sampling, or too much hidden in the centre."""
-    height, width = scan.frame_shape
+    height, width = pattern.frame_shape
     covered, size = float(region.float().mean()), extent_px(region)
-    hidden = _hidden_centre_px(scan)
+    hidden = _hidden_centre_px(pattern)
     if not hidden and covered > FULL:
         raise InputError(
             f"the autocorrelation covers {covered:.0%} of the frame, so that the object fills more than half of it and the "
@@ -203,12 +273,12 @@ def _check_sampling(scan: Scan, region: Bool[Tensor, "y x"]) -> None:
         )
 
 
-def _hidden_centre_px(scan: Scan) -> float:
+def _hidden_centre_px(pattern: Pattern) -> float:
     """Diameter of the disc as large as the untrusted patch in the middle of the frame; 0 where the middle is trusted."""
-    height, width = scan.frame_shape
-    if bool(scan.mask[height // 2, width // 2]):
+    height, width = pattern.frame_shape
+    if bool(pattern.mask[height // 2, width // 2]):
         return 0.0
-    patches, _ = ndimage.label((~scan.mask).numpy())  # pyright: ignore[reportGeneralTypeIssues]
+    patches, _ = ndimage.label((~pattern.mask).numpy())  # pyright: ignore[reportGeneralTypeIssues]
     # Only what is near the middle: a gap between detector modules may join the stop.
     near = np.hypot(*np.ogrid[-(height // 2) : height - height // 2, -(width // 2) : width - width // 2])
     patch = patches == patches[height // 2, width // 2]
@@ -218,16 +288,16 @@ def _hidden_centre_px(scan: Scan) -> float:
     return 2 * math.sqrt(float(patch[near <= radius].sum()) / math.pi)
 
 
-def _islands(scan: Scan, fraction: float, seed: int) -> Bool[Tensor, "y x"]:
+def _islands(mask: Bool[Tensor, "*axes"], fraction: float, seed: int) -> Bool[Tensor, "*axes"]:
     """Held-out islands, trusted pixels only; none in the middle, without which nothing can be phased."""
     if not 0 <= fraction < 0.5:
         raise InputError(
             f"free fraction is {fraction}; expected a share of the pixels from 0 to below 0.5, 0.05 is usual"
         )
-    height, width = scan.frame_shape
-    density = 1 - (1 - fraction) ** (1 / FREE_ISLAND_PX**2)
-    middles = np.random.default_rng([seed, 77]).random((height, width)) < density
-    drawn = np.asarray(ndimage.binary_dilation(middles, np.ones((FREE_ISLAND_PX, FREE_ISLAND_PX))))
-    rows, columns = np.ogrid[:height, :width]
-    outside = np.hypot(rows - height // 2, columns - width // 2) >= 0.05 * min(height, width)
-    return torch.from_numpy(np.logical_and(drawn, outside)) & scan.mask
+    shape = tuple(mask.shape)
+    density = 1 - (1 - fraction) ** (1 / FREE_ISLAND_PX ** len(shape))
+    middles = np.random.default_rng([seed, 77]).random(shape) < density
+    drawn = np.asarray(ndimage.binary_dilation(middles, np.ones((FREE_ISLAND_PX,) * len(shape))))
+    axes = np.ogrid[tuple(slice(n) for n in shape)]
+    distance = np.sqrt(sum(np.square(axis - n // 2) for axis, n in zip(axes, shape, strict=True)))
+    return torch.from_numpy(np.logical_and(drawn, distance >= 0.05 * min(shape))) & mask

@@ -1,6 +1,7 @@
 """Where to start: a probe and an object from the data alone."""
 
 import math
+from dataclasses import replace
 
 import torch
 from jaxtyping import Complex, Float
@@ -14,6 +15,7 @@ from exitwave.physics.fourier import frequencies, ifft2, to_centre, to_corner
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels.reference import gather, scatter_add_
 from exitwave.problems.ptychography import Problem
+from exitwave.problems.setup import Setup
 
 TRIAL_FRAMES = 48
 """Neighbouring frames on which probes are tried."""
@@ -47,6 +49,76 @@ def first_guess(
         probe=scale_to_photons(probe.to(problem.device, torch.complex64), problem),
         positions_px=problem.positions_px.clone(),
     )
+
+
+def first_estimate(
+    problem: Problem,
+    start: PtychoEstimate | None = None,
+    *,
+    probe: Complex[Tensor, "mode y x"] | None = None,
+    modes: int = 1,
+) -> PtychoEstimate:
+    """The estimate to begin with, on the problem's device: `start` or else an empty object, its probe or this one.
+
+    Raises InputError where start or probe do not belong to the frames.
+    """
+    if probe is not None and not bool(torch.view_as_real(probe).isfinite().all() and probe.abs().any()):
+        raise InputError(
+            "the probe to start from is empty or holds values that are not finite; start from another file"
+        )
+    if start is None:
+        return first_guess(problem, modes=modes, probe=probe)
+    start = problem.require(start, PtychoEstimate)
+    _check_start(problem, start)
+    chosen = start.probe if probe is None else scale_to_photons(probe.to(torch.complex64), problem)
+    if chosen.shape[-2:] != start.probe.shape[-2:]:
+        raise InputError(f"the probe is {tuple(chosen.shape[-2:])} pixels but frames are {problem.scan.frame_shape}")
+    return replace(start, probe=chosen if len(chosen) >= modes else more_modes(chosen, modes)).to(problem.device)
+
+
+def with_slices(x: PtychoEstimate, setup: Setup) -> PtychoEstimate:
+    """The start with as many slices as asked for: what it knows of one slice stands in the first, the others are empty.
+
+    Raises InputError where slices and spacings do not go together.
+    """
+    slices, spacing_m = setup.slices, setup.slice_spacing_m
+    if slices == 1 and spacing_m is None:
+        return x
+    if slices < 2 or spacing_m is None:
+        raise InputError(
+            f"slices is {slices} and slice_spacing_m {spacing_m}; a thick sample needs at least 2 slices and their spacing"
+        )
+    spacings = [spacing_m] * (slices - 1) if isinstance(spacing_m, float) else [*spacing_m]
+    if len(spacings) != slices - 1:
+        raise InputError(
+            f"slice_spacing_m is {spacings} for {slices} slices; give one positive length, or {slices - 1}, in metres"
+        )
+    if len(x.object) not in (1, slices):
+        raise InputError(f"the start has {len(x.object)} slices but {slices} are asked for; leave one of them out")
+    empty = torch.ones_like(x.object[:1]).expand(slices - len(x.object), -1, -1)
+    spaced = torch.tensor(spacings, dtype=torch.float64, device=x.object.device)
+    # Together: an estimate of several slices without spacings is none.
+    return replace(x, object=torch.cat([x.object, empty]), slice_spacing_m=spaced)
+
+
+def _check_start(problem: Problem, start: PtychoEstimate) -> None:
+    if len(start.positions_px) != len(problem):
+        raise InputError(
+            f"the start was made from {len(start.positions_px)} frames but the scan has {len(problem)}; start from a result "
+            "of the same frames, or take only its probe (--probe)"
+        )
+    if tuple(start.probe.shape[-2:]) != problem.scan.frame_shape:
+        raise InputError(
+            f"the start's probe is {tuple(start.probe.shape[-2:])} pixels but frames are {problem.scan.frame_shape}; prepare "
+            "the scan (crop, bin, pad) as it was when the start was made"
+        )
+    for name, values in (("object", start.object), ("probe", start.probe), ("positions", start.positions_px)):
+        if not bool((torch.view_as_real(values) if values.is_complex() else values).isfinite().all()):
+            raise InputError(f"the start's {name} holds values that are not finite; start from another file")
+    # Windows lie on the nearest whole pixel; refined positions may stand up to half a pixel beyond the last one.
+    top = start.positions_px.amax(dim=0).round() + torch.tensor(problem.scan.frame_shape)
+    if bool((start.positions_px.amin(dim=0) < -0.5).any()) or bool((top > torch.tensor(start.object.shape[-2:])).any()):
+        raise InputError("the start's positions lie outside its object array; it is damaged or was edited")
 
 
 def scale_to_photons(probe: Complex[Tensor, "mode y x"], problem: Problem) -> Complex[Tensor, "mode y x"]:

@@ -1,7 +1,6 @@
 """What gradient methods lower: the misfit of a noise model, and penalties on the object; with its descent direction."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -9,12 +8,11 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.kernels import reference
-from exitwave.physics.noise import Gaussian, Noise, Poisson, SmoothL1
+from exitwave.physics.noise import Gaussian, Noise, NoiseName, Poisson, SmoothL1
 from exitwave.physics.penalties import sparsity, total_variation
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sums, Sweep
 
-NoiseName = Literal["amplitude", "poisson", "gaussian", "smooth_l1"]
 POISSON_FLOOR = 0.01
 """Photons added to counts and model: a pixel where the model is still dark would else pull without bound."""
 

@@ -1,22 +1,28 @@
-"""A scan, its forward model and its noise: everything that a solver may look at."""
+"""A ptychography scan, its forward model and its noise: everything that a solver may look at."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from exitwave.data.checks import check
+from exitwave.data.checks import check_frames, check_layout
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
+from exitwave.physics.constraints import orthogonal_modes
 from exitwave.physics.kernels import dispatch as verbs
 from exitwave.physics.noise import Amplitude, Noise
 from exitwave.physics.ptychography import Ptychography
+from exitwave.problems import base
 from exitwave.problems.prefetch import Prefetcher
+from exitwave.problems.setup import Setup
 from exitwave.problems.threads import run_in_threads
 from exitwave.problems.wave_store import WaveStore
 
@@ -24,15 +30,35 @@ CHUNK = 16
 """Frames worked on together where order does not matter: at usual sizes they stay in the processor's cache."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Canvas:
+    """Where the frames of a scan lie in the array of the object."""
+
+    positions_px: Float[Tensor, "frame 2"]
+    """Corners of the frame windows in the object array."""
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryBudget:
+    """What a problem may hold, bytes."""
+
+    cached: int = 2**33
+    """For amplitudes: frames that need more stay where they are and are read anew in every epoch."""
+    spare: int = 2**33
+    """For what solvers hold of every frame, such as exit waves."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Problem:
-    """The question put to a solver. Made by `Problem.of` or, with first checks and guesses, by `exitwave.pose`."""
+class Problem(base.Problem[PtychoEstimate]):
+    """A ptychography scan put to solvers. Made by `exitwave.pose` or, without a look at memory, by `Problem.of`."""
+
+    title: ClassVar[str] = "a ptychography scan"
+    measures: ClassVar[type[Scan]] = Scan
 
     scan: Scan
     model: Ptychography
     noise: Noise
-    seed: int
-    device: torch.device
     statistics: ScanStatistics
     positions_px: Float[Tensor, "frame 2"]
     """Recorded positions as corners of the frame windows in the object array."""
@@ -57,42 +83,79 @@ class Problem:
         device: torch.device | str = "cpu",
         margin_px: int = 4,
         free_fraction: float = 0.0,
-        most_cached_bytes: int = 2**33,
-        spare_bytes: int = 2**33,
+        memory: MemoryBudget | None = None,
     ) -> "Problem":
         """Check a scan and pose it. `margin_px` widens the object canvas; `free_fraction` of the pixels is held out.
 
-        Frames that need more than `most_cached_bytes` as amplitudes stay where they are and are read anew in every epoch,
-        by a thread that is some frames ahead.
-
         Raises InputError where the scan makes no sense.
         """
+        check_layout(scan)
+        canvas = object_canvas(scan, margin_px)
+        return cls.on_canvas(
+            scan,
+            canvas,
+            model=model,
+            noise=noise,
+            seed=seed,
+            device=device,
+            free_fraction=free_fraction,
+            memory=memory or MemoryBudget(),
+        )
+
+    @classmethod
+    def on_canvas(
+        cls,
+        scan: Scan,
+        canvas: Canvas,
+        *,
+        model: Ptychography | None,
+        noise: Noise | None,
+        seed: int,
+        device: torch.device | str,
+        free_fraction: float,
+        memory: MemoryBudget,
+    ) -> "Problem":
+        """Pose a scan whose layout was checked, with its frames in these places. Every frame is read once, for statistics
+        and amplitudes together. Raises InputError where frames hold no counts.
+        """
         device = torch.device(device)
-        seen = scan_statistics(scan)
-        check(scan, seen)
         model = model or Ptychography.of(scan.geometry, scan.frame_shape, device=device)
-        positions_px, object_shape = object_canvas(scan, margin_px)
         free = _held_out(scan, free_fraction, seed)
-        arranged = model.to_detector_order(scan.mask & ~free).to(device, torch.float32).contiguous()
-        fits = 4 * len(scan) * scan.frame_shape[0] * scan.frame_shape[1] <= most_cached_bytes
-        amplitudes = _load(scan, model, device) if fits else None
+        fits = 4 * len(scan) * scan.frame_shape[0] * scan.frame_shape[1] <= memory.cached
+        amplitudes = torch.empty(len(scan), *scan.frame_shape, device=device) if fits else None
+
+        def keep(index: Int[Tensor, " batch"], frames: Float[Tensor, "batch y x"]) -> None:
+            if amplitudes is not None:
+                amplitudes[index] = _amplitudes_of(frames, scan, model).to(device)
+
+        statistics = scan_statistics(scan, also=keep)
+        check_frames(statistics)
         return cls(
             scan=scan,
             model=model,
             noise=noise or Amplitude(),
             seed=seed,
             device=device,
-            statistics=seen,
-            positions_px=positions_px,
-            object_shape=object_shape,
-            trusted=arranged,
+            statistics=statistics,
+            positions_px=canvas.positions_px,
+            object_shape=canvas.shape,
+            trusted=model.to_detector_order(scan.mask & ~free).to(device, torch.float32).contiguous(),
             held_out=model.to_detector_order(free).to(device),
             _amplitudes=amplitudes,
-            spare_bytes=spare_bytes,
+            spare_bytes=memory.spare,
         )
 
-    def __len__(self) -> int:
-        return len(self.scan)
+    @property
+    def measurement(self) -> Scan:
+        return self.scan
+
+    @property
+    def object_pixel_m(self) -> tuple[float, float]:
+        return self.scan.object_pixel_m
+
+    @property
+    def has_held_out(self) -> bool:
+        return bool(self.held_out.any())
 
     def amplitudes(self, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
         """Square roots of the measured photons, in detector order; zero where the detector cannot be trusted."""
@@ -102,7 +165,7 @@ class Problem:
         return self._read(frames) if found is None else found
 
     def _read(self, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
-        return _amplitudes_of(self.scan, self.model, frames).to(self.device)
+        return _amplitudes_of(self.scan.frames(frames), self.scan, self.model).to(self.device)
 
     @property
     def streamed(self) -> bool:
@@ -165,24 +228,14 @@ class Problem:
         """Mean negative log likelihood of a trusted pixel under the noise model; differentiable."""
         return self.noise.loss(self.model.intensity(x, frames), self.amplitudes(frames).square(), self.trusted)
 
-    @property
+    @cached_property
     def power(self) -> float:
-        """Sum of the measured photons in the pixels solvers may look at; residuals are relative to it."""
         pattern = self.model.to_detector_order(self.statistics.mean_pattern).to(self.device)
         return float((pattern.double() * self.trusted).sum()) * len(self)
 
-    def frame_residual(self, x: PtychoEstimate, *, held_out: bool = False) -> Float[Tensor, " frame"]:
-        """Squared relative amplitude residual of each frame: sum (|F| - A)^2 / sum A^2, or that of the held-out pixels."""
-        misfit, power = self._misfits(x, held_out)
-        return misfit / power.clamp(min=1e-12)
-
-    def residual(self, x: PtychoEstimate, *, held_out: bool = False) -> float:
-        """Squared relative amplitude residual of the whole scan: sum (|F| - A)^2 / sum A^2 over frames and pixels."""
-        misfit, power = self._misfits(x, held_out)
-        return float(misfit.double().sum() / power.double().sum().clamp(min=1e-12))
-
-    def _misfits(self, x: PtychoEstimate, held_out: bool) -> tuple[Float[Tensor, " frame"], Float[Tensor, " frame"]]:
-        """Of each frame, sum (|F| - A)^2 and sum A^2."""
+    def misfits(
+        self, x: PtychoEstimate, *, held_out: bool = False
+    ) -> tuple[Float[Tensor, " frame"], Float[Tensor, " frame"]]:
         pixels = self.held_out.to(torch.float32) if held_out else self.trusted
 
         @torch.no_grad()
@@ -204,8 +257,43 @@ class Problem:
         misfit, power = torch.cat(found, dim=1).cpu()
         return misfit, power
 
+    def initial(
+        self, start: PtychoEstimate | None, setup: Setup, *, probe: Complex[Tensor, "mode y x"] | None = None
+    ) -> PtychoEstimate:
+        # These functions pose trial problems of this very kind.
+        from exitwave.problems.initial_guess import first_estimate, with_slices
 
-def object_canvas(scan: Scan, margin_px: int) -> tuple[Float[Tensor, "frame 2"], tuple[int, int]]:
+        return with_slices(first_estimate(self, start, probe=probe, modes=setup.modes), setup)
+
+    def finished(self, x: PtychoEstimate) -> PtychoEstimate:
+        # Where the first mode varies it is not one of a mixture.
+        return x if len(x.probe) == 1 or x.variations is not None else replace(x, probe=orthogonal_modes(x.probe))
+
+    def features(self, x: PtychoEstimate) -> frozenset[str]:
+        found = {name for name in ("variations", "brightness", "background") if getattr(x, name) is not None}
+        found |= {"slices"} if len(x.object) > 1 else set()
+        found |= {"modes"} if len(x.probe) > 1 else set()
+        return frozenset(found | ({"exposure"} if self.model.exposure_px is not None else set()))
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(repr(self.scan.geometry).encode())
+        for array in (self.scan.positions_m, self.scan.mask, self.statistics.photons_per_frame, self.trusted.cpu()):
+            digest.update(array.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def identity(self, x: PtychoEstimate, setup: Setup) -> dict[str, Any]:
+        same = super().identity(x, setup)
+        if setup.exposure_m is not None:
+            same |= {"exposure_m": list(setup.exposure_m), "exposure_points": setup.exposure_points}
+        if setup.slice_spacing_m is not None and x.slice_spacing_m is not None:
+            same["slice_spacing_m"] = x.slice_spacing_m.tolist()
+        return same
+
+    def provenance(self, x: PtychoEstimate) -> Mapping[str, Any]:
+        return {"modes": len(x.probe), "slices": len(x.object)}
+
+
+def object_canvas(scan: Scan, margin_px: int) -> Canvas:
     """Positions as window corners in the smallest object array that holds all windows and a margin; and its shape.
 
     Raises InputError when the array would be far larger than its frames can fill.
@@ -221,19 +309,11 @@ def object_canvas(scan: Scan, margin_px: int) -> tuple[Float[Tensor, "frame 2"],
             f"the positions ask for an object of {shape[0]} x {shape[1]} pixels of which {len(scan)} frames can see at most "
             f"{100 * covered / (shape[0] * shape[1]):.2g} %; look for outliers among the positions, or a wrong unit"
         )
-    return positions, (shape[0], shape[1])
+    return Canvas(positions_px=positions, shape=(shape[0], shape[1]))
 
 
-def _amplitudes_of(scan: Scan, model: Ptychography, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
-    trusted = torch.where(scan.mask, scan.frames(frames), 0.0)
-    return model.to_detector_order(trusted.clamp_(min=0).sqrt_())
-
-
-def _load(scan: Scan, model: Ptychography, device: torch.device) -> Float[Tensor, "frame y x"]:
-    amplitudes = torch.empty(len(scan), *scan.frame_shape, device=device)
-    for frames in torch.arange(len(scan)).split(256):
-        amplitudes[frames] = _amplitudes_of(scan, model, frames).to(device)
-    return amplitudes
+def _amplitudes_of(frames: Float[Tensor, "batch y x"], scan: Scan, model: Ptychography) -> Float[Tensor, "batch y x"]:
+    return model.to_detector_order(torch.where(scan.mask, frames, 0.0).clamp_(min=0).sqrt_())
 
 
 def _held_out(scan: Scan, fraction: float, seed: int) -> Bool[Tensor, "y x"]:

@@ -1,16 +1,14 @@
 """The state of a run in its checkpoint file, and what a later run must have in common with it to go on."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate
 from exitwave.data.result import Checkpoint
 from exitwave.io import checkpoints as states
-from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Step
 
 
@@ -23,19 +21,6 @@ class Checkpoints:
     """Epochs between two checkpoints."""
     resume: bool = False
     """Go on from the file if it exists; exact, as if the run had never stopped."""
-
-
-def fingerprint(problem: Problem) -> str:
-    """A short name for exactly this measurement: geometry, positions, mask and photons of every frame."""
-    digest = hashlib.sha256(repr(problem.scan.geometry).encode())
-    for array in (
-        problem.scan.positions_m,
-        problem.scan.mask,
-        problem.statistics.photons_per_frame,
-        problem.trusted.cpu(),
-    ):
-        digest.update(array.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,7 +45,7 @@ class CheckpointFile:
         estimate = saved.estimate.to(begin.estimate.object.device)
         return Step(epoch=saved.epoch, estimate=estimate, state=saved.state), list(saved.history)
 
-    def _check(self, saved: Checkpoint, start: PtychoEstimate) -> None:
+    def _check(self, saved: Checkpoint, start: Estimate) -> None:
         path = self.checkpoints.path if self.checkpoints else None
         if dict(saved.provenance) != dict(self.identity):
             raise InputError(f"{path} was saved for another scan, preparation or seed; remove it or start anew")
@@ -70,7 +55,7 @@ class CheckpointFile:
             )
         if _shapes(saved.estimate) != _shapes(start):
             raise InputError(
-                f"{path} holds object, probe and positions of shape {_shapes(saved.estimate)} but this run needs "
+                f"{path} holds an estimate of shapes {_shapes(saved.estimate)} but this run needs "
                 f"{_shapes(start)}; use the same modes and start to resume, or remove it"
             )
 
@@ -99,5 +84,10 @@ def _but_for_epochs(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {**spec, "epochs": None} | ({"solver": _but_for_epochs(inner)} if isinstance(inner, Mapping) else {})
 
 
-def _shapes(x: PtychoEstimate) -> tuple[tuple[int, ...], ...]:
-    return tuple(x.object.shape), tuple(x.probe.shape), tuple(x.positions_px.shape)
+def _shapes(x: Estimate) -> dict[str, tuple[int, ...]]:
+    # Further unknowns, such as a brightness that is refined, are not there at the start.
+    return {name: tuple(value.shape) for name, value in x.tensors().items() if name in _always(type(x))}
+
+
+def _always(kind: type[Estimate]) -> set[str]:
+    return {option.name for option in fields(kind) if option.default is MISSING}

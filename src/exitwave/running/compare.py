@@ -6,94 +6,81 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from jaxtyping import Complex
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from exitwave.data.errors import ExitwaveError, FormatError, InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.errors import ExitwaveError, InputError
+from exitwave.data.estimate import Estimate
+from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
-from exitwave.data.scan import Scan
 from exitwave.evaluation.comparison import Comparison, ComparisonEntry, require_same_frames
 from exitwave.evaluation.evaluate import Evaluation, compare_halves, evaluate, merge_evaluations
 from exitwave.io.files import read_result
 from exitwave.io.network_paths import names_network, short_name
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.base import Problem
+from exitwave.problems.setup import Setup
+from exitwave.running.job import read_yaml, solver_of
 from exitwave.running.reconstruct import reconstruct
 from exitwave.running.split_half import reconstruct_halves
-from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.neural.network_solver import NetworkSolver
 from exitwave.solvers.refined import Refined
-from exitwave.solvers.refinement_options import RefinementOptions
 from exitwave.solvers.registry import solvers as known_solvers
 from exitwave.solvers.spec import from_spec, resolve_paths, to_spec
 
 Candidate = Solver[Any] | Result | Mapping[str, Any] | str | Path
 """A solver, its name or spec, a trained network's folder or file, a YAML file that describes one (a job or a spec alone), a
 finished result or its file."""
-Watch = Callable[[str, Step[Any], Problem], None]
+Watch = Callable[[str, Step[Any], Problem[Any]], None]
+FREE_FRACTION = 0.05
+"""Of the pixels, held out where nothing else is said."""
 
 
 def compare(
-    scan: Scan,
+    measurement: Measurement,
     solvers: Sequence[Candidate] | Mapping[str, Candidate],
     *,
-    truth: PtychoEstimate | None = None,
-    epochs: int | None = None,
-    start: PtychoEstimate | None = None,
+    truth: Estimate | None = None,
+    start: Estimate | None = None,
     probe: Complex[Tensor, "mode y x"] | None = None,
-    modes: int = 1,
-    seed: int = 0,
-    device: str = "auto",
-    free_fraction: float = 0.05,
-    memory: str | int | None = None,
-    stop: Stop | None = None,
+    setup: Setup | None = None,
     split_half: bool = False,
     watch: Watch | None = None,
 ) -> Comparison:
-    """Run solvers on one scan, one after the other, all from the same start, and judge each by the same figures.
+    """Run solvers on one measurement, one after the other, all from the same start, and judge each by the same figures.
 
     `solvers` are solvers, names, specs, trained networks, YAML files with one, or finished results and their files; a
-    mapping names them.
-    `epochs` replaces that of every solver that has the option (stages of a chain keep theirs). `free_fraction` of the
-    pixels is held out from all, for the free residual. `split_half` reconstructs halves of the frames, too. `watch` sees
-    every step. A solver that refuses or diverges gets an entry with a remark; Ctrl-C keeps what there is. Raises
+    mapping names them. `with_epochs` gives one another number of epochs. `setup` is that of all; where it is left out, a
+    twentieth of the pixels is held out from all, for the free residual. `split_half` reconstructs halves of the frames, too.
+    `watch` sees every step. A solver that refuses or diverges gets an entry with a remark; Ctrl-C keeps what there is. Raises
     InputError for what can be refused before the first run.
     """
-    chosen = [(name, with_epochs(c, epochs)) for name, c in candidates(solvers)]
+    chosen, setup = candidates(solvers), setup or Setup(free_fraction=FREE_FRACTION)
     if truth is not None:
-        _require(scan, truth, "the truth", "give the truth of the scan as it is prepared")
-    for name, contestant in chosen:
-        if isinstance(contestant, Result):
-            _require(scan, contestant.estimate, f"the result {name}", "compare results of one scan, prepared alike")
+        require_same_frames(truth, measurement, "the truth", "give the truth of the scan as it is prepared")
+    for name, candidate in chosen:
+        if isinstance(candidate, Result):
+            advice = "compare results of one scan, prepared alike"
+            require_same_frames(candidate.estimate, measurement, f"the result {name}", advice)
 
     def run(solver: Solver[Any], clock: "_Clock") -> Result:
-        return reconstruct(
-            scan,
-            solver,
-            start=start,
-            probe=probe,
-            modes=modes,
-            seed=seed,
-            device=device,
-            free_fraction=free_fraction,
-            memory=memory,
-            stop=stop,
-            watch=clock,
-        )
+        return reconstruct(measurement, solver, start=start, probe=probe, setup=setup, watch=clock)
 
     def split(name: str, result: Result) -> Evaluation:
-        return _halves(name, scan, result, probe, device, memory, watch)
+        return _halves(name, measurement, result, probe, setup, watch)
 
     entries, interrupted = _entries(chosen, run, split if split_half else None, truth, watch)
-    settings = {"seed": seed, "modes": modes, "free_fraction": free_fraction, "epochs": epochs}
     return Comparison(
         entries=entries,
         truth=truth,
         interrupted=interrupted,
-        provenance={"scan": dict(scan.provenance), "frames": len(scan), **settings},
+        provenance={
+            "scan": dict(measurement.provenance),
+            "frames": len(measurement),
+            "seed": setup.seed,
+            "modes": setup.modes,
+            "free_fraction": setup.free_fraction,
+        },
     )
 
 
@@ -101,7 +88,7 @@ def _entries(
     chosen: Sequence[tuple[str, Solver[Any] | Result]],
     run: "Callable[[Solver[Any], _Clock], Result]",
     split: Callable[[str, Result], Evaluation] | None,
-    truth: PtychoEstimate | None,
+    truth: Estimate | None,
     watch: Watch | None,
 ) -> tuple[tuple[ComparisonEntry, ...], bool]:
     """One entry after another, and whether Ctrl-C ended it."""
@@ -169,25 +156,10 @@ def _from_file(given: str | Path) -> tuple[str, Solver[Any] | Result]:
 
 def _solver_in(path: Path) -> Solver[Any]:
     """The solver of a YAML file: of a job, with what the job wants refined or kept around it, or standing alone."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise FormatError(f"{path} does not exist; check the path") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise FormatError(f"{path} is not a readable YAML file: {error}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or "solver" not in content or "name" in content:
         return from_spec(resolve_paths(content, path.parent))
-    job = cast("dict[str, Any]", content)
-    asked = {key: value for key, value in job.items() if key in RefinementOptions.__dataclass_fields__}
-    try:
-        return (
-            TypeAdapter(RefinementOptions)
-            .validate_python(asked)
-            .around(from_spec(resolve_paths(job["solver"], path.parent)))
-        )
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"{path}: {faults}") from error
+    return solver_of(cast("dict[str, Any]", content), str(path), path.parent)
 
 
 def _difference(contestant: Solver[Any] | Result, same: Sequence[Solver[Any] | Result]) -> str:
@@ -213,10 +185,6 @@ def with_epochs(contestant: Solver[Any] | Result, epochs: int | None) -> Solver[
     return from_spec({**to_spec(contestant), "epochs": epochs})
 
 
-def _require(scan: Scan, estimate: PtychoEstimate, what: str, advice: str) -> None:
-    require_same_frames(estimate, len(scan), scan.frame_shape, what, advice)
-
-
 class _Clock:
     """Notes when each epoch ended, and passes steps on."""
 
@@ -224,7 +192,7 @@ class _Clock:
         self.name, self.watch = name, watch
         self.ends: list[float] = []
 
-    def __call__(self, step: Step[Any], problem: Problem) -> None:
+    def __call__(self, step: Step[Any], problem: Problem[Any]) -> None:
         self.ends.append(time.perf_counter())
         if self.watch:
             self.watch(self.name, step, problem)
@@ -237,7 +205,7 @@ class _Clock:
 def _judged(
     name: str,
     result: Result,
-    truth: PtychoEstimate | None,
+    truth: Estimate | None,
     clock: _Clock,
     split: Callable[[str, Result], Evaluation] | None,
 ) -> ComparisonEntry:
@@ -256,21 +224,19 @@ def _judged(
 
 def _halves(
     name: str,
-    scan: Scan,
+    measurement: Measurement,
     result: Result,
     probe: Complex[Tensor, "mode y x"] | None,
-    device: str,
-    memory: str | int | None,
+    setup: Setup,
     watch: Watch | None,
 ) -> Evaluation:
-    def each(step: Step[Any], problem: Problem) -> None:
+    def each(step: Step[Any], problem: Problem[Any]) -> None:
         if watch:
             watch(f"{name}, half of the frames", step, problem)
 
-    seed = int(result.provenance.get("seed", 0))
-    solver = from_spec(result.spec)
+    alike = replace(setup, seed=int(result.provenance.get("seed", 0)))
     first, second = reconstruct_halves(
-        scan, solver, result, probe=probe, seed=seed, device=device, memory=memory, watch=each
+        measurement, from_spec(result.spec), result, probe=probe, setup=alike, watch=each
     )
     return compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m)
 

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any, cast
 
 from exitwave.data.estimate import LARGEST
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.base import Problem
 from exitwave.solvers.base import Solver, Step
 
 RISE = 10.0
@@ -68,7 +68,7 @@ class DivergenceGuard:
             self._kept["lowest"] = light
         self._kept["last"] = light
 
-    def fallback(self, problem: Problem) -> Step[Any] | None:
+    def fallback(self, problem: Problem[Any]) -> Step[Any] | None:
         """The best of the good estimates: of the epoch of lowest residual, the one before it and the last; None without any."""
         if not self._kept:
             return None
@@ -88,6 +88,7 @@ def advice(solver: Solver[Any]) -> str:
 
 def _finite(step: Step[Any]) -> bool:
     """Whether an epoch ended well; the last batch can spoil an estimate without showing in the residual."""
-    x = step.estimate
     # Written so that NaN is refused, too.
-    return math.isfinite(step.residual) and all(float(a.abs().max()) < LARGEST for a in (x.object, x.probe))
+    return math.isfinite(step.residual) and all(
+        float(a.abs().max()) < LARGEST for a in x.tensors().values() if a.is_complex() and a.numel()
+    )

@@ -7,6 +7,7 @@ import torch
 from exitwave.data import prepare
 from exitwave.data.checks import step_px
 from exitwave.data.scan import Scan
+from exitwave.problems.setup import Setup
 from exitwave.running.reconstruct import reconstruct
 from exitwave.solvers.ptychography.pie import RPIE
 
@@ -48,11 +49,11 @@ def rank_orientations(scan: Scan, *, seed: int = 0) -> list[Trial]:
     reach = max(FRAMES, 4)
     nearest = (scan.positions_m - middle).square().sum(dim=1).argsort()[:reach].sort().values
     patch = prepare.to_memory(prepare.select(scan, nearest))
-    solver = RPIE(epochs=EPOCHS)
+    solver, setup = RPIE(epochs=EPOCHS), Setup(seed=seed, device="cpu")
     trials: list[Trial] = []
     for orientation in prepare.ORIENTATIONS:
         turned = prepare.orient(patch, orientation)
-        residual = reconstruct(turned, solver, seed=seed, device="cpu").residual
+        residual = reconstruct(turned, solver, setup=setup).residual
         trials.append(Trial(orientation=orientation, flip_positions=False, residual=residual))
         trials.append(Trial(orientation=_HALF_TURNED[orientation], flip_positions=True, residual=residual))
     # Among equals the least change first: the frames as they are, the signs as they are.

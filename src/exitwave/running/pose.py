@@ -1,19 +1,26 @@
-"""Make a scan a problem for solvers: on a device, within the memory there is, with the motion of a fly scan."""
+"""Make a measurement a problem for solvers: on a device, within the memory there is, with the motion of a fly scan."""
 
 import math
 from dataclasses import replace
+from functools import singledispatch
+from typing import Any
 
 import torch
 
 from exitwave.data.checks import check_layout
 from exitwave.data.errors import InputError
+from exitwave.data.measurement import Measurement
+from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
 from exitwave.io.memory import available_memory_bytes, parse_size, size
-from exitwave.physics.noise import Noise
 from exitwave.physics.ptychography import Ptychography
-from exitwave.problems.cdi import isolated_problem
+from exitwave.problems.base import Problem
+from exitwave.problems.cdi import SupportProblem, pattern_problem
 from exitwave.problems.memory_estimate import OBJECTS, memory_estimate
-from exitwave.problems.ptychography import Problem, object_canvas
+from exitwave.problems.objective import noise_of
+from exitwave.problems.ptychography import MemoryBudget, Problem as PtychographyProblem, object_canvas
+from exitwave.problems.setup import Setup
+from exitwave.solvers.base import Solver
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -30,64 +37,59 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-def pose(
-    scan: Scan,
-    *,
-    model: Ptychography | None = None,
-    noise: Noise | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    free_fraction: float = 0.0,
-    memory: str | int | None = None,
-    exposure_m: tuple[float, float] | None = None,
-    exposure_points: int = 5,
-    margin_px: int = 4,
-    objects: int = OBJECTS,
-) -> Problem:
-    """Check a scan and make it a problem for solvers; one frame alone is taken for the pattern of an isolated object.
+@singledispatch
+def pose(measurement: Measurement, setup: Setup | None = None, *, solver: Solver[Any] | None = None) -> Problem[Any]:
+    """Check a measurement and make it a problem for solvers: a Scan, a Pattern, or what another package has registered.
 
-    `memory`, such as "8GB", is what a run may take beside the program itself; all that is free when left out. Frames that
-    do not fit stay on disk and are read anew in every epoch. `exposure_m` is the (y, x) travel of the probe during each
-    exposure of a fly scan, centred on the position and computed at `exposure_points` places. `margin_px` is the room
-    around the outermost frames, `objects` the arrays of the object's size that the solver will hold. Raises InputError
-    where it makes no sense or does not fit memory.
+    `setup` says how; the `solver` that will be at work says how much room it needs around the outermost frames and in
+    memory. Frames that do not fit into the memory that `setup` allows stay on disk and are read anew in every epoch. Raises
+    InputError where the measurement makes no sense or does not fit memory.
     """
-    chosen = choose_device(device)
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed is {seed}; expected a whole number from 0 to {2**32 - 1}")
-    if exposure_m is not None:
-        model = in_flight(
-            model or Ptychography.of(scan.geometry, scan.frame_shape, device=chosen),
-            len(scan),
-            exposure_m,
-            exposure_points,
-        )
-        _check_travel(exposure_m, model.pixel_m, scan.frame_shape)
-    if len(scan) == 1:
-        if exposure_m is not None:
-            raise InputError("one pattern of an isolated object is seen in an even beam at rest: leave out exposure_m")
-        return isolated_problem(scan, noise=noise, seed=seed, device=chosen, free_fraction=free_fraction)
+    raise InputError(
+        f"there is no problem for a measurement of type {type(measurement).__name__}; expected a Scan or a Pattern, or register "
+        "its kind with exitwave.pose.register"
+    )
+
+
+@pose.register
+def _(scan: Scan, setup: Setup | None = None, *, solver: Solver[Any] | None = None) -> PtychographyProblem:
+    setup = setup or Setup()
+    device, model = choose_device(setup.device), None
+    if setup.exposure_m is not None:
+        still = Ptychography.of(scan.geometry, scan.frame_shape, device=device)
+        _check_travel(setup.exposure_m, still.pixel_m, scan.frame_shape)
+        model = in_flight(still, len(scan), setup.exposure_m, setup.exposure_points)
     check_layout(scan)
-    _, object_shape = object_canvas(scan, margin_px)
-    needed = memory_estimate(scan, object_shape, objects)
-    allowed = allowed_bytes(memory, chosen)
+    canvas = object_canvas(scan, 4 if solver is None else solver.margin_px)
+    objects = (OBJECTS if solver is None else solver.object_arrays) * setup.slices
+    needed = memory_estimate(scan, canvas.shape, objects)
+    allowed = allowed_bytes(setup.memory, device)
     if needed.working > allowed:
         raise InputError(
-            f"an object of {object_shape[0]} x {object_shape[1]} pixels from frames of {scan.frame_shape[0]} x "
+            f"an object of {canvas.shape[0]} x {canvas.shape[1]} pixels from frames of {scan.frame_shape[0]} x "
             f"{scan.frame_shape[1]} needs about {size(needed.working)} of memory but {size(allowed)} are "
-            f"{'free' if memory is None else 'free or allowed; allow more'}; check the unit of the positions, or make "
+            f"{'free' if setup.memory is None else 'free or allowed; allow more'}; check the unit of the positions, or make "
             "frames smaller (preparation step crop or bin)"
         )
-    return Problem.of(
+    problem = PtychographyProblem.on_canvas(
         scan,
+        canvas,
         model=model,
-        noise=noise,
-        seed=seed,
-        device=chosen,
-        margin_px=margin_px,
-        free_fraction=free_fraction,
-        most_cached_bytes=(allowed - needed.working) // 2,
-        spare_bytes=needed.spare(allowed),
+        noise=None,
+        seed=setup.seed,
+        device=device,
+        free_fraction=setup.free_fraction,
+        memory=MemoryBudget(cached=(allowed - needed.working) // 2, spare=needed.spare(allowed)),
+    )
+    noise = None if setup.noise is None else noise_of(setup.noise, problem)
+    return problem if noise is None else replace(problem, noise=noise)
+
+
+@pose.register
+def _(pattern: Pattern, setup: Setup | None = None, *, solver: Solver[Any] | None = None) -> SupportProblem:
+    setup = setup or Setup()
+    return pattern_problem(
+        pattern, seed=setup.seed, device=choose_device(setup.device), free_fraction=setup.free_fraction
     )
 
 
@@ -109,12 +111,10 @@ def allowed_bytes(memory: str | int | None, device: torch.device) -> int:
 
 
 def in_flight(model: Ptychography, frames: int, exposure_m: tuple[float, float], exposure_points: int) -> Ptychography:
-    """The model of a fly scan whose probe travels `exposure_m` (y, x) during every exposure; see `pose`."""
+    """The model of a fly scan whose probe travels `exposure_m` (y, x) during every exposure; see `Setup`."""
     travel_px = [length / pixel for length, pixel in zip(exposure_m, model.pixel_m, strict=True)]
-    if not all(math.isfinite(t) for t in travel_px) or not 2 <= exposure_points <= 100:
-        raise InputError(
-            f"exposure_m is {exposure_m} with {exposure_points} points; expected metres and 2 to 100 points, 5 is usual"
-        )
+    if not all(math.isfinite(t) for t in travel_px):
+        raise InputError(f"exposure_m is {exposure_m}; expected the travel (y, x) during an exposure in metres")
     places = (torch.arange(exposure_points, dtype=torch.float64) + 0.5) / exposure_points - 0.5
     path = places[:, None] * torch.tensor(travel_px, dtype=torch.float64)
     return replace(model, exposure_px=path.expand(frames, -1, -1))

@@ -3,7 +3,7 @@
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,23 +14,21 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data.errors import DoubtfulImageWarning, ExitwaveError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
-from exitwave.data.scan import Scan
-from exitwave.physics.constraints import orthogonal_modes
-from exitwave.physics.noise import Noise
-from exitwave.problems.ptychography import Problem
-from exitwave.running.checkpoints import CheckpointFile, Checkpoints, fingerprint
+from exitwave.problems.base import Problem, relative
+from exitwave.problems.setup import Setup
+from exitwave.running.checkpoints import CheckpointFile, Checkpoints
 from exitwave.running.divergence import DivergenceGuard, advice
-from exitwave.running.initial_estimate import first_estimate, require_suited, with_slices
 from exitwave.running.pose import pose
 from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.quasi_newton import QuasiNewton
-from exitwave.solvers.requirements import require_supported
+from exitwave.solvers.requirements import require_solved, require_supported
 from exitwave.solvers.spec import to_spec
 
-Watch = Callable[[Step[Any], Problem], None]
+Watch = Callable[[Step[Any], Problem[Any]], None]
 
 
 def default_solver() -> Solver[PtychoEstimate]:
@@ -39,99 +37,77 @@ def default_solver() -> Solver[PtychoEstimate]:
 
 
 def iterate(
-    scan: Scan,
-    solver: Solver[PtychoEstimate],
+    measurement: Measurement | Problem[Any],
+    solver: Solver[Any],
     *,
-    start: PtychoEstimate | None = None,
-    modes: int = 1,
-    slices: int = 1,
-    slice_spacing_m: float | Sequence[float] | None = None,
-    exposure_m: tuple[float, float] | None = None,
-    exposure_points: int = 5,
-    seed: int = 0,
-    device: str = "auto",
-    memory: str | int | None = None,
-) -> Iterator[Step[PtychoEstimate]]:
-    """The stream of estimates a solver makes from a scan, one after every epoch."""
-    require_suited(solver, scan)
-    problem = pose(
-        scan,
-        seed=seed,
-        device=device,
-        memory=memory,
-        exposure_m=exposure_m,
-        exposure_points=exposure_points,
-        margin_px=solver.margin_px,
-        objects=solver.object_arrays * slices,
-    )
-    begin = with_slices(first_estimate(problem, start, modes=modes), slices, slice_spacing_m)
-    _doubted(solver, problem, begin, guessed=start is None)
-    yield from solver.solve(problem, Step(epoch=0, estimate=begin))
+    start: Estimate | None = None,
+    probe: Complex[Tensor, "mode y x"] | None = None,
+    setup: Setup | None = None,
+) -> Iterator[Step[Any]]:
+    """The stream of estimates a solver makes of a measurement, one after every epoch; see `reconstruct`."""
+    begun = _begun(measurement, solver, start, probe, setup or Setup())
+    yield from solver.solve(begun.problem, Step(epoch=0, estimate=begun.estimate))
 
 
 def reconstruct(
-    scan: Scan,
+    measurement: Measurement | Problem[Any],
     solver: Solver[Any] | None = None,
     *,
-    start: PtychoEstimate | None = None,
+    start: Estimate | None = None,
     probe: Complex[Tensor, "mode y x"] | None = None,
-    modes: int = 1,
-    slices: int = 1,
-    slice_spacing_m: float | Sequence[float] | None = None,
-    exposure_m: tuple[float, float] | None = None,
-    exposure_points: int = 5,
-    seed: int = 0,
-    device: str = "auto",
-    noise: Noise | None = None,
-    free_fraction: float = 0.0,
-    memory: str | int | None = None,
+    setup: Setup | None = None,
     stop: Stop | None = None,
     checkpoints: Checkpoints | None = None,
     watch: Watch | None = None,
 ) -> Result:
-    """Turn a scan into an image, by `default_solver()` where none is named.
+    """Turn a measurement, such as a scan, into an image, by `default_solver()` where none is named.
 
     `start` is an earlier estimate of the same frames; without it the object starts empty and the probe from `probe` or
-    from the data. A thick sample has several `slices`, `slice_spacing_m` of free space apart (one for all gaps or one
-    each). `exposure_m` and `exposure_points` describe a fly scan, see `pose`. `free_fraction` of the pixels is held out
-    for the free residual. `memory`, such as "8GB", bounds what the run may hold; what does not fit stays on disk.
-    `watch` sees every step. Ctrl-C ends the run with the last estimate; the provenance then says `interrupted`. A solver
-    that diverges is stopped, and its best estimate so far kept; the provenance then says `diverged` and what to change.
-    Where the image may not be trusted, as that of a network trained on other photons, it warns (DoubtfulImageWarning) and keeps
-    the `warnings` in the provenance.
-    Incoherent modes of the result are orthogonal. Raises InputError where the scan or the start makes no sense or the
-    solver cannot honour what is asked, ExitwaveError when the solver diverges before its first finite estimate.
+    from the data. `setup` says how the problem is set up: modes and slices, fly scan, held-out pixels, seed, device, memory,
+    noise; where the problem is posed already, only its modes and slices count. `watch` sees every step. Ctrl-C ends the run
+    with the last estimate; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate
+    so far kept; the provenance then says `diverged` and what to change. Where the image may not be trusted, as that of a
+    network trained on other photons, it warns (DoubtfulImageWarning) and keeps the `warnings` in the provenance. Incoherent
+    modes of the result are orthogonal. Raises InputError where the measurement or the start makes no sense or the solver
+    cannot honour what is asked, ExitwaveError when the solver diverges before its first finite estimate.
     """
-    began = time.perf_counter()
-    solver = solver or default_solver()
-    require_suited(solver, scan)
-    problem = pose(
-        scan,
-        noise=noise,
-        seed=seed,
-        device=device,
-        free_fraction=free_fraction,
-        memory=memory,
-        exposure_m=exposure_m,
-        exposure_points=exposure_points,
-        margin_px=solver.margin_px,
-        objects=solver.object_arrays * slices,
+    started = time.perf_counter()
+    solver, setup = solver or default_solver(), setup or Setup()
+    begun = _begun(measurement, solver, start, probe, setup)
+    problem = begun.problem
+    record = CheckpointFile(
+        checkpoints=checkpoints, spec=to_spec(solver), identity=problem.identity(begun.estimate, setup)
     )
-    begin = with_slices(first_estimate(problem, start, probe=probe, modes=modes), slices, slice_spacing_m)
-    doubts = _doubted(solver, problem, begin, guessed=start is None and probe is None)
-    spacing_m = None if slice_spacing_m is None else begin.slice_spacing_m
-    identity = _identity(problem, seed, exposure_m, exposure_points, spacing_m)
-    record = CheckpointFile(checkpoints=checkpoints, spec=to_spec(solver), identity=identity)
-    run = _driven(solver, problem, *record.resumed(Step(epoch=0, estimate=begin)), stop or Stop(), record, watch)
-    return _result(problem, record, run, doubts, free_fraction, began)
+    resumed = record.resumed(Step(epoch=0, estimate=begun.estimate))
+    run = _driven(solver, problem, *resumed, stop or Stop(), record, watch)
+    return _result(problem, record, run, begun.warnings, setup.free_fraction, started)
 
 
-def _doubted(solver: Solver[Any], problem: Problem, begin: PtychoEstimate, *, guessed: bool) -> tuple[str, ...]:
-    """Refuse what the solver cannot do; warn of what it can do but not be trusted with."""
-    require_supported(solver, problem, begin)
-    found = list(solver.warnings(problem, begin))
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """A problem with the estimate to begin with, and why its image may not be trusted."""
+
+    problem: Problem[Any]
+    estimate: Estimate
+    warnings: tuple[str, ...]
+
+
+def _begun(
+    measurement: Measurement | Problem[Any],
+    solver: Solver[Any],
+    start: Estimate | None,
+    probe: Complex[Tensor, "mode y x"] | None,
+    setup: Setup,
+) -> _Begun:
+    """Pose, find the first estimate; refuse what the solver cannot do, warn of what it can do but not be trusted with."""
+    posed = isinstance(measurement, Problem)
+    require_solved(solver, measurement.measurement if posed else measurement)
+    problem = measurement if posed else pose(measurement, setup, solver=solver)
+    estimate = problem.initial(start, setup, probe=probe)
+    require_supported(solver, problem, estimate)
+    found = list(solver.warnings(problem, estimate))
     first = next(solver.leaf_solvers())
-    if guessed and first.takes_probe_as_given:
+    if start is None and probe is None and first.takes_probe_as_given:
         found.append(
             f"the probe was guessed from the data and {first.name} does not improve it; give that of an earlier result "
             "(--probe), or let another solver find it first"
@@ -140,23 +116,7 @@ def _doubted(solver: Solver[Any], problem: Problem, begin: PtychoEstimate, *, gu
     doubts = tuple(dict.fromkeys(found))
     for doubt in doubts:
         warnings.warn(doubt, DoubtfulImageWarning, stacklevel=3)
-    return doubts
-
-
-def _identity(
-    problem: Problem,
-    seed: int,
-    exposure_m: tuple[float, float] | None,
-    exposure_points: int,
-    spacing_m: Tensor | None,
-) -> dict[str, Any]:
-    """What a run that goes on from this one's checkpoint must have in common with it, beside the solver."""
-    identity: dict[str, Any] = {"scan_fingerprint": fingerprint(problem), "seed": seed}
-    if exposure_m is not None:
-        identity |= {"exposure_m": list(exposure_m), "exposure_points": exposure_points}
-    if spacing_m is not None:
-        identity["slice_spacing_m"] = spacing_m.tolist()
-    return identity
+    return _Begun(problem, estimate, doubts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +132,7 @@ class _Run:
 
 def _driven(
     solver: Solver[Any],
-    problem: Problem,
+    problem: Problem[Any],
     step: Step[Any],
     history: list[float],
     stop: Stop,
@@ -220,7 +180,7 @@ def _drive(
     return step, "finished"
 
 
-def _fallen_back(guard: DivergenceGuard, problem: Problem, ending: str) -> tuple[Step[Any], str]:
+def _fallen_back(guard: DivergenceGuard, problem: Problem[Any], ending: str) -> tuple[Step[Any], str]:
     """The best estimate of a run that diverged, and how it ended, with advice."""
     best = guard.fallback(problem)
     if best is None:
@@ -231,27 +191,33 @@ def _fallen_back(guard: DivergenceGuard, problem: Problem, ending: str) -> tuple
 
 
 def _result(
-    problem: Problem, record: CheckpointFile, run: _Run, doubts: tuple[str, ...], free_fraction: float, began: float
+    problem: Problem[Any],
+    record: CheckpointFile,
+    run: _Run,
+    doubts: tuple[str, ...],
+    free_fraction: float,
+    began: float,
 ) -> Result:
     """What was found, how well it fits, and how it was made."""
-    step = replace(run.step, estimate=_with_orthogonal_modes(run.step.estimate))
+    step = replace(run.step, estimate=problem.finished(run.step.estimate))
+    residual, frame_residual = relative(*problem.misfits(step.estimate))
     return Result(
         estimate=step.estimate.to("cpu"),
         spread=None if step.spread is None else step.spread.to("cpu"),
-        geometry=problem.scan.geometry,
+        geometry=problem.geometry,
+        object_pixel_m=problem.object_pixel_m,
         spec=record.spec,
         history=tuple(run.history),
-        residual=problem.residual(step.estimate),
-        free_residual=problem.residual(step.estimate, held_out=True) if free_fraction else None,
-        frame_residual=problem.frame_residual(step.estimate),
+        residual=residual,
+        free_residual=problem.residual(step.estimate, held_out=True) if problem.has_held_out else None,
+        frame_residual=frame_residual,
         provenance={
-            "scan": dict(problem.scan.provenance),
+            "scan": dict(problem.measurement.provenance),
             **record.identity,
             **({"warnings": list(doubts)} if doubts else {}),
             "ending": run.ending,
             "epochs": step.epoch,
-            "modes": len(step.estimate.probe),
-            "slices": len(step.estimate.object),
+            **problem.provenance(step.estimate),
             "free_fraction": free_fraction,
             "device": _device_name(problem.device),
             "threads": torch.get_num_threads(),
@@ -262,11 +228,6 @@ def _result(
             | {"python": platform.python_version()},
         },
     )
-
-
-def _with_orthogonal_modes(x: PtychoEstimate) -> PtychoEstimate:
-    # Where the first mode varies it is not one of a mixture.
-    return x if len(x.probe) == 1 or x.variations is not None else replace(x, probe=orthogonal_modes(x.probe))
 
 
 def _device_name(device: torch.device) -> str:

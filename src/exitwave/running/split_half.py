@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import singledispatch
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.errors import DoubtfulImageWarning, InputError
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.data.scan import Scan
-from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.base import Problem
+from exitwave.problems.setup import Setup
 from exitwave.running.pose import pose
 from exitwave.running.reconstruct import reconstruct
 from exitwave.solvers.base import Solver, Step
@@ -27,52 +30,56 @@ def halves(scan: Scan, seed: int = 0) -> tuple[Tensor, Tensor]:
     return order[:middle].sort().values, order[middle:].sort().values
 
 
+@singledispatch
 def reconstruct_halves(
+    measurement: Measurement,
+    solver: Solver[Any],
+    result: Result,
+    *,
+    probe: Complex[Tensor, "mode y x"] | None = None,
+    setup: Setup | None = None,
+    watch: Callable[[Step[Any], Problem[Any]], None] | None = None,
+) -> tuple[Result, Result]:
+    """Reconstruct two disjoint halves of a scan's frames independently, on one canvas, from data alone.
+
+    Both start from an empty object and a probe guessed from their own frames, or the `probe` that was known beforehand,
+    which methods with a fixed probe need. They share the canvas with `result`, and its positions: where these were
+    refined, it was on all frames, so that the halves agree a little better than by themselves. `setup` is that of the
+    result. Raises InputError for measurements that cannot be halved.
+    """
+    raise InputError(f"{measurement.title} has no halves to compare; a scan of many frames is needed")
+
+
+@reconstruct_halves.register
+def _(
     scan: Scan,
     solver: Solver[Any],
     result: Result,
     *,
     probe: Complex[Tensor, "mode y x"] | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    memory: str | int | None = None,
-    watch: Callable[[Step[Any], Problem], None] | None = None,
+    setup: Setup | None = None,
+    watch: Callable[[Step[Any], Problem[Any]], None] | None = None,
 ) -> tuple[Result, Result]:
-    """Reconstruct two disjoint halves of the frames independently, on one canvas, from data alone.
-
-    Both start from an empty object and a probe guessed from their own frames, or the `probe` that was known beforehand,
-    which methods with a fixed probe need. They share the canvas with `result`, and its positions: where these were
-    refined, it was on all frames, so that the halves agree a little better than by themselves.
-    """
     if len(scan) < 4:
-        found = "one pattern has" if len(scan) == 1 else f"{len(scan)} frames have"
-        raise InputError(f"{found} no halves to compare; a scan of many frames is needed")
+        raise InputError(f"{len(scan)} frames have no halves to compare; a scan of many frames is needed")
+    whole = result.estimate
+    if not isinstance(whole, PtychoEstimate):
+        raise InputError(f"the result is an estimate of {whole.kind}; give that of this scan")
+    # No pixel is held out from halves, which are compared with each other.
+    alike = replace(setup or Setup(), free_fraction=0.0)
     made: list[Result] = []
-    for index in halves(scan, seed):
+    for index in halves(scan, alike.seed):
         part = prepare.select(scan, index)
-        problem = pose(part, seed=seed, device=device, memory=memory)
-        guess = first_guess(problem, modes=len(result.estimate.probe), probe=probe)
-        blank = torch.ones_like(result.estimate.object)
+        problem = pose(part, alike, solver=solver)
+        thin = replace(alike, modes=len(whole.probe), slices=1, slice_spacing_m=None)
         start = replace(
-            guess,
-            object=blank,
-            positions_px=result.estimate.positions_px[index],
-            slice_spacing_m=result.estimate.slice_spacing_m,
+            problem.initial(None, thin, probe=probe),
+            object=torch.ones_like(whole.object),
+            positions_px=whole.positions_px[index],
+            slice_spacing_m=whole.slice_spacing_m,
         )
-        travel, points = result.provenance.get("exposure_m"), result.provenance.get("exposure_points")
         with warnings.catch_warnings():
             # What is doubtful of all frames was said of them.
             warnings.simplefilter("ignore", DoubtfulImageWarning)
-            half = reconstruct(
-                part,
-                solver,
-                start=start,
-                exposure_m=None if travel is None else (float(travel[0]), float(travel[1])),
-                exposure_points=int(points or 5),
-                seed=seed,
-                device=device,
-                memory=memory,
-                watch=watch,
-            )
-        made.append(half)
+            made.append(reconstruct(problem, solver, start=start, setup=thin, watch=watch))
     return made[0], made[1]

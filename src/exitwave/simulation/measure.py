@@ -12,7 +12,8 @@ from torch import Tensor
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
-from exitwave.data.scan import ArrayPatterns, Scan
+from exitwave.data.patterns import ArrayPatterns
+from exitwave.data.scan import Scan
 from exitwave.physics.fourier import to_centre
 from exitwave.physics.ptychography import Ptychography
 from exitwave.simulation.detection import Detection, count_, drift_curve, hide_, misread_positions

@@ -24,7 +24,7 @@ def make_lesson(*, photons=None, step=8.0, side=5, whole=True, seed=0, brighter=
 def replaced_patterns(scan, factor):
     from dataclasses import replace
 
-    from exitwave.data.scan import ArrayPatterns
+    from exitwave.data.patterns import ArrayPatterns
 
     return replace(scan, patterns=ArrayPatterns(scan.frames(torch.arange(len(scan))) * factor))
 

@@ -8,18 +8,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from exitwave.data.errors import InputError
-from exitwave.data.scan import Scan
+from exitwave.data.measurement import Measurement
 
 CHUNK_PIXELS = 2**24
 """Pixels read at once when a step must see the whole stack: 64 MiB of float32."""
 
 
-def noted(scan: Scan, step: str) -> Mapping[str, Any]:
+def noted(scan: Measurement, step: str) -> Mapping[str, Any]:
     """The scan's provenance with one more line about its preparation."""
     return {**scan.provenance, "preparation": [*scan.provenance.get("preparation", []), step]}
 
 
-def chunks(scan: Scan) -> Iterator[tuple[Int[Tensor, " batch"], Float[Tensor, "batch y x"]]]:
+def chunks(scan: Measurement) -> Iterator[tuple[Int[Tensor, " batch"], Float[Tensor, "batch y x"]]]:
     """All frames in order, a few at a time, each with its index."""
     height, width = scan.frame_shape
     step = max(1, CHUNK_PIXELS // (height * width))
@@ -28,7 +28,7 @@ def chunks(scan: Scan) -> Iterator[tuple[Int[Tensor, " batch"], Float[Tensor, "b
         yield index, scan.frames(index)
 
 
-def mean_pattern(scan: Scan, sample: int) -> Float[Tensor, "y x"]:
+def mean_pattern(scan: Measurement, sample: int) -> Float[Tensor, "y x"]:
     """Mean of at most `sample` frames spread evenly over the scan."""
     index = torch.linspace(0, len(scan) - 1, min(sample, len(scan)), dtype=torch.float64).round().to(torch.int64)
     return scan.frames(index).mean(dim=0)

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from exitwave.data.errors import InputError
+from exitwave.data.measurement import M, Measurement
+from exitwave.data.patterns import MappedPatterns
 from exitwave.data.prepare.chunks import mean_pattern, noted, pair
-from exitwave.data.scan import MappedPatterns, Scan
 
 Orientation = Literal["identity", "fliplr", "flipud", "rot180", "transpose", "antitranspose", "rot90_cw", "rot90_ccw"]
 """The eight ways to lay a frame down, seen with row 0 on top; `antitranspose` mirrors at the other diagonal."""
@@ -32,7 +33,7 @@ _STEPS: dict[Orientation, tuple[bool, bool, bool]] = {
 }
 
 
-def orient(scan: Scan, orientation: Orientation) -> Scan:
+def orient(scan: M, orientation: Orientation) -> M:
     """Turn or mirror the frames so that their rows and columns run as the positions do; positions stay as they are.
 
     Mask, background and detector pixel size follow. Far-field frames are mirrored about the beam centre; with an even
@@ -64,7 +65,7 @@ def _oriented(frames: Tensor, index: Tensor | None = None, *, orientation: Orien
     return frames.roll([1] * len(even), even) if even else frames
 
 
-def crop(scan: Scan, size: int | tuple[int, int], centre: tuple[int, int] | None = None) -> Scan:
+def crop(scan: M, size: int | tuple[int, int], centre: tuple[int, int] | None = None) -> M:
     """Keep `size` pixels around `centre`, the (row, column) of the beam; the middle of the frame when left out."""
     height, width = pair("crop size", size)
     row, column = centre if centre is not None else (scan.frame_shape[0] // 2, scan.frame_shape[1] // 2)
@@ -77,7 +78,7 @@ def crop(scan: Scan, size: int | tuple[int, int], centre: tuple[int, int] | None
     return _windowed(scan, top, left, (height, width), f"crop: {height} x {width} around ({row}, {column})")
 
 
-def pad(scan: Scan, size: int | tuple[int, int]) -> Scan:
+def pad(scan: M, size: int | tuple[int, int]) -> M:
     """Grow frames to `size` with an untrusted margin of zeros; far-field objects get smaller pixels by it."""
     height, width = pair("padded size", size)
     old_height, old_width = scan.frame_shape
@@ -87,7 +88,7 @@ def pad(scan: Scan, size: int | tuple[int, int]) -> Scan:
     return _windowed(scan, top, left, (height, width), f"pad: {height} x {width}")
 
 
-def recentre(scan: Scan, centre: tuple[int, int] | None = None, *, sample: int = 64) -> Scan:
+def recentre(scan: M, centre: tuple[int, int] | None = None, *, sample: int = 64) -> M:
     """Shift frames by whole pixels so that the beam, at (row, column) `centre`, stands at [h // 2, w // 2].
 
     Without `centre` it is the centre of mass of the mean of up to `sample` frames over trusted pixels. The edge that
@@ -101,7 +102,7 @@ def recentre(scan: Scan, centre: tuple[int, int] | None = None, *, sample: int =
     return _windowed(scan, top, left, (height, width), f"recentre: beam was at ({row}, {column})")
 
 
-def _centre_of_mass(scan: Scan, sample: int) -> tuple[int, int]:
+def _centre_of_mass(scan: Measurement, sample: int) -> tuple[int, int]:
     light = torch.where(scan.mask, mean_pattern(scan, sample).cpu(), 0.0).clamp(min=0).to(torch.float64)
     total = float(light.sum())
     if not total > 0:
@@ -111,7 +112,7 @@ def _centre_of_mass(scan: Scan, sample: int) -> tuple[int, int]:
     return round(row), round(column)
 
 
-def _windowed(scan: Scan, top: int, left: int, shape: tuple[int, int], step: str) -> Scan:
+def _windowed(scan: M, top: int, left: int, shape: tuple[int, int], step: str) -> M:
     """The window of `shape` whose first pixel is old pixel (top, left); what lies outside is zero and untrusted."""
     look = partial(_window, top=top, left=left, shape=shape)
     return replace(
@@ -129,7 +130,7 @@ def _window(frames: Tensor, index: Tensor | None = None, *, top: int, left: int,
     return functional.pad(frames, (-left, left + shape[1] - width, -top, top + shape[0] - height))
 
 
-def bin(scan: Scan, factor: int | tuple[int, int]) -> Scan:
+def bin(scan: M, factor: int | tuple[int, int]) -> M:
     """Sum blocks of `factor` x `factor` pixels into one: fewer data, the same photons.
 
     A binned pixel is trusted only if all of its pixels are. Left-over pixels at the edge are dropped. The beam stays

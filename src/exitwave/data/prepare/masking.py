@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from exitwave.data.errors import InputError
+from exitwave.data.measurement import M, Measurement
 from exitwave.data.prepare.chunks import chunks, noted
-from exitwave.data.scan import Scan
 
 
-def mask_pixels(scan: Scan, mask: Bool[Tensor, "y x"]) -> Scan:
+def mask_pixels(scan: M, mask: Bool[Tensor, "y x"]) -> M:
     """Trust only pixels that `mask` also trusts (True = trusted)."""
     mask = torch.as_tensor(mask).to(torch.bool)
     if tuple(mask.shape) != scan.frame_shape:
@@ -20,7 +20,7 @@ def mask_pixels(scan: Scan, mask: Bool[Tensor, "y x"]) -> Scan:
     return _trusting(scan, mask, "mask_pixels")
 
 
-def mask_saturated(scan: Scan, level: float) -> Scan:
+def mask_saturated(scan: M, level: float) -> M:
     """Distrust pixels that reach `level` photons in any frame. Reads all frames once."""
     if not level > 0:
         raise InputError(f"saturation level is {level:g}; expected a positive number of photons")
@@ -30,7 +30,7 @@ def mask_saturated(scan: Scan, level: float) -> Scan:
     return _trusting(scan, brightest < level, f"mask_saturated: level {level:g}")
 
 
-def mask_hot(scan: Scan, *, times: float = 10.0) -> Scan:
+def mask_hot(scan: M, *, times: float = 10.0) -> M:
     """Distrust pixels whose summed counts exceed `times` the median of their neighbours. Reads all frames once.
 
     Neighbours that counted nothing are taken as one photon. The direct beam of nearly parallel light can be a single
@@ -43,7 +43,7 @@ def mask_hot(scan: Scan, *, times: float = 10.0) -> Scan:
     return _trusting(scan, ~hot, f"mask_hot: {times:g} times the neighbours")
 
 
-def mask_dead(scan: Scan, *, lit: float = 20.0) -> Scan:
+def mask_dead(scan: M, *, lit: float = 20.0) -> M:
     """Distrust pixels that count nothing in any frame though their neighbours sum to `lit` photons.
 
     Reads all frames once. At 20 photons a healthy pixel stays empty by chance once in 5e8 (Poisson).
@@ -55,13 +55,13 @@ def mask_dead(scan: Scan, *, lit: float = 20.0) -> Scan:
     return _trusting(scan, ~dead, f"mask_dead: neighbours above {lit:g} photons")
 
 
-def _trusting(scan: Scan, mask: Bool[Tensor, "y x"], step: str) -> Scan:
+def _trusting(scan: M, mask: Bool[Tensor, "y x"], step: str) -> M:
     kept = scan.mask & mask.to(scan.mask.device)
     lost = int(scan.mask.sum() - kept.sum())
     return replace(scan, mask=kept, provenance=noted(scan, f"{step} ({lost} more pixels untrusted)"))
 
 
-def _total(scan: Scan) -> Float[Tensor, "y x"]:
+def _total(scan: Measurement) -> Float[Tensor, "y x"]:
     total = torch.zeros(scan.frame_shape, dtype=torch.float64)
     for _, frames in chunks(scan):
         total += frames.sum(dim=0, dtype=torch.float64).cpu()

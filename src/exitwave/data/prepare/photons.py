@@ -8,11 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from exitwave.data.errors import InputError
+from exitwave.data.measurement import M
+from exitwave.data.patterns import MappedPatterns
 from exitwave.data.prepare.chunks import noted
-from exitwave.data.scan import MappedPatterns, Scan
 
 
-def subtract_background(scan: Scan, background: Float[Tensor, "y x"] | None = None) -> Scan:
+def subtract_background(scan: M, background: Float[Tensor, "y x"] | None = None) -> M:
     """Take a background off every frame, the scan's own when none is given; results below zero become zero."""
     chosen = scan.background if background is None else torch.as_tensor(background, dtype=torch.float32)
     if chosen is None:
@@ -37,7 +38,7 @@ def _subtracted(
     return (frames - background.to(frames.device)).clamp(min=0)
 
 
-def threshold(scan: Scan, below: float) -> Scan:
+def threshold(scan: M, below: float) -> M:
     """Set counts below `below` to zero: read-out noise of integrating detectors, or false counts; 0 for negative ones."""
     if not 0 <= below < float("inf"):
         raise InputError(f"threshold is {below:g}; expected a finite number of photons, zero or more")
@@ -54,7 +55,7 @@ def _thresholded(
     return torch.where(frames < below, 0.0, frames)
 
 
-def normalise_by_monitor(scan: Scan, monitor: Float[Tensor, " frame"] | None = None) -> Scan:
+def normalise_by_monitor(scan: M, monitor: Float[Tensor, " frame"] | None = None) -> M:
     """Scale each frame to the mean beam intensity; the scan's own monitor when none is given. No frame is dropped."""
     chosen = scan.monitor if monitor is None else torch.as_tensor(monitor, dtype=torch.float32)
     if chosen is None:

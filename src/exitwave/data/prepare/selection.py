@@ -8,28 +8,24 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from exitwave.data.errors import ExitwaveError, InputError
+from exitwave.data.measurement import M
+from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.prepare.chunks import chunks, noted
-from exitwave.data.scan import ArrayPatterns, Scan, SelectedPatterns
+from exitwave.data.scan import Scan
 from exitwave.data.statistics import scan_statistics
 
 
-def select(scan: Scan, index: slice | Sequence[int] | Int[Tensor, " kept"] | Bool[Tensor, " frame"]) -> Scan:
+def select(scan: M, index: slice | Sequence[int] | Int[Tensor, " kept"] | Bool[Tensor, " frame"]) -> M:
     """Keep some frames with their positions: a slice, frame numbers in any order, or True for each frame to keep."""
     # Of a range, because tensors take no negative steps.
     chosen = list(range(len(scan))[index]) if isinstance(index, slice) else index
     kept = _numbers(torch.as_tensor(chosen), len(scan))
     if len(kept) == 0:
         raise InputError(f"no frame of {len(scan)} is selected; select at least one")
-    return replace(
-        scan,
-        patterns=SelectedPatterns(scan.patterns, kept),
-        positions_m=scan.positions_m[kept],
-        monitor=None if scan.monitor is None else scan.monitor[kept],
-        provenance=noted(scan, f"select: {len(kept)} of {len(scan)} frames"),
-    )
+    return replace(scan.some(kept), provenance=noted(scan, f"select: {len(kept)} of {len(scan)} frames"))
 
 
-def drop_empty(scan: Scan) -> Scan:
+def drop_empty(scan: M) -> M:
     """Leave out the frames without a photon in any trusted pixel; reads the whole stack once."""
     lit = scan_statistics(scan).photons_per_frame > 0
     return scan if bool(lit.all()) else select(scan, lit)
@@ -60,7 +56,7 @@ def _numbers(index: Tensor, frames: int) -> Int[Tensor, " kept"]:
     return (index.to(torch.int64) % frames).cpu()
 
 
-def to_memory(scan: Scan) -> Scan:
+def to_memory(scan: M) -> M:
     """Read all frames once and keep them as float32; what was lazily prepared is done for good.
 
     Raises ExitwaveError where they do not fit.

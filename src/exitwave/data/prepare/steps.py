@@ -9,9 +9,9 @@ from pydantic import ConfigDict, ValidationError, validate_call
 
 from exitwave.data import prepare
 from exitwave.data.errors import InputError
-from exitwave.data.scan import Scan
+from exitwave.data.measurement import Measurement
 
-STEPS: Mapping[str, Callable[..., Scan]] = {
+STEPS: Mapping[str, Callable[..., Any]] = {
     "orient": prepare.orient,
     "crop": prepare.crop,
     "pad": prepare.pad,
@@ -31,14 +31,14 @@ STEPS: Mapping[str, Callable[..., Scan]] = {
 """Preparation steps by the names used in jobs and on the command line."""
 
 
-def prepared(scan: Scan, steps: tuple[Any, ...]) -> Scan:
+def prepared(scan: Measurement, steps: tuple[Any, ...]) -> Measurement:
     """Apply preparation steps given as names, `name=value` strings or {name: arguments}."""
     for step in steps:
         name, argument = _parsed(step)
         if name not in STEPS:
             raise InputError(f"there is no preparation step {name!r}; there are {', '.join(STEPS)}")
         scan = _applied(STEPS[name], name, scan, argument)
-    return scan
+    return scan.settled()
 
 
 def _parsed(step: Any) -> tuple[str, Any]:
@@ -59,7 +59,7 @@ def _parsed(step: Any) -> tuple[str, Any]:
     raise InputError(f"a preparation step is a name or one {{name: arguments}}; found {step!r}")
 
 
-def _applied(function: Callable[..., Scan], name: str, scan: Scan, argument: Any) -> Scan:
+def _applied(function: Callable[..., Any], name: str, scan: Measurement, argument: Any) -> Measurement:
     if name == "select" and isinstance(argument, str):
         argument = _slice(argument)
     known = list(inspect.signature(function).parameters)[1:]
@@ -81,7 +81,7 @@ def _applied(function: Callable[..., Scan], name: str, scan: Scan, argument: Any
         raise InputError(f"preparation step {name}: {faults}; it takes {_described(function)}") from error
 
 
-def _described(function: Callable[..., Scan]) -> str:
+def _described(function: Callable[..., Any]) -> str:
     """The arguments of a preparation step in words: "size (int or tuple[int, int]), centre (...)"."""
     arguments = list(inspect.signature(function).parameters.values())[1:]
     told = (f"{a.name} ({inspect.formatannotation(a.annotation).replace(' | ', ' or ')})" for a in arguments)

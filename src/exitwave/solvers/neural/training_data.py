@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.data.scan import ArrayPatterns
+from exitwave.data.patterns import ArrayPatterns
 from exitwave.problems.groups.canvases import Canvases, Images
 from exitwave.problems.groups.neighbours import Grouping
 from exitwave.problems.ptychography import Problem

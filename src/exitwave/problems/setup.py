@@ -1,0 +1,60 @@
+"""How a measurement is set up as a problem, whatever the solver: one value for Python, jobs and the command line."""
+
+from dataclasses import fields
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt
+from pydantic.dataclasses import dataclass as validated
+
+from exitwave.io.memory import parse_size
+from exitwave.physics.noise import NoiseName
+
+Fraction = Annotated[float, Field(ge=0, lt=0.5)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Metres = Annotated[float, Field(gt=0)]
+
+
+def _amount(value: Any) -> str | None:
+    if value is not None:
+        parse_size(value)
+    return None if value is None else str(value)
+
+
+Memory = Annotated[str, BeforeValidator(_amount)]
+
+
+@validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Setup:
+    """How a measurement is set up as a problem for solvers: modes, slices, exposure, held-out pixels, seed, device, memory.
+
+    What a kind of measurement has no use for must stay at its default, and is refused by name where it does not.
+    """
+
+    modes: PositiveInt = 1
+    """Incoherent modes of the probe; 2-4 for a partly coherent beam."""
+    slices: Annotated[int, Field(ge=1, le=50)] = 1
+    """Slices of a thick sample, along the beam."""
+    slice_spacing_m: Metres | tuple[Metres, ...] | None = None
+    """Free space between slices, metres; needed with several slices. One for all gaps, or one each."""
+    exposure_m: tuple[float, float] | None = None
+    """Fly scan: (y, x) that the probe travels during each exposure, metres, centred on the position."""
+    exposure_points: Annotated[int, Field(ge=2, le=100)] = 5
+    """Places at which the probe of a fly scan is computed; about one a pixel of travel. Each costs as much as a mode."""
+    free_fraction: Fraction = 0.0
+    """Share of detector pixels held out to test the result (free residual); 0.05 is usual."""
+    seed: Seed = 0
+    """Seed of everything random; the same seed gives the same image."""
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    memory: Memory | None = None
+    """What the run may hold, such as 8GB, beside about 1 GB for the program; frames that do not fit are read in every epoch."""
+    noise: NoiseName | None = None
+    """How counts scatter, for methods that know more than one way: amplitude where left out, poisson, gaussian, smooth_l1."""
+
+    def beyond(self, *known: str) -> list[str]:
+        """Names of options that are not at their default, other than those `known`."""
+        return [
+            option.name
+            for option in fields(self)
+            if option.name not in known and getattr(self, option.name) != option.default
+        ]
