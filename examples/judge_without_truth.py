@@ -18,7 +18,7 @@ for photons in (1e6, 1e4):
 
     # 1. Free residual: 5 % of the pixels are hidden from the solver and then predicted. Far above the residual means
     #    that the solver has begun to fit noise: fewer epochs, a larger alpha, or more photons.
-    result = ew.reconstruct(scan, solver, free_fraction=0.05)
+    result = ew.reconstruct(scan, solver, setup=ew.Setup(free_fraction=0.05))
 
     # 2. Split-half: two reconstructions from disjoint halves of the frames, each from scratch. Only what both show is
     #    in the data. `FRC-half-bit-split` is where their Fourier ring correlation falls below the half-bit threshold.

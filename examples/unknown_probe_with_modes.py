@@ -18,7 +18,7 @@ made = ew.simulate("textured", frames=frames, frame_px=64, overlap=0.7, modes=2,
 errors = {}
 for modes in (1, 2):
     # The first mode is guessed from the mean pattern, further ones start as weak, orthogonal variations of it.
-    result = ew.reconstruct(made.scan, ew.RPIE(epochs=80), modes=modes)
+    result = ew.reconstruct(made.scan, ew.RPIE(epochs=80), setup=ew.Setup(modes=modes))
     errors[modes] = ew.evaluate(result, truth=made.truth).metrics["M-NRMSE"]
     powers = result.estimate.probe.abs().square().sum(dim=(1, 2))
     shares = ", ".join(f"{float(share):.0%}" for share in powers / powers.sum())

@@ -154,7 +154,7 @@ def test_every_public_name_is_in_the_reference():
 def test_every_figure_that_evaluate_prints_is_explained():
     made = ew.simulate("textured", frames=36, frame_px=32)
     solver = ew.RPIE(epochs=2)
-    result = ew.reconstruct(made.scan, solver, free_fraction=0.05)
+    result = ew.reconstruct(made.scan, solver, setup=ew.Setup(free_fraction=0.05))
     first, second = ew.reconstruct_halves(made.scan, solver, result)
     ids = {*ew.evaluate(result, truth=made.truth).metrics, *ew.compare_halves(first.estimate, second.estimate).metrics}
     text = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
@@ -166,7 +166,7 @@ def test_every_figure_that_evaluate_prints_is_explained():
 def test_paths_of_the_result_page_are_in_a_result(tmp_path):
     scan = ew.simulate("siemens", frames=25, frame_px=32).scan
     several = ew.ensemble(ew.refine(ew.RPIE(epochs=6), variations=1, brightness=True, background=True), size=2)
-    ew.write(ew.reconstruct(scan, several, slices=2, slice_spacing_m=1e-6), tmp_path / "result.h5")
+    ew.write(ew.reconstruct(scan, several, setup=ew.Setup(slices=2, slice_spacing_m=1e-6)), tmp_path / "result.h5")
     ew.write(ew.reconstruct(ew.simulate_pattern(frame_px=48).scan, ew.ER(epochs=2)), tmp_path / "pattern.h5")
     text = (ROOT / "docs" / "results.md").read_text("utf-8")
     named = [path.rstrip("./") for path in re.findall(r"`(/entry_1[^`]*)`", text)]

@@ -248,9 +248,11 @@ class TestResults:
         made = ew.reconstruct(
             scan,
             ew.from_spec(result.spec),
-            modes=len(result.estimate.probe),
-            seed=result.provenance["seed"],
-            free_fraction=result.provenance["free_fraction"],
+            setup=ew.Setup(
+                modes=len(result.estimate.probe),
+                seed=result.provenance["seed"],
+                free_fraction=result.provenance["free_fraction"],
+            ),
             **thick,
         )
         assert difference(made.estimate.object, result.estimate.object) < ROUNDING
@@ -289,7 +291,7 @@ class TestCheckpoints:
         result = ew.reconstruct(
             ew.read(own / scan),
             ew.from_spec(SPECS[name]),
-            seed=4,
+            setup=ew.Setup(seed=4),
             checkpoints=ew.Checkpoints(path=own / "checkpoints" / f"{name}.h5", resume=True, every=10**6),
             watch=lambda step, problem: seen.append(step.epoch),
         )
@@ -308,10 +310,14 @@ class TestCheckpoints:
     def test_another_run_is_refused(self, own: Path) -> None:
         checkpoints = ew.Checkpoints(path=own / "checkpoints" / "mpie.h5", resume=True)
         with pytest.raises(ew.InputError, match="another scan, preparation or seed"):
-            ew.reconstruct(ew.read(own / "scan.cxi"), ew.from_spec(SPECS["mpie"]), seed=5, checkpoints=checkpoints)
+            ew.reconstruct(
+                ew.read(own / "scan.cxi"), ew.from_spec(SPECS["mpie"]), setup=ew.Setup(seed=5), checkpoints=checkpoints
+            )
         other = SPECS["mpie"] | {"friction": 0.5}
         with pytest.raises(ew.InputError, match="use the same options"):
-            ew.reconstruct(ew.read(own / "scan.cxi"), ew.from_spec(other), seed=4, checkpoints=checkpoints)
+            ew.reconstruct(
+                ew.read(own / "scan.cxi"), ew.from_spec(other), setup=ew.Setup(seed=4), checkpoints=checkpoints
+            )
 
 
 class TestJobs:

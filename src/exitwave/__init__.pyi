@@ -7,13 +7,17 @@ from .data.errors import (
     FormatError as FormatError,
     InputError as InputError,
 )
-from .data.estimate import Estimate as Estimate, PtychoEstimate as PtychoEstimate
+from .data.estimate import Estimate as Estimate, PtychoEstimate as PtychoEstimate, SupportEstimate as SupportEstimate
 from .data.geometry import Geometry as Geometry
+from .data.measurement import Measurement as Measurement
+from .data.pattern import Pattern as Pattern
 from .data.prepare.steps import prepared as prepared
 from .data.result import Result as Result
 from .data.scan import Scan as Scan
 from .evaluation.comparison import Comparison as Comparison, ComparisonEntry as ComparisonEntry
-from .evaluation.evaluate import Evaluation as Evaluation, compare_halves as compare_halves, evaluate as evaluate
+from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.evaluation import Evaluation as Evaluation
+from .evaluation.ptychography import compare_halves as compare_halves
 from .io.assemble import ReadOptions as ReadOptions
 from .io.files import (
     read as read,
@@ -24,10 +28,12 @@ from .io.files import (
     write as write,
 )
 from .live.local_stream import LocalStream as LocalStream
+from .problems.base import Problem as Problem
 from .problems.inspection import Inspection as Inspection, inspect as inspect
+from .problems.setup import Setup as Setup
 from .reports.page import report as report
 from .running.checkpoints import Checkpoints as Checkpoints
-from .running.compare import compare as compare
+from .running.compare import compare as compare, with_epochs as with_epochs
 from .running.job import Job as Job, read_job as read_job, run_job as run_job
 from .running.orientation import rank_orientations as rank_orientations
 from .running.pose import pose as pose

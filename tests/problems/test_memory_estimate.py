@@ -13,7 +13,8 @@ from exitwave.data.errors import FormatError, InputError
 from exitwave.io.hdf5_patterns import Hdf5Patterns
 from exitwave.io.memory import parse_size
 from exitwave.problems.memory_estimate import memory_estimate
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import MemoryBudget, Problem
+from exitwave.problems.setup import Setup
 from exitwave.running.pose import pose
 from exitwave.running.reconstruct import reconstruct
 from exitwave.solvers.base import Step
@@ -49,12 +50,12 @@ def test_amplitudes_are_held_where_they_fit_and_streamed_where_not(known):
     assert need.amplitudes == 49 * 32 * 32 * 4
     assert need.waves == 2 * 49 * 32 * 32 * 8
     enough = need.working + 2 * need.amplitudes
-    assert not pose(known.scan, memory=enough).streamed
-    assert pose(known.scan, memory=enough - 1).streamed
+    assert not pose(known.scan, setup=Setup(memory=enough)).streamed
+    assert pose(known.scan, setup=Setup(memory=enough - 1)).streamed
     assert need.cached(enough)
     assert not need.cached(enough - 1)
     with pytest.raises(InputError, match="free or allowed"):
-        pose(known.scan, memory=need.working - 1)
+        pose(known.scan, setup=Setup(memory=need.working - 1))
 
 
 def test_solvers_that_hold_more_objects_need_more_memory(known):
@@ -67,9 +68,9 @@ def test_solvers_that_hold_more_objects_need_more_memory(known):
     assert LBFGS(pairs=10).object_arrays - RPIE().object_arrays == 20
     assert chain(RPIE(), QuasiNewton(history=5)).object_arrays - RPIE().object_arrays == 10
     tight = memory_estimate(known.scan, shape, RPIE().object_arrays).working
-    reconstruct(known.scan, RPIE(epochs=1), memory=tight + 4 * 8 * pixels)
+    reconstruct(known.scan, RPIE(epochs=1), setup=Setup(memory=tight + 4 * 8 * pixels))
     with pytest.raises(InputError, match="free or allowed"):
-        reconstruct(known.scan, LBFGS(epochs=1), memory=tight + 4 * 8 * pixels)
+        reconstruct(known.scan, LBFGS(epochs=1), setup=Setup(memory=tight + 4 * 8 * pixels))
 
 
 def test_exit_waves_go_to_disk_where_they_do_not_fit(known):
@@ -77,7 +78,7 @@ def test_exit_waves_go_to_disk_where_they_do_not_fit(known):
     enough = need.working + need.amplitudes + 2 * need.waves
     for memory, fits in ((enough, True), (enough - 2, False)):
         assert need.fit_waves(memory) == fits
-        assert pose(known.scan, memory=memory).wave_store(1).in_memory == fits
+        assert pose(known.scan, setup=Setup(memory=memory)).wave_store(1).in_memory == fits
 
 
 @pytest.mark.parametrize("batch", [5, 16, 49])
@@ -85,7 +86,7 @@ def test_streamed_frames_give_the_same_image_as_frames_in_memory(known, batch):
     need = memory_estimate(known.scan, Problem.of(known.scan).object_shape)
     solver = RPIE(epochs=3, batch=batch)
     held = reconstruct(known.scan, solver)
-    streamed = reconstruct(known.scan, solver, memory=need.working)
+    streamed = reconstruct(known.scan, solver, setup=Setup(memory=need.working))
     assert torch.equal(held.estimate.object, streamed.estimate.object)
     assert held.residual == streamed.residual
     assert held.history == streamed.history
@@ -103,7 +104,7 @@ def streamed(scan):
             read.extend(index.tolist())
             return scan.patterns.read(index)
 
-    problem = Problem.of(replace(scan, patterns=Counting()), most_cached_bytes=0)
+    problem = Problem.of(replace(scan, patterns=Counting()), memory=MemoryBudget(cached=0))
     read.clear()
     return problem, read
 
@@ -133,7 +134,7 @@ def test_a_file_that_is_cut_short_while_it_is_streamed_is_named(known, tmp_path)
     with h5py.File(path, "w") as file:
         frames = known.scan.frames(slice(None)).numpy()
         file.create_dataset("data", data=frames, chunks=(1, 32, 32), compression="gzip")
-    problem = Problem.of(replace(known.scan, patterns=Hdf5Patterns(path, ("data",))), most_cached_bytes=0)
+    problem = Problem.of(replace(known.scan, patterns=Hdf5Patterns(path, ("data",))), memory=MemoryBudget(cached=0))
     batches = problem.batches(5, 1)
     next(batches)
     with path.open("rb+") as file:

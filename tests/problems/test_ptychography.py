@@ -10,7 +10,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import Scan
 from exitwave.problems.initial_guess import defocused, first_guess, guess_probe, more_modes
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import MemoryBudget, Problem
 from scans import known_scan
 
 
@@ -81,7 +81,7 @@ def test_held_out_pixels_are_hidden_from_solvers_and_kept_for_the_test(known):
 
 
 def test_frames_read_one_by_one_give_the_same_problem_as_frames_in_memory(known):
-    cached, streamed = Problem.of(known.scan), Problem.of(known.scan, most_cached_bytes=0)
+    cached, streamed = Problem.of(known.scan), Problem.of(known.scan, memory=MemoryBudget(cached=0))
     frames = torch.tensor([3, 1, 8])
     assert torch.equal(cached.amplitudes(frames), streamed.amplitudes(frames))
 

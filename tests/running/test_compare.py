@@ -11,6 +11,7 @@ import torch
 from exitwave.data.errors import FormatError, InputError
 from exitwave.evaluation.comparison import align_estimate, higher_is_better
 from exitwave.io.results import write_result
+from exitwave.problems.setup import Setup
 from exitwave.running.compare import candidates, compare
 from exitwave.running.reconstruct import reconstruct
 from exitwave.solvers.base import Solver, Step
@@ -48,8 +49,10 @@ def raising(error: BaseException, when: int = 1):
 
 
 def test_every_solver_gives_what_it_gives_alone_and_is_judged_by_the_same_figures(known):
-    found = compare(known.scan, [RPIE(epochs=4), "epie"], truth=known.truth, epochs=4, free_fraction=0.05, seed=2)
-    alone = reconstruct(known.scan, EPIE(epochs=4), free_fraction=0.05, seed=2)
+    found = compare(
+        known.scan, [RPIE(epochs=4), "epie"], truth=known.truth, epochs=4, setup=Setup(free_fraction=0.05, seed=2)
+    )
+    alone = reconstruct(known.scan, EPIE(epochs=4), setup=Setup(free_fraction=0.05, seed=2))
     assert [entry.name for entry in found.entries] == ["rpie", "epie"]
     assert torch.equal(found["epie"].result.estimate.object, alone.estimate.object)
     assert found["epie"].evaluation.metrics["free-residual"] == alone.free_residual

@@ -11,6 +11,7 @@ from exitwave.data import prepare
 from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.ptychography import Problem
+from exitwave.problems.setup import Setup
 from exitwave.running.checkpoints import CheckpointFile, Checkpoints
 from exitwave.running.divergence import advice
 from exitwave.running.orientation import rank_orientations
@@ -32,7 +33,7 @@ def known():
 
 
 def test_the_result_says_how_it_was_made_and_how_well_it_fits(known):
-    result = reconstruct(known.scan, RPIE(epochs=5), seed=3, free_fraction=0.05)
+    result = reconstruct(known.scan, RPIE(epochs=5), setup=Setup(seed=3, free_fraction=0.05))
     assert result.spec["name"] == "rpie"
     assert len(result.history) == 5
     assert result.frame_residual is not None
@@ -44,14 +45,16 @@ def test_the_result_says_how_it_was_made_and_how_well_it_fits(known):
 
 
 def test_same_seed_same_image(known):
-    one, again = (reconstruct(known.scan, RPIE(epochs=3), seed=5).estimate for _ in range(2))
+    one, again = (reconstruct(known.scan, RPIE(epochs=3), setup=Setup(seed=5)).estimate for _ in range(2))
     assert torch.equal(one.object, again.object)
     assert torch.equal(one.probe, again.probe)
 
 
 def test_iterate_streams_what_reconstruct_returns(known):
-    *_, last = iterate(known.scan, RPIE(epochs=3), seed=5)
-    assert torch.equal(last.estimate.object, reconstruct(known.scan, RPIE(epochs=3), seed=5).estimate.object)
+    *_, last = iterate(known.scan, RPIE(epochs=3), setup=Setup(seed=5))
+    assert torch.equal(
+        last.estimate.object, reconstruct(known.scan, RPIE(epochs=3), setup=Setup(seed=5)).estimate.object
+    )
 
 
 def test_a_run_stops_at_the_residual_asked_for(known):
@@ -109,10 +112,12 @@ def test_a_start_whose_refined_positions_stand_just_beyond_the_last_pixel_is_tak
 
 def test_a_run_with_other_spacings_does_not_go_on_from_the_checkpoint(known, tmp_path):
     place = Checkpoints(path=tmp_path / "c", every=1, resume=True)
-    reconstruct(known.scan, RPIE(epochs=1), slices=2, slice_spacing_m=1e-6, checkpoints=place)
-    assert reconstruct(known.scan, RPIE(epochs=2), slices=2, slice_spacing_m=1e-6, checkpoints=place).history
+    reconstruct(known.scan, RPIE(epochs=1), setup=Setup(slices=2, slice_spacing_m=1e-6), checkpoints=place)
+    assert reconstruct(
+        known.scan, RPIE(epochs=2), setup=Setup(slices=2, slice_spacing_m=1e-6), checkpoints=place
+    ).history
     with pytest.raises(InputError, match="saved for another"):
-        reconstruct(known.scan, RPIE(epochs=2), slices=2, slice_spacing_m=2e-6, checkpoints=place)
+        reconstruct(known.scan, RPIE(epochs=2), setup=Setup(slices=2, slice_spacing_m=2e-6), checkpoints=place)
 
 
 @pytest.mark.parametrize("turn", ["identity", "transpose", "fliplr"])

@@ -139,7 +139,7 @@ def test_two_slices_are_told_apart():
     scan, spacing_m = thick()
     probe = made().truth.probe
     thin = ew.reconstruct(scan, ew.RPIE(epochs=40), probe=probe)
-    result = ew.reconstruct(scan, ew.RPIE(epochs=40), probe=probe, slices=2, slice_spacing_m=spacing_m)
+    result = ew.reconstruct(scan, ew.RPIE(epochs=40), probe=probe, setup=ew.Setup(slices=2, slice_spacing_m=spacing_m))
     assert result.residual < 0.05 * thin.residual
     assert result.estimate.object.shape[0] == 2
 
@@ -148,7 +148,7 @@ def test_a_spacing_forty_percent_off_is_found_to_ten():
     scan, spacing_m = thick()
     solver = Refined(solver=ew.RPIE(epochs=60), spacing=True)
     probe = made().truth.probe
-    x = ew.reconstruct(scan, solver, probe=probe, slices=2, slice_spacing_m=1.4 * spacing_m).estimate
+    x = ew.reconstruct(scan, solver, probe=probe, setup=ew.Setup(slices=2, slice_spacing_m=1.4 * spacing_m)).estimate
     assert x.slice_spacing_m is not None
     assert float(x.slice_spacing_m[0]) == pytest.approx(spacing_m, rel=0.1)
 
@@ -160,14 +160,14 @@ def test_a_fly_scan_known_as_one_beats_one_taken_for_a_step_scan():
     flown = measured(made().truth, model)
     probe = made().truth.probe
     step = ew.reconstruct(flown, ew.RPIE(epochs=30), probe=probe)
-    fly = ew.reconstruct(flown, ew.RPIE(epochs=30), probe=probe, exposure_m=travel, exposure_points=5)
+    fly = ew.reconstruct(flown, ew.RPIE(epochs=30), probe=probe, setup=ew.Setup(exposure_m=travel, exposure_points=5))
     assert fly.residual < 0.5 * step.residual
     assert fly.provenance["exposure_points"] == 5
 
 
 def test_a_travel_longer_than_the_window_is_a_wrong_unit():
     with pytest.raises(InputError, match="it is in metres"):
-        ew.pose(made().scan, exposure_m=(0.0, 1e-3))
+        ew.pose(made().scan, setup=ew.Setup(exposure_m=(0.0, 1e-3)))
 
 
 @dataclass(frozen=True)
@@ -302,7 +302,7 @@ def test_modes_come_out_orthogonal_and_fit_as_well():
     axis = torch.arange(48) - 24
     mixed = torch.cat([0.8 * truth.probe, 0.6 * truth.probe * axis / 8])
     scan = measured(replace(truth, probe=mixed))
-    result = ew.reconstruct(scan, ew.RPIE(epochs=30), probe=truth.probe, modes=2)
+    result = ew.reconstruct(scan, ew.RPIE(epochs=30), probe=truth.probe, setup=ew.Setup(modes=2))
     probe = result.estimate.probe.flatten(1)
     first, second = (float(mode.abs().square().sum()) for mode in probe)
     assert first > second
@@ -313,13 +313,13 @@ def test_modes_come_out_orthogonal_and_fit_as_well():
 def test_what_a_method_cannot_do_is_refused_with_those_that_can():
     scan, probe = made().scan, made().truth.probe
     with pytest.raises(InputError, match=r"dm cannot reconstruct with slices .*rpie"):
-        ew.reconstruct(scan, ew.from_spec("dm"), probe=probe, slices=2, slice_spacing_m=1e-6)
+        ew.reconstruct(scan, ew.from_spec("dm"), probe=probe, setup=ew.Setup(slices=2, slice_spacing_m=1e-6))
     with pytest.raises(InputError, match="local cannot reconstruct with positions"):
         ew.reconstruct(scan, ew.refine(ew.from_spec("local"), positions=True), probe=probe)
     with pytest.raises(InputError, match="dm holds exit waves"):
         ew.reconstruct(scan, ew.refine(ew.from_spec("dm"), positions=True, max_position_error_px=5), probe=probe)
     with pytest.raises(InputError, match="needs at least 2 slices and their spacing"):
-        ew.reconstruct(scan, ew.RPIE(), probe=probe, slices=2)
+        ew.reconstruct(scan, ew.RPIE(), probe=probe, setup=ew.Setup(slices=2))
     with pytest.raises(InputError, match="no spacing to refine"):
         ew.reconstruct(scan, ew.refine(ew.RPIE(), spacing=True), probe=probe)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from exitwave.evaluation.evaluate import evaluate
+from exitwave.problems.setup import Setup
 from exitwave.running.reconstruct import reconstruct
 from exitwave.simulation.measure import simulate
 from exitwave.solvers.ptychography.pie import MPIE
@@ -28,7 +29,7 @@ LIGHT = [
 @pytest.mark.parametrize("sample", ["siemens", "textured", "cells", "features", "circuit", "natural"])
 def test_unknown_probe_and_object_are_found_from_the_data_alone(sample, probe, modes):
     made = simulate(sample, probe_name=probe, frame_px=64, frames=196, modes=modes, seed=21)
-    found = evaluate(reconstruct(made.scan, MPIE(epochs=80), modes=modes), truth=made.truth).metrics
+    found = evaluate(reconstruct(made.scan, MPIE(epochs=80), setup=Setup(modes=modes)), truth=made.truth).metrics
     assert found["M-NRMSE"] < 0.1
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from exitwave.evaluation.evaluate import evaluate
+from exitwave.problems.setup import Setup
 from exitwave.running.reconstruct import reconstruct
 from exitwave.simulation.measure import simulate
 from exitwave.solvers.ptychography.projections import DM, RAAR
@@ -18,5 +19,5 @@ pytestmark = pytest.mark.slow
 )
 def test_unknown_probe_and_object_are_found_from_the_data_alone(solver, sample, probe, modes):
     made = simulate(sample, probe_name=probe, frame_px=48, frames=100, modes=modes, seed=31)
-    found = evaluate(reconstruct(made.scan, solver, modes=modes), truth=made.truth).metrics
+    found = evaluate(reconstruct(made.scan, solver, setup=Setup(modes=modes)), truth=made.truth).metrics
     assert found["M-NRMSE"] < 0.08

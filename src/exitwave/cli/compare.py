@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +17,9 @@ from exitwave.data.prepare.steps import prepared
 from exitwave.evaluation.comparison import Comparison, value
 from exitwave.io.atomic import replacing, require_writable
 from exitwave.io.files import read, read_estimate, read_probe, read_truth
+from exitwave.problems.setup import Setup
 from exitwave.reports.page import report
-from exitwave.running.compare import candidates, compare as run_all, with_epochs
-from exitwave.running.job import Fraction, Memory, Seed
+from exitwave.running.compare import FREE_FRACTION, candidates, compare as run_all, with_epochs
 from exitwave.solvers.base import Solver
 
 Contestants = Annotated[
@@ -48,17 +49,9 @@ def compare(
             help="Epochs for every solver, instead of its own number; stages of a chain keep theirs.", group=RUNNING
         ),
     ] = None,
-    modes: Annotated[PositiveInt, Parameter(help="Incoherent modes of the probe.", group=RUNNING)] = 1,
     start: Annotated[Path | None, Parameter(help="Result or product file that all start from.", group=RUNNING)] = None,
     probe: Annotated[Path | None, Parameter(help="File whose probe all start from.", group=RUNNING)] = None,
-    seed: Annotated[Seed, Parameter(help="Seed of everything random.", group=RUNNING)] = 0,
-    device: Annotated[str, Parameter(help="auto, cpu or cuda.", group=RUNNING)] = "auto",
-    memory: Annotated[
-        Memory | None, Parameter(help="What each run may hold, such as 8GB, beside the program itself.", group=RUNNING)
-    ] = None,
-    free_fraction: Annotated[
-        Fraction, Parameter(help="Share of detector pixels held out from all, for the free residual.", group=RUNNING)
-    ] = 0.05,
+    setup: Annotated[Setup | None, Parameter(name="*", group=RUNNING)] = None,
     reading: Reading = None,
     prepare: Prepare = (),
 ) -> int:
@@ -75,14 +68,9 @@ def compare(
             loaded,
             chosen,
             truth=read_truth(truth) if truth else None,
-            epochs=epochs,
             start=read_estimate(start) if start else None,
             probe=read_probe(probe) if probe else None,
-            modes=modes,
-            seed=seed,
-            device=device,
-            free_fraction=free_fraction,
-            memory=memory,
+            setup=replace(setup or Setup(), free_fraction=(setup or Setup()).free_fraction or FREE_FRACTION),
             split_half=split_half,
             watch=watch,
         )

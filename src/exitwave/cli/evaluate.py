@@ -11,7 +11,9 @@ from exitwave.cli import warn
 from exitwave.cli.arguments import ResultPath
 from exitwave.cli.progress import watching
 from exitwave.data.result import Result
-from exitwave.evaluation.evaluate import Evaluation, compare_halves, evaluate as judge, merge_evaluations
+from exitwave.evaluation.evaluate import evaluate as judge
+from exitwave.evaluation.evaluation import Evaluation, merge_evaluations
+from exitwave.evaluation.ptychography import compare_halves
 from exitwave.io.files import read_probe, read_result, read_truth
 from exitwave.reports.page import report as write_report
 from exitwave.reports.tables import stored_warnings
@@ -68,10 +70,8 @@ def judged(result: Result, truth: Path | None, *, split_half: bool) -> Evaluatio
             read_prepared(job),
             solver,
             result,
-            probe=read_probe(job.probe) if job.probe else None,
-            seed=job.seed,
-            device=job.device,
-            memory=job.memory,
+            probe=read_probe(job.running.probe) if job.running.probe else None,
+            setup=job.setup,
             watch=watch,
         )
     return merge_evaluations(found, compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m))

@@ -7,14 +7,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from exitwave.cli.arguments import Prepare, Reading, ScanPath
-from exitwave.data.errors import ExitwaveError
+from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.data.prepare.steps import prepared
 from exitwave.data.scan import Scan
 from exitwave.io.files import read
 from exitwave.io.memory import scratch, size
 from exitwave.problems.inspection import Inspection, inspect
-from exitwave.problems.memory_estimate import MemoryEstimate
-from exitwave.running.job import Memory
+from exitwave.problems.setup import Memory
 from exitwave.running.orientation import rank_orientations, suspicious_overlap
 from exitwave.running.pose import allowed_bytes, choose_device
 from exitwave.solvers.registry import solvers
@@ -43,6 +42,8 @@ def info(
     else:
         print(described(found, allowed_bytes(memory, choose_device())))
     if auto_orient:
+        if not isinstance(loaded, Scan):
+            raise InputError(f"orientations can be told apart for a scan only; this is {loaded.title}")
         _rank(loaded)
 
 
@@ -50,7 +51,24 @@ def described(i: Inspection, allowed: int) -> str:
     """The inspection as aligned lines with units, and what fits into the memory that is allowed, bytes."""
     least, median, most = i.photons_per_frame
     beam = "near field" if i.magnification == 1 else f"near field, magnification {i.magnification:.4g}"
-    lit = "probe" if i.frames > 1 else "object, by its autocorrelation"
+    own = i.further
+    of_scan = (
+        []
+        if not own
+        else [
+            (
+                "object",
+                f"{own['object_shape'][0]} x {own['object_shape'][1]} pixels; positions span {_pair(own['span_m'])}",
+            ),
+            ("step", f"{own['step_px']:.4g} object pixels between neighbours"),
+            (
+                "overlap",
+                f"{own['overlap_array']:.1%} of the window"
+                + _or_nothing(", {:.1%} of the probe (guessed)", own["overlap_probe"]),
+            ),
+        ]
+    )
+    seen = "probe" if own else "object, by its autocorrelation"
     rows = [
         ("file", f"{i.provenance.get('file', '-')} ({i.provenance.get('format', '-')})"),
         ("frames", f"{i.frames} of {i.frame_shape[0]} x {i.frame_shape[1]} pixels"),
@@ -58,13 +76,8 @@ def described(i: Inspection, allowed: int) -> str:
         ("detector", f"{_length(i.distance_m)} away, pixel {_pair(i.detector_pixel_m)}"),
         ("regime", i.regime if i.regime == "far field" else beam),
         ("object pixel", _pair(i.object_pixel_m)),
-        ("object", f"{i.object_shape[0]} x {i.object_shape[1]} pixels; positions span {_pair(i.span_m)}"),
-        ("step", f"{i.step_px:.4g} object pixels between neighbours"),
-        (
-            "overlap",
-            f"{i.overlap_array:.1%} of the window" + _or_nothing(", {:.1%} of the probe (guessed)", i.overlap_probe),
-        ),
-        ("oversampling", "-" if i.oversampling is None else f"{i.oversampling:.2f} (frame / {lit})"),
+        *of_scan,
+        ("oversampling", "-" if i.oversampling is None else f"{i.oversampling:.2f} (frame / {seen})"),
         (
             "photons" if i.particle == "photon" else "electrons",
             f"{least:.4g} / {median:.4g} / {most:.4g} a frame (least / median / most)",
@@ -75,13 +88,9 @@ def described(i: Inspection, allowed: int) -> str:
             f"{i.untrusted_pixels} untrusted, {i.dead_pixels} dead, {i.hot_pixels} hot, {i.saturated_pixels} saturated",
         ),
         ("beam offset", f"{i.beam_offset_px[0]:+.2f}, {i.beam_offset_px[1]:+.2f} px (y, x)"),
-        ("position sign", str(i.provenance.get("position_sign", "-")) + " positions in the file"),
-        *_memory(i.memory, allowed),
+        *_position_sign(i),
+        *_memory(i, allowed),
     ]
-    if i.frames == 1:
-        # No method for one pattern holds exit waves.
-        of_scans = ("object", "step", "overlap", "position sign", "exit waves")
-        rows = [row for row in rows if row[0] not in of_scans]
     text = "\n".join(f"{name:16} {value}" for name, value in rows)
     for line in i.provenance.get("preparation", ()):
         text += f"\n{'prepared':16} {line}"
@@ -90,19 +99,28 @@ def described(i: Inspection, allowed: int) -> str:
     return text + "".join(f"\n{'! check':16} {line}" for line in i.suspicious)
 
 
-def _memory(needs: MemoryEstimate, allowed: int) -> list[tuple[str, str]]:
+def _position_sign(i: Inspection) -> list[tuple[str, str]]:
+    sign = i.provenance.get("position_sign", "-" if i.further else None)
+    return [] if sign is None else [("position sign", f"{sign} positions in the file")]
+
+
+def _memory(i: Inspection, allowed: int) -> list[tuple[str, str]]:
     """What a reconstruction takes, and where what does not fit will be."""
-    cached = "held in memory" if needs.cached(allowed) else "read anew in every epoch, as they do not fit"
+    cached = "held in memory" if i.memory.cached(allowed) else "read anew in every epoch, as they do not fit"
     rows = [
-        ("memory", f"{size(allowed)} may be taken; {size(needs.working)} for object, probe and waves being worked on"),
-        ("amplitudes", f"{size(needs.amplitudes)}, {cached}"),
+        (
+            "memory",
+            f"{size(allowed)} may be taken; {size(i.memory.working)} for object, probe and waves being worked on",
+        ),
+        ("amplitudes", f"{size(i.memory.amplitudes)}, {cached}"),
     ]
-    holding = sorted(name for name, cls in solvers().items() if cls.stores_exit_waves)
+    # No method for one pattern holds exit waves.
+    holding = sorted(name for name, cls in solvers().items() if cls.stores_exit_waves) if i.further else []
     if holding:
         folder, free, _ = scratch()
-        fits = needs.fit_waves(allowed)
+        fits = i.memory.fit_waves(allowed)
         where = "in memory" if fits else f"in temporary files in {folder}, where {size(free)} are free"
-        rows.append(("exit waves", f"{size(needs.waves)} for each probe mode with {', '.join(holding)}, {where}"))
+        rows.append(("exit waves", f"{size(i.memory.waves)} for each probe mode with {', '.join(holding)}, {where}"))
     return rows
 
 
@@ -120,9 +138,8 @@ def _rank(scan: Scan) -> None:
         print("far field: orientations that differ by half a turn only conjugate the object and fit equally well")
 
 
-def _pair(metres: tuple[float, float]) -> str:
-    y, x = map(_length, metres)
-    return f"{y} x {x}"
+def _pair(metres: tuple[float, ...]) -> str:
+    return " x ".join(map(_length, metres))
 
 
 def _length(metres: float) -> str:

@@ -16,19 +16,19 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.base import Problem
 from exitwave.solvers.base import Solver, Step
 
 
 @contextmanager
-def watching(solver: Solver[Any], title: str) -> Generator[Callable[[Step[Any], Problem], None]]:
+def watching(solver: Solver[Any], title: str) -> Generator[Callable[[Step[Any], Problem[Any]], None]]:
     """Give a function that shows each step; a bar on a terminal, a line now and then in a log."""
     with watching_many({title: solver.total_epochs}) as show:
         yield lambda step, problem: show(title, step, problem)
 
 
 @contextmanager
-def watching_many(totals: Mapping[str, int | None]) -> Generator[Callable[[str, Step[Any], Problem], None]]:
+def watching_many(totals: Mapping[str, int | None]) -> Generator[Callable[[str, Step[Any], Problem[Any]], None]]:
     """Give a function that shows each step of several runs, one bar each; `totals` are their epochs, where known."""
     if not sys.stderr.isatty():
         yield _Logs(totals)
@@ -48,7 +48,7 @@ def watching_many(totals: Mapping[str, int | None]) -> Generator[Callable[[str, 
             for title, total in totals.items()
         }
 
-        def show(title: str, step: Step[Any], problem: Problem) -> None:
+        def show(title: str, step: Step[Any], problem: Problem[Any]) -> None:
             if title not in tasks:
                 tasks[title] = bar.add_task(title, residual="-")
             bar.start_task(tasks[title])
@@ -63,7 +63,7 @@ class _Logs:
     def __init__(self, totals: Mapping[str, int | None]) -> None:
         self.totals = totals
 
-    def __call__(self, title: str, step: Step[Any], problem: Problem) -> None:
+    def __call__(self, title: str, step: Step[Any], problem: Problem[Any]) -> None:
         total = self.totals.get(title)
         if step.epoch % max((total or 100) // 10, 1) == 0 or step.epoch == total:
             of = f"/{total}" if total else ""

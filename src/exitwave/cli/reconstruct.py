@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,11 +15,13 @@ from exitwave.data.errors import InputError
 from exitwave.data.result import Result
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.atomic import require_writable
-from exitwave.running.job import Job, Running, make_job, run_job, solver_of
+from exitwave.problems.setup import Setup
+from exitwave.running.job import Job, Running, run_job
 from exitwave.running.reconstruct import default_solver
 from exitwave.solvers.base import Solver
+from exitwave.solvers.refinement_options import RefinementOptions
 from exitwave.solvers.registry import COMBINED
-from exitwave.solvers.spec import require_network, to_spec
+from exitwave.solvers.spec import require_network
 
 
 def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
@@ -72,17 +73,18 @@ def _explain() -> None:
 
 
 def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
-    def command(scan, /, *, output=Path("result.h5"), report=None, solver=None, running=None, reading=None, prepare=()):  # pyright: ignore
-        job = make_job(
-            {
-                "scan": scan,
-                "solver": to_spec(solver or cls()),
-                "output": output,
-                "reading": reading or ReadOptions(),
-                "prepare": tuple(prepare),
-                **asdict(running or Running()),
-            },
-            "command line",
+    # fmt: off
+    def command(scan, /, *, output=Path("result.h5"), report=None, solver=None, setup=None, refinement=None, running=None, reading=None, prepare=()):  # noqa: E501  # pyright: ignore
+        # fmt: on
+        job = Job(
+            scan=scan,
+            solver=solver or cls(),
+            output=output,
+            reading=reading or ReadOptions(),
+            prepare=tuple(prepare),
+            setup=setup or Setup(),
+            refinement=refinement or RefinementOptions(),
+            running=running or Running(),
         )
         return run_and_tell(job, report)
 
@@ -92,6 +94,8 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
         "output": Output,
         "report": Annotated[Path | None, Parameter(help="Also write this HTML report.", group=FILES)],
         "solver": Annotated[cls | None, Parameter(name="*", group=SOLVER)],
+        "setup": Annotated[Setup | None, Parameter(name="*", group=RUNNING)],
+        "refinement": Annotated[RefinementOptions | None, Parameter(name="*", group=RUNNING)],
         "running": Annotated[Running | None, Parameter(name="*", group=RUNNING)],
         "reading": Annotated[ReadOptions | None, Parameter(name="*", group=READING)],
         "prepare": Prepare,
@@ -101,7 +105,7 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
 
 def run_and_tell(job: Job, report: Path | None = None) -> int:
     """Run a job with a progress bar, write its files, print where they are; 130 when it was interrupted."""
-    solver = solver_of(job)
+    solver = job.whole_solver
     if report is not None:
         require_writable(report)
     with watching(solver, solver.name) as watch:
@@ -121,8 +125,9 @@ def tell(result: Result, job: Job, report: Path | None) -> int:
     pixel, epochs = result.object_pixel_m, result.provenance["epochs"]
     print(
         f"{how}: {epochs} epoch{'' if epochs == 1 else 's'} in {result.provenance['seconds']:.1f} s, residual {result.residual:.4g}{free}\n"
-        f"object {result.estimate.object.shape[-2]} x {result.estimate.object.shape[-1]} pixels of "
-        f"{pixel[0] * 1e9:.4g} x {pixel[1] * 1e9:.4g} nm -> {job.output}" + (f"\nreport -> {report}" if report else "")
+        f"object {' x '.join(map(str, result.estimate.object.shape[-len(pixel) :]))} pixels of "
+        f"{' x '.join(f'{size * 1e9:.4g}' for size in pixel)} nm -> {job.output}"
+        + (f"\nreport -> {report}" if report else "")
     )
     if ending.startswith("interrupted"):
         print(f"the last estimate is in {job.output}; go on with --resume (checkpoint {job.checkpoint})")

@@ -27,4 +27,5 @@ def run(
     from dataclasses import replace
 
     described = read_job(job)
-    return run_and_tell(replace(described, resume=True) if resume else described, report)
+    going_on = replace(described, running=replace(described.running, resume=resume or described.running.resume))
+    return run_and_tell(going_on, report)

@@ -21,7 +21,8 @@ from exitwave.io.assemble import ReadOptions
 from exitwave.io.files import read, read_estimate, read_probe, read_truth
 from exitwave.io.network_paths import as_word
 from exitwave.io.weights import read_record
-from exitwave.running.job import STRICT, Memory, Seed
+from exitwave.problems.setup import Memory, Seed
+from exitwave.running.job import STRICT
 from exitwave.running.train import train as teach
 from exitwave.solvers.neural.network_solver import NetworkSolver
 from exitwave.solvers.registry import solvers

@@ -127,7 +127,9 @@ class Previews:
             return
         began_s = time.monotonic()
         try:
-            result = Result(estimate=self._last.preview(), geometry=self._geometry, spec={})
+            result = Result(
+                estimate=self._last.preview(), geometry=self._geometry, object_pixel_m=self._pixel_m, spec={}
+            )
             losses = [(_number(e.get("loss")), _number(e.get("held_out_loss"))) for e in read_log(self._folder)]
             save_preview(result, self._folder / PREVIEW, losses)
         except Exception as error:

@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import singledispatch
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Complex
+from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
+from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
-from exitwave.evaluation import cdi_alignment
-from exitwave.evaluation.evaluate import Evaluation, aligned, gauge_shift, moved_with_object, plain
+from exitwave.evaluation.cdi_alignment import register_twin
+from exitwave.evaluation.evaluation import Evaluation, best_factor, of_same_kind, plain, require_same_shape
 from exitwave.evaluation.metrics import METRICS
-from exitwave.evaluation.region import common_region, projection, scanned_region
+from exitwave.evaluation.ptychography import aligned, gauge_shift, moved_with_object
+from exitwave.evaluation.region import common_region, projection
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +51,7 @@ class Comparison:
     """Several reconstructions of one scan from the same start, in the order in which they were asked for."""
 
     entries: Sequence[ComparisonEntry]
-    truth: PtychoEstimate | None = None
+    truth: Estimate | None = None
     interrupted: bool = False
     """Ctrl-C ended it: solvers after the last entry were not run."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -96,17 +99,35 @@ class AlignedEstimate:
 
     object: Complex[Tensor, "Y X"]
     """Projection along the beam; zero where the reconstruction has no pixels."""
-    probe: Complex[Tensor, "y x"]
-    """The strongest mode, with the shift, ramp and scale that the object needed undone."""
+    probe: Complex[Tensor, "y x"] | None = None
+    """The strongest mode of the probe, where there is one, with the shift, ramp and scale that the object needed undone."""
 
 
-def align_estimate(estimate: PtychoEstimate, reference: PtychoEstimate) -> AlignedEstimate:
+@singledispatch
+def as_it_is(estimate: Estimate) -> AlignedEstimate:
+    """What is looked at of an estimate to which others are aligned."""
+    return AlignedEstimate(object=projection(estimate))
+
+
+@as_it_is.register
+def _(estimate: PtychoEstimate) -> AlignedEstimate:
+    return AlignedEstimate(object=projection(estimate), probe=strongest(estimate))
+
+
+@singledispatch
+def align_estimate(estimate: Estimate, reference: Estimate) -> AlignedEstimate:
     """Remove what diffraction cannot know from an estimate so that it lies as the reference does, to look at both.
 
     Raises InputError when the two are not of the same frames.
     """
-    if reference.support is not None and estimate.object.shape == reference.object.shape:
-        return _isolated(estimate, reference)
+    image, target = projection(estimate), projection(of_same_kind(reference, estimate))
+    require_same_shape(image, target)
+    return AlignedEstimate(object=image * best_factor(image, target))
+
+
+@align_estimate.register
+def _(estimate: PtychoEstimate, reference: Estimate) -> AlignedEstimate:
+    reference = of_same_kind(reference, estimate)
     common = common_region(estimate, reference)
     found = aligned(common)
     height, width = reference.object.shape[-2:]
@@ -119,12 +140,14 @@ def align_estimate(estimate: PtychoEstimate, reference: PtychoEstimate) -> Align
     return AlignedEstimate(object=whole, probe=probe * overlap / (overlap.abs() * found.scale).clamp(min=1e-30))
 
 
-def _isolated(estimate: PtychoEstimate, reference: PtychoEstimate) -> AlignedEstimate:
-    """An isolated object from one pattern in the pose of another: twin, shift, phase and scale are free."""
-    image, target = projection(estimate), projection(reference)
-    found = cdi_alignment.register_twin(image, target).image
+@align_estimate.register
+def _(estimate: SupportEstimate, reference: Estimate) -> AlignedEstimate:
+    """Twin, shift, phase and scale are free."""
+    image, target = projection(estimate), projection(of_same_kind(reference, estimate))
+    require_same_shape(image, target)
+    found = register_twin(image, target).image
     scale = torch.vdot(found.flatten(), target.flatten()).abs() / found.abs().square().sum().clamp(min=1e-30)
-    return AlignedEstimate(object=found * scale, probe=strongest(estimate))
+    return AlignedEstimate(object=found * scale)
 
 
 def strongest(estimate: PtychoEstimate) -> Complex[Tensor, "y x"]:
@@ -133,25 +156,17 @@ def strongest(estimate: PtychoEstimate) -> Complex[Tensor, "y x"]:
     return modes[int(modes.abs().square().sum(dim=(1, 2)).argmax())]
 
 
-def visible_region(estimate: PtychoEstimate) -> Bool[Tensor, "Y X"]:
-    """Where the object of an estimate was scanned; of an isolated object, where it is."""
-    if estimate.support is not None:
-        amplitude = projection(estimate).abs()
-        return estimate.support.any(dim=0).cpu() & (amplitude > 0.1 * amplitude.max())
-    height, width = estimate.object.shape[-2:]
-    return scanned_region(estimate.probe, estimate.positions_px, (height, width))
-
-
-def require_same_frames(
-    estimate: PtychoEstimate, frames: int, frame_shape: tuple[int, int], what: str, advice: str
-) -> None:
-    """Raise InputError unless `what` was made of so many frames of this shape."""
-    found = (len(estimate.positions_px), *estimate.probe.shape[-2:])
-    if found != (frames, *frame_shape):
+def require_same_frames(estimate: Estimate, measurement: Measurement, what: str, advice: str) -> None:
+    """Raise InputError unless `what` is an estimate of frames like those of the measurement."""
+    if estimate.layout != measurement.layout:
         raise InputError(
-            f"{what} is of {found[0]} frames of {found[1]} x {found[2]} pixels but the scan, as prepared, has {frames} of "
-            f"{frame_shape[0]} x {frame_shape[1]}; {advice}"
+            f"{what} is of {_words(estimate.layout)} but the scan, as prepared, has {_words(measurement.layout)}; {advice}"
         )
+
+
+def _words(layout: tuple[int, ...]) -> str:
+    *frames, height, width = (1, *layout) if len(layout) < 2 else layout
+    return " x ".join(map(str, frames)) + " frames of " * bool(frames) + f"{height} x {width} pixels"
 
 
 def value(entry: ComparisonEntry, metric: str) -> float:

@@ -197,7 +197,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             nrmse,
             "relative complex error after the best complex scale (PMACE)",
             False,
-            dimensions=(2, 3),
+            dimensions=(1, 2, 3),
             weighted=True,
         ),
         "M-PSNR255": Metric(psnr_255, "PSNR of peak 255 on images of order one, dB (PtychoPINN)", True),

@@ -1,6 +1,7 @@
 """Where two reconstructions may be compared: on the part of the sample that the beam lit in both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import singledispatch
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from scipy import ndimage, signal
 from torch import Tensor
 
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
 from exitwave.evaluation.registration import rolled
 
 RIM_PX = 16
@@ -64,9 +65,27 @@ def scanned_region(
     return torch.from_numpy(coverage > threshold * coverage.max())
 
 
-def projection(estimate: PtychoEstimate) -> Complex[Tensor, "y x"]:
-    """The transmission of the whole sample: the product of its slices, double precision, on the CPU."""
-    return estimate.object.detach().cpu().to(torch.complex128).prod(0)
+def projection(estimate: Estimate) -> Complex[Tensor, "y x"]:
+    """The object as one image, such as the product of its slices; double precision, on the CPU."""
+    return replace(estimate, object=estimate.object.detach().cpu().to(torch.complex128)).plane()
+
+
+@singledispatch
+def visible_region(estimate: Estimate) -> Bool[Tensor, "y x"]:
+    """Where the image of an estimate means something, by kind; here: wherever any light fell."""
+    return estimate.light() > 0
+
+
+@visible_region.register
+def _(estimate: PtychoEstimate) -> Bool[Tensor, "y x"]:
+    return scanned_region(estimate.probe, estimate.positions_px, _shape(estimate))
+
+
+@visible_region.register
+def _(estimate: SupportEstimate) -> Bool[Tensor, "y x"]:
+    # Phases mean nothing where it is dark, as it is along the rim of the support.
+    amplitude = estimate.plane().abs()
+    return (estimate.light() > 0) & (amplitude > 0.1 * amplitude.max())
 
 
 def common_region(estimate: PtychoEstimate, truth: PtychoEstimate) -> CommonRegion:

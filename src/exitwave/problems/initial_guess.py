@@ -88,7 +88,7 @@ def with_slices(x: PtychoEstimate, setup: Setup) -> PtychoEstimate:
         raise InputError(
             f"slices is {slices} and slice_spacing_m {spacing_m}; a thick sample needs at least 2 slices and their spacing"
         )
-    spacings = [spacing_m] * (slices - 1) if isinstance(spacing_m, float) else [*spacing_m]
+    spacings = [spacing_m] * (slices - 1) if isinstance(spacing_m, int | float) else [*spacing_m]
     if len(spacings) != slices - 1:
         raise InputError(
             f"slice_spacing_m is {spacings} for {slices} slices; give one positive length, or {slices - 1}, in metres"

@@ -1,7 +1,8 @@
-"""What a scientist checks first in a scan, and what looks wrong, with the cure."""
+"""What a scientist checks first in a measurement, and what looks wrong, with the cure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch import Tensor
 from exitwave.data import prepare
 from exitwave.data.checks import check, step_px
 from exitwave.data.errors import ExitwaveError
+from exitwave.data.measurement import M, Measurement
+from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
 from exitwave.physics.support import extent_px
-from exitwave.problems.cdi import correlated_region, isolated_problem
+from exitwave.problems.cdi import correlated_region, pattern_problem
 from exitwave.problems.initial_guess import guess_probe
 from exitwave.problems.memory_estimate import MemoryEstimate, memory_estimate
 from exitwave.problems.ptychography import Problem, object_canvas
@@ -25,7 +28,7 @@ MOST_FRAMES = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """The figures of a scan before any reconstruction; lengths in metres, pixels where named so."""
+    """The figures of a measurement before any reconstruction; lengths in metres, pixels where named so."""
 
     frames: int
     frame_shape: tuple[int, int]
@@ -36,18 +39,7 @@ class Inspection:
     detector_pixel_m: tuple[float, float]
     regime: str
     magnification: float
-    object_pixel_m: tuple[float, float]
-    object_shape: tuple[int, int]
-    span_m: tuple[float, float]
-    step_px: float
-    """Median distance to the nearest other position, object pixels."""
-    overlap_array: float
-    """1 - step / frame: how far neighbouring windows overlap."""
-    overlap_probe: float | None
-    """1 - step / probe diameter (90 % of the photons of the probe guessed from the data); None where it cannot be guessed."""
-    oversampling: float | None
-    """Frame / probe diameter; below 2 the patterns are undersampled for one pattern alone (overlap can make up for it).
-    Of one frame: frame / size of the isolated object, as its autocorrelation tells; 2 and more can be phased."""
+    object_pixel_m: tuple[float, ...]
     photons_per_frame: tuple[float, float, float]
     """Least, median, most."""
     brightest_pixel: float
@@ -58,46 +50,44 @@ class Inspection:
     """Pixels that share the highest count exactly, where many do."""
     beam_offset_px: tuple[float, float]
     """Centre of mass of the mean pattern relative to the frame's centre [h // 2, w // 2]."""
+    oversampling: float | None
+    """Of a scan: frame / probe diameter; below 2 the patterns are undersampled for one pattern alone (overlap can make up for
+    it). Of one pattern: frame / size of the isolated object, as its autocorrelation tells; 2 and more can be phased."""
     memory: MemoryEstimate
     """Memory that a reconstruction takes, by what it is for."""
     suspicious: tuple[str, ...]
     """What looks wrong, each with its cure; empty when nothing does."""
     provenance: Mapping[str, Any]
+    further: Mapping[str, Any]
+    """What a kind of measurement has of its own: of a scan `object_shape`, `span_m`, `step_px` (median distance to the nearest
+    other position, object pixels), `overlap_array` (1 - step / frame) and `overlap_probe` (1 - step / probe diameter, which
+    holds 90 % of the photons of the probe guessed from the data; None where it cannot be guessed)."""
 
 
-def inspect(scan: Scan) -> Inspection:
-    """Look at a scan without reconstructing it; a scan that would be refused is still described, and the reason listed."""
-    seen = scan_statistics(scan, most_frames=MOST_FRAMES)
-    suspicious: list[str] = []
-    shape: tuple[int, int] = (0, 0)
-    probe, object_px = None, None
-    try:
-        if len(scan) == 1:
-            shape = scan.frame_shape
-            # The autocorrelation is twice as wide as the object.
-            object_px = max(extent_px(correlated_region(scan, scan.mask))) / 2
-            isolated_problem(scan)
-        else:
-            check(scan, seen)
-            _, shape = object_canvas(scan, 4)
-            nearest = _compact(scan)
-            probe = guess_probe(Problem.of(prepare.select(scan, nearest)))
-    except ExitwaveError as error:
-        suspicious.append(f"would be refused: {error}")
-    height, width = scan.frame_shape
-    step = step_px(scan)
-    diameter = object_px if probe is None else probe_diameter_px(probe)
-    lit = seen.photons_per_frame
-    offset = _beam_offset(seen)
-    # In one pattern speckles look hot, and pixels that happened to count nothing look dead.
-    hot = 0 if len(scan) == 1 else int((scan.mask & ~prepare.mask_hot(_few(scan)).mask).sum())
-    dead = 0 if len(scan) == 1 else int((scan.mask & ~prepare.mask_dead(_few(scan)).mask).sum())
-    saturated = _saturated(seen)
-    span = scan.positions_m.amax(dim=0) - scan.positions_m.amin(dim=0)
-    geometry = scan.geometry
+@dataclass(frozen=True)
+class _Looked:
+    """What looking at a measurement of some kind found."""
+
+    size_px: float | None
+    """Diameter of what makes the pattern: probe, or isolated object."""
+    object_shape: tuple[int, int]
+    refusal: str
+    """Why it would be refused; empty when it would not."""
+    further: Mapping[str, Any]
+    speckled: bool
+    """Whether speckles may look like hot pixels, and chance like dead ones."""
+
+
+def inspect(measurement: Measurement) -> Inspection:
+    """Look at a measurement without reconstructing it; one that would be refused is still described, and the reason listed."""
+    seen = scan_statistics(measurement, most_frames=MOST_FRAMES)
+    looked = look(measurement, seen)
+    few = _few(measurement)
+    photons, geometry, mask = seen.photons_per_frame, measurement.geometry, measurement.mask
+    side = min(measurement.frame_shape)
     inspection = Inspection(
-        frames=len(scan),
-        frame_shape=scan.frame_shape,
+        frames=len(measurement),
+        frame_shape=measurement.frame_shape,
         particle=geometry.particle,
         energy_ev=geometry.energy_ev,
         wavelength_m=geometry.wavelength_m,
@@ -105,25 +95,59 @@ def inspect(scan: Scan) -> Inspection:
         detector_pixel_m=geometry.detector_pixel_m,
         regime="near field" if geometry.near_field else "far field",
         magnification=geometry.magnification,
-        object_pixel_m=scan.object_pixel_m,
-        object_shape=shape,
-        span_m=(float(span[0]), float(span[1])),
-        step_px=step,
-        overlap_array=1 - step / min(height, width),
-        overlap_probe=None if probe is None or diameter is None else 1 - step / diameter,
-        oversampling=None if diameter is None else min(height, width) / diameter,
-        photons_per_frame=(float(lit.min()), float(lit.median()), float(lit.max())),
-        brightest_pixel=float(seen.max_pattern[scan.mask].max()) if bool(scan.mask.any()) else 0.0,
-        untrusted_pixels=int((~scan.mask).sum()),
-        hot_pixels=hot,
-        dead_pixels=dead,
-        saturated_pixels=saturated,
-        beam_offset_px=offset,
-        memory=memory_estimate(scan, shape),
-        suspicious=(),
-        provenance=scan.provenance,
+        object_pixel_m=measurement.object_pixel_m,
+        photons_per_frame=(float(photons.min()), float(photons.median()), float(photons.max())),
+        brightest_pixel=float(seen.max_pattern[mask].max()) if bool(mask.any()) else 0.0,
+        untrusted_pixels=int((~mask).sum()),
+        hot_pixels=0 if looked.speckled else int((mask & ~prepare.mask_hot(few).mask).sum()),
+        dead_pixels=0 if looked.speckled else int((mask & ~prepare.mask_dead(few).mask).sum()),
+        saturated_pixels=_saturated(seen),
+        beam_offset_px=_beam_offset(seen),
+        oversampling=None if looked.size_px is None else side / looked.size_px,
+        memory=memory_estimate(measurement, looked.object_shape),
+        suspicious=(f"would be refused: {looked.refusal}",) if looked.refusal else (),
+        provenance=measurement.provenance,
+        further=looked.further,
     )
-    return _with(inspection, suspicious + _suspicions(scan, inspection))
+    return replace(inspection, suspicious=(*inspection.suspicious, *suspicions(measurement, inspection)))
+
+
+@singledispatch
+def look(measurement: Measurement, seen: ScanStatistics) -> _Looked:
+    """What a kind of measurement has of its own to be looked at."""
+    return _Looked(None, measurement.frame_shape, "", {}, speckled=len(measurement) < 2)
+
+
+@look.register
+def _(pattern: Pattern, seen: ScanStatistics) -> _Looked:
+    size_px, refusal = None, ""
+    try:
+        # The autocorrelation is twice as wide as the object.
+        size_px = max(extent_px(correlated_region(pattern, pattern.mask))) / 2
+        pattern_problem(pattern)
+    except ExitwaveError as error:
+        refusal = str(error)
+    return _Looked(size_px, pattern.frame_shape, refusal, {}, speckled=True)
+
+
+@look.register
+def _(scan: Scan, seen: ScanStatistics) -> _Looked:
+    shape, size_px, refusal = (0, 0), None, ""
+    try:
+        check(scan, seen)
+        shape = object_canvas(scan, 4).shape
+        size_px = probe_diameter_px(guess_probe(Problem.of(prepare.select(scan, _compact(scan)))))
+    except ExitwaveError as error:
+        refusal = str(error)
+    step, span = step_px(scan), scan.positions_m.amax(dim=0) - scan.positions_m.amin(dim=0)
+    further = {
+        "object_shape": shape,
+        "span_m": (float(span[0]), float(span[1])),
+        "step_px": step,
+        "overlap_array": 1 - step / min(scan.frame_shape),
+        "overlap_probe": None if size_px is None else 1 - step / size_px,
+    }
+    return _Looked(size_px, shape, refusal, further, speckled=False)
 
 
 def probe_diameter_px(probe: Complex[Tensor, "y x"]) -> float:
@@ -143,16 +167,10 @@ def _compact(scan: Scan, count: int = 64) -> Tensor:
     return (scan.positions_m - middle).square().sum(dim=1).argsort()[:count].sort().values
 
 
-def _few(scan: Scan) -> Scan:
+def _few(scan: M) -> M:
     if len(scan) <= MOST_FRAMES:
         return scan
     return prepare.select(scan, torch.linspace(0, len(scan) - 1, MOST_FRAMES).round().to(torch.int64))
-
-
-def _with(inspection: Inspection, suspicious: list[str]) -> Inspection:
-    from dataclasses import replace
-
-    return replace(inspection, suspicious=tuple(suspicious))
 
 
 def _beam_offset(seen: ScanStatistics) -> tuple[float, float]:
@@ -172,18 +190,12 @@ def _saturated(seen: ScanStatistics) -> int:
     return equal if equal >= 3 and top >= 1000 else 0
 
 
-def _suspicions(scan: Scan, i: Inspection) -> list[str]:
+@singledispatch
+def suspicions(measurement: Measurement, i: Inspection) -> list[str]:
+    """What looks wrong in the figures of a measurement, each with its cure."""
     found: list[str] = []
-    if scan.geometry.particle == "photon" and (3.5 < i.energy_ev < 25 or i.energy_ev > 3e5 or i.energy_ev < 0.5):
+    if measurement.geometry.particle == "photon" and (3.5 < i.energy_ev < 25 or i.energy_ev > 3e5 or i.energy_ev < 0.5):
         found.append(f"photon energy {i.energy_ev:.4g} eV: unusual; were keV or joules meant? state --energy-ev")
-    if i.overlap_array < 0.3:
-        found.append(f"windows overlap only {i.overlap_array:.0%}: check --position-unit and the energy, or scan finer")
-    elif i.overlap_probe is not None and i.overlap_probe < 0.5 and not scan.geometry.near_field:
-        found.append(f"probes overlap about {i.overlap_probe:.0%}; 60 % and more converge reliably: expect more epochs")
-    if i.frames > 1 and i.oversampling is not None and i.oversampling < 1.3 and not scan.geometry.near_field:
-        found.append(
-            f"the probe fills the frame (oversampling {i.oversampling:.2f}): pad the frames (--prepare pad=...) or check the distance"
-        )
     least, median, most = i.photons_per_frame
     if most > 5 * max(median, 1e-9) or least < 0.2 * median:
         found.append(
@@ -202,7 +214,23 @@ def _suspicions(scan: Scan, i: Inspection) -> list[str]:
             f"{i.saturated_pixels} pixels share the highest count {i.brightest_pixel:g}: saturated? "
             f"--prepare mask_saturated={i.brightest_pixel:g}"
         )
-    if not scan.geometry.near_field and max(map(abs, i.beam_offset_px)) > 2:
+    if not measurement.geometry.near_field and max(map(abs, i.beam_offset_px)) > 2:
         y, x = i.beam_offset_px
         found.append(f"the beam is {y:+.1f}, {x:+.1f} px (y, x) off the frame's centre: --prepare recentre")
     return found
+
+
+@suspicions.register
+def _(scan: Scan, i: Inspection) -> list[str]:
+    found, probe = list[str](), i.further["overlap_probe"]
+    if i.further["overlap_array"] < 0.3:
+        found.append(
+            f"windows overlap only {i.further['overlap_array']:.0%}: check --position-unit and the energy, or scan finer"
+        )
+    elif probe is not None and probe < 0.5 and not scan.geometry.near_field:
+        found.append(f"probes overlap about {probe:.0%}; 60 % and more converge reliably: expect more epochs")
+    if i.oversampling is not None and i.oversampling < 1.3 and not scan.geometry.near_field:
+        found.append(
+            f"the probe fills the frame (oversampling {i.oversampling:.2f}): pad the frames (--prepare pad=...) or check the distance"
+        )
+    return found + suspicions.dispatch(Measurement)(scan, i)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from exitwave.data.scan import Scan
+from exitwave.data.measurement import Measurement
 from exitwave.data.statistics import CHUNK_BYTES, CHUNK_FRAMES
 from exitwave.problems.wave_store import wave_bytes
 
@@ -41,7 +41,7 @@ class MemoryEstimate:
         return max(allowed - self.working - (self.amplitudes if self.cached(allowed) else 0), 0)
 
 
-def memory_estimate(scan: Scan, object_shape: tuple[int, int], objects: int = OBJECTS) -> MemoryEstimate:
+def memory_estimate(scan: Measurement, object_shape: tuple[int, int], objects: int = OBJECTS) -> MemoryEstimate:
     """What a scan needs whose object has this shape, with a solver that holds so many arrays of its size."""
     frame_px, object_px = math.prod(scan.frame_shape), math.prod(object_shape)
     looked_at = max(min(CHUNK_BYTES, 4 * CHUNK_FRAMES * frame_px), 4 * frame_px)

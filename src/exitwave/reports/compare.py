@@ -7,7 +7,7 @@ from exitwave.data.result import Result
 from exitwave.evaluation.comparison import Comparison, ComparisonEntry, higher_is_better, value
 from exitwave.reports import tables
 from exitwave.reports.compare_pictures import curve_pictures, rows, samples
-from exitwave.reports.formatting import duration, number
+from exitwave.reports.formatting import duration, half_period, number
 from exitwave.reports.svg import INK, drawing
 from exitwave.reports.templates import filled, spec_text
 
@@ -96,7 +96,7 @@ def _value(name: str, found: float, result: Result | None) -> str:
     if found != found or result is None:
         return "–"
     if name.startswith("FRC"):
-        return tables.half_period(found, result)
+        return half_period(found, result.object_pixel_m)
     return f"{number(100 * found)} %" if name.startswith("M-NRMSE") else number(found)
 
 

@@ -9,22 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exitwave.data.errors import ExitwaveError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate
 from exitwave.data.result import Result
-from exitwave.evaluation.comparison import (
-    AlignedEstimate,
-    Comparison,
-    ComparisonEntry,
-    align_estimate,
-    strongest,
-    visible_region,
-)
-from exitwave.evaluation.region import projection
-from exitwave.reports import figures, panels
+from exitwave.evaluation.comparison import AlignedEstimate, Comparison, ComparisonEntry, align_estimate, as_it_is
+from exitwave.evaluation.region import projection, visible_region
+from exitwave.reports import panels
+from exitwave.reports.axes import curve_figure, image_figure
 from exitwave.reports.formatting import number
 from exitwave.reports.pictures import SMALL_IN, Picture, Row
 from exitwave.reports.svg import inline_svg
-from exitwave.reports.views import View, contrast, view
+from exitwave.reports.views import View, contrast, pixel_pair, view
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +37,8 @@ class Sample:
 
     name: str
     view: View
-    probe: np.ndarray
+    probe: np.ndarray | None
+    """The strongest mode of the probe, where there is one."""
 
 
 def samples(comparison: Comparison) -> list[Sample]:
@@ -51,22 +46,26 @@ def samples(comparison: Comparison) -> list[Sample]:
     done = [(entry.name, entry.result) for entry in comparison.entries if entry.result is not None]
     if not done:
         return []
-    pixel_m = done[0][1].object_pixel_m
+    pixel_m = pixel_pair(done[0][1].object_pixel_m)
     reference = comparison.truth or done[0][1].estimate
     region = visible_region(reference).numpy()
     image = projection(reference).numpy()
     first = view(image, region, pixel_m, most_pixels=MOST_PIXELS)
     name = "truth" if comparison.truth is not None else done[0][0]
-    shown = [Sample(name=name, view=first, probe=strongest(reference).numpy())]
+    shown = [Sample(name=name, view=first, probe=_probe(as_it_is(reference)))]
     for name, result in done if comparison.truth is not None else done[1:]:
         laid = _laid(result, reference)
         if laid is not None:
             seen = view(laid.object.numpy(), region, pixel_m, ramp_rad_px=first.ramp_rad_px, most_pixels=MOST_PIXELS)
-            shown.append(Sample(name=name, view=seen, probe=laid.probe.numpy()))
+            shown.append(Sample(name=name, view=seen, probe=_probe(laid)))
     return shown
 
 
-def _laid(result: Result, reference: PtychoEstimate) -> AlignedEstimate | None:
+def _probe(laid: AlignedEstimate) -> np.ndarray | None:
+    return None if laid.probe is None else laid.probe.numpy()
+
+
+def _laid(result: Result, reference: Estimate) -> AlignedEstimate | None:
     """None where two reconstructions have so little in common that they cannot be laid onto each other."""
     try:
         return align_estimate(result.estimate, reference)
@@ -97,20 +96,26 @@ def rows(shown: Sequence[Sample], result: Result) -> list[Row]:
     def difference(axes: Axes, index: int) -> None:
         panels.draw_image(axes, differences[index], first.view.extent_m, "magma", (0.0, most))
 
-    def probe(axes: Axes, index: int) -> None:
-        brightest = float(np.abs(first.probe).max())
-        panels.draw_complex(axes, shown[index].probe, figures.probe_extent_m(result), brightest=brightest)
-
-    left, right, bottom, top = figures.probe_extent_m(result)
     size_m = first.view.size_m
     made = [
         _row("Amplitude", "a", shown, size_m, amplitude),
         _row("Phase", "p", shown, size_m, phase),
         _row(f"Difference from {first.name}", "d", shown, size_m, difference, leave_out=1),
     ]
-    if result.estimate.support is None:
-        made.append(_row("Probe, strongest mode", "m", shown, (bottom - top, right - left), probe))
+    if first.probe is not None:
+        made.append(_probes(shown, first.probe, result.object_pixel_m))
     return [row for row in made if row.pictures]
+
+
+def _probes(shown: Sequence[Sample], reference: np.ndarray, pixel_m: tuple[float, ...]) -> Row:
+    height, width = reference.shape[0] * pixel_m[0], reference.shape[1] * pixel_m[1]
+
+    def draw(axes: Axes, index: int) -> None:
+        probe = shown[index].probe
+        if probe is not None:
+            panels.draw_complex(axes, probe, (0.0, width, height, 0.0), brightest=float(np.abs(reference).max()))
+
+    return _row("Probe, strongest mode", "m", shown, (height, width), draw)
 
 
 def _row(
@@ -123,7 +128,7 @@ def _row(
 ) -> Row:
     made: list[Picture] = []
     for index in range(leave_out, len(shown)):
-        figure, axes = figures.image_figure(size_m, SMALL_IN)
+        figure, axes = image_figure(size_m, SMALL_IN)
         draw(axes, index)
         name = shown[index].name
         made.append(Picture(svg=inline_svg(figure, f"c{letter}{index}", f"{heading}: {name}"), caption=name))
@@ -160,7 +165,7 @@ def _line(entry: ComparisonEntry, comparison: Comparison) -> tuple[str, str]:
 def _curves(
     title: str, label: str, curves: Sequence[tuple[ComparisonEntry, np.ndarray]], comparison: Comparison
 ) -> Picture:
-    figure, axes = figures.curve_figure(height_in=3.3)
+    figure, axes = curve_figure(height_in=3.3)
     for entry, across in curves:
         values = _history(entry)
         colour, dashes = _line(entry, comparison)
@@ -175,7 +180,7 @@ def _curves(
 
 
 def _rings(kind: str, against: str, entries: Sequence[ComparisonEntry], comparison: Comparison) -> Picture:
-    figure, axes = figures.curve_figure(height_in=3.3)
+    figure, axes = curve_figure(height_in=3.3)
     for entry in entries:
         assert entry.evaluation is not None
         curve = entry.evaluation.curves[kind]

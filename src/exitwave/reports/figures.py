@@ -11,36 +11,13 @@ import numpy as np
 from exitwave.data.result import Result
 from exitwave.io.atomic import replacing
 from exitwave.reports import panels
+from exitwave.reports.kinds import reported
 from exitwave.reports.svg import drawing
-from exitwave.reports.views import View, contrast, object_views
+from exitwave.reports.views import View, object_views
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-STRIP_IN = 0.9
-"""Width of the strip beside an image for the colour bar and its labels, inches."""
-
-
-def image_figure(size_m: tuple[float, float], width_in: float) -> tuple[Figure, Axes]:
-    """An empty figure with axes for an image of this size (y, x) and room for a colour bar."""
-    from matplotlib.figure import Figure
-
-    image_in = width_in - STRIP_IN
-    # Very tall scans get a figure that still fits a page, with the image smaller in it; very flat ones room for labels.
-    height_in = float(np.clip(image_in * size_m[0] / size_m[1], 0.65, 2.5 * image_in)) + 0.14
-    figure = Figure(figsize=(width_in, height_in), facecolor="none")
-    axes = figure.add_axes((0.03 / width_in, 0.07 / height_in, image_in / width_in, 1 - 0.14 / height_in))
-    axes.set_anchor("W")
-    return figure, axes
-
-
-def curve_figure(width_in: float = 4.6, height_in: float = 2.9) -> tuple[Figure, Axes]:
-    """An empty figure with axes for curves."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width_in, height_in), facecolor="none", layout="constrained")
-    return figure, figure.add_subplot()
 
 
 def save_overview(result: Result, path: str | Path, *, dpi: int = 150) -> None:
@@ -75,7 +52,7 @@ def save_preview(result: Result, path: str | Path, losses: Sequence[tuple[float,
 
 
 def _save(result: Result, path: str | Path, curve: str, draw: Callable[[Axes], None], dpi: int) -> None:
-    view = object_views(result)[0]
+    _, view = object_views(result)[0]
     with drawing("#1c1f24"):
         figure = _overview(result, view, curve, draw)
         with replacing(Path(path)) as partial:
@@ -99,41 +76,6 @@ def _overview(result: Result, view: View, curve: str, draw: Callable[[Axes], Non
 
     panels.draw_amplitude(place(0, "object: amplitude"), view)
     panels.draw_phase(place(1, "object: phase"), view)
-    draw_mode(place(2, "probe"), result, int(mode_powers(result).argmax()))
+    reported(result.estimate, result).draw_companion(place(2, "probe"))
     draw(place(3, curve, 0.35))
     return figure
-
-
-def mode_powers(result: Result) -> np.ndarray:
-    """Share of the probe's photons in each of its incoherent modes."""
-    powers = result.estimate.probe.detach().cpu().abs().double().square().sum(dim=(-2, -1)).numpy()
-    return powers / powers.sum() if powers.sum() > 0 else np.zeros(len(powers))
-
-
-def draw_mode(axes: Axes, result: Result, mode: int) -> None:
-    """A probe mode as a complex image, brightest where its amplitude is largest."""
-    probe = _mode(result, mode)
-    panels.draw_complex(axes, probe, probe_extent_m(result))
-
-
-def draw_mode_amplitude(axes: Axes, result: Result, mode: int) -> None:
-    """The amplitude of a probe mode, root of photons per pixel."""
-    amplitude = np.abs(_mode(result, mode))
-    limits = (0.0, contrast(amplitude, 0, 100)[1])
-    panels.draw_image(axes, amplitude, probe_extent_m(result), "inferno", limits, unit="√(photons / pixel)")
-
-
-def draw_spread(axes: Axes, spread: np.ndarray, view: View) -> None:
-    """Standard deviation of each object pixel, cropped as the object is."""
-    panels.draw_image(axes, spread, view.extent_m, "magma", (0.0, contrast(spread)[1]))
-
-
-def probe_extent_m(result: Result) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top edge of the probe window, metres."""
-    height, width = result.estimate.probe.shape[-2:]
-    pixel_y, pixel_x = result.object_pixel_m
-    return 0.0, width * pixel_x, height * pixel_y, 0.0
-
-
-def _mode(result: Result, mode: int) -> np.ndarray:
-    return result.estimate.probe[mode].detach().cpu().numpy()

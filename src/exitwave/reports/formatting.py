@@ -1,8 +1,18 @@
 """Numbers as scientists write them: lengths with a fitting unit, scale bars of sensible length, few digits."""
 
 import math
+from dataclasses import dataclass
 
 _UNITS = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-12, "pm"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One row of a table or one figure of the headline."""
+
+    name: str
+    value: str
+    note: str = ""
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -56,3 +66,11 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def half_period(fraction: float, pixel_m: tuple[float, ...]) -> str:
+    """The half period of a spatial frequency given as a fraction of Nyquist, as a length in the sample."""
+    if not fraction > 0:
+        return "unresolved"
+    text = length(max(pixel_m) / fraction)
+    return f"{text} or finer" if fraction >= 1 else text

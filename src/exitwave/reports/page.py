@@ -5,9 +5,10 @@ from typing import Any
 
 from exitwave.data.result import Result
 from exitwave.evaluation.comparison import Comparison
-from exitwave.evaluation.evaluate import Evaluation
+from exitwave.evaluation.evaluation import Evaluation
 from exitwave.io.atomic import replacing
 from exitwave.reports import compare, pictures, tables
+from exitwave.reports.kinds import reported
 from exitwave.reports.svg import INK, drawing
 from exitwave.reports.templates import filled, solver_name, spec_text
 from exitwave.reports.views import object_views
@@ -32,22 +33,22 @@ def render(result: Result, evaluation: Evaluation | None = None) -> str:
 
 
 def _content(result: Result, evaluation: Evaluation | None) -> dict[str, Any]:
-    views = object_views(result)
+    views, kind = object_views(result), reported(result.estimate, result)
     curves = evaluation.curves if evaluation else {}
     return {
         "title": tables.title(result),
         "solver": solver_name(result.spec),
-        "kind": tables.kind(result),
+        "kind": result.estimate.title,
         "date": str(result.provenance.get("date", "")).replace("T", " ").replace("+00:00", " UTC"),
-        "headline": tables.headline(result, evaluation, views[0].size_m),
+        "headline": tables.headline(result, evaluation, views[0][1].size_m),
         "remarks": tables.remarks(result),
-        "object": [pictures.object_row(view, index, len(views)) for index, view in enumerate(views)],
+        "object": [pictures.object_row(name, view, n, len(views)) for n, (name, view) in enumerate(views)],
         "spread": pictures.spread_pictures(result, views),
-        "probe": pictures.probe_rows(result),
-        "more_modes": max(0, len(result.estimate.probe) - pictures.MOST_MODES),
-        "fit": list(pictures.fit_pictures(result, views[0])),
+        "probe": kind.rows(),
+        "more_modes": kind.hidden_rows,
+        "fit": [*pictures.history_picture(result), *kind.fit_pictures(views[0][1])],
         "rings": [pictures.ring_picture(name, curve, result) for name, curve in curves.items()],
-        "further": tables.further_facts(result),
+        "further": kind.further(),
         "metrics": tables.metric_facts(evaluation, result) if evaluation else [],
         "alignment": tables.alignment_facts(evaluation.alignment) if evaluation else [],
         "spec": spec_text(result.spec),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Complex, Float
+from torch import Tensor
 
+from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.colour import STEPS, colour_wheel, complex_to_rgb, cyclic_colours
 from exitwave.reports.formatting import length, length_unit, nice_lengths, number, scale_bar_m
 from exitwave.reports.views import View, contrast
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-    from exitwave.data.result import Result
     from exitwave.evaluation.resolution import RingCorrelation
 
 BLUE, ORANGE, GREY = "#3b82c4", "#d9730d", "#858b94"
@@ -96,14 +97,18 @@ def draw_scale_bar(axes: Axes) -> None:
     axes.add_artist(bar)
 
 
-def draw_positions(axes: Axes, result: Result, view: View) -> None:
+def draw_positions(
+    axes: Axes,
+    estimate: PtychoEstimate,
+    pixel_m: tuple[float, float],
+    frame_residual: Float[Tensor, " frame"] | None,
+    view: View,
+) -> None:
     """Where the probe stood, over the object's amplitude; coloured by the residual of each frame where it is known."""
     from matplotlib.colors import Normalize
 
-    estimate = result.estimate
-    pixel_m = np.asarray(result.object_pixel_m)
     half_window = np.asarray(estimate.probe.shape[-2:]) / 2
-    centres = (estimate.positions_px.detach().cpu().numpy() + half_window) * pixel_m
+    centres = (estimate.positions_px.detach().cpu().numpy() + half_window) * np.asarray(pixel_m)
     low, high = contrast(view.amplitude)
     # Middle greys only, so that points of any colour stand out.
     room = high - low
@@ -115,7 +120,7 @@ def draw_positions(axes: Axes, result: Result, view: View) -> None:
         extent=view.extent_m,
         interpolation="none",
     )
-    residual = None if result.frame_residual is None else result.frame_residual.detach().cpu().numpy()
+    residual = None if frame_residual is None else frame_residual.detach().cpu().numpy()
     limits = (0.0, 1.0) if residual is None else contrast(residual, 1, 99)
     axes.scatter(
         centres[:, 1],
@@ -294,3 +299,8 @@ def _size_in(axes: Axes) -> tuple[float, float]:
     """Height and width of an image on paper, inches."""
     axes.apply_aspect()
     return axes.bbox.height / axes.figure.dpi, axes.bbox.width / axes.figure.dpi
+
+
+def draw_spread(axes: Axes, spread: np.ndarray, view: View) -> None:
+    """Standard deviation of each object pixel, cropped as the object is."""
+    draw_image(axes, spread, view.extent_m, "magma", (0.0, contrast(spread)[1]))

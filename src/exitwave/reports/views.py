@@ -1,13 +1,15 @@
 """What of a reconstruction is shown: the scanned part, without meaningless ramps, at the size of a screen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import singledispatch
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
+from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.result import Result
-from exitwave.evaluation.region import scanned_region
+from exitwave.evaluation.region import visible_region
 from exitwave.io.colour import mean_ramp, without_ramp
 
 MOST_PIXELS = 640
@@ -39,27 +41,66 @@ class View:
         return left, left + width, top + height, top
 
 
-def object_views(result: Result) -> list[View]:
-    """Each slice of the object, cropped to the scanned region (coverage above 5 %)."""
-    slices = result.estimate.object.detach().cpu().numpy()
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ObjectImage:
+    """One image of the object, as it is shown."""
+
+    name: str
+    image: Complex[np.ndarray, "y x"]
+    pixel_m: tuple[float, float]
+
+
+@singledispatch
+def object_images(estimate: Estimate, pixel_m: tuple[float, ...]) -> list[ObjectImage]:
+    """What is shown of an object, by kind: here itself, or its three middle cuts where it has three axes."""
+    obj, pixel_m = _numpy(estimate.object), (1.0, 1.0, *pixel_m)
+    if obj.ndim < 3:
+        return [
+            ObjectImage(name="the object", image=obj.reshape(-1, obj.shape[-1]), pixel_m=(pixel_m[-2], pixel_m[-1]))
+        ]
+    sizes, found = pixel_m[-obj.ndim :], list[ObjectImage]()
+    for axis, name in enumerate("zyx"):
+        others = tuple(size for other, size in enumerate(sizes[-3:]) if other != axis)
+        cut = obj.take(obj.shape[axis] // 2, axis)
+        found.append(ObjectImage(name=f"the middle cut across {name}", image=cut, pixel_m=(others[0], others[1])))
+    return found
+
+
+@object_images.register
+def _(estimate: PtychoEstimate, pixel_m: tuple[float, float]) -> list[ObjectImage]:
+    slices = _numpy(estimate.object)
+    names = [f"slice {n + 1} of {len(slices)}" for n in range(len(slices))] if len(slices) > 1 else ["the object"]
+    return [ObjectImage(name=name, image=image, pixel_m=pixel_m) for name, image in zip(names, slices, strict=True)]
+
+
+def pixel_pair(pixel_m: tuple[float, ...]) -> tuple[float, float]:
+    """Pixel size (y, x) of the image of an object on any number of axes."""
+    *_, height, width = (pixel_m[-1], *pixel_m)
+    return height, width
+
+
+def object_views(result: Result) -> list[tuple[str, View]]:
+    """What is shown of the object, by name, cropped to what was really lit (of a scan: coverage above 5 %)."""
     region = displayed_region(result)
-    return [view(image, region & np.isfinite(image), result.object_pixel_m) for image in slices]
+    return [
+        (shown.name, view(shown.image, _region_of(shown.image, region), shown.pixel_m))
+        for shown in object_images(result.estimate, result.object_pixel_m)
+    ]
+
+
+def _region_of(image: Complex[np.ndarray, "y x"], region: Bool[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
+    return np.isfinite(image) & (region if region.shape == image.shape else np.ones(image.shape, dtype=bool))
 
 
 def displayed_region(result: Result) -> Bool[np.ndarray, "y x"]:
-    """Pixels of the object that were really lit; all of them where probe or positions tell nothing."""
-    estimate = result.estimate
-    height, width = estimate.object.shape[-2:]
-    if estimate.support is not None:
-        amplitude = np.abs(_numpy(estimate.object)).max(axis=0)
-        # Phases mean nothing where it is dark, as it is along the rim of the support.
-        found = _numpy(estimate.support.any(dim=0)) & (amplitude > 0.1 * amplitude.max())
-        return found if found.any() else np.ones((height, width), dtype=bool)
-    if not (np.isfinite(_numpy(estimate.probe)).all() and np.isfinite(_numpy(estimate.positions_px)).all()):
-        return np.ones((height, width), dtype=bool)
-    if not len(estimate.positions_px) or not bool((estimate.probe != 0).any()):
-        return np.ones((height, width), dtype=bool)
-    return scanned_region(estimate.probe, estimate.positions_px, (height, width)).numpy()
+    """Pixels of the object's image that were really lit; all of them where probe or positions tell nothing."""
+    x = result.estimate
+    everything = np.ones(x.plane().shape, dtype=bool)
+    others = [value for name, value in x.tensors().items() if name != "object"]
+    if not all(bool(value.isfinite().all()) for value in others) or not bool((x.light() > 0).any()):
+        return everything
+    found = visible_region(x).numpy()
+    return found if found.any() else everything
 
 
 def view(
@@ -152,18 +193,19 @@ def _both(inside: Bool[np.ndarray, "y x"], axis: int) -> Bool[np.ndarray, "y x"]
     return inside[1:] & inside[:-1] if axis == 0 else inside[:, 1:] & inside[:, :-1]
 
 
-def shown_like(result: Result, maps: Float[np.ndarray, "slice y x"]) -> list[Float[np.ndarray, "y x"]]:
-    """Real maps of the object (its spread), cropped and averaged down as the object's views are."""
-    region = displayed_region(result)
-    objects = result.estimate.object.detach().cpu().numpy()
+def shown_like(result: Result, deviation: Estimate) -> list[Float[np.ndarray, "y x"]]:
+    """The modulus of another object of this shape (its spread), cropped and averaged down as the object's views are."""
+    region, pixel_m = displayed_region(result), result.object_pixel_m
+    # Cut as the object is: of its kind, with the other numbers.
+    maps = object_images(replace(result.estimate, object=deviation.object), pixel_m)
     shown: list[np.ndarray] = []
-    for image, values in zip(objects, maps, strict=True):
-        inside = region & np.isfinite(image)
+    for image, values in zip(object_images(result.estimate, pixel_m), maps, strict=True):
+        inside = _region_of(image.image, region)
         inside = inside if inside.any() else np.ones_like(inside)
         box = _box_around(inside)
-        factor = _factor(values[box].shape)
+        factor = _factor(inside[box].shape)
         share = averaged(inside[box], factor)
-        means = averaged(np.where(inside, values, 0.0)[box], factor) / np.where(share > 0.5, share, 1.0)
+        means = averaged(np.where(inside, np.abs(values.image), 0.0)[box], factor) / np.where(share > 0.5, share, 1.0)
         shown.append(np.where(share > 0.5, means, np.nan))
     return shown
 

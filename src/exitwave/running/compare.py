@@ -14,7 +14,9 @@ from exitwave.data.estimate import Estimate
 from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.evaluation.comparison import Comparison, ComparisonEntry, require_same_frames
-from exitwave.evaluation.evaluate import Evaluation, compare_halves, evaluate, merge_evaluations
+from exitwave.evaluation.evaluate import evaluate
+from exitwave.evaluation.evaluation import Evaluation, merge_evaluations
+from exitwave.evaluation.ptychography import compare_halves
 from exitwave.io.files import read_result
 from exitwave.io.network_paths import names_network, short_name
 from exitwave.problems.base import Problem

@@ -90,5 +90,5 @@ def _finite(step: Step[Any]) -> bool:
     """Whether an epoch ended well; the last batch can spoil an estimate without showing in the residual."""
     # Written so that NaN is refused, too.
     return math.isfinite(step.residual) and all(
-        float(a.abs().max()) < LARGEST for a in x.tensors().values() if a.is_complex() and a.numel()
+        float(a.abs().max()) < LARGEST for a in step.estimate.tensors().values() if a.is_complex() and a.numel()
     )

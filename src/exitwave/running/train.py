@@ -30,15 +30,16 @@ from exitwave.io.weights import (
     write_training,
     write_weights,
 )
+from exitwave.problems.initial_guess import first_estimate
 from exitwave.problems.ptychography import Problem
-from exitwave.running.checkpoints import fingerprint
-from exitwave.running.initial_estimate import first_estimate, require_suited
+from exitwave.problems.setup import Setup
 from exitwave.running.pose import choose_device, pose
 from exitwave.solvers.neural.compatibility import ALIKE, SAME_PLACE, overlap, settled, strays_told, trained_on, unlike
 from exitwave.solvers.neural.labels import label_on
 from exitwave.solvers.neural.network_solver import NetworkSolver, set_gain
 from exitwave.solvers.neural.reconstruction_network import ReconstructionNetwork
 from exitwave.solvers.neural.training_data import TrainingScan
+from exitwave.solvers.requirements import require_solved
 from exitwave.solvers.spec import to_spec
 from exitwave.training.engine import fabric_for
 from exitwave.training.log import TrainingLog
@@ -132,7 +133,7 @@ def _trained(solver: T, folder: Path) -> T:
 def _identity(solver: NetworkSolver, given: Sequence[TrainingScan], seed: int) -> dict[str, Any]:
     """What a training that goes on from another must have in common with it, beside the probes."""
     labels = [None if x.label is None else f"{float(x.label.abs().mean()):.4g}" for x in given]
-    scans = [fingerprint(lesson.problem) for lesson in given]
+    scans = [lesson.problem.fingerprint() for lesson in given]
     return {"solver": to_spec(solver), "scan_fingerprints": scans, "labels": labels, "seed": seed}
 
 
@@ -156,8 +157,9 @@ def training_scans(
         name = name_of(scan, number)
         probe = probes[number % len(probes)] if probes else labels[number].probe if labels else None
         try:
-            require_suited(solver, scan)
-            problem = pose(scan, seed=seed, device=device, memory=memory, margin_px=solver.margin_px)
+            require_solved(solver, scan)
+            posed = pose(scan, Setup(seed=seed, device=device, memory=memory), solver=solver)
+            problem = cast(Problem, posed)
         except InputError as error:
             raise type(error)(f"{name}: {error}") from error
         label = label_on(problem, labels[number], name) if labels else None

@@ -1,7 +1,6 @@
 """A made pattern of an isolated object: one exposure of a particle in an even beam, nothing around it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,7 +8,9 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data.errors import InputError
+from exitwave.data.estimate import SupportEstimate
 from exitwave.data.geometry import Geometry
+from exitwave.data.pattern import Pattern
 from exitwave.simulation import textures
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.measure import Simulated, measure
@@ -64,8 +65,8 @@ def simulate_pattern(
     detector_pixel_m: float = 75e-6,
     detection: Detection | None = None,
     seed: int = 0,
-) -> Simulated:
-    """One diffraction pattern of an isolated object in a plane wave: a scan of one frame, for `er`, `hio` and `cdi`.
+) -> Simulated[Pattern, SupportEstimate]:
+    """One diffraction pattern of an isolated object in a plane wave: for `er`, `hio` and `cdi`.
 
     `diameter_px` is the object's size, 0.36 of the frame when left out. Raises InputError for unknown names and for
     flaws that need a scan.
@@ -85,5 +86,7 @@ def simulate_pattern(
         seed=seed,
         provenance={"object": object_name},
     )
-    truth = replace(made.truth, support=made.truth.object.abs() > 0.05)
-    return replace(made, truth=truth)
+    photons = made.truth.probe.abs().double().square().mean()
+    isolated = made.truth.object[0]
+    truth = SupportEstimate(object=isolated, support=isolated.abs() > 0.05, beam_photons=photons)
+    return Simulated(scan=made.scan.pattern(0), truth=truth)

@@ -3,15 +3,16 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import E, PtychoEstimate
 from exitwave.data.geometry import Geometry
+from exitwave.data.measurement import M
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.scan import Scan
 from exitwave.physics.fourier import to_centre
@@ -34,12 +35,12 @@ USUAL_FOCUS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Simulated:
-    """A made scan and, apart from it, the truth. Nothing leads from the scan to the truth: hand solvers `scan` only."""
+class Simulated(Generic[M, E]):
+    """A made measurement and, apart from it, the truth. Nothing leads from it to the truth: hand solvers `scan` only."""
 
-    scan: Scan
-    truth: PtychoEstimate
-    """The object that was scanned, the probe with its photons, and where the probe really stood."""
+    scan: M
+    truth: E
+    """The object that was measured; of a scan the probe with its photons and where it really stood, too."""
 
 
 def measure(
@@ -52,7 +53,7 @@ def measure(
     seed: int = 0,
     slice_spacing_m: tuple[float, ...] = (),
     provenance: Mapping[str, Any] | None = None,
-) -> Simulated:
+) -> Simulated[Scan, PtychoEstimate]:
     """Scan a known sample with a known probe and record it; frames have the shape of the probe.
 
     `positions_px` are the window corners (y, x) in the object. A thick sample needs the spacings of its slices. Under the
@@ -117,7 +118,7 @@ def simulate(
     distance_m: float = 2.0,
     detector_pixel_m: float = 75e-6,
     focus_distance_m: float | None = None,
-) -> Simulated:
+) -> Simulated[Scan, PtychoEstimate]:
     """A whole made experiment from names: a sample of `OBJECTS`, a probe of `PROBES`, a scan of `TRAJECTORIES`.
 
     The step is (1 - overlap) x diameter of the probe, which is about half the frame unless stated (`diameter_px`); the

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 from torch import Tensor
 
 from exitwave.data.estimate import Estimate
+from exitwave.problems.base import Problem
 from exitwave.problems.memory_estimate import OBJECTS
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import Problem as PtychographyProblem
 
 E = TypeVar("E", bound=Estimate)
 
@@ -39,8 +40,8 @@ class Solver(ABC, Generic[E]):
     unsupported: ClassVar[frozenset[str]] = frozenset()
     """What of `PHYSICS` the method cannot honour; `require_able` then refuses it: before a run, and as the first line of `solve`."""
 
-    one_pattern: ClassVar[bool] = False
-    """True for methods that phase one pattern of an isolated object; others need a ptychography scan."""
+    solves: ClassVar[type[Problem[Any]]] = PtychographyProblem
+    """The problems that it is for: a ptychography scan, one pattern of an isolated object, or another kind of measurement."""
 
     seeded: ClassVar[bool] = True
     """False for methods that leave nothing to chance: they take all frames together, so that no seed changes the image."""
@@ -51,8 +52,11 @@ class Solver(ABC, Generic[E]):
     """True for methods whose image is no better than the probe they are given."""
 
     @abstractmethod
-    def solve(self, problem: Problem, start: Step[E]) -> Iterator[Step[E]]:
-        """Yield a step after every epoch, from `start.epoch + 1` on. `start` is not changed, nor is what was yielded."""
+    def solve(self, problem: Any, start: Step[E]) -> Iterator[Step[E]]:
+        """Yield a step after every epoch of a problem of class `solves`, from `start.epoch + 1` on.
+
+        `start` is not changed, nor is what was yielded.
+        """
 
     def locate(self, step: Step[E]) -> "tuple[tuple[int, ...], Solver[Any], int]":
         """Which part of the run a step belongs to, the solver at work there, and its epochs done: for chains and the like,
@@ -67,7 +71,7 @@ class Solver(ABC, Generic[E]):
         """The single methods with what of `PHYSICS` each must honour, when it starts from an estimate with `before`."""
         yield self, before
 
-    def warnings(self, problem: Problem, start: E) -> tuple[str, ...]:
+    def warnings(self, problem: Any, start: E) -> tuple[str, ...]:
         """Why its image of this problem may not be trusted, with numbers and what to do: said before a run and kept with the
         result."""
         return ()

@@ -33,8 +33,6 @@ class Ensemble(Solver[PtychoEstimate]):
     @classmethod
     def _read_member(cls, value: Any) -> Any:
         member = from_spec(value) if isinstance(value, Mapping | str | list) else value
-        if isinstance(member, Solver) and any(part.one_pattern for part in member.leaf_solvers()):
-            raise ValueError(f"{member.name} phases one pattern, whose images may be twins of one another: use best_of")
         return member
 
     def leaf_solvers(self) -> Iterator[Solver[Any]]:

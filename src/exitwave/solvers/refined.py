@@ -164,9 +164,6 @@ class Refined(Solver[PtychoEstimate]):
     def _begun(self, problem: Problem, start: Step[PtychoEstimate]) -> "tuple[Step[PtychoEstimate], _Own]":
         """The start with room for what will be refined, and what is remembered beside the solver's own memory."""
         x = start.estimate.to(problem.device)
-        single = next((part.name for part in self.leaf_solvers() if part.one_pattern), None)
-        if single is not None and self.active:
-            raise InputError(f"{single} phases one pattern in an even, known beam; leave out what is refined or known")
         waving = next((part.name for part in self.leaf_solvers() if part.stores_exit_waves), None)
         if self._far and waving is not None:
             raise InputError(

@@ -1,11 +1,12 @@
 """What of the physics a method can honour, and its refusal by name of what it cannot."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import Estimate, PtychoEstimate
-from exitwave.problems.ptychography import Problem
+from exitwave.data.estimate import Estimate
+from exitwave.data.measurement import Measurement
+from exitwave.problems.base import Problem
 from exitwave.solvers.base import Solver
 from exitwave.solvers.registry import COMBINED, solvers
 
@@ -21,26 +22,35 @@ PHYSICS: Mapping[str, str] = {
 """What may be unknown or different beyond a thin object, one probe and known positions; what a method cannot do, it names."""
 
 
-def require_supported(solver: Solver[Any], problem: Problem, start: Estimate) -> None:
+def require_solved(solver: Solver[Any], measurement: Measurement) -> None:
+    """Refuse, by name, methods for another kind of measurement, before any frame is read."""
+    for part in solver.leaf_solvers():
+        if not isinstance(measurement, part.solves.measures):
+            able = [name for name, cls in _single_methods() if isinstance(measurement, cls.solves.measures)]
+            raise InputError(
+                f"{part.name} is for {part.solves.title}, but this is {measurement.title}; {_listed(able)} can reconstruct it"
+            )
+
+
+def require_supported(solver: Solver[Any], problem: Problem[Any], start: Estimate) -> None:
     """Refuse, by name, physics that the start or the solver brings along and that one of its methods cannot honour."""
-    given = frozenset(_present(start)) | ({"exposure"} if problem.model.exposure_px is not None else set[str]())
-    for part, wanted in solver.requirements(given):
+    for part, wanted in solver.requirements(problem.features(start)):
         missing = [name for name in PHYSICS if name in wanted & part.unsupported]
         if missing:
-            able = sorted(
+            able = [
                 name
-                for name, cls in solvers().items()
-                if not wanted & cls.unsupported and not cls.one_pattern and name not in COMBINED
-            )
+                for name, cls in _single_methods()
+                if not wanted & cls.unsupported and isinstance(problem, cls.solves)
+            ]
             raise InputError(
                 f"{part.name} cannot reconstruct with {' and '.join(missing)} ({'; '.join(PHYSICS[m] for m in missing)}); "
-                f"{', '.join(able)} can"
+                f"{_listed(able)} can"
             )
 
 
-def _present(x: Estimate) -> set[str]:
-    found = {"slices"} if len(x.object) > 1 else set[str]()
-    if isinstance(x, PtychoEstimate):
-        found |= {"modes"} if len(x.probe) > 1 else set()
-        found |= {name for name in ("variations", "brightness", "background") if getattr(x, name) is not None}
-    return found
+def _single_methods() -> list[tuple[str, type[Solver[Any]]]]:
+    return sorted((name, cls) for name, cls in solvers().items() if name not in COMBINED)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "no method here"

@@ -81,7 +81,7 @@ def test_the_free_residual_sees_a_support_that_is_too_loose_where_the_residual_d
         ew.reconstruct(
             made.scan,
             ew.CDI(starts=2, keep=1, cycles=2, hio=100, threshold=threshold),
-            free_fraction=0.05,
+            setup=ew.Setup(free_fraction=0.05),
         )
         for threshold in (0.2, 0.04)
     )

@@ -145,7 +145,7 @@ def test_methods_of_ptychography_refuse_one_pattern_with_advice(made):
 
 def test_modes_and_probes_are_refused(made):
     with pytest.raises(InputError, match="leave out modes and probe"):
-        ew.reconstruct(made.scan, ew.ER(), modes=2)
+        ew.reconstruct(made.scan, ew.ER(), setup=ew.Setup(modes=2))
     with pytest.raises(InputError, match="leave out modes and probe"):
         ew.reconstruct(made.scan, ew.ER(), probe=made.truth.probe)
 

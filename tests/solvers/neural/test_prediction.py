@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from exitwave.problems.groups.neighbours import Neighbours
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import MemoryBudget, Problem
 from exitwave.solvers.neural.prediction import predicted
 from exitwave.solvers.neural.ptychopinn import PtychoPINN
 from scans import known_scan
@@ -42,6 +42,6 @@ def test_the_image_does_not_depend_on_the_number_of_threads(whole, two_threads):
 
 def test_frames_read_from_disk_give_the_same_image():
     known = known_scan(side=6)
-    held, streamed = Problem.of(known.scan), Problem.of(known.scan, most_cached_bytes=0)
+    held, streamed = Problem.of(known.scan), Problem.of(known.scan, memory=MemoryBudget(cached=0))
     assert streamed.streamed
     assert torch.equal(seen(held, known.truth), seen(streamed, known.truth))

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, InstanceOf, NonNegativeInt, PositiveInt, field_validator
 from torch import Tensor
 
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate, SupportEstimate
 from exitwave.evaluation.cdi_alignment import register_twin
-from exitwave.problems.cdi import IsolatedProblem, require_isolated
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.base import Problem
+from exitwave.problems.cdi import SupportProblem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.registry import solver
 from exitwave.solvers.spec import from_spec
@@ -22,14 +22,14 @@ AGREES = 0.8
 
 
 @solver
-class BestOf(Solver[PtychoEstimate]):
+class BestOf(Solver[SupportEstimate]):
     """One pattern from several random starts: the best are laid onto one another (shift, twin, phase) and averaged.
     Favre-Nicolin, Leake & Chushkin, Sci. Rep. 10, 2664 (2020).
     """
 
     name: ClassVar[str] = "best_of"
     residual_may_rise: ClassVar[bool] = True
-    one_pattern: ClassVar[bool] = True
+    solves: ClassVar[type[Problem[Any]]] = SupportProblem
     member: InstanceOf[Solver[Any]]
     """What to do from each start, usually a chain of er and hio."""
     starts: PositiveInt = 5
@@ -49,7 +49,7 @@ class BestOf(Solver[PtychoEstimate]):
     def requirements(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
         yield from self.member.requirements(before)
 
-    def warnings(self, problem: Problem, start: PtychoEstimate) -> tuple[str, ...]:
+    def warnings(self, problem: SupportProblem, start: SupportEstimate) -> tuple[str, ...]:
         return self.member.warnings(problem, start)
 
     @property
@@ -57,14 +57,13 @@ class BestOf(Solver[PtychoEstimate]):
         inner = self.member.total_epochs
         return None if inner is None else inner * self.starts
 
-    def locate(self, step: Step[PtychoEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
+    def locate(self, step: Step[SupportEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
         number = int(step.state.get("start.number", torch.tensor(0)))
         done = int(step.state.get("start.epoch", torch.tensor(0)))
         inner, at_work, epochs = self.member.locate(replace(step, epoch=done))
         return (number, *inner), at_work, epochs
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        posed = require_isolated(self.name, problem, start.estimate)
+    def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         memory = dict(start.state)
         first = int(memory.pop("start.number", torch.tensor(0)))
         inner = int(memory.pop("start.epoch", torch.tensor(0)))
@@ -73,7 +72,7 @@ class BestOf(Solver[PtychoEstimate]):
         current = _popped(memory, "current", start.estimate)
         epoch = start.epoch
         for number in range(first, self.starts):
-            own = replace(posed, seed=posed.seed + 1000 * number)
+            own = problem.with_seed(problem.seed + 1000 * number)
             begin = current or (origin if number == 0 else _redrawn(own, origin))
             held = None
             for step in self.member.solve(own, Step(epoch=inner, estimate=begin, state=memory)):
@@ -83,14 +82,14 @@ class BestOf(Solver[PtychoEstimate]):
                 held = step
             if held is not None:
                 epoch += 1
-                found = found.with_member(held.estimate, posed, self.keep)
+                found = found.with_member(held.estimate, problem, self.keep)
                 last = replace(held, epoch=0, state={})
                 yield found.shown(last, epoch, number + 1, _put("origin", origin))
             current, memory, inner = None, {}, 0
 
 
 @solver
-class CDI(Solver[PtychoEstimate]):
+class CDI(Solver[SupportEstimate]):
     """The whole recipe for one pattern of an isolated object: begin with this; the best of several starts are averaged.
     Marchesini et al., Phys. Rev. B 68, 140101 (2003).
 
@@ -99,7 +98,7 @@ class CDI(Solver[PtychoEstimate]):
 
     name: ClassVar[str] = "cdi"
     residual_may_rise: ClassVar[bool] = True
-    one_pattern: ClassVar[bool] = True
+    solves: ClassVar[type[Problem[Any]]] = SupportProblem
     starts: PositiveInt = 5
     """Random starts; raise it when few of them agree."""
     keep: PositiveInt = 2
@@ -152,11 +151,10 @@ class CDI(Solver[PtychoEstimate]):
         sigmas = {"sigma_start_px": before_px, "sigma_end_px": after_px}
         return {"name": name, "epochs": epochs, "shrink_every": self.shrink_every, "threshold": self.threshold} | sigmas
 
-    def locate(self, step: Step[PtychoEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
+    def locate(self, step: Step[SupportEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
         return self.recipe.locate(step)
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        require_isolated(self.name, problem, start.estimate)
+    def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         yield from self.recipe.solve(problem, start)
 
 
@@ -164,18 +162,18 @@ class CDI(Solver[PtychoEstimate]):
 class _Found:
     """What the starts that are done have found: the best of them, best first, with their residuals."""
 
-    members: tuple[PtychoEstimate, ...] = ()
+    members: tuple[SupportEstimate, ...] = ()
     residuals: tuple[float, ...] = ()
 
-    def with_member(self, x: PtychoEstimate, problem: IsolatedProblem, keep: int) -> "_Found":
-        residual = problem.residual(x, held_out=bool(problem.held_out.any()))
+    def with_member(self, x: SupportEstimate, problem: SupportProblem, keep: int) -> "_Found":
+        residual = problem.residual(x, held_out=problem.has_held_out)
         together = [*zip(self.residuals, self.members, strict=True), (residual, x)]
         best = sorted(together, key=lambda pair: pair[0])[:keep]
         return _Found(tuple(member for _, member in best), tuple(value for value, _ in best))
 
     def shown(
-        self, step: Step[PtychoEstimate], epoch: int, number: int, origin: Mapping[str, Tensor]
-    ) -> Step[PtychoEstimate]:
+        self, step: Step[SupportEstimate], epoch: int, number: int, origin: Mapping[str, Tensor]
+    ) -> Step[SupportEstimate]:
         """The step to hand out while start `number` is at work: what was found so far, or else its own estimate."""
         place = {"start.number": torch.tensor(number), "start.epoch": torch.tensor(step.epoch)}
         current = _put("current", step.estimate) if step.epoch else {}
@@ -186,48 +184,43 @@ class _Found:
         return replace(step, epoch=epoch, estimate=mean, spread=spread, state=memory)
 
     @cached_property
-    def averaged(self) -> tuple[PtychoEstimate, PtychoEstimate | None]:
+    def averaged(self) -> tuple[SupportEstimate, Estimate | None]:
         """The mean of those that agree with the best, in its pose, and the standard deviation of each pixel."""
         best = self.members[0]
         objects, supports = [best.object], [best.support]
         for other in self.members[1:]:
-            laid = register_twin(other.object[0], best.object[0])
+            laid = register_twin(other.object, best.object)
             if laid.correlation >= AGREES:
-                assert other.support is not None
-                objects.append(laid.image[None])
-                supports.append(laid.moved(other.support[0]).abs()[None] > 0.5)
+                objects.append(laid.image)
+                supports.append(laid.moved(other.support).abs() > 0.5)
         stack = torch.stack(objects)
-        support = torch.stack(cast("list[Tensor]", supports)).any(dim=0)
+        support = torch.stack(supports).any(dim=0)
         mean = replace(best, object=torch.where(support, stack.mean(dim=0), 0.0), support=support)
         if len(stack) < 2:
             return mean, None
         deviation = ((stack - stack.mean(dim=0)).abs().square().sum(dim=0) / (len(stack) - 1)).sqrt()
-        # The probe is known: an even beam.
-        known = torch.zeros_like(best.probe)
-        return mean, replace(best, object=deviation.to(best.object.dtype), probe=known, support=None)
+        return mean, Estimate(object=deviation.to(best.object.dtype))
 
     def state(self) -> dict[str, Tensor]:
         kept = {key: value for i, x in enumerate(self.members) for key, value in _put(f"found.{i}", x).items()}
         return kept | {"found.residuals": torch.tensor(self.residuals, dtype=torch.float64)}
 
     @staticmethod
-    def from_state(memory: dict[str, Tensor], like: PtychoEstimate) -> "_Found":
+    def from_state(memory: dict[str, Tensor], like: SupportEstimate) -> "_Found":
         residuals = tuple(memory.pop("found.residuals", torch.zeros(0)).tolist())
         members = (_popped(memory, f"found.{i}", like) for i in range(len(residuals)))
         return _Found(tuple(x for x in members if x is not None), residuals)
 
 
-def _redrawn(problem: IsolatedProblem, origin: PtychoEstimate) -> PtychoEstimate:
-    assert origin.support is not None
+def _redrawn(problem: SupportProblem, origin: SupportEstimate) -> SupportEstimate:
     return problem.random_start(origin.support.to(problem.device))
 
 
-def _put(name: str, x: PtychoEstimate) -> dict[str, Tensor]:
-    assert x.support is not None
+def _put(name: str, x: SupportEstimate) -> dict[str, Tensor]:
     return {f"{name}.object": x.object, f"{name}.support": x.support}
 
 
-def _popped(memory: dict[str, Tensor], name: str, like: PtychoEstimate) -> PtychoEstimate | None:
+def _popped(memory: dict[str, Tensor], name: str, like: SupportEstimate) -> SupportEstimate | None:
     if f"{name}.object" not in memory:
         return None
     return replace(like, object=memory.pop(f"{name}.object"), support=memory.pop(f"{name}.support"))

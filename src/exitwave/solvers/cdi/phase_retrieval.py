@@ -6,15 +6,15 @@ inside the support; they differ in what they make of the rest.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import SupportEstimate
 from exitwave.physics.support import shrink_wrap
-from exitwave.problems.cdi import require_isolated
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.base import Problem
+from exitwave.problems.cdi import SupportProblem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.registry import solver
 
@@ -24,7 +24,7 @@ Threshold = Annotated[float, Field(gt=0, lt=1)]
 
 
 @solver
-class ER(Solver[PtychoEstimate]):
+class ER(Solver[SupportEstimate]):
     """Error reduction for one pattern of an isolated object: goes straight to the nearest solution, so finish with it.
     Fienup, Appl. Opt. 21, 2758 (1982).
     """
@@ -32,7 +32,7 @@ class ER(Solver[PtychoEstimate]):
     name: ClassVar[str] = "er"
     # A support that shrinks takes away what fitted the data.
     residual_may_rise: ClassVar[bool] = True
-    one_pattern: ClassVar[bool] = True
+    solves: ClassVar[type[Problem[Any]]] = SupportProblem
     epochs: PositiveInt = 100
     """Passes over the pattern; 20-50 between runs of hio, 50-200 at the end."""
     shrink_every: NonNegativeInt = 20
@@ -45,19 +45,19 @@ class ER(Solver[PtychoEstimate]):
     """Share of the blurred amplitude's maximum above which a pixel belongs to the object. Lower it when thin or dark parts
     are cut off, raise it when the support stays loose."""
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         yield from _project(self, problem, start, kept=0.0, returned=0.0)
 
 
 @solver
-class HIO(Solver[PtychoEstimate]):
+class HIO(Solver[SupportEstimate]):
     """Hybrid input-output for one pattern of an isolated object: escapes wrong solutions; chain it with er.
     Fienup, Appl. Opt. 21, 2758 (1982).
     """
 
     name: ClassVar[str] = "hio"
     residual_may_rise: ClassVar[bool] = True
-    one_pattern: ClassVar[bool] = True
+    solves: ClassVar[type[Problem[Any]]] = SupportProblem
     epochs: PositiveInt = 200
     """Passes over the pattern; 100-500 is usual, in turns with er."""
     beta: Feedback = 0.9
@@ -72,19 +72,19 @@ class HIO(Solver[PtychoEstimate]):
     """Share of the blurred amplitude's maximum above which a pixel belongs to the object. Lower it when thin or dark parts
     are cut off, raise it when the support stays loose."""
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         yield from _project(self, problem, start, kept=1.0, returned=-self.beta)
 
 
 @solver
-class CDIRAAR(Solver[PtychoEstimate]):
+class CDIRAAR(Solver[SupportEstimate]):
     """Relaxed averaged alternating reflections for one pattern of an isolated object: as hio, steadier with noise.
     Luke, Inverse Problems 21, 37 (2005).
     """
 
     name: ClassVar[str] = "cdi_raar"
     residual_may_rise: ClassVar[bool] = True
-    one_pattern: ClassVar[bool] = True
+    solves: ClassVar[type[Problem[Any]]] = SupportProblem
     epochs: PositiveInt = 200
     """Passes over the pattern; 100-500 is usual, in turns with er."""
     beta: Annotated[float, Field(gt=0.5, le=1)] = 0.95
@@ -99,25 +99,27 @@ class CDIRAAR(Solver[PtychoEstimate]):
     """Share of the blurred amplitude's maximum above which a pixel belongs to the object. Lower it when thin or dark parts
     are cut off, raise it when the support stays loose."""
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         yield from _project(self, problem, start, kept=self.beta, returned=1 - 2 * self.beta)
 
 
 @torch.no_grad()
 def _project(
-    options: "ER | HIO | CDIRAAR", problem: Problem, start: Step[PtychoEstimate], *, kept: float, returned: float
-) -> Iterator[Step[PtychoEstimate]]:
+    options: "ER | HIO | CDIRAAR",
+    problem: SupportProblem,
+    start: Step[SupportEstimate],
+    *,
+    kept: float,
+    returned: float,
+) -> Iterator[Step[SupportEstimate]]:
     """o' has the measured modulus. Inside the support o <- o'; outside o <- kept o + returned o'.
 
     What is yielded is o' inside the support, the best that is known of the object; o itself is in the memory.
     """
-    posed = require_isolated(options.name, problem, start.estimate)
-    x = start.estimate.to(posed.device)
-    assert x.support is not None
-    power = posed.power
-    support, obj = x.support, start.state.get("iterate", x.object).to(posed.device)
+    x, power = problem.started(start.estimate), problem.power
+    support, obj = x.support, start.state.get("iterate", x.object).to(problem.device)
     for epoch in range(start.epoch + 1, options.epochs + 1):
-        fitting, misfit = posed.with_modulus(obj)
+        fitting, misfit = problem.with_modulus(obj)
         obj = torch.where(support, fitting, kept * obj + returned * fitting)
         if options.shrink_every and epoch % options.shrink_every == 0:
             support = shrink_wrap(fitting, _sigma_px(options, epoch), options.threshold)
