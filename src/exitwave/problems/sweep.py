@@ -12,7 +12,7 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.fourier import fft2, ifft2, shift_factors
 from exitwave.physics.interaction import multislice, propagate_gap, split_positions
-from exitwave.physics.kernels import dispatch as verbs
+from exitwave.physics.kernels import dispatch as kernels
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.threads import run_in_threads, single_threaded
 
@@ -126,7 +126,7 @@ class Sweep:
         """object += gain sum / (share lit + floor) in the windows of these frames; empties the sums there."""
         corners = self._corners[frames]
         for number, canvas in enumerate(self.x.object):
-            verbs.step_windows_(
+            kernels.step_windows_(
                 canvas,
                 self.sums.object_descent[number],
                 self.sums.illumination[number],
@@ -151,7 +151,7 @@ class Sweep:
         """
         arrays = zip(self.x.object, self.sums.object_descent, self.sums.illumination, wished, weight, strict=True)
         for canvas, total, lit, mean, heavy in arrays:
-            verbs.nudge_windows_(canvas, total, lit, mean, heavy, self._corners[frames], self._shape, floor=floor)
+            kernels.nudge_windows_(canvas, total, lit, mean, heavy, self._corners[frames], self._shape, floor=floor)
 
     def direction(self, frames: Int[Tensor, " frame"], *, share: float, floor: float) -> tuple[float, float]:
         """Make the object's sums D = sum / (share lit + floor) in the windows of these frames; curvature and slope along D.
@@ -160,14 +160,14 @@ class Sweep:
         """
         corners, curvature, slope = self._corners[frames], 0.0, 0.0
         for total, lit in zip(self.sums.object_descent, self.sums.illumination, strict=True):
-            found = verbs.direction_(total, lit, corners, self._shape, share=share, floor=floor)
+            found = kernels.direction_(total, lit, corners, self._shape, share=share, floor=floor)
             curvature, slope = curvature + found[0], slope + found[1]
         return curvature, slope
 
     def interaction(self, frames: Int[Tensor, " frame"], probe_step: Complex[Tensor, "mode y x"]) -> float:
         """Real part of the sum over frames of <D P, probe_step q>: how far steps of object and probe do the same."""
         weight = (self.x.probe.conj() * probe_step).sum(dim=0)
-        return verbs.cross(self.sums.object_descent[0], self.x.object[0], self._corners[frames], weight)
+        return kernels.cross(self.sums.object_descent[0], self.x.object[0], self._corners[frames], weight)
 
     def step_along(self, frames: Int[Tensor, " frame"], length: float) -> None:
         """object += length D in the windows of these frames; empties the sums there."""
@@ -199,16 +199,16 @@ class Sweep:
             change = waves
         for number in range(len(x.object) - 1, 0, -1):
             assert self._gaps is not None
-            top = verbs.add_object_(
+            top = kernels.add_object_(
                 change, incident[number], corners, sums.object_descent[number], sums.illumination[number]
             )
             sums.max_illumination = max(sums.max_illumination, top)
-            verbs.times_conjugate_window_(change, x.object[number], corners, torch.zeros_like(sums.probe_weight))
+            kernels.times_conjugate_window_(change, x.object[number], corners, torch.zeros_like(sums.probe_weight))
             change = propagate_gap(change, self._gaps[number - 1].conj())
         if self.with_object:
             sums.max_illumination = max(
                 sums.max_illumination,
-                verbs.add_object_(change, probes, corners, sums.object_descent[0], sums.illumination[0]),
+                kernels.add_object_(change, probes, corners, sums.object_descent[0], sums.illumination[0]),
             )
         if self.with_probe:
             self._add_probe(worker, frames, corners, change, second)
@@ -217,7 +217,7 @@ class Sweep:
         if self.detector_update is not None:
             return self.detector_update(at_detector, frames)
         stack, index = self.problem.amplitude_stack(frames)
-        return verbs.impose_modulus_(at_detector, stack, index, self.problem.trusted, self._background)
+        return kernels.impose_modulus_(at_detector, stack, index, self.problem.trusted, self._background)
 
     def _probes(self, frames: Tensor, spare: Tensor, out: Tensor) -> Tensor:
         if self._shared:
@@ -225,20 +225,20 @@ class Sweep:
         if self._factors is None:
             return self.problem.model.probes(self.x, frames).contiguous()
         rows, columns = self._factors
-        return ifft2(verbs.modulate(self._spectrum, rows[frames], columns[frames], spare), out)
+        return ifft2(kernels.modulate(self._spectrum, rows[frames], columns[frames], spare), out)
 
     def _add_probe(self, worker: "_Worker", frames: Tensor, corners: Tensor, change: Tensor, spare: Tensor) -> None:
         sums, obj = worker.sums, self.x.object[0]
         if self._shared:
-            verbs.add_probe_(change, obj, corners, sums.probe_descent, sums.probe_weight)
+            kernels.add_probe_(change, obj, corners, sums.probe_descent, sums.probe_weight)
             return
-        verbs.times_conjugate_window_(change, obj, corners, sums.probe_weight)
+        kernels.times_conjugate_window_(change, obj, corners, sums.probe_weight)
         if self._factors is None:
             sums.probe_descent += self.problem.model.probes_adjoint(self.x, frames, change)
             return
         rows, columns = self._factors
         # Moved back and summed in Fourier space; one inverse transform at the end serves all frames.
-        verbs.demodulate_add_(fft2(change, spare), rows[frames], columns[frames], worker.spectrum(sums.probe_descent))
+        kernels.demodulate_add_(fft2(change, spare), rows[frames], columns[frames], worker.spectrum(sums.probe_descent))
 
     def _merged(self, pieces: "tuple[Tensor, ...]") -> Sums:
         first = self._workers[0].finished()
@@ -252,7 +252,7 @@ class Sweep:
                 total, lit = first.object_descent[number], first.illumination[number]
                 if few:
                     corners = self._corners[frames]
-                    top = verbs.fold_(
+                    top = kernels.fold_(
                         total, lit, other.object_descent[number], other.illumination[number], corners, self._shape
                     )
                 else:

@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.physics.kernels import dispatch as verbs
+from exitwave.physics.kernels import dispatch as kernels
 from exitwave.problems.ptychography import CHUNK, Problem
 from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
@@ -213,7 +213,7 @@ class _Waves:
         reached = torch.lerp(before, waves, self._reach)
         at_detector = model.propagate(reached, before)
         stack, index = self._problem.amplitude_stack(frames)
-        misfit = verbs.impose_modulus_(at_detector, stack, index, self._problem.trusted, self._background)
+        misfit = kernels.impose_modulus_(at_detector, stack, index, self._problem.trusted, self._background)
         gain = self._gain * (1 - (self._tolerated[frames.to(misfit.device)] / misfit.clamp(min=1e-30)).sqrt()).clamp(
             min=0
         )
