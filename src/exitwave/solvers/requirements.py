@@ -5,6 +5,7 @@ from typing import Any
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.physics.noise import Amplitude
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Solver
 from exitwave.solvers.registry import COMBINED, solvers
@@ -17,6 +18,7 @@ PHYSICS: Mapping[str, str] = {
     "background": "photons that did not come through the sample's window",
     "slices": "thick samples of several slices",
     "exposure": "fly scans",
+    "noise": "another noise model than that of amplitudes",
 }
 """What may be unknown or different beyond a thin object, one probe and known positions; what a method cannot do, it names."""
 
@@ -24,6 +26,7 @@ PHYSICS: Mapping[str, str] = {
 def require_supported(solver: Solver[Any], problem: Problem, start: Estimate) -> None:
     """Refuse, by name, physics that the start or the solver brings along and that one of its methods cannot honour."""
     given = frozenset(_present(start)) | ({"exposure"} if problem.model.exposure_px is not None else set[str]())
+    given |= frozenset() if isinstance(problem.noise, Amplitude) else {"noise"}
     for part, wanted in solver.requirements(given):
         missing = [name for name in PHYSICS if name in wanted & part.unsupported]
         if missing:

@@ -9,7 +9,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.objective import NoiseName, Objective, noise_of
+from exitwave.physics.noise import NoiseName
+from exitwave.problems.objective import Objective, noise_of
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.step_decay import step_decay_done
@@ -38,9 +39,10 @@ class Adam(Solver[PtychoEstimate]):
     lower it when it jumps."""
     probe_rate: Rate = 0.01
     """Step of each pixel of the probe, relative to its brightest pixel at the start."""
-    noise: NoiseName = "amplitude"
-    """How counts scatter: `amplitude` suits most scans; `poisson` when absolute transmission matters with few photons;
-    `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels or frames are wrong."""
+    noise: NoiseName | None = None
+    """How counts scatter; as the problem was posed when left out, by default `amplitude`, which suits most scans; `poisson` when
+    absolute transmission matters with few photons; `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels
+    or frames are wrong."""
     tv: Weight = 0.0
     """Total variation: differences of about this much between neighbouring pixels (transmission) are smoothed away; 0.001-0.05."""
     isotropic: bool = True

@@ -9,8 +9,9 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.noise import NoiseName
 from exitwave.problems.memory_estimate import OBJECTS
-from exitwave.problems.objective import NoiseName, Objective, noise_of
+from exitwave.problems.objective import Objective, noise_of
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sums
 from exitwave.solvers.base import Solver, Step
@@ -34,9 +35,10 @@ class LBFGS(Solver[PtychoEstimate]):
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Iterations; 50-200 is usual. Most take one pass over all patterns, some that must shorten their step a few."""
-    noise: NoiseName = "amplitude"
-    """How counts scatter: `amplitude` suits most scans; `poisson` when absolute transmission matters with few photons;
-    `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels or frames are wrong."""
+    noise: NoiseName | None = None
+    """How counts scatter; as the problem was posed when left out, by default `amplitude`, which suits most scans; `poisson` when
+    absolute transmission matters with few photons; `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels
+    or frames are wrong."""
     tv: Weight = 0.0
     """Total variation: differences of about this much between neighbouring pixels (transmission) are smoothed away; 0.001-0.05."""
     isotropic: bool = True

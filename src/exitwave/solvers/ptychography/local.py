@@ -44,7 +44,9 @@ class Local(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "local"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "positions", "variations", "brightness", "background"})
+    unsupported: ClassVar[frozenset[str]] = frozenset(
+        {"slices", "positions", "variations", "brightness", "background", "noise"}
+    )
     epochs: PositiveInt = 1
     """Sweeps over all groups. One is enough when the probe is known; 5-20 to find the probe, too."""
     iterations: PositiveInt = 20

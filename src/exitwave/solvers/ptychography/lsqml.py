@@ -15,6 +15,7 @@ from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.step_decay import step_scale
 from exitwave.solvers.registry import solver
+from exitwave.solvers.requirements import require_supported
 
 
 @solver
@@ -25,6 +26,7 @@ class LSQML(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "lsqml"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 50
     """Passes over all diffraction patterns; 20-100 is usual."""
     batch: PositiveInt = 32
@@ -46,6 +48,7 @@ class LSQML(Solver[PtychoEstimate]):
     """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         sweep, momentum = Sweep(problem, x), _Momentum(x, self.momentum, start.state)
         for epoch in range(start.epoch + 1, self.epochs + 1):

@@ -15,6 +15,7 @@ from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.momentum import Momentum
 from exitwave.solvers.ptychography.step_decay import step_scale
 from exitwave.solvers.registry import solver
+from exitwave.solvers.requirements import require_supported
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Gain = Annotated[float, Field(gt=0, le=2)]
@@ -25,6 +26,7 @@ class RPIE(Solver[PtychoEstimate]):
     """Regularised ptychographic iterative engine: the robust first choice. Maiden, Johnson & Li, Optica 4, 736 (2017), table 1."""
 
     name: ClassVar[str] = "rpie"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-200 is usual."""
     alpha: Fraction = 0.05
@@ -45,6 +47,7 @@ class RPIE(Solver[PtychoEstimate]):
     """Frames updated together; 1 is the published order, larger is faster and needs more epochs."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         yield from _engine(self, problem, x, start.epoch, alpha=self.alpha, beta=self.beta)
 
@@ -54,6 +57,7 @@ class EPIE(Solver[PtychoEstimate]):
     """Extended ptychographic iterative engine. Maiden & Rodenburg, Ultramicroscopy 109, 1256 (2009), eqs. 3-6."""
 
     name: ClassVar[str] = "epie"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 100-500 is usual."""
     object_gain: Gain = 1.0
@@ -70,6 +74,7 @@ class EPIE(Solver[PtychoEstimate]):
     """Frames updated together; 1 is the published order."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         yield from _engine(self, problem, x, start.epoch, alpha=1.0, beta=1.0)
 
@@ -79,6 +84,7 @@ class MPIE(Solver[PtychoEstimate]):
     """Momentum-accelerated engine: rPIE that goes on in directions that helped. Maiden, Johnson & Li, Optica 4, 736 (2017), eq. 19."""
 
     name: ClassVar[str] = "mpie"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 30-100 is usual."""
     alpha: Fraction = 0.1
@@ -105,6 +111,7 @@ class MPIE(Solver[PtychoEstimate]):
     """Frames updated together; 1 is the published order."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         momentum = Momentum(x, start.state, friction=self.friction, feedback=self.feedback, every=self.momentum_every)
         yield from _engine(self, problem, x, start.epoch, alpha=self.alpha, beta=self.beta, momentum=momentum)

@@ -42,7 +42,7 @@ class DM(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "dm"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices"})
+    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
     residual_may_rise: ClassVar[bool] = True
     stores_exit_waves: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
@@ -79,7 +79,7 @@ class RAAR(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "raar"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices"})
+    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
     residual_may_rise: ClassVar[bool] = True
     stores_exit_waves: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
@@ -111,7 +111,7 @@ class AP(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "ap"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices"})
+    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 10-50 as a finish, several hundred alone."""

@@ -17,6 +17,7 @@ from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.momentum import Momentum
 from exitwave.solvers.registry import solver
+from exitwave.solvers.requirements import require_supported
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Pair = tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"]]
@@ -40,6 +41,7 @@ class QuasiNewton(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "newton"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 40
     """Passes over all diffraction patterns; with `approach` 8, 10 give a good image and 20 all that the photons hold."""
     warm_start: NonNegativeInt = 30
@@ -74,6 +76,7 @@ class QuasiNewton(Solver[PtychoEstimate]):
         return min(self.warm_start, self.epochs - self.epochs // 4)
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         epoch = start.epoch
         if epoch < self.warm_start_epochs:

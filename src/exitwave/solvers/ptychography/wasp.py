@@ -27,7 +27,7 @@ class WASP(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "wasp"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices"})
+    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-200 is usual."""
     alpha: Annotated[float, Field(gt=0, le=100)] = 2.0

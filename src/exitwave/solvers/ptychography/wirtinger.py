@@ -16,6 +16,7 @@ from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.momentum import NesterovMomentum
 from exitwave.solvers.registry import solver
+from exitwave.solvers.requirements import require_supported
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -27,6 +28,7 @@ class WF(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "wf"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 300
     """Passes over all diffraction patterns; several hundred are usual."""
@@ -53,6 +55,7 @@ class AWF(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "awf"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-300 is usual."""
@@ -76,6 +79,7 @@ def _descent(
     options: WF | AWF, problem: Problem, start: Step[PtychoEstimate], *, momentum: bool, restart: bool
 ) -> Iterator[Step[PtychoEstimate]]:
     """Gradient steps from a point extrapolated along the last step: eqs. of FISTA with k / (k + 3)."""
+    require_supported(options, problem, start.estimate)
     x = start.estimate.to(problem.device).clone()
     if options.rms_start and start.epoch == 0:
         x = replace(x, object=amplitude_guess(problem, x))
