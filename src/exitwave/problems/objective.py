@@ -66,10 +66,10 @@ class Objective:
         self._dose = dose(self.problem, self.x)
         self.sweep = Sweep(self.problem, self.x, detector_update=None if self.noise is None else self._pull)
 
-    def over(self, frames: Int[Tensor, " frame"]) -> tuple[float, Sums]:
+    def over(self, frames: Int[Tensor, " frame"], *, with_probe: bool = True) -> tuple[float, Sums]:
         """The value over these frames, penalties in proportion, and sums that hold its descent directions."""
         self.sweep.clear()
-        sums = self.sweep.over(frames)
+        sums = self.sweep.over(frames, with_probe=with_probe)
         if self.noise is None:
             self._misfit[frames] = sums.misfit / len(frames)
         weight = 2 * self._dose * len(frames) / len(self.problem)
@@ -86,9 +86,9 @@ class Objective:
             value += weight * self.l1 * float(distance)
         return value, sums
 
-    def everything(self) -> tuple[float, Sums]:
+    def everything(self, *, with_probe: bool = True) -> tuple[float, Sums]:
         """The value over all frames."""
-        return self.over(torch.arange(len(self.problem)))
+        return self.over(torch.arange(len(self.problem)), with_probe=with_probe)
 
     @property
     def stiffness(self) -> float:

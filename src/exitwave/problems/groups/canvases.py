@@ -14,7 +14,7 @@ from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels import dispatch as kernels, reference
 from exitwave.physics.kernels.reference import Corners
 from exitwave.physics.ptychography import Ptychography
-from exitwave.problems.sweep import CHUNK_PIXELS, GPU_CHUNK_PIXELS
+from exitwave.problems.threads import frames_in_cache
 
 SOFTNESS = 0.05
 """Least share of light by which a ripple of the object is taken to show: bounds how much the preconditioner amplifies."""
@@ -156,8 +156,7 @@ class Canvases:
     @property
     def _together(self) -> int:
         """Frames of a chunk."""
-        pixels = CHUNK_PIXELS if self.illumination.device.type == "cpu" else GPU_CHUNK_PIXELS
-        return max(1, min(pixels // self.probes[0].numel(), len(self.amplitudes)))
+        return frames_in_cache(len(self.amplitudes), self.probes[0].numel(), self.illumination.device)
 
     def per_group(self, values: Tensor) -> Float[Tensor, " group"]:
         """Sums over everything that belongs to a group, of a real array over frames or over canvases."""

@@ -68,13 +68,13 @@ class Adam(Solver[PtychoEstimate]):
             "probe": _Walker("probe", x.probe, float(size[1]) * self.probe_rate, start.state),
         }
         for epoch in range(start.epoch + 1, self.epochs + 1):
-            objective.sweep.with_probe = self.update_probe and epoch > self.probe_start
+            with_probe = self.update_probe and epoch > self.probe_start
             # Evenly on a logarithmic scale.
             gain = LAST ** step_decay_done(epoch, self.epochs, self.settle)
             for frames in problem.batches(self.batch, epoch):
-                _, sums = objective.over(frames)
+                _, sums = objective.over(frames, with_probe=with_probe)
                 walkers["object"].step(sums.object_descent, gain)
-                if objective.sweep.with_probe:
+                if with_probe:
                     walkers["probe"].step(sums.probe_descent, gain)
             memory = walkers["object"].state() | walkers["probe"].state()
             yield Step(epoch=epoch, estimate=x.clone(), residual=objective.residual, state=memory)

@@ -130,17 +130,17 @@ class AP(Solver[PtychoEstimate]):
         x = start.estimate.to(problem.device).clone()
         sweep = Sweep(problem, x)
         for epoch in range(start.epoch + 1, self.epochs + 1):
-            sweep.with_probe = self.update_probe and epoch > self.probe_start
-            misfit = _alternate(sweep, self.inertia, self.probe_gain)
+            with_probe = self.update_probe and epoch > self.probe_start
+            misfit = _alternate(sweep, self.inertia, self.probe_gain, with_probe=with_probe)
             yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power)
 
 
 @torch.no_grad()
-def _alternate(sweep: Sweep, inertia: float, probe_gain: float) -> float:
+def _alternate(sweep: Sweep, inertia: float, probe_gain: float, *, with_probe: bool) -> float:
     """One epoch of alternating projections: object, and probe, that fit all waves with the measured modulus best."""
-    sums = sweep.everything()
+    sums = sweep.everything(with_probe=with_probe)
     _move_object(sweep, inertia)
-    if sweep.with_probe:
+    if with_probe:
         _move_probe(sweep, probe_gain)
     return sums.misfit
 
@@ -157,7 +157,7 @@ def _reflect(
         with_probe = options.update_probe and epoch > options.probe_start
         if epoch > options.epochs - finish:
             waves = None
-            misfit = _alternate(Sweep(problem, x, with_probe=with_probe), options.inertia, probe_gain=1.0)
+            misfit = _alternate(Sweep(problem, x), options.inertia, 1.0, with_probe=with_probe)
         else:
             waves = waves or _Waves(problem, x, options, gain, reach, start.state)
             misfit = waves.move(with_probe=with_probe)
@@ -189,18 +189,14 @@ class _Waves:
     def move(self, *, with_probe: bool) -> float:
         """One epoch: new exit waves, then object and probe in turns until they agree on them; returns the misfit met."""
         sweep = self._sweep
-        sweep.exit_wave_update, sweep.measured, sweep.with_object, sweep.with_probe = self._moved, True, True, False
-        misfit = sweep.everything().misfit
+        misfit = sweep.everything(with_probe=False, exit_wave_update=self._moved).misfit
         self._fresh = False
         _move_object(sweep, self._inertia)
-        sweep.exit_wave_update, sweep.measured = self._disagreement, False
         for _ in range(MOST_ROUNDS if with_probe else 0):
-            sweep.with_object, sweep.with_probe = False, True
-            sweep.everything()
+            sweep.everything(with_object=False, exit_wave_update=self._disagreement, measured=False)
             if _move_probe(sweep, 1.0) < STEADY:
                 break
-            sweep.with_object, sweep.with_probe = True, False
-            sweep.everything()
+            sweep.everything(with_probe=False, exit_wave_update=self._disagreement, measured=False)
             _move_object(sweep, self._inertia)
         return misfit
 

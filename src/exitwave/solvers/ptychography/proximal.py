@@ -15,7 +15,7 @@ from exitwave.physics.kernels.reference import intensity
 from exitwave.physics.noise import Poisson
 from exitwave.problems.objective import noise_of
 from exitwave.problems.ptychography import Problem
-from exitwave.problems.sweep import Sweep
+from exitwave.problems.sweep import Sums, Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.momentum import NesterovMomentum
 from exitwave.solvers.registry import solver
@@ -66,10 +66,10 @@ class APG(Solver[PtychoEstimate]):
         ahead = x.clone()
         sweep = Sweep(problem, ahead, detector_update=_Pull(problem, x, _proximal(self, problem), self.weight))
         for epoch in range(start.epoch + 1, self.epochs + 1):
-            sweep.with_probe = self.update_probe and epoch > self.probe_start
-            path.look_ahead(ahead, with_probe=sweep.with_probe)
-            sums = sweep.everything()
-            path.go(*_fitting(sweep, self.inertia), sums.misfit)
+            with_probe = self.update_probe and epoch > self.probe_start
+            path.look_ahead(ahead, with_probe=with_probe)
+            sums = sweep.everything(with_probe=with_probe)
+            path.go(*_fitting(ahead, sums, self.inertia, with_probe=with_probe), sums.misfit)
             now = replace(x, object=path.object, probe=path.probe)
             yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, state=path.state())
 
@@ -118,17 +118,18 @@ class _Pull:
         return modulus.sub_(measured).mul_(trusted).double().square().sum(dim=(1, 2))
 
 
-def _fitting(sweep: Sweep, inertia: float) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
+def _fitting(
+    ahead: PtychoEstimate, sums: Sums, inertia: float, *, with_probe: bool
+) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
     """Object, and probe where it is retrieved, that fit the new waves best; half of each step where both move.
 
     The overlap projection is linear in the waves, so that object and probe can be extrapolated in their stead and no exit
     waves need be kept.
     """
-    ahead, sums = sweep.x, sweep.sums
-    gain = 0.5 if sweep.with_probe else 1.0
+    gain = 0.5 if with_probe else 1.0
     obj = ahead.object + gain * sums.object_descent / (sums.illumination + inertia * sums.max_illumination).clamp(
         min=1e-30
     )
     return obj, ahead.probe + gain * sums.probe_descent / sums.probe_weight.max().clamp(
         min=1e-30
-    ) if sweep.with_probe else None
+    ) if with_probe else None
