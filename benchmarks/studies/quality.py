@@ -34,7 +34,7 @@ REFERENCE: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
     "raar, beta 0.9": ({"name": "raar", "beta": 0.9}, (0.025, 0.033, 0.052, 0.199, 0.403)),
     "wf": ({"name": "wf"}, (0.114, 0.130, 0.193, 0.295, 0.360)),
     "awf": ({"name": "awf", "alpha": 1.0}, (0.019, 0.025, 0.048, 0.131, 0.331)),
-    "apg, Gaussian": ({"name": "apg", "noise": "gaussian", "inertia": 1.0}, (0.025, 0.034, 0.076, 0.189, 0.330)),
+    "apg, Gaussian": ({"name": "apg", "noise": "amplitude", "inertia": 1.0}, (0.025, 0.034, 0.076, 0.189, 0.330)),
     "apg, Poisson": ({"name": "apg", "noise": "poisson", "inertia": 1.0}, (0.027, 0.037, 0.086, 0.195, 0.333)),
 }
 """Label -> solver with options, and the errors to compare with, for each step."""

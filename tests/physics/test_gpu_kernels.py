@@ -39,11 +39,13 @@ for modes in (1, 3):
         for one, other in zip(*found): close(one, other)
         total, lit = found[0][0], found[0][1]
         pair = [(canvas.clone(), total.clone(), lit.clone()) for _ in range(2)]
-        close(cuda.direction_(*pair[0][1:], 0.9, 0.2), reference.direction_(*pair[1][1:], corners, (4, 5), 0.9, 0.2))
+        numbers = {"share": 0.9, "floor": 0.2}
+        close(cuda.direction_(*pair[0][1:], corners, (4, 5), **numbers),
+              reference.direction_(*pair[1][1:], corners, (4, 5), **numbers))
         close(pair[0][1], pair[1][1])
         pair = [(canvas.clone(), total.clone(), lit.clone()) for _ in range(2)]
-        cuda.step_windows_(*pair[0], 0.5, 0.9, 0.2)
-        reference.step_windows_(*pair[1], corners, (4, 5), 0.5, 0.9, 0.2)
+        cuda.step_windows_(*pair[0], corners, (4, 5), gain=0.5, **numbers)
+        reference.step_windows_(*pair[1], corners, (4, 5), gain=0.5, **numbers)
         close(pair[0][0], pair[1][0])
         assert not bool(pair[0][1].any()) and not bool(pair[0][2].any())
 print("agree")

@@ -1,9 +1,9 @@
-"""The verbs of the inner loop: adjoint pairs, the modulus imposed exactly, compiled loops equal to their definition."""
+"""The kernels of the inner loop: adjoint pairs, the modulus imposed exactly, compiled loops equal to their definition."""
 
 import pytest
 import torch
 
-from exitwave.physics.kernels import dispatch as verbs, reference
+from exitwave.physics.kernels import dispatch as kernels, reference
 
 CORNERS = torch.tensor([[0, 0], [3, 2], [4, 5], [3, 2]])
 SHAPE = (4, 5)
@@ -34,7 +34,7 @@ def test_gradients_through_gather_and_through_its_gradient_are_exact():
     assert torch.autograd.gradgradcheck(lambda c: reference.gather(c, CORNERS, SHAPE).abs().square(), canvas)
 
 
-IMPOSE = pytest.mark.parametrize("impose", [reference.impose_modulus_, verbs.impose_modulus_])
+IMPOSE = pytest.mark.parametrize("impose", [reference.impose_modulus_, kernels.impose_modulus_])
 NOTHING = torch.zeros(4, 5)
 
 
@@ -92,11 +92,11 @@ def test_zero_waves_and_zero_counts_stay_finite_and_nan_stays_nan(impose):
 def test_compiled_loops_equal_their_definition(modes, shared):
     probes = random(1 if shared else 4, modes, *SHAPE)
     canvas, change = random(9, 11, seed=1), random(4, modes, *SHAPE, seed=2)
-    assert_close(verbs.exit_waves(canvas, probes, CORNERS), reference.exit_waves(canvas, probes, CORNERS))
+    assert_close(kernels.exit_waves(canvas, probes, CORNERS), reference.exit_waves(canvas, probes, CORNERS))
     rows, columns, spectrum = random(4, SHAPE[0], seed=3), random(4, SHAPE[1], seed=4), random(modes, *SHAPE, seed=5)
-    assert_close(verbs.modulate(spectrum, rows, columns), reference.modulate(spectrum, rows, columns))
+    assert_close(kernels.modulate(spectrum, rows, columns), reference.modulate(spectrum, rows, columns))
     found: list[list[torch.Tensor]] = []
-    for of in (verbs, reference):
+    for of in (kernels, reference):
         total, lit, seen = torch.zeros_like(canvas), torch.zeros(9, 11), torch.zeros(SHAPE)
         probe_total, spread, again = torch.zeros(modes, *SHAPE, dtype=torch.complex64), change.clone(), spectrum.clone()
         top = of.add_object_(change, probes, CORNERS, total, lit)
@@ -113,7 +113,7 @@ def assert_close(one: torch.Tensor, other: torch.Tensor) -> None:
 
 
 def test_a_nudge_remembers_the_full_step_and_takes_a_damped_one_once_in_every_pixel():
-    for of in (verbs, reference):
+    for of in (kernels, reference):
         canvas, total, wished = random(9, 11), random(9, 11, seed=1), random(9, 11, seed=2)
         generator = torch.Generator().manual_seed(0)
         lit, weight = torch.rand(9, 11, generator=generator) + 0.1, torch.rand(9, 11, generator=generator)
@@ -132,8 +132,8 @@ def test_a_nudge_remembers_the_full_step_and_takes_a_damped_one_once_in_every_pi
 
 def test_a_step_is_taken_once_in_every_pixel_however_often_windows_overlap():
     for step in (
-        lambda c, t, lit: verbs.step_windows_(c, t, lit, CORNERS, SHAPE, gain=0.5, share=0.9, floor=0.2),
-        lambda c, t, lit: reference.step_windows_(c, t, lit, CORNERS, SHAPE, 0.5, 0.9, 0.2),
+        lambda c, t, lit: kernels.step_windows_(c, t, lit, CORNERS, SHAPE, gain=0.5, share=0.9, floor=0.2),
+        lambda c, t, lit: reference.step_windows_(c, t, lit, CORNERS, SHAPE, gain=0.5, share=0.9, floor=0.2),
     ):
         canvas, total = random(9, 11), random(9, 11, seed=1)
         lit = torch.rand(9, 11, generator=torch.Generator().manual_seed(0))
@@ -154,8 +154,8 @@ def test_a_direction_is_made_once_in_every_pixel_and_tells_its_curvature_and_slo
     curvature = float((lit0 * expected.abs().square())[inside].sum())
     slope = float((expected.conj() * total0).real[inside].sum())
     for of in (
-        lambda t, lit: verbs.direction_(t, lit, CORNERS, SHAPE, share=0.9, floor=0.2),
-        lambda t, lit: reference.direction_(t, lit, CORNERS, SHAPE, 0.9, 0.2),
+        lambda t, lit: kernels.direction_(t, lit, CORNERS, SHAPE, share=0.9, floor=0.2),
+        lambda t, lit: reference.direction_(t, lit, CORNERS, SHAPE, share=0.9, floor=0.2),
     ):
         total, lit = total0.clone(), lit0.clone()
         assert of(total, lit) == pytest.approx((curvature, slope), rel=1e-5)
@@ -164,7 +164,7 @@ def test_a_direction_is_made_once_in_every_pixel_and_tells_its_curvature_and_slo
 
 def test_interaction_of_steps_is_summed_over_frames():
     direction, canvas, weight = random(9, 11), random(9, 11, seed=1), random(*SHAPE, seed=2)
-    one, other = (of.cross(direction, canvas, CORNERS, weight) for of in (verbs, reference))
+    one, other = (of.cross(direction, canvas, CORNERS, weight) for of in (kernels, reference))
     assert one == pytest.approx(other, rel=1e-5)
     direct = 0.0
     for row, column in CORNERS.tolist():
@@ -173,22 +173,40 @@ def test_interaction_of_steps_is_summed_over_frames():
     assert one == pytest.approx(direct, rel=1e-5)
 
 
-def test_folding_moves_the_sums_of_one_thread_into_those_of_another():
-    total, lit = random(9, 11), torch.rand(9, 11)
+@pytest.mark.parametrize("of", [kernels, reference], ids=["fastest", "reference"])
+def test_folding_moves_the_sums_of_one_thread_into_those_of_another_each_pixel_once(of):
+    total, lit = random(9, 11), torch.rand(9, 11, generator=torch.Generator().manual_seed(0))
     more, brighter = (torch.zeros_like(total), torch.zeros_like(lit))
     reference.add_object_(random(4, 1, *SHAPE, seed=3), random(1, 1, *SHAPE, seed=4), CORNERS, more, brighter)
-    expected = (total + more, lit + brighter)
-    verbs.fold_(total, lit, more, brighter, CORNERS, SHAPE)
+    expected, inside = (total + more, lit + brighter), brighter > 0
+    # A dark pixel in a window counts for the largest as well, one outside does not.
+    lit[8, 10] = expected[1][8, 10] = 1e3
+    top = of.fold_(total, lit, more, brighter, CORNERS, SHAPE)
     assert_close(total, expected[0])
     assert_close(lit, expected[1])
     assert float(more.abs().max()) == 0 == float(brighter.max())
+    assert top == pytest.approx(float(expected[1][inside].max()), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["double", "transposed", "conjugate"])
+def test_arrays_that_compiled_loops_cannot_take_go_to_the_definition(name):
+    canvas, probes = random(9, 11), random(1, 2, *SHAPE, seed=1)
+    canvas = {"double": canvas.to(torch.complex128), "transposed": random(11, 9).T, "conjugate": canvas.conj()}[name]
+    assert torch.equal(kernels.exit_waves(canvas, probes, CORNERS), reference.exit_waves(canvas, probes, CORNERS))
+
+
+@pytest.mark.parametrize("of", [kernels, reference], ids=["fastest", "reference"])
+def test_waves_are_written_where_the_caller_has_room(of):
+    rows, columns, room = random(4, SHAPE[0]), random(4, SHAPE[1], seed=1), random(4, 2, *SHAPE)
+    assert of.exit_waves(random(9, 11), random(1, 2, *SHAPE), CORNERS, room).data_ptr() == room.data_ptr()
+    assert of.modulate(random(2, *SHAPE), rows, columns, room).data_ptr() == room.data_ptr()
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_gradient_through_exit_waves_is_that_of_plain_torch(shared):
     probes, canvas, wish = random(1 if shared else 4, 2, *SHAPE), random(9, 11, seed=1), random(4, 2, *SHAPE, seed=2)
     gradients = []
-    for waves in (verbs.exit_waves, reference.exit_waves):
+    for waves in (kernels.exit_waves, reference.exit_waves):
         c, p = canvas.clone().requires_grad_(), probes.clone().requires_grad_()
         (waves(c, p, CORNERS) - wish).abs().square().sum().backward()
         gradients.append((c.grad, p.grad))
@@ -212,7 +230,7 @@ def test_agreement_is_summed_over_the_shared_window_as_defined():
     light, brighter = (torch.rand(shape, generator=generator) for shape in shapes)
     light[3], brighter[4] = 0, 0
     place = ((2, 4), (3, 1), (6, 7))
-    found = verbs.agreement(one, other, light, brighter, *place)
+    found = kernels.agreement(one, other, light, brighter, *place)
     wanted = reference.agreement(
         *(t.to(torch.promote_types(t.dtype, torch.float64)) for t in (one, other, light, brighter)), *place
     )

@@ -10,6 +10,7 @@ from exitwave.physics.penalties import sparsity, total_variation
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.objective import L1_SOFTNESS, TV_SOFTNESS, Objective, dose, noise_of
 from exitwave.problems.ptychography import Problem
+from exitwave.problems.threads import Schedule
 from scans import known_scan
 
 NAMES = ("amplitude", "poisson", "gaussian", "smooth_l1")
@@ -75,7 +76,7 @@ def test_batches_add_up_to_the_whole_and_so_do_threads(name, monkeypatch):
     problem, x = made()
     whole, parts = (Objective(problem, x, noise_of(name, problem), tv=0.02, l1=0.02) for _ in range(2))
     value, sums = whole.everything()
-    monkeypatch.setattr(parts.sweep, "_parts", lambda frames: min(frames, 3))
+    monkeypatch.setattr(parts.sweep, "_schedule", lambda frames: Schedule(min(frames, 3), frames))
     found, total = 0.0, torch.zeros_like(sums.object_descent)
     for frames in torch.randperm(len(problem), generator=torch.Generator().manual_seed(0)).split(5):
         part, its = parts.over(frames)

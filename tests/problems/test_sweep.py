@@ -10,6 +10,7 @@ from exitwave.physics.ptychography import Ptychography
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
+from exitwave.problems.threads import Schedule
 from scans import known_scan
 
 
@@ -82,10 +83,10 @@ def test_two_threads_sum_as_one_does(kind, few, monkeypatch):
     problem, x = made(kind)
     frames = torch.tensor([5, 2, 9, 0]) if few else torch.arange(len(problem))
     alone = Sweep(problem, x)
-    monkeypatch.setattr(alone, "_parts", lambda frames: 1)
+    monkeypatch.setattr(alone, "_schedule", lambda frames: Schedule(1, frames))
     one = alone.over(frames)
     together = Sweep(problem, x)
-    monkeypatch.setattr(together, "_parts", lambda frames: 3)
+    monkeypatch.setattr(together, "_schedule", lambda frames: Schedule(3, frames))
     other = together.over(frames)
     for a, b in (
         (one.object_descent, other.object_descent),

@@ -2,7 +2,10 @@
 
 import threading
 
-from exitwave.problems.threads import run_in_threads
+import pytest
+import torch
+
+from exitwave.problems.threads import CHUNK_PIXELS, LEAST_PIXELS, Schedule, run_in_threads
 
 PATIENCE_S = 300
 """For what happens at once, but on a busy machine; a test that waits so long has failed."""
@@ -30,3 +33,23 @@ def test_threads_are_kept_for_the_largest_share_only():
     assert squares(3)
     assert squares(threads)
     assert set(crew()) == set(larger)
+
+
+@pytest.mark.parametrize(("frames", "pixels"), [(1, 10), (7, 2**15), (100, 2**14), (5, 2**18)])
+def test_a_schedule_gives_every_frame_to_one_thread_in_order(frames, pixels, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    schedule = Schedule.of(frames, pixels, torch.device("cpu"))
+    found = schedule.run(lambda part, some: (part, some), torch.arange(frames))
+    assert [part for part, _ in found] == list(range(schedule.parts))
+    assert torch.equal(torch.cat([some for _, some in found]), torch.arange(frames))
+    # A thread is woken for no less than it is worth; a chunk stays in the cache, if one frame does.
+    assert schedule.parts == 1 or frames * pixels >= schedule.parts * LEAST_PIXELS
+    assert schedule.chunk == 1 or schedule.chunk * pixels <= CHUNK_PIXELS
+
+
+def test_a_gpu_is_fed_by_one_thread_in_larger_chunks(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    frames, pixels = 1000, 2**14
+    gpu, cpu = (Schedule.of(frames, pixels, torch.device(name)) for name in ("cuda", "cpu"))
+    assert (gpu.parts, cpu.parts) == (1, 8)
+    assert gpu.chunk > cpu.chunk

@@ -5,7 +5,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.physics.fourier import fft2, ifft2
-from exitwave.physics.kernels import dispatch as verbs
+from exitwave.physics.kernels import dispatch as kernels
 from exitwave.physics.kernels.reference import Corners
 
 NEGLIGIBLE_SHIFT_PX = 0.01
@@ -42,9 +42,9 @@ def multislice(
     (2012). `gaps` holds one transfer function for each gap between neighbouring slices.
     """
     incident = [probes]
-    waves = verbs.exit_waves(obj[0], probes, corners, out)
+    waves = kernels.exit_waves(obj[0], probes, corners, out)
     for number in range(1, len(obj)):
         assert gaps is not None
         incident.append(propagate_gap(waves, gaps[number - 1]))
-        waves = verbs.exit_waves(obj[number], incident[-1], corners)
+        waves = kernels.exit_waves(obj[number], incident[-1], corners)
     return waves, incident

@@ -1,5 +1,6 @@
 """How counts scatter around the expected intensity: negative log likelihoods, one small value each."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -8,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 NoiseName = Literal["amplitude", "poisson", "gaussian", "smooth_l1"]
+POISSON_FLOOR = 0.01
+"""Photons added to counts and model: a pixel where the model is still dark would else pull without bound."""
 
 
 @runtime_checkable
@@ -34,64 +37,66 @@ class Noise(Protocol):
         ...
 
 
-def _per_frame(values: Tensor, trusted: Tensor) -> Tensor:
-    return (values * trusted).sum(dim=(1, 2), dtype=torch.float64)
+class _Likelihood(ABC):
+    """Sums over trusted pixels, of what each model says of a single one."""
 
+    def loss(
+        self, expected: Float[Tensor, "batch y x"], measured: Float[Tensor, "batch y x"], trusted: Float[Tensor, "y x"]
+    ) -> Float[Tensor, ""]:
+        return (self._loss(expected, measured) * trusted).sum() / (trusted.sum() * len(expected))
 
-def _mean(values: Tensor, trusted: Tensor) -> Tensor:
-    return (values * trusted).sum() / (trusted.sum() * len(values))
+    def pull(
+        self,
+        expected: Float[Tensor, "batch y x"],
+        amplitudes: Float[Tensor, "batch y x"],
+        trusted: Float[Tensor, "y x"],
+    ) -> tuple[Float[Tensor, "batch y x"], Float[Tensor, " batch"]]:
+        factor, loss = self._pull(expected, amplitudes)
+        return factor * trusted, (loss * trusted).sum(dim=(1, 2), dtype=torch.float64)
+
+    @abstractmethod
+    def _loss(self, expected: Tensor, measured: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _pull(self, expected: Tensor, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
+        """Factor and loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Poisson:
+class Poisson(_Likelihood):
     """Photon counting: expected - measured log(expected). Zero counts are allowed."""
 
     floor: float = 1e-6
     """Photons added to both, so that the logarithm and its slope stay finite where the model is dark."""
 
-    def loss(
-        self, expected: Float[Tensor, "batch y x"], measured: Float[Tensor, "batch y x"], trusted: Float[Tensor, "y x"]
-    ) -> Float[Tensor, ""]:
+    def _loss(self, expected: Tensor, measured: Tensor) -> Tensor:
         expected = expected + self.floor
-        return _mean(expected - (measured + self.floor) * expected.log(), trusted)
+        return expected - (measured + self.floor) * expected.log()
 
-    def pull(
-        self,
-        expected: Float[Tensor, "batch y x"],
-        amplitudes: Float[Tensor, "batch y x"],
-        trusted: Float[Tensor, "y x"],
-    ) -> tuple[Float[Tensor, "batch y x"], Float[Tensor, " batch"]]:
+    def _pull(self, expected: Tensor, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
         expected, measured = expected + self.floor, amplitudes.square() + self.floor
-        factor = (measured / expected - 1) * trusted
         # Less the loss of a perfect fit, a constant: sums of single precision then keep their digits.
         excess = (expected - measured) / measured
-        return factor, _per_frame(measured * (excess - excess.log1p()), trusted)
+        return measured / expected - 1, measured * (excess - excess.log1p())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gaussian:
+class Gaussian(_Likelihood):
     """Read-out noise of known standard deviation: (expected - measured)^2 / (2 sigma^2)."""
 
     sigma: float = 1.0
     """Photons."""
 
-    def loss(
-        self, expected: Float[Tensor, "batch y x"], measured: Float[Tensor, "batch y x"], trusted: Float[Tensor, "y x"]
-    ) -> Float[Tensor, ""]:
-        return _mean((expected - measured).square() / (2 * self.sigma**2), trusted)
+    def _loss(self, expected: Tensor, measured: Tensor) -> Tensor:
+        return (expected - measured).square() / (2 * self.sigma**2)
 
-    def pull(
-        self,
-        expected: Float[Tensor, "batch y x"],
-        amplitudes: Float[Tensor, "batch y x"],
-        trusted: Float[Tensor, "y x"],
-    ) -> tuple[Float[Tensor, "batch y x"], Float[Tensor, " batch"]]:
+    def _pull(self, expected: Tensor, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
         missing = amplitudes.square() - expected
-        return missing * trusted / self.sigma**2, _per_frame(missing.square() / (2 * self.sigma**2), trusted)
+        return missing / self.sigma**2, missing.square() / (2 * self.sigma**2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Amplitude:
+class Amplitude(_Likelihood):
     """Square roots of counts scatter with variance 1/4 whatever their mean: 2 (sqrt(expected) - sqrt(measured))^2.
 
     The variance-stabilised Poisson model that modulus projections minimise (Thibault & Guizar-Sicairos, New J. Phys. 14, 063004, 2012).
@@ -100,24 +105,17 @@ class Amplitude:
     floor: float = 1e-12
     """Added under the square root, photons; keeps its gradient finite at zero."""
 
-    def loss(
-        self, expected: Float[Tensor, "batch y x"], measured: Float[Tensor, "batch y x"], trusted: Float[Tensor, "y x"]
-    ) -> Float[Tensor, ""]:
-        return _mean(2 * (torch.sqrt(expected + self.floor) - measured.clamp(min=0).sqrt()).square(), trusted)
+    def _loss(self, expected: Tensor, measured: Tensor) -> Tensor:
+        return 2 * (torch.sqrt(expected + self.floor) - measured.clamp(min=0).sqrt()).square()
 
-    def pull(
-        self,
-        expected: Float[Tensor, "batch y x"],
-        amplitudes: Float[Tensor, "batch y x"],
-        trusted: Float[Tensor, "y x"],
-    ) -> tuple[Float[Tensor, "batch y x"], Float[Tensor, " batch"]]:
+    def _pull(self, expected: Tensor, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
         modulus = (expected + self.floor).sqrt()
         missing = amplitudes - modulus
-        return 2 * missing / modulus * trusted, _per_frame(2 * missing.square(), trusted)
+        return 2 * missing / modulus, 2 * missing.square()
 
 
 @dataclass(frozen=True, kw_only=True)
-class SmoothL1:
+class SmoothL1(_Likelihood):
     """`Amplitude` for deviations up to `bend`, beyond it linear: wrong pixels and frames pull less (Huber 1964)."""
 
     bend: float = 1.0
@@ -125,22 +123,27 @@ class SmoothL1:
     floor: float = 1e-12
     """Added under the square root, photons."""
 
-    def loss(
-        self, expected: Float[Tensor, "batch y x"], measured: Float[Tensor, "batch y x"], trusted: Float[Tensor, "y x"]
-    ) -> Float[Tensor, ""]:
-        return _mean(self._of(torch.sqrt(expected + self.floor) - measured.clamp(min=0).sqrt()), trusted)
+    def _loss(self, expected: Tensor, measured: Tensor) -> Tensor:
+        return self._of(torch.sqrt(expected + self.floor) - measured.clamp(min=0).sqrt())
 
-    def pull(
-        self,
-        expected: Float[Tensor, "batch y x"],
-        amplitudes: Float[Tensor, "batch y x"],
-        trusted: Float[Tensor, "y x"],
-    ) -> tuple[Float[Tensor, "batch y x"], Float[Tensor, " batch"]]:
+    def _pull(self, expected: Tensor, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
         modulus = (expected + self.floor).sqrt()
         missing = amplitudes - modulus
-        slope = missing.clamp(-self.bend, self.bend)
-        return 2 * slope / modulus * trusted, _per_frame(self._of(missing), trusted)
+        return 2 * missing.clamp(-self.bend, self.bend) / modulus, self._of(missing)
 
     def _of(self, deviation: Tensor) -> Tensor:
         within = deviation.abs().clamp(max=self.bend)
         return 2 * within * (2 * deviation.abs() - within)
+
+
+def noise_model(name: NoiseName, *, sigma: float = 1.0) -> Noise:
+    """The noise model of a name; `sigma` (photons) is the Gaussian's."""
+    match name:
+        case "amplitude":
+            return Amplitude()
+        case "poisson":
+            return Poisson(floor=POISSON_FLOOR)
+        case "gaussian":
+            return Gaussian(sigma=sigma)
+        case "smooth_l1":
+            return SmoothL1()

@@ -112,7 +112,7 @@ class SlowPhase:
 class FramePulls:
     """Remembers, while a `Sweep` passes over frames, towards which phase each frame pulled each part of its window.
 
-    Give it to the sweep as `wanted`: it imposes the measured modulus on the exit waves and sums Im(conj(wave) change).
+    Give it to the sweep as `exit_wave_update`: it imposes the measured modulus on the exit waves and sums Im(conj(wave) change).
     """
 
     def __init__(self, problem: Problem, x: PtychoEstimate) -> None:

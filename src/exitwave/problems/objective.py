@@ -8,37 +8,31 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.kernels import reference
-from exitwave.physics.noise import Gaussian, Noise, NoiseName, Poisson, SmoothL1
+from exitwave.physics.noise import Amplitude, Noise, NoiseName, noise_model
 from exitwave.physics.penalties import sparsity, total_variation
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sums, Sweep
-
-POISSON_FLOOR = 0.01
-"""Photons added to counts and model: a pixel where the model is still dark would else pull without bound."""
 
 TV_SOFTNESS, L1_SOFTNESS = 1.0, 0.1
 """Penalties are quadratic below this share of their weight: sharper bends take descent many more steps."""
 
 
-def noise_of(name: NoiseName, problem: Problem) -> Noise | None:
-    """The noise model of a name; None for the amplitude model, which passes over frames compute by themselves.
+def noise_of(name: NoiseName | None, problem: Problem) -> Noise | None:
+    """The noise model of a name, or that of the problem where none is named; None for the amplitude model, which passes
+    over frames compute by themselves.
 
-    The Gaussian has one variance for all pixels, so chosen that pulls are about as strong as those of the others.
+    The Gaussian of that name has one variance for all pixels, so chosen that pulls are about as strong as those of the others.
     """
-    match name:
-        case "amplitude":
-            return None
-        case "poisson":
-            return Poisson(floor=POISSON_FLOOR)
-        case "smooth_l1":
-            return SmoothL1()
-        case "gaussian":
-            mean = (
-                problem.model.to_detector_order(problem.statistics.mean_pattern).to(problem.device).double()
-                * problem.trusted
-            )
-            variance = float(mean.square().sum() / mean.sum().clamp(min=1e-12))
-            return Gaussian(sigma=max(variance, 1e-12) ** 0.5)
+    sigma = _typical_sigma(problem) if name == "gaussian" else 1.0
+    noise = problem.noise if name is None else noise_model(name, sigma=sigma)
+    return None if isinstance(noise, Amplitude) else noise
+
+
+def _typical_sigma(problem: Problem) -> float:
+    mean = (
+        problem.model.to_detector_order(problem.statistics.mean_pattern).to(problem.device).double() * problem.trusted
+    )
+    return max(float(mean.square().sum() / mean.sum().clamp(min=1e-12)), 1e-12) ** 0.5
 
 
 def dose(problem: Problem, x: PtychoEstimate) -> float:
@@ -72,10 +66,10 @@ class Objective:
         self._dose = dose(self.problem, self.x)
         self.sweep = Sweep(self.problem, self.x, detector_update=None if self.noise is None else self._pull)
 
-    def over(self, frames: Int[Tensor, " frame"]) -> tuple[float, Sums]:
+    def over(self, frames: Int[Tensor, " frame"], *, with_probe: bool = True) -> tuple[float, Sums]:
         """The value over these frames, penalties in proportion, and sums that hold its descent directions."""
         self.sweep.clear()
-        sums = self.sweep.over(frames)
+        sums = self.sweep.over(frames, with_probe=with_probe)
         if self.noise is None:
             self._misfit[frames] = sums.misfit / len(frames)
         weight = 2 * self._dose * len(frames) / len(self.problem)
@@ -92,9 +86,9 @@ class Objective:
             value += weight * self.l1 * float(distance)
         return value, sums
 
-    def everything(self) -> tuple[float, Sums]:
+    def everything(self, *, with_probe: bool = True) -> tuple[float, Sums]:
         """The value over all frames."""
-        return self.over(torch.arange(len(self.problem)))
+        return self.over(torch.arange(len(self.problem)), with_probe=with_probe)
 
     @property
     def stiffness(self) -> float:

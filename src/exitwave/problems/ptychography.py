@@ -273,6 +273,7 @@ class Problem(base.Problem[PtychoEstimate]):
         found = {name for name in ("variations", "brightness", "background") if getattr(x, name) is not None}
         found |= {"slices"} if len(x.object) > 1 else set()
         found |= {"modes"} if len(x.probe) > 1 else set()
+        found |= set() if isinstance(self.noise, Amplitude) else {"noise"}
         return frozenset(found | ({"exposure"} if self.model.exposure_px is not None else set()))
 
     def fingerprint(self) -> str:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -12,16 +11,9 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.fourier import fft2, ifft2, shift_factors
 from exitwave.physics.interaction import multislice, propagate_gap, split_positions
-from exitwave.physics.kernels import dispatch as verbs
+from exitwave.physics.kernels import dispatch as kernels
 from exitwave.problems.ptychography import Problem
-from exitwave.problems.threads import run_in_threads, single_threaded
-
-CHUNK_PIXELS = 2**17
-"""Pixels of all waves worked on together: a megabyte, which stays in a processor's cache."""
-GPU_CHUNK_PIXELS = 2**23
-"""The same for a GPU, which wants much work at once: 64 MB for each of the few buffers."""
-LEAST_PIXELS = 2**16
-"""Pixels of waves that are worth a thread of their own: with fewer, waking it takes longer than it saves."""
+from exitwave.problems.threads import Schedule, frames_in_cache
 
 DetectorUpdate = Callable[[Complex[Tensor, "batch mode y x"], Int[Tensor, " batch"]], Float[Tensor, " batch"]]
 """Turns waves at the detector, in place, into the change that is wanted of them; returns the loss of each frame."""
@@ -44,7 +36,7 @@ class Sums:
     misfit: float = 0.0
     """Sum of (M - A)^2 over trusted pixels and frames, or of the loss that was asked for."""
     max_illumination: float = 0.0
-    """Largest pixel of `lit`."""
+    """Largest pixel of the illumination."""
 
     @classmethod
     def like(cls, x: PtychoEstimate) -> "Sums":
@@ -66,55 +58,71 @@ class Sweep:
 
     problem: Problem
     x: PtychoEstimate
-    with_probe: bool = True
-    """Whether to sum for the probe, too."""
     detector_update: DetectorUpdate | None = None
     """What is wanted of the waves at the detector; the modulus constraint when left out."""
-    with_object: bool = True
-    """Whether to sum for the object, too."""
-    exit_wave_update: ExitWaveUpdate | None = None
-    """What is wanted of the exit waves, for methods that look at more than the detector; used instead of `pull`."""
-    measured: bool = True
-    """Whether the measured frames are needed; False where `wanted` does without them, so that none is read from disk."""
     sums: Sums = field(init=False)
     """Of the last pass. Solvers may use it up as they like."""
 
     def __post_init__(self) -> None:
         x, model = self.x, self.problem.model
-        self._corners, rest = split_positions(x.positions_px)
+        self.corners, rest = split_positions(x.positions_px)
         self._gaps, self._background = model.gap_transfers(x), model.background(x)
-        self._shape = (x.probe.shape[-2], x.probe.shape[-1])
+        self.shape = (x.probe.shape[-2], x.probe.shape[-1])
         self._uniform = model.has_one_probe(x)
         self._factors = None
         if rest is not None and self._uniform:
-            rows, columns = shift_factors(self._shape, rest)
+            rows, columns = shift_factors(self.shape, rest)
             self._factors = rows.to(x.probe.device), columns.to(x.probe.device)
         self._shared = self._uniform and rest is None
         modes = len(x.probe) * (1 if model.exposure_px is None else model.exposure_px.shape[1])
-        self._wave_pixels = modes * math.prod(self._shape)
+        self._wave_pixels = modes * math.prod(self.shape)
         self._workers = [_Worker(Sums.like(x))]
-        pixels = CHUNK_PIXELS if x.object.device.type == "cpu" else GPU_CHUNK_PIXELS
-        self._wave_shape = (max(1, min(pixels // self._wave_pixels, len(x.positions_px))), modes, *self._shape)
+        chunk = frames_in_cache(len(x.positions_px), self._wave_pixels, x.object.device)
+        self._wave_shape = (chunk, modes, *self.shape)
 
     @torch.no_grad()
-    def over(self, frames: Int[Tensor, " frame"]) -> Sums:
-        """Sum over these frames. The object's sums add to what is in them: empty them first, by `clear` or by using them up."""
-        parts = self._parts(len(frames))
-        while len(self._workers) < parts:
+    def over(
+        self,
+        frames: Int[Tensor, " frame"],
+        *,
+        with_probe: bool = True,
+        with_object: bool = True,
+        exit_wave_update: ExitWaveUpdate | None = None,
+        measured: bool = True,
+    ) -> Sums:
+        """Sum over these frames, for object, probe or both.
+
+        The object's sums add to what is in them: empty them first, by `clear` or by using them up. `exit_wave_update` is
+        what is wanted of exit waves, for methods that look at more than the detector; `measured` is False where it does
+        without the measured frames, so that none is read from disk.
+        """
+        schedule = self._schedule(len(frames))
+        while len(self._workers) < schedule.parts:
             self._workers.append(_Worker(Sums.like(self.x)))
         if self._factors is not None:
             self._spectrum = fft2(self.x.probe)
-        pieces = frames.tensor_split(parts)
-        few = len(frames) * self._wave_pixels < 2 * LEAST_PIXELS
-        with single_threaded() if few else nullcontext():
-            run_in_threads(lambda part: self._work(self._workers[part], pieces[part]), parts)
-        self.sums = self._merged(pieces)
+        wanted = _Wanted(with_probe, with_object, exit_wave_update, measured)
+        schedule.run(lambda part, some: self._work(self._workers[part], some, wanted), frames)
+        self.sums = self._merged(schedule.pieces(frames))
         return self.sums
 
-    def everything(self) -> Sums:
+    def everything(
+        self,
+        *,
+        with_probe: bool = True,
+        with_object: bool = True,
+        exit_wave_update: ExitWaveUpdate | None = None,
+        measured: bool = True,
+    ) -> Sums:
         """Sum over all frames, from empty sums."""
         self.clear()
-        return self.over(torch.arange(len(self.problem)))
+        return self.over(
+            torch.arange(len(self.problem)),
+            with_probe=with_probe,
+            with_object=with_object,
+            exit_wave_update=exit_wave_update,
+            measured=measured,
+        )
 
     def clear(self) -> None:
         """Empty the object's sums."""
@@ -122,102 +130,43 @@ class Sweep:
             worker.sums.object_descent.zero_()
             worker.sums.illumination.zero_()
 
-    def step_object(self, frames: Int[Tensor, " frame"], *, gain: float, share: float, floor: float) -> None:
-        """object += gain sum / (share lit + floor) in the windows of these frames; empties the sums there."""
-        corners = self._corners[frames]
-        for number, canvas in enumerate(self.x.object):
-            verbs.step_windows_(
-                canvas,
-                self.sums.object_descent[number],
-                self.sums.illumination[number],
-                corners,
-                self._shape,
-                gain=gain,
-                share=share,
-                floor=floor,
-            )
+    def _schedule(self, frames: int) -> Schedule:
+        return Schedule.of(frames, self._wave_pixels, self.x.object.device)
 
-    def nudge_object(
-        self,
-        frames: Int[Tensor, " frame"],
-        wished: Complex[Tensor, "slice Y X"],
-        weight: Float[Tensor, "slice Y X"],
-        *,
-        floor: float,
-    ) -> None:
-        """object += sum / (lit + floor) in the windows of these frames, after `wished` got the full step times its `lit`.
-
-        wished / weight is then the mean of what all batches asked for. Empties the sums there.
-        """
-        arrays = zip(self.x.object, self.sums.object_descent, self.sums.illumination, wished, weight, strict=True)
-        for canvas, total, lit, mean, heavy in arrays:
-            verbs.nudge_windows_(canvas, total, lit, mean, heavy, self._corners[frames], self._shape, floor=floor)
-
-    def direction(self, frames: Int[Tensor, " frame"], *, share: float, floor: float) -> tuple[float, float]:
-        """Make the object's sums D = sum / (share lit + floor) in the windows of these frames; curvature and slope along D.
-
-        The linearised misfit falls by 2 a slope - a^2 curvature for the step a D. Use D up with `step_along`.
-        """
-        corners, curvature, slope = self._corners[frames], 0.0, 0.0
-        for total, lit in zip(self.sums.object_descent, self.sums.illumination, strict=True):
-            found = verbs.direction_(total, lit, corners, self._shape, share=share, floor=floor)
-            curvature, slope = curvature + found[0], slope + found[1]
-        return curvature, slope
-
-    def interaction(self, frames: Int[Tensor, " frame"], probe_step: Complex[Tensor, "mode y x"]) -> float:
-        """Real part of the sum over frames of <D P, probe_step q>: how far steps of object and probe do the same."""
-        weight = (self.x.probe.conj() * probe_step).sum(dim=0)
-        return verbs.cross(self.sums.object_descent[0], self.x.object[0], self._corners[frames], weight)
-
-    def step_along(self, frames: Int[Tensor, " frame"], length: float) -> None:
-        """object += length D in the windows of these frames; empties the sums there."""
-        self.step_object(frames, gain=length, share=0.0, floor=1.0)
-
-    def _parts(self, frames: int) -> int:
-        if self.x.object.device.type != "cpu":
-            return 1
-        return max(1, min(torch.get_num_threads(), frames, frames * self._wave_pixels // LEAST_PIXELS))
-
-    def _work(self, worker: "_Worker", frames: Int[Tensor, " frame"]) -> None:
+    def _work(self, worker: "_Worker", frames: Int[Tensor, " frame"], wanted: "_Wanted") -> None:
         worker.begin()
         chunks = frames.split(self._wave_shape[0])
-        for chunk in self.problem.prefetch(chunks) if self.measured else chunks:
-            self._chunk(worker, chunk)
+        for chunk in self.problem.prefetch(chunks) if wanted.measured else chunks:
+            self._chunk(worker, chunk, wanted)
 
-    def _chunk(self, worker: "_Worker", frames: Int[Tensor, " chunk"]) -> None:
+    def _chunk(self, worker: "_Worker", frames: Int[Tensor, " chunk"], wanted: "_Wanted") -> None:
         x, model, sums = self.x, self.problem.model, worker.sums
         first, second, third = worker.buffers(self._wave_shape, len(frames), x.probe)
-        corners = self._corners[frames]
+        corners = self.corners[frames]
         probes = self._probes(frames, second, third)
         waves, incident = multislice(x.object, probes, corners, self._gaps, first)
-        if self.exit_wave_update is None:
+        if wanted.exit_wave_update is None:
             at_detector = model.propagate(waves, second)
-            sums.misfit += float(self._pulled(at_detector, frames).sum())
+            worker.misfits.append(self._pulled(at_detector, frames).sum())
             change = model.backpropagate(at_detector, first)
         else:
-            sums.misfit += float(self.exit_wave_update(waves, frames).sum())
+            worker.misfits.append(wanted.exit_wave_update(waves, frames).sum())
             change = waves
         for number in range(len(x.object) - 1, 0, -1):
             assert self._gaps is not None
-            top = verbs.add_object_(
-                change, incident[number], corners, sums.object_descent[number], sums.illumination[number]
-            )
-            sums.max_illumination = max(sums.max_illumination, top)
-            verbs.times_conjugate_window_(change, x.object[number], corners, torch.zeros_like(sums.probe_weight))
+            worker.add_object(number, change, incident[number], corners)
+            kernels.times_conjugate_window_(change, x.object[number], corners, torch.zeros_like(sums.probe_weight))
             change = propagate_gap(change, self._gaps[number - 1].conj())
-        if self.with_object:
-            sums.max_illumination = max(
-                sums.max_illumination,
-                verbs.add_object_(change, probes, corners, sums.object_descent[0], sums.illumination[0]),
-            )
-        if self.with_probe:
+        if wanted.with_object:
+            worker.add_object(0, change, probes, corners)
+        if wanted.with_probe:
             self._add_probe(worker, frames, corners, change, second)
 
     def _pulled(self, at_detector: Tensor, frames: Tensor) -> Tensor:
         if self.detector_update is not None:
             return self.detector_update(at_detector, frames)
         stack, index = self.problem.amplitude_stack(frames)
-        return verbs.impose_modulus_(at_detector, stack, index, self.problem.trusted, self._background)
+        return kernels.impose_modulus_(at_detector, stack, index, self.problem.trusted, self._background)
 
     def _probes(self, frames: Tensor, spare: Tensor, out: Tensor) -> Tensor:
         if self._shared:
@@ -225,20 +174,20 @@ class Sweep:
         if self._factors is None:
             return self.problem.model.probes(self.x, frames).contiguous()
         rows, columns = self._factors
-        return ifft2(verbs.modulate(self._spectrum, rows[frames], columns[frames], spare), out)
+        return ifft2(kernels.modulate(self._spectrum, rows[frames], columns[frames], spare), out)
 
     def _add_probe(self, worker: "_Worker", frames: Tensor, corners: Tensor, change: Tensor, spare: Tensor) -> None:
         sums, obj = worker.sums, self.x.object[0]
         if self._shared:
-            verbs.add_probe_(change, obj, corners, sums.probe_descent, sums.probe_weight)
+            kernels.add_probe_(change, obj, corners, sums.probe_descent, sums.probe_weight)
             return
-        verbs.times_conjugate_window_(change, obj, corners, sums.probe_weight)
+        kernels.times_conjugate_window_(change, obj, corners, sums.probe_weight)
         if self._factors is None:
             sums.probe_descent += self.problem.model.probes_adjoint(self.x, frames, change)
             return
         rows, columns = self._factors
         # Moved back and summed in Fourier space; one inverse transform at the end serves all frames.
-        verbs.demodulate_add_(fft2(change, spare), rows[frames], columns[frames], worker.spectrum(sums.probe_descent))
+        kernels.demodulate_add_(fft2(change, spare), rows[frames], columns[frames], worker.spectrum(sums.probe_descent))
 
     def _merged(self, pieces: "tuple[Tensor, ...]") -> Sums:
         first = self._workers[0].finished()
@@ -247,13 +196,13 @@ class Sweep:
             first.probe_descent += other.probe_descent
             first.probe_weight += other.probe_weight
             first.misfit += other.misfit
-            few = len(frames) * math.prod(self._shape) < first.illumination[0].numel()
+            few = len(frames) * math.prod(self.shape) < first.illumination[0].numel()
             for number in range(len(first.object_descent)):
                 total, lit = first.object_descent[number], first.illumination[number]
                 if few:
-                    corners = self._corners[frames]
-                    top = verbs.fold_(
-                        total, lit, other.object_descent[number], other.illumination[number], corners, self._shape
+                    corners = self.corners[frames]
+                    top = kernels.fold_(
+                        total, lit, other.object_descent[number], other.illumination[number], corners, self.shape
                     )
                 else:
                     total += other.object_descent[number]
@@ -265,11 +214,23 @@ class Sweep:
         return first
 
 
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """What is asked of one pass."""
+
+    with_probe: bool
+    with_object: bool
+    exit_wave_update: ExitWaveUpdate | None
+    measured: bool
+
+
 class _Worker:
     """What one thread holds: its sums and the memory for its waves."""
 
     def __init__(self, sums: Sums) -> None:
         self.sums = sums
+        self.misfits: list[Tensor] = []
+        """Of each chunk. A GPU would stand still while they become numbers: that is left to the end of the pass."""
         self._waves: tuple[Tensor, ...] = ()
         self._spectrum: Tensor | None = None
 
@@ -277,7 +238,14 @@ class _Worker:
         self.sums.probe_descent.zero_()
         self.sums.probe_weight.zero_()
         self.sums.misfit = self.sums.max_illumination = 0.0
+        self.misfits.clear()
         self._spectrum = None
+
+    def add_object(self, number: int, change: Tensor, incident: Tensor, corners: Tensor) -> None:
+        """What exit waves ask of a slice on which these waves fell."""
+        sums = self.sums
+        found = kernels.add_object_(change, incident, corners, sums.object_descent[number], sums.illumination[number])
+        sums.max_illumination = max(sums.max_illumination, found)
 
     def buffers(self, shape: tuple[int, ...], frames: int, like: Tensor) -> tuple[Tensor, ...]:
         if not self._waves:
@@ -290,6 +258,7 @@ class _Worker:
         return self._spectrum
 
     def finished(self) -> Sums:
+        self.sums.misfit = sum(float(misfit) for misfit in self.misfits)
         if self._spectrum is not None:
             self.sums.probe_descent += ifft2(self._spectrum)
             self._spectrum = None

@@ -2,13 +2,63 @@
 
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from threading import Barrier
 from typing import TypeVar
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 T = TypeVar("T")
+
+CHUNK_PIXELS = 2**17
+"""Pixels of all waves worked on together: a megabyte, which stays in a processor's cache."""
+GPU_CHUNK_PIXELS = 2**23
+"""The same for a GPU, which wants much work at once: 64 MB for each of the few buffers."""
+LEAST_PIXELS = 2**16
+"""Pixels of waves that are worth a thread of their own: with fewer, waking it takes longer than it saves."""
+
+
+def threads_on(device: torch.device, at_most: int) -> int:
+    """Threads for so many pieces of work; a GPU is fed by one."""
+    return max(1, min(torch.get_num_threads(), at_most)) if device.type == "cpu" else 1
+
+
+def frames_in_cache(frames: int, wave_pixels: int, device: torch.device) -> int:
+    """Frames of so many pixels in all their waves that are worked on together."""
+    pixels = CHUNK_PIXELS if device.type == "cpu" else GPU_CHUNK_PIXELS
+    return max(1, min(pixels // wave_pixels, frames))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How frames are divided: among threads, in runs of neighbours, and by each thread in chunks. Sums come in this order."""
+
+    parts: int
+    """Threads."""
+    chunk: int
+    """Frames that a thread works on together."""
+    few: bool = False
+    """Whether there is so little to do that array operations, too, are better off on one thread."""
+
+    @classmethod
+    def of(cls, frames: int, wave_pixels: int, device: torch.device) -> "Schedule":
+        """For frames of so many pixels in all their waves."""
+        pixels = frames * wave_pixels
+        parts = threads_on(device, min(frames, pixels // LEAST_PIXELS))
+        return cls(parts, frames_in_cache(frames, wave_pixels, device), few=pixels < 2 * LEAST_PIXELS)
+
+    def pieces(self, frames: Int[Tensor, " frame"]) -> tuple[Int[Tensor, " _"], ...]:
+        """What each thread gets."""
+        return frames.tensor_split(self.parts)
+
+    def run(self, work: Callable[[int, Int[Tensor, " _"]], T], frames: Int[Tensor, " frame"]) -> list[T]:
+        """`work(part, its frames)` for every part at the same time; their answers in order."""
+        pieces = self.pieces(frames)
+        with single_threaded() if self.few else nullcontext():
+            return run_in_threads(lambda part: work(part, pieces[part]), self.parts)
 
 
 def run_in_threads(work: Callable[[int], T], parts: int) -> list[T]:

@@ -18,6 +18,7 @@ PHYSICS: Mapping[str, str] = {
     "background": "photons that did not come through the sample's window",
     "slices": "thick samples of several slices",
     "exposure": "fly scans",
+    "noise": "another noise model than that of amplitudes",
 }
 """What may be unknown or different beyond a thin object, one probe and known positions; what a method cannot do, it names."""
 

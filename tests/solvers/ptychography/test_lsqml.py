@@ -8,6 +8,7 @@ import torch
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
+from exitwave.problems.window_updates import interaction, object_direction
 from exitwave.running.initial_estimate import with_slices
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.lsqml import LSQML, _lengths
@@ -30,8 +31,8 @@ def test_step_lengths_minimise_the_linearised_misfit_of_the_batch():
     probe_step = sums.probe_descent / sums.probe_weight.max()
     slope_p = float((probe_step.conj() * sums.probe_descent).real.sum())
     curvature_p = float((probe_step.abs().square() * sums.probe_weight).sum())
-    curvature_o, slope_o = sweep.direction(frames, share=0.9, floor=0.1 * sums.max_illumination)
-    shared = sweep.interaction(frames, probe_step)
+    curvature_o, slope_o = object_direction(sweep, frames, share=0.9, floor=0.1 * sums.max_illumination)
+    shared = interaction(sweep, frames, probe_step)
     wanted, _ = problem.modulus_change(problem.model.exit_waves(x, frames), frames)
     by_object = problem.model.exit_waves(replace(x, object=sums.object_descent), frames).flatten()
     by_probe = problem.model.exit_waves(replace(x, probe=probe_step), frames).flatten()

@@ -10,12 +10,12 @@ from scipy.optimize import minimize_scalar
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Step
-from exitwave.solvers.ptychography.proximal import APG, gaussian_proximal, poisson_proximal
+from exitwave.solvers.ptychography.proximal import APG, amplitude_proximal, poisson_proximal
 from scans import known_scan, object_error, smooth_field
 
-NOISES = pytest.mark.parametrize("noise", ["gaussian", "poisson"])
+NOISES = pytest.mark.parametrize("noise", ["amplitude", "poisson"])
 LIKELIHOODS = {
-    "gaussian": (gaussian_proximal, lambda r, a: 2 * (r - a) ** 2, lambda r, a: 4 * (r - a)),
+    "amplitude": (amplitude_proximal, lambda r, a: 2 * (r - a) ** 2, lambda r, a: 4 * (r - a)),
     "poisson": (poisson_proximal, lambda r, a: r**2 - a**2 * np.log(r**2), lambda r, a: 2 * (r - a**2 / r)),
 }
 
@@ -143,6 +143,6 @@ def test_the_likelihood_of_counts_helps_where_photons_are_few():
     start = with_true_probe(problem, made.truth)
     errors = {
         noise: object_error(last(APG(epochs=60, noise=noise, update_probe=False), problem, start).estimate, made.truth)
-        for noise in ("gaussian", "poisson")
+        for noise in ("amplitude", "poisson")
     }
-    assert errors["poisson"] < errors["gaussian"]
+    assert errors["poisson"] < errors["amplitude"]

@@ -82,7 +82,7 @@ def test_pulls_of_frames_ask_for_the_phase_that_the_gradient_asks_for(known, pro
     x = rough(problem, known.truth)
     slow = SlowPhase.of(problem, x, ramp_sensitivity(problem, x))
     pulls = FramePulls(problem, x)
-    sums = Sweep(problem, x, exit_wave_update=pulls).everything()
+    sums = Sweep(problem, x).everything(exit_wave_update=pulls)
     from_frames = slow.of_frames(pulls)
     from_gradient = (slow.of_gradient(x.object, sums.object_descent) / (1j * x.object)).real[0]
     assert (from_frames - from_gradient).norm() < 0.15 * from_gradient.norm()

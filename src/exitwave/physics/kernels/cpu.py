@@ -1,14 +1,18 @@
-"""The verbs of the inner loop, compiled for processors: row by row over contiguous memory, no temporaries, no Python lock held.
+"""The kernels of the inner loop, compiled for processors: row by row over contiguous memory, no temporaries, no Python lock held.
 
-Plain loops that numba turns into vector instructions; `reference` defines what they compute. Arrays are C-contiguous
-numpy views of torch tensors: waves (batch, mode, y, x), canvases (Y, X), probes (1 or batch, mode, y, x).
+Plain loops that numba turns into vector instructions; `reference` defines what they compute. They are called with
+contiguous tensors and see numpy views of them: waves (batch, mode, y, x), canvases (Y, X), probes (1 or batch, mode, y, x).
 """
 
 # Types are those of the numpy arrays that come in; numba infers them.
 # pyright: reportMissingParameterType=false, reportUntypedFunctionDecorator=false
 
+from typing import Any
+
 import numba as nb
 import numpy as np
+import torch
+from torch import Tensor
 
 # Sums may be reordered and multiplications fused, but NaN and infinity keep their meaning: divergence must stay visible.
 _FAST = {"contract", "reassoc", "nsz", "arcp"}
@@ -16,17 +20,23 @@ _FAST = {"contract", "reassoc", "nsz", "arcp"}
 
 def compiled(function):
     """Compile on first use, and keep the result on disk for the next process where some folder can be written to."""
+    loop: Any
     try:
-        return nb.njit(function, nogil=True, cache=True, fastmath=_FAST)
+        loop = nb.njit(function, nogil=True, cache=True, fastmath=_FAST)
     except RuntimeError:
-        return nb.njit(function, nogil=True, fastmath=_FAST)
+        loop = nb.njit(function, nogil=True, fastmath=_FAST)
+
+    def on_tensors(*arguments, **numbers):
+        return loop(*[a.numpy() if isinstance(a, Tensor) else a for a in arguments], **numbers)
+
+    return on_tensors
 
 
 _TINY = np.float32(1e-12)
 
 
 @compiled
-def exit_waves(canvas, probes, corners, out):
+def _exit_waves(canvas, probes, corners, out):
     """out = probe x window of the canvas."""
     batch, modes, height, width = out.shape
     for b in range(batch):
@@ -39,8 +49,15 @@ def exit_waves(canvas, probes, corners, out):
                     wave[x] = probe[x] * window[x]
 
 
+def exit_waves(canvas, probes, corners, out=None):
+    if out is None:
+        out = torch.empty(len(corners), *probes.shape[1:], dtype=canvas.dtype)
+    _exit_waves(canvas, probes, corners, out)
+    return out
+
+
 @compiled
-def impose_modulus_(waves, stack, index, trusted, background, misfit):
+def _impose_modulus_(waves, stack, index, trusted, background, misfit):
     """waves <- waves (A / sqrt(|waves|^2 + background) - 1) where trusted, else 0; misfit = sum of (modulus - A)^2."""
     batch, modes, height, width = waves.shape
     modulus_row = np.empty(width, np.float32)
@@ -76,6 +93,12 @@ def impose_modulus_(waves, stack, index, trusted, background, misfit):
                         wave[x] = complex(wave[x].real * modulus_row[x], wave[x].imag * modulus_row[x])
             total += part
         misfit[b] = total
+
+
+def impose_modulus_(waves, stack, index, trusted, background):
+    misfit = torch.empty(len(waves), dtype=torch.float64)
+    _impose_modulus_(waves, stack, index, trusted, background, misfit)
+    return misfit
 
 
 @compiled
@@ -136,7 +159,7 @@ def times_conjugate_window_(change, canvas, corners, seen):
 
 
 @compiled
-def modulate(spectrum, rows, columns, out):
+def _modulate(spectrum, rows, columns, out):
     """out[b] = spectrum x rows[b] x columns[b]: the spectra of a probe moved to each frame's sub-pixel place."""
     batch, modes, height, width = out.shape
     for b in range(batch):
@@ -146,6 +169,13 @@ def modulate(spectrum, rows, columns, out):
                 down, line, result = rows[b, y], spectrum[m, y], out[b, m, y]
                 for x in range(width):
                     result[x] = line[x] * (down * across[x])
+
+
+def modulate(spectrum, rows, columns, out=None):
+    if out is None:
+        out = torch.empty(len(rows), *spectrum.shape, dtype=spectrum.dtype)
+    _modulate(spectrum, rows, columns, out)
+    return out
 
 
 @compiled
@@ -162,8 +192,9 @@ def demodulate_add_(spectra, rows, columns, total):
 
 
 @compiled
-def fold_(total, lit, other_total, other_lit, corners, height, width):
+def fold_(total, lit, other_total, other_lit, corners, shape):
     """Add another thread's sums to `total` and `lit` inside the windows and empty them; returns the largest lit pixel."""
+    height, width = shape
     top = np.float32(0)
     for b in range(len(corners)):
         row, column = corners[b, 0], corners[b, 1]
@@ -180,8 +211,9 @@ def fold_(total, lit, other_total, other_lit, corners, height, width):
 
 
 @compiled
-def step_windows_(canvas, total, lit, corners, height, width, gain, share, floor):
+def step_windows_(canvas, total, lit, corners, shape, gain, share, floor):
     """canvas += gain x total / max(share x lit + floor, tiny) inside the windows, each pixel once; empties both sums."""
+    height, width = shape
     gain, share, floor = np.float32(gain), np.float32(share), np.float32(floor)
     for b in range(len(corners)):
         row, column = corners[b, 0], corners[b, 1]
@@ -197,8 +229,9 @@ def step_windows_(canvas, total, lit, corners, height, width, gain, share, floor
 
 
 @compiled
-def nudge_windows_(canvas, total, lit, wished, weight, corners, height, width, floor):
+def nudge_windows_(canvas, total, lit, wished, weight, corners, shape, floor):
     """wished += total + lit x canvas and weight += lit; then as `step_windows_` with gain and share 1."""
+    height, width = shape
     floor = np.float32(floor)
     for b in range(len(corners)):
         row, column = corners[b, 0], corners[b, 1]
@@ -218,8 +251,9 @@ def nudge_windows_(canvas, total, lit, wished, weight, corners, height, width, f
 
 
 @compiled
-def direction_(total, lit, corners, height, width, share, floor):
+def direction_(total, lit, corners, shape, share, floor):
     """total <- D = total / (share x lit + floor) inside the windows, each pixel once; returns sum lit |D|^2, sum Re conj(D) total."""
+    height, width = shape
     share, floor = np.float32(share), np.float32(floor)
     curvature, slope = np.float64(0), np.float64(0)
     for b in range(len(corners)):

@@ -1,4 +1,4 @@
-"""The verbs of the inner loop for NVIDIA and AMD GPUs, in Triton: one program a row, every sum in a fixed order.
+"""The kernels of the inner loop for NVIDIA and AMD GPUs, in Triton: one program a row, every sum in a fixed order.
 
 Sums over overlapping windows are gathered, not scattered: the program of a canvas row asks every frame of the chunk
 whether its window covers the row. No atomics, so that the same run gives the same image. Complex arrays come in as real
@@ -127,7 +127,10 @@ def _add_probe(change, canvas, corners, total, seen, frames, wide, modes, height
 
 
 def exit_waves(
-    canvas: Complex[Tensor, "Y X"], probes: Complex[Tensor, "#batch mode y x"], corners: Corners, out: Tensor | None
+    canvas: Complex[Tensor, "Y X"],
+    probes: Complex[Tensor, "#batch mode y x"],
+    corners: Corners,
+    out: Tensor | None = None,
 ) -> Complex[Tensor, "batch mode y x"]:
     """Probe times window of the canvas, frame by frame."""
     modes, height, width = probes.shape[1:]
@@ -211,6 +214,9 @@ def step_windows_(
     canvas: Complex[Tensor, "Y X"],
     total: Complex[Tensor, "Y X"],
     lit: Float[Tensor, "Y X"],
+    corners: Corners,
+    shape: tuple[int, int],
+    *,
     gain: float,
     share: float,
     floor: float,
@@ -227,16 +233,25 @@ def nudge_windows_(
     lit: Float[Tensor, "Y X"],
     wished: Complex[Tensor, "Y X"],
     weight: Float[Tensor, "Y X"],
+    corners: Corners,
+    shape: tuple[int, int],
+    *,
     floor: float,
 ) -> None:
     """wished += total + lit canvas, weight += lit, canvas += total / (lit + floor), and both sums emptied; all at once, too."""
     wished += total + lit * canvas
     weight += lit
-    step_windows_(canvas, total, lit, 1.0, 1.0, floor)
+    step_windows_(canvas, total, lit, corners, shape, gain=1.0, share=1.0, floor=floor)
 
 
 def direction_(
-    total: Complex[Tensor, "Y X"], lit: Float[Tensor, "Y X"], share: float, floor: float
+    total: Complex[Tensor, "Y X"],
+    lit: Float[Tensor, "Y X"],
+    corners: Corners,
+    shape: tuple[int, int],
+    *,
+    share: float,
+    floor: float,
 ) -> tuple[float, float]:
     """total <- D = total / (share lit + floor) wherever there is light; curvature and slope along D."""
     found = torch.where(lit > 0, total / (share * lit + floor).clamp(min=1e-12), total)

@@ -1,4 +1,4 @@
-"""The verbs of the inner loop in plain torch: any device, differentiable, and the definition that faster ones must match."""
+"""The kernels of the inner loop in plain torch: any device, differentiable, and the definition that faster ones must match."""
 
 from typing import Any
 
@@ -67,10 +67,13 @@ def intensity(waves: Complex[Tensor, "batch mode y x"]) -> Float[Tensor, "batch 
 
 
 def exit_waves(
-    canvas: Complex[Tensor, "Y X"], probes: Complex[Tensor, "#batch mode y x"], corners: Corners
+    canvas: Complex[Tensor, "Y X"],
+    probes: Complex[Tensor, "#batch mode y x"],
+    corners: Corners,
+    out: Complex[Tensor, "batch mode y x"] | None = None,
 ) -> Complex[Tensor, "batch mode y x"]:
-    """Probe times window of the canvas, frame by frame."""
-    return probes * gather(canvas[None], corners, (probes.shape[-2], probes.shape[-1]))
+    """Probe times window of the canvas, frame by frame; written to `out` where it is given."""
+    return torch.mul(probes, gather(canvas[None], corners, (probes.shape[-2], probes.shape[-1])), out=out)
 
 
 def impose_modulus_(
@@ -133,10 +136,13 @@ def add_probe_(
 
 
 def modulate(
-    spectrum: Complex[Tensor, "mode y x"], rows: Complex[Tensor, "batch y"], columns: Complex[Tensor, "batch x"]
+    spectrum: Complex[Tensor, "mode y x"],
+    rows: Complex[Tensor, "batch y"],
+    columns: Complex[Tensor, "batch x"],
+    out: Complex[Tensor, "batch mode y x"] | None = None,
 ) -> Complex[Tensor, "batch mode y x"]:
-    """Spectra of a probe moved to each frame's sub-pixel place: spectrum x rows[b] x columns[b]."""
-    return spectrum * (rows[:, None, :, None] * columns[:, None, None, :])
+    """Spectra of a probe moved to each frame's sub-pixel place: spectrum x rows[b] x columns[b]; written to `out`."""
+    return torch.mul(spectrum, rows[:, None, :, None] * columns[:, None, None, :], out=out)
 
 
 def demodulate_add_(
@@ -155,6 +161,7 @@ def step_windows_(
     lit: Float[Tensor, "Y X"],
     corners: Corners,
     shape: tuple[int, int],
+    *,
     gain: float,
     share: float,
     floor: float,
@@ -175,6 +182,7 @@ def nudge_windows_(
     weight: Float[Tensor, "Y X"],
     corners: Corners,
     shape: tuple[int, int],
+    *,
     floor: float,
 ) -> None:
     """wished += total + lit canvas and weight += lit; then canvas += total / (lit + floor). Each pixel once; empties both sums."""
@@ -187,11 +195,30 @@ def nudge_windows_(
         total[window], lit[window] = 0, 0
 
 
+def fold_(
+    total: Complex[Tensor, "Y X"],
+    lit: Float[Tensor, "Y X"],
+    other_total: Complex[Tensor, "Y X"],
+    other_lit: Float[Tensor, "Y X"],
+    corners: Corners,
+    shape: tuple[int, int],
+) -> float:
+    """Move another thread's sums into `total` and `lit`, each pixel of the windows once; returns the largest lit pixel met."""
+    height, width = shape
+    for row, column in corners.tolist():
+        window = (slice(row, row + height), slice(column, column + width))
+        total[window] += other_total[window]
+        lit[window] += other_lit[window]
+        other_total[window], other_lit[window] = 0, 0
+    return float(gather(lit[None], corners, shape).max())
+
+
 def direction_(
     total: Complex[Tensor, "Y X"],
     lit: Float[Tensor, "Y X"],
     corners: Corners,
     shape: tuple[int, int],
+    *,
     share: float,
     floor: float,
 ) -> tuple[float, float]:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.interaction import split_positions
-from exitwave.physics.kernels import dispatch as verbs, reference
+from exitwave.physics.kernels import dispatch as kernels, reference
 from exitwave.physics.kernels.reference import Corners
 from exitwave.physics.ptychography import Ptychography
-from exitwave.problems.sweep import CHUNK_PIXELS, GPU_CHUNK_PIXELS
+from exitwave.problems.threads import frames_in_cache
 
 SOFTNESS = 0.05
 """Least share of light by which a ripple of the object is taken to show: bounds how much the preconditioner amplifies."""
@@ -97,7 +97,7 @@ class Canvases:
     def at_detector(self, images: Images) -> Complex[Tensor, "frame mode y x"]:
         """Waves at the detector; linear in the images."""
         tall = images.reshape(-1, images.shape[-1])
-        return self.model.propagate(verbs.exit_waves(tall, self.probes, self.corners))
+        return self.model.propagate(kernels.exit_waves(tall, self.probes, self.corners))
 
     def adjoint(self, waves: Complex[Tensor, "frame mode y x"]) -> Images:
         """Adjoint of `at_detector`; differentiable."""
@@ -105,7 +105,7 @@ class Canvases:
             return _Adjoint.apply(waves, self)  # pyright: ignore[reportReturnType]
         total = torch.zeros(self.illumination.shape, dtype=waves.dtype, device=waves.device)
         tall, light = total.view(-1, total.shape[-1]), torch.zeros_like(self.illumination).view(-1, total.shape[-1])
-        verbs.add_object_(self.model.backpropagate(waves), self.probes, self.corners, tall, light)
+        kernels.add_object_(self.model.backpropagate(waves), self.probes, self.corners, tall, light)
         return total
 
     def gradient_step(self, images: Images) -> Images:
@@ -147,17 +147,16 @@ class Canvases:
             if flat is not None:
                 waves = second.copy_(flat.expand_as(second))
             else:
-                leaving = probes if seen is None else verbs.exit_waves(seen, probes, corners, first)
+                leaving = probes if seen is None else kernels.exit_waves(seen, probes, corners, first)
                 waves = self.model.propagate(leaving, second)
-            verbs.impose_modulus_(waves, self.amplitudes, frames, self.trusted, self.dark_floor)
-            verbs.add_object_(self.model.backpropagate(waves, first), probes, corners, tall, light)
+            kernels.impose_modulus_(waves, self.amplitudes, frames, self.trusted, self.dark_floor)
+            kernels.add_object_(self.model.backpropagate(waves, first), probes, corners, tall, light)
         return total
 
     @property
     def _together(self) -> int:
         """Frames of a chunk."""
-        pixels = CHUNK_PIXELS if self.illumination.device.type == "cpu" else GPU_CHUNK_PIXELS
-        return max(1, min(pixels // self.probes[0].numel(), len(self.amplitudes)))
+        return frames_in_cache(len(self.amplitudes), self.probes[0].numel(), self.illumination.device)
 
     def per_group(self, values: Tensor) -> Float[Tensor, " group"]:
         """Sums over everything that belongs to a group, of a real array over frames or over canvases."""
@@ -174,7 +173,7 @@ class Canvases:
         _, pull = self.pull(waves)
         change, seen = self.model.backpropagate(pull), torch.zeros_like(self.trusted)
         tall = images.reshape(-1, images.shape[-1])
-        verbs.times_conjugate_window_(change, tall, self.corners, seen)
+        kernels.times_conjugate_window_(change, tall, self.corners, seen)
         return self.model.probes_adjoint(x, frames, change) / (0.5 * seen + 0.5 * seen.max()).clamp(min=1e-12)
 
     def pull(

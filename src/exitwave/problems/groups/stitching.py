@@ -11,7 +11,7 @@ from scipy.sparse import csgraph
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
-from exitwave.physics.kernels import dispatch as verbs
+from exitwave.physics.kernels import dispatch as kernels
 
 MOST_NEIGHBOURS = 12
 """Neighbours that a canvas is compared with as it comes: keeps the work per frame constant in dense scans."""
@@ -151,7 +151,7 @@ class Patchwork:
         right = min(ax + self.lights[a].shape[1], bx + self.lights[b].shape[1])
         if bottom <= top or right <= left:
             return None
-        weight, real, imaginary, own, other = verbs.agreement(
+        weight, real, imaginary, own, other = kernels.agreement(
             self.images[a],
             self.images[b],
             self.lights[a],

@@ -15,8 +15,7 @@ from exitwave.physics.interaction import multislice, split_positions
 from exitwave.physics.kernels import reference
 from exitwave.physics.kernels.reference import Corners
 from exitwave.problems.ptychography import CHUNK, Problem
-from exitwave.problems.sweep import CHUNK_PIXELS, LEAST_PIXELS
-from exitwave.problems.threads import run_in_threads
+from exitwave.problems.threads import CHUNK_PIXELS, Schedule
 
 DARKEST = 1e-6
 """Moduli below this share of a frame's brightest are taken for it where something is divided by the modulus."""
@@ -108,26 +107,20 @@ def refined(problem: Problem, x: PtychoEstimate, refinements: Sequence[Refinemen
     # Half of what a sweep takes: here each frame has more waves that live at the same time.
     chunk = max(1, CHUNK_PIXELS // (2 * wave_pixels))
 
-    def look(frames: Tensor, sums: list[tuple[Tensor, ...]]) -> None:
-        for some in frames.split(chunk):
+    schedule = Schedule(Schedule.of(len(problem), wave_pixels, problem.device).parts, chunk)
+    found = [[refinement.empty(problem, x) for refinement in refinements] for _ in range(schedule.parts)]
+
+    def look(part: int, frames: Tensor) -> None:
+        for some in frames.split(schedule.chunk):
             view = ModelledFrames(problem=problem, x=x, frames=some, gaps=gaps, background=background)
-            for refinement, own in zip(refinements, sums, strict=True):
+            for refinement, own in zip(refinements, found[part], strict=True):
                 refinement.add_(own, view)
 
-    parts = _parts(problem, wave_pixels)
-    found = [[refinement.empty(problem, x) for refinement in refinements] for _ in range(parts)]
-    for batch in problem.prefetch(torch.arange(len(problem)).split(parts * max(CHUNK, chunk))):
-        pieces = batch.tensor_split(parts)
-        run_in_threads(lambda number, pieces=pieces: look(pieces[number], found[number]), parts)
+    for batch in problem.prefetch(torch.arange(len(problem)).split(schedule.parts * max(CHUNK, chunk))):
+        schedule.run(look, batch)
     improved = x
     for number, refinement in enumerate(refinements):
         # In order, so that the same run gives the same sums to the bit.
         own = tuple(torch.stack(each).sum(dim=0) for each in zip(*(sums[number] for sums in found), strict=True))
         improved = refinement.improved(problem, improved, own)
     return improved
-
-
-def _parts(problem: Problem, wave_pixels: int) -> int:
-    if problem.device.type != "cpu":
-        return 1
-    return max(1, min(torch.get_num_threads(), len(problem), len(problem) * wave_pixels // LEAST_PIXELS))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.fourier import fft2, frequencies, ifft2
-from exitwave.physics.kernels import dispatch as verbs
+from exitwave.physics.kernels import dispatch as kernels
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.refinement.modelled_frames import ModelledFrames, Refinement
 
@@ -126,7 +126,7 @@ class Search(Refinement):
             corners = view.corners + self._moves[trial, view.frames].to(torch.int64)
             there = torch.minimum(corners.clamp(min=0), room)
             waves = view.seen_with(view.probes, there)
-            misfit = verbs.impose_modulus_(waves, stack, index, view.problem.trusted, view.background).double().cpu()
+            misfit = kernels.impose_modulus_(waves, stack, index, view.problem.trusted, view.background).double().cpu()
             # A place outside the object array was not tried.
             misfits[trial + 1, view.frames] = torch.where((there == corners).all(dim=1), misfit, torch.inf)
 

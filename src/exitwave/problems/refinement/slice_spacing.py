@@ -8,7 +8,7 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.fourier import fft2, ifft2
 from exitwave.physics.interaction import multislice, propagate_gap
-from exitwave.physics.kernels import dispatch as verbs
+from exitwave.physics.kernels import dispatch as kernels
 from exitwave.physics.propagation import angular_spectrum_transfer
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.refinement.modelled_frames import ModelledFrames, Refinement
@@ -51,7 +51,7 @@ class Spacing(Refinement):
         for number in range(gap + 1, len(x.object)):
             if number > gap + 1:
                 waves = propagate_gap(waves, view.gaps[number - 1])
-            waves = verbs.exit_waves(x.object[number], waves.contiguous(), view.corners)
+            waves = kernels.exit_waves(x.object[number], waves.contiguous(), view.corners)
         return model.propagate(waves)
 
     def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:

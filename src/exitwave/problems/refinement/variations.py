@@ -9,7 +9,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.interaction import propagate_gap
-from exitwave.physics.kernels import dispatch as verbs
+from exitwave.physics.kernels import dispatch as kernels
 from exitwave.physics.kernels.reference import gather
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.refinement.modelled_frames import ModelledFrames, Refinement
@@ -65,7 +65,7 @@ def _asked(view: ModelledFrames) -> Complex[Tensor, "batch y x"]:
         change = change.clone()
         for number in range(len(x.object) - 1, 0, -1):
             unused = torch.zeros_like(x.object[0, : change.shape[-2], : change.shape[-1]].real)
-            verbs.times_conjugate_window_(change, x.object[number], view.corners, unused)
+            kernels.times_conjugate_window_(change, x.object[number], view.corners, unused)
             change = propagate_gap(change, view.gaps[number - 1].conj())
     windows = gather(x.object[:1], view.corners, (change.shape[-2], change.shape[-1]))
     light = windows.abs().square()

@@ -50,7 +50,9 @@ CLIP = 1.0
 class NetworkSolver(Solver[PtychoEstimate]):
     """A network that turns groups of neighbouring patterns into images, trained once and then used on any scan alike."""
 
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "positions", "variations", "brightness", "background"})
+    unsupported: ClassVar[frozenset[str]] = frozenset(
+        {"slices", "positions", "variations", "brightness", "background", "noise"}
+    )
     takes_probe_as_given: ClassVar[bool] = True
     learns_from_labels: ClassVar[bool] = False
     """True for networks that are taught known images."""

@@ -9,7 +9,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.objective import NoiseName, Objective, noise_of
+from exitwave.physics.noise import NoiseName
+from exitwave.problems.objective import Objective, noise_of
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.step_decay import step_decay_done
@@ -38,9 +39,10 @@ class Adam(Solver[PtychoEstimate]):
     lower it when it jumps."""
     probe_rate: Rate = 0.01
     """Step of each pixel of the probe, relative to its brightest pixel at the start."""
-    noise: NoiseName = "amplitude"
-    """How counts scatter: `amplitude` suits most scans; `poisson` when absolute transmission matters with few photons;
-    `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels or frames are wrong."""
+    noise: NoiseName | None = None
+    """How counts scatter; as the problem was posed when left out, by default `amplitude`, which suits most scans; `poisson` when
+    absolute transmission matters with few photons; `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels
+    or frames are wrong."""
     tv: Weight = 0.0
     """Total variation: differences of about this much between neighbouring pixels (transmission) are smoothed away; 0.001-0.05."""
     isotropic: bool = True
@@ -66,13 +68,13 @@ class Adam(Solver[PtychoEstimate]):
             "probe": _Walker("probe", x.probe, float(size[1]) * self.probe_rate, start.state),
         }
         for epoch in range(start.epoch + 1, self.epochs + 1):
-            objective.sweep.with_probe = self.update_probe and epoch > self.probe_start
+            with_probe = self.update_probe and epoch > self.probe_start
             # Evenly on a logarithmic scale.
             gain = LAST ** step_decay_done(epoch, self.epochs, self.settle)
             for frames in problem.batches(self.batch, epoch):
-                _, sums = objective.over(frames)
+                _, sums = objective.over(frames, with_probe=with_probe)
                 walkers["object"].step(sums.object_descent, gain)
-                if objective.sweep.with_probe:
+                if with_probe:
                     walkers["probe"].step(sums.probe_descent, gain)
             memory = walkers["object"].state() | walkers["probe"].state()
             yield Step(epoch=epoch, estimate=x.clone(), residual=objective.residual, state=memory)

@@ -9,8 +9,9 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.physics.noise import NoiseName
 from exitwave.problems.memory_estimate import OBJECTS
-from exitwave.problems.objective import NoiseName, Objective, noise_of
+from exitwave.problems.objective import Objective, noise_of
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sums
 from exitwave.solvers.base import Solver, Step
@@ -34,9 +35,10 @@ class LBFGS(Solver[PtychoEstimate]):
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Iterations; 50-200 is usual. Most take one pass over all patterns, some that must shorten their step a few."""
-    noise: NoiseName = "amplitude"
-    """How counts scatter: `amplitude` suits most scans; `poisson` when absolute transmission matters with few photons;
-    `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels or frames are wrong."""
+    noise: NoiseName | None = None
+    """How counts scatter; as the problem was posed when left out, by default `amplitude`, which suits most scans; `poisson` when
+    absolute transmission matters with few photons; `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels
+    or frames are wrong."""
     tv: Weight = 0.0
     """Total variation: differences of about this much between neighbouring pixels (transmission) are smoothed away; 0.001-0.05."""
     isotropic: bool = True
@@ -65,9 +67,8 @@ class LBFGS(Solver[PtychoEstimate]):
         place: _Place | None = None
         for epoch in range(start.epoch + 1, self.epochs + 1):
             with_probe = self.update_probe and epoch > self.probe_start
-            if place is None or with_probe != objective.sweep.with_probe:
-                objective.sweep.with_probe = with_probe
-                place = _look(objective, self.alpha)
+            if place is None or with_probe != place.with_probe:
+                place = _look(objective, self.alpha, with_probe=with_probe)
             if self.update_probe and epoch == self.probe_start + 1:
                 curvature = _Curvature()
             place, curvature = _advance(objective, place, curvature, self.alpha, self.pairs)
@@ -88,6 +89,10 @@ class _Place:
     descent: Blocks
     steps: Blocks
     residual: float
+
+    @property
+    def with_probe(self) -> bool:
+        return len(self.values) == 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +158,7 @@ def _advance(
     length = 1.0
     for _ in range(TRIALS):
         _move(objective.x, _plus(place.values, way, length))
-        there = _look(objective, alpha)
+        there = _look(objective, alpha, with_probe=place.with_probe)
         fall = place.height - there.height
         if fall >= LEAST_FALL * length * slope - 1e-7 * abs(place.height):
             return there, curvature.learnt(place, there, pairs)
@@ -163,10 +168,10 @@ def _advance(
     return place, _Curvature()
 
 
-def _look(objective: Objective, alpha: float) -> _Place:
+def _look(objective: Objective, alpha: float, *, with_probe: bool) -> _Place:
     """The objective and its gradient at the estimate as it is now, copied out of the sums."""
-    height, sums = objective.everything()
-    x, both = objective.x, objective.sweep.with_probe
+    height, sums = objective.everything(with_probe=with_probe)
+    x, both = objective.x, with_probe
     values = (x.object.clone(), x.probe.clone()) if both else (x.object.clone(),)
     descent = (sums.object_descent.clone(), sums.probe_descent.clone()) if both else (sums.object_descent.clone(),)
     return _Place(values, height, descent, _safe_steps(sums, alpha, objective.stiffness, both), objective.residual)

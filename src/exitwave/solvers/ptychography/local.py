@@ -1,7 +1,6 @@
 """Small groups of neighbouring frames, each solved on its own canvas with what its neighbours already know, then stitched."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
@@ -21,7 +20,7 @@ from exitwave.problems.groups.neighbours import neighbour_groups
 from exitwave.problems.groups.sensitivity import Sensitivity
 from exitwave.problems.groups.stitching import Patchwork
 from exitwave.problems.ptychography import Problem
-from exitwave.problems.threads import run_in_threads, single_threaded
+from exitwave.problems.threads import Schedule, threads_on
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
@@ -44,7 +43,9 @@ class Local(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "local"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "positions", "variations", "brightness", "background"})
+    unsupported: ClassVar[frozenset[str]] = frozenset(
+        {"slices", "positions", "variations", "brightness", "background", "noise"}
+    )
     epochs: PositiveInt = 1
     """Sweeps over all groups. One is enough when the probe is known; 5-20 to find the probe, too."""
     iterations: PositiveInt = 20
@@ -114,14 +115,18 @@ class LocalWork:
     @torch.no_grad()
     def solve(self, members: Int[Tensor, "group member"], amplitudes: Float[Tensor, "frame y x"]) -> None:
         """Solve these groups from what their neighbours know and put them into the patchwork."""
-        divides = amplitudes.device.type == "cpu" and not self.options.update_probe
-        parts = min(torch.get_num_threads(), len(members)) if divides else 1
-        pieces = list(zip(members.tensor_split(parts), _by_groups(amplitudes, members, parts), strict=True))
+        parts = 1 if self.options.update_probe else threads_on(amplitudes.device, len(members))
         small = amplitudes[: members.shape[1]].numel() < SMALL_PIXELS
-        with single_threaded() if small else nullcontext():
-            for canvases, images in run_in_threads(lambda part: self._images(*pieces[part]), parts):
-                for corner, image, light in zip(canvases.origins.tolist(), images, canvases.illumination, strict=True):
-                    self.patchwork.add(tuple(corner), image, light)
+        by_group = amplitudes.unflatten(0, tuple(members.shape))
+
+        def look(_: int, which: Tensor) -> tuple[Canvases, Images]:
+            here = slice(int(which[0]), int(which[-1]) + 1)
+            return self._images(members[here], by_group[here].flatten(0, 1))
+
+        schedule = Schedule(parts, chunk=-(-len(members) // parts), few=small)
+        for canvases, images in schedule.run(look, torch.arange(len(members))):
+            for corner, image, light in zip(canvases.origins.tolist(), images, canvases.illumination, strict=True):
+                self.patchwork.add(tuple(corner), image, light)
 
     def _images(
         self, members: Int[Tensor, "group member"], amplitudes: Float[Tensor, "frame y x"]
@@ -149,13 +154,6 @@ class LocalWork:
     def image(self) -> Tensor:
         """The object so far, all groups in one phase."""
         return self.patchwork.stitched()
-
-
-def _by_groups(
-    amplitudes: Float[Tensor, "frame y x"], members: Int[Tensor, "group member"], parts: int
-) -> list[Float[Tensor, "_ y x"]]:
-    each = amplitudes.unflatten(0, tuple(members.shape)).tensor_split(parts)
-    return [piece.flatten(0, 1) for piece in each]
 
 
 def _rounds(iterations: int) -> list[int]:

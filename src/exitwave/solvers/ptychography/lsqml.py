@@ -12,9 +12,11 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
+from exitwave.problems.window_updates import interaction, object_direction, step_along
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.step_decay import step_scale
 from exitwave.solvers.registry import solver
+from exitwave.solvers.requirements import require_supported
 
 
 @solver
@@ -25,6 +27,7 @@ class LSQML(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "lsqml"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 50
     """Passes over all diffraction patterns; 20-100 is usual."""
     batch: PositiveInt = 32
@@ -46,12 +49,15 @@ class LSQML(Solver[PtychoEstimate]):
     """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         sweep, momentum = Sweep(problem, x), _Momentum(x, self.momentum, start.state)
         for epoch in range(start.epoch + 1, self.epochs + 1):
-            sweep.with_probe = self.update_probe and epoch > self.probe_start
+            with_probe = self.update_probe and epoch > self.probe_start
             gain = step_scale(epoch, self.epochs, self.settle)
-            misfit = sum(self._update(sweep, frames, gain) for frames in self._batches(problem, epoch))
+            misfit = sum(
+                self._update(sweep, frames, gain, with_probe=with_probe) for frames in self._batches(problem, epoch)
+            )
             momentum.after_epoch(x, misfit)
             yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, state=momentum.state())
 
@@ -66,28 +72,28 @@ class LSQML(Solver[PtychoEstimate]):
         turn = np.random.default_rng([problem.seed, epoch, 1]).permutation(count)
         yield from problem.prefetch([groups[i].contiguous() for i in turn])
 
-    def _update(self, sweep: Sweep, frames: Int[Tensor, " batch"], gain: float) -> float:
+    def _update(self, sweep: Sweep, frames: Int[Tensor, " batch"], gain: float, *, with_probe: bool) -> float:
         """One batch, eqs. 22-30: preconditioned directions, then both lengths from one linear least-squares problem.
 
         The lengths minimise the sum over the batch, not frame by frame with a mean afterwards: the same terms, summed
         before they are divided, and no second look at the exit waves is needed.
         """
-        sums = sweep.over(frames)
+        sums = sweep.over(frames, with_probe=with_probe)
         floor = self.regularisation * sums.max_illumination
         slope_p = curvature_p = shared = 0.0
         direction = sums.probe_descent
-        if sweep.with_probe:
+        if with_probe:
             direction = sums.probe_descent / sums.probe_weight.max().clamp(min=1e-30)
             slope_p = float((direction.conj() * sums.probe_descent).real.sum())
             curvature_p = float((direction.abs().square() * sums.probe_weight).sum())
-        curvature_o, slope_o = sweep.direction(frames, share=1 - self.regularisation, floor=floor)
+        curvature_o, slope_o = object_direction(sweep, frames, share=1 - self.regularisation, floor=floor)
         # Slices pull together: along all of them at once the misfit bends up to so many times more.
         curvature_o *= len(sweep.x.object)
-        if sweep.with_probe:
-            shared = sweep.interaction(frames, direction)
+        if with_probe:
+            shared = interaction(sweep, frames, direction)
         along_o, along_p = _lengths(curvature_o, curvature_p, shared, slope_o, slope_p, self.damping)
-        sweep.step_along(frames, gain * along_o)
-        if sweep.with_probe:
+        step_along(sweep, frames, gain * along_o)
+        if with_probe:
             sweep.x.probe.add_(direction, alpha=gain * along_p)
         return sums.misfit
 

@@ -3,18 +3,17 @@
 from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
-import torch
-from jaxtyping import Int
 from pydantic import Field, NonNegativeInt, PositiveInt
-from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
+from exitwave.problems.window_updates import pie_update
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.momentum import Momentum
 from exitwave.solvers.ptychography.step_decay import step_scale
 from exitwave.solvers.registry import solver
+from exitwave.solvers.requirements import require_supported
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Gain = Annotated[float, Field(gt=0, le=2)]
@@ -25,6 +24,7 @@ class RPIE(Solver[PtychoEstimate]):
     """Regularised ptychographic iterative engine: the robust first choice. Maiden, Johnson & Li, Optica 4, 736 (2017), table 1."""
 
     name: ClassVar[str] = "rpie"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-200 is usual."""
     alpha: Fraction = 0.05
@@ -45,6 +45,7 @@ class RPIE(Solver[PtychoEstimate]):
     """Frames updated together; 1 is the published order, larger is faster and needs more epochs."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         yield from _engine(self, problem, x, start.epoch, alpha=self.alpha, beta=self.beta)
 
@@ -54,6 +55,7 @@ class EPIE(Solver[PtychoEstimate]):
     """Extended ptychographic iterative engine. Maiden & Rodenburg, Ultramicroscopy 109, 1256 (2009), eqs. 3-6."""
 
     name: ClassVar[str] = "epie"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 100-500 is usual."""
     object_gain: Gain = 1.0
@@ -70,6 +72,7 @@ class EPIE(Solver[PtychoEstimate]):
     """Frames updated together; 1 is the published order."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         yield from _engine(self, problem, x, start.epoch, alpha=1.0, beta=1.0)
 
@@ -79,6 +82,7 @@ class MPIE(Solver[PtychoEstimate]):
     """Momentum-accelerated engine: rPIE that goes on in directions that helped. Maiden, Johnson & Li, Optica 4, 736 (2017), eq. 19."""
 
     name: ClassVar[str] = "mpie"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 30-100 is usual."""
     alpha: Fraction = 0.1
@@ -105,6 +109,7 @@ class MPIE(Solver[PtychoEstimate]):
     """Frames updated together; 1 is the published order."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         momentum = Momentum(x, start.state, friction=self.friction, feedback=self.feedback, every=self.momentum_every)
         yield from _engine(self, problem, x, start.epoch, alpha=self.alpha, beta=self.beta, momentum=momentum)
@@ -123,36 +128,13 @@ def _engine(
     """The epochs after those `done`; `x` is changed in place."""
     sweep = Sweep(problem, x)
     for epoch in range(done + 1, options.epochs + 1):
-        sweep.with_probe = options.update_probe and epoch > options.probe_start
+        with_probe = options.update_probe and epoch > options.probe_start
         gain = step_scale(epoch, options.epochs, options.settle)
+        gains = gain * options.object_gain, gain * options.probe_gain
         misfit = 0.0
         for frames in problem.batches(options.batch, epoch):
-            misfit += _update(sweep, frames, options, alpha, beta, gain)
+            misfit += pie_update(sweep, frames, alpha=alpha, beta=beta, gains=gains, with_probe=with_probe)
             if momentum:
-                momentum.after(x, len(frames), with_probe=sweep.with_probe)
+                momentum.after(x, len(frames), with_probe=with_probe)
         memory = momentum.state() if momentum else {}
         yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, state=memory)
-
-
-def _update(
-    sweep: Sweep,
-    frames: Int[Tensor, " batch"],
-    options: "RPIE | EPIE | MPIE",
-    alpha: float,
-    beta: float,
-    gain: float,
-) -> float:
-    """One batch: modulus constraint, then object and probe by table 1 of Maiden 2017; returns the misfit met.
-
-    Denominators hold the illumination summed over the batch: for a batch of one this is the table, and larger batches
-    stay stable where windows overlap.
-    """
-    sums = sweep.over(frames)
-    if sweep.with_probe:
-        bright = torch.lerp(sums.probe_weight, sums.probe_weight.max(), beta).clamp_(min=1e-30)
-        sweep.x.probe.addcdiv_(sums.probe_descent, bright.to(sums.probe_descent.dtype), value=gain * options.probe_gain)
-    floor = max(alpha, 1e-6) * sums.max_illumination
-    # Slices share the change they all are asked for.
-    step = gain * options.object_gain / len(sweep.x.object)
-    sweep.step_object(frames, gain=step, share=1 - alpha, floor=floor)
-    return sums.misfit

@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.physics.kernels import dispatch as verbs
+from exitwave.physics.kernels import dispatch as kernels
 from exitwave.problems.ptychography import CHUNK, Problem
 from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
@@ -42,7 +42,7 @@ class DM(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "dm"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices"})
+    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
     residual_may_rise: ClassVar[bool] = True
     stores_exit_waves: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
@@ -79,7 +79,7 @@ class RAAR(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "raar"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices"})
+    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
     residual_may_rise: ClassVar[bool] = True
     stores_exit_waves: ClassVar[bool] = True
     seeded: ClassVar[bool] = False
@@ -111,7 +111,7 @@ class AP(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "ap"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices"})
+    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 10-50 as a finish, several hundred alone."""
@@ -130,17 +130,17 @@ class AP(Solver[PtychoEstimate]):
         x = start.estimate.to(problem.device).clone()
         sweep = Sweep(problem, x)
         for epoch in range(start.epoch + 1, self.epochs + 1):
-            sweep.with_probe = self.update_probe and epoch > self.probe_start
-            misfit = _alternate(sweep, self.inertia, self.probe_gain)
+            with_probe = self.update_probe and epoch > self.probe_start
+            misfit = _alternate(sweep, self.inertia, self.probe_gain, with_probe=with_probe)
             yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power)
 
 
 @torch.no_grad()
-def _alternate(sweep: Sweep, inertia: float, probe_gain: float) -> float:
+def _alternate(sweep: Sweep, inertia: float, probe_gain: float, *, with_probe: bool) -> float:
     """One epoch of alternating projections: object, and probe, that fit all waves with the measured modulus best."""
-    sums = sweep.everything()
+    sums = sweep.everything(with_probe=with_probe)
     _move_object(sweep, inertia)
-    if sweep.with_probe:
+    if with_probe:
         _move_probe(sweep, probe_gain)
     return sums.misfit
 
@@ -157,7 +157,7 @@ def _reflect(
         with_probe = options.update_probe and epoch > options.probe_start
         if epoch > options.epochs - finish:
             waves = None
-            misfit = _alternate(Sweep(problem, x, with_probe=with_probe), options.inertia, probe_gain=1.0)
+            misfit = _alternate(Sweep(problem, x), options.inertia, 1.0, with_probe=with_probe)
         else:
             waves = waves or _Waves(problem, x, options, gain, reach, start.state)
             misfit = waves.move(with_probe=with_probe)
@@ -189,18 +189,14 @@ class _Waves:
     def move(self, *, with_probe: bool) -> float:
         """One epoch: new exit waves, then object and probe in turns until they agree on them; returns the misfit met."""
         sweep = self._sweep
-        sweep.exit_wave_update, sweep.measured, sweep.with_object, sweep.with_probe = self._moved, True, True, False
-        misfit = sweep.everything().misfit
+        misfit = sweep.everything(with_probe=False, exit_wave_update=self._moved).misfit
         self._fresh = False
         _move_object(sweep, self._inertia)
-        sweep.exit_wave_update, sweep.measured = self._disagreement, False
         for _ in range(MOST_ROUNDS if with_probe else 0):
-            sweep.with_object, sweep.with_probe = False, True
-            sweep.everything()
+            sweep.everything(with_object=False, exit_wave_update=self._disagreement, measured=False)
             if _move_probe(sweep, 1.0) < STEADY:
                 break
-            sweep.with_object, sweep.with_probe = True, False
-            sweep.everything()
+            sweep.everything(with_probe=False, exit_wave_update=self._disagreement, measured=False)
             _move_object(sweep, self._inertia)
         return misfit
 
@@ -213,7 +209,7 @@ class _Waves:
         reached = torch.lerp(before, waves, self._reach)
         at_detector = model.propagate(reached, before)
         stack, index = self._problem.amplitude_stack(frames)
-        misfit = verbs.impose_modulus_(at_detector, stack, index, self._problem.trusted, self._background)
+        misfit = kernels.impose_modulus_(at_detector, stack, index, self._problem.trusted, self._background)
         gain = self._gain * (1 - (self._tolerated[frames.to(misfit.device)] / misfit.clamp(min=1e-30)).sqrt()).clamp(
             min=0
         )

@@ -1,22 +1,28 @@
 """Accelerated proximal gradient (APG): each pattern is asked for no more agreement than its noise warrants."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Complex, Float, Int
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
+from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.kernels.reference import intensity
+from exitwave.physics.noise import Poisson
+from exitwave.problems.objective import noise_of
 from exitwave.problems.ptychography import Problem
-from exitwave.problems.sweep import Sweep
+from exitwave.problems.sweep import Sums, Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.momentum import NesterovMomentum
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
+
+Proximal = Callable[[Tensor, Tensor, float], Tensor]
+"""From the model's modulus, the measured one and the weight to the modulus wished for."""
 
 
 @solver
@@ -33,9 +39,9 @@ class APG(Solver[PtychoEstimate]):
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-300 is usual."""
-    noise: Literal["gaussian", "poisson"] = "gaussian"
-    """The likelihood: gaussian is that of amplitudes with variance 1/4, good from a few photons a pixel on; poisson is exact
-    for photon counting."""
+    noise: Literal["amplitude", "poisson"] | None = None
+    """How counts scatter; as the problem was posed when left out, by default `amplitude`, good from a few photons a pixel on;
+    `poisson` is exact for photon counting."""
     weight: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Weight of the patterns against the overlap of frames (lambda): 0.3-1 for few photons, 10 and more nearly imposes the
     measured modulus."""
@@ -47,23 +53,28 @@ class APG(Solver[PtychoEstimate]):
     update_probe: bool = True
     """Whether to retrieve the probe; switch off when it is known."""
 
+    @classmethod
+    def complete_options(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        # Version 0.1.0 called amplitudes with variance 1/4 gaussian.
+        return {**options, "noise": "amplitude"} if options.get("noise") == "gaussian" else options
+
     @torch.no_grad()
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         path = NesterovMomentum(x, start.state)
         ahead = x.clone()
-        sweep = Sweep(problem, ahead, detector_update=_Pull(problem, x, self.noise, self.weight))
+        sweep = Sweep(problem, ahead, detector_update=_Pull(problem, x, _proximal(self, problem), self.weight))
         for epoch in range(start.epoch + 1, self.epochs + 1):
-            sweep.with_probe = self.update_probe and epoch > self.probe_start
-            path.look_ahead(ahead, with_probe=sweep.with_probe)
-            sums = sweep.everything()
-            path.go(*_fitting(sweep, self.inertia), sums.misfit)
+            with_probe = self.update_probe and epoch > self.probe_start
+            path.look_ahead(ahead, with_probe=with_probe)
+            sums = sweep.everything(with_probe=with_probe)
+            path.go(*_fitting(ahead, sums, self.inertia, with_probe=with_probe), sums.misfit)
             now = replace(x, object=path.object, probe=path.probe)
             yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, state=path.state())
 
 
-def gaussian_proximal(
+def amplitude_proximal(
     modulus: Float[Tensor, "*pixel"], measured: Float[Tensor, "*pixel"], weight: float
 ) -> Float[Tensor, "*pixel"]:
     """The r that minimises weight x 2 (r - measured)^2 + (r - modulus)^2 / 2: amplitudes with variance 1/4."""
@@ -78,12 +89,22 @@ def poisson_proximal(
     return (modulus + (modulus.square() + 8 * weight * share * measured.square()).sqrt()) / (2 * share)
 
 
+def _proximal(options: APG, problem: Problem) -> Proximal:
+    """The map of the noise model that was named, or that the problem was posed with."""
+    noise = noise_of(options.noise, problem)
+    if noise is not None and not isinstance(noise, Poisson):
+        raise InputError(
+            f"apg has no proximal map for {noise}, with which the problem was posed; expected Amplitude or Poisson: name one of "
+            "them (--noise poisson), or take adam or lbfgs"
+        )
+    return amplitude_proximal if noise is None else poisson_proximal
+
+
 class _Pull:
     """The change of waves at the detector that the proximal map asks for; their phases stay."""
 
-    def __init__(self, problem: Problem, x: PtychoEstimate, noise: str, weight: float) -> None:
-        self._problem, self._weight = problem, weight
-        self._proximal = {"gaussian": gaussian_proximal, "poisson": poisson_proximal}[noise]
+    def __init__(self, problem: Problem, x: PtychoEstimate, proximal: Proximal, weight: float) -> None:
+        self._problem, self._proximal, self._weight = problem, proximal, weight
         self._background = problem.model.background(x)
 
     def __call__(
@@ -97,17 +118,18 @@ class _Pull:
         return modulus.sub_(measured).mul_(trusted).double().square().sum(dim=(1, 2))
 
 
-def _fitting(sweep: Sweep, inertia: float) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
+def _fitting(
+    ahead: PtychoEstimate, sums: Sums, inertia: float, *, with_probe: bool
+) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
     """Object, and probe where it is retrieved, that fit the new waves best; half of each step where both move.
 
     The overlap projection is linear in the waves, so that object and probe can be extrapolated in their stead and no exit
     waves need be kept.
     """
-    ahead, sums = sweep.x, sweep.sums
-    gain = 0.5 if sweep.with_probe else 1.0
+    gain = 0.5 if with_probe else 1.0
     obj = ahead.object + gain * sums.object_descent / (sums.illumination + inertia * sums.max_illumination).clamp(
         min=1e-30
     )
     return obj, ahead.probe + gain * sums.probe_descent / sums.probe_weight.max().clamp(
         min=1e-30
-    ) if sweep.with_probe else None
+    ) if with_probe else None

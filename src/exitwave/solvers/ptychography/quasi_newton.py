@@ -14,9 +14,11 @@ from exitwave.problems.coarse_phase import FramePulls, SlowPhase, ramp_sensitivi
 from exitwave.problems.memory_estimate import OBJECTS
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
+from exitwave.problems.window_updates import pie_update
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.momentum import Momentum
 from exitwave.solvers.registry import solver
+from exitwave.solvers.requirements import require_supported
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Pair = tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"]]
@@ -40,6 +42,7 @@ class QuasiNewton(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "newton"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 40
     """Passes over all diffraction patterns; with `approach` 8, 10 give a good image and 20 all that the photons hold."""
     warm_start: NonNegativeInt = 30
@@ -74,6 +77,7 @@ class QuasiNewton(Solver[PtychoEstimate]):
         return min(self.warm_start, self.epochs - self.epochs // 4)
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+        require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         epoch = start.epoch
         if epoch < self.warm_start_epochs:
@@ -86,7 +90,7 @@ class QuasiNewton(Solver[PtychoEstimate]):
         descent = Descent.resumed(self, problem, x, memory)
         for number in range(epoch + 1, self.epochs + 1):
             # Its history would say that the probe does not matter.
-            if self.update_probe and not descent.sweep.with_probe and number > self.probe_start:
+            if self.update_probe and not descent.with_probe and number > self.probe_start:
                 descent = Descent.resumed(self, problem, x, {}, with_probe=True)
             descent.go_on()
             yield Step(
@@ -102,27 +106,28 @@ def _warm_start(
 ) -> Iterator[Step[PtychoEstimate]]:
     """Epochs of PIE with momentum, `x` changed in place; after each, the slow phase that its frames asked for."""
     pulls = FramePulls(problem, x)
-    sweep = Sweep(problem, x, exit_wave_update=pulls)
+    sweep = Sweep(problem, x)
     every = -(-len(problem) // KICKS)
     momentum = Momentum(x, start.state, friction=FRICTION, feedback=FEEDBACK, every=every)
     for epoch in range(start.epoch + 1, options.warm_start_epochs + 1):
-        sweep.with_probe = options.update_probe and epoch > options.probe_start
+        with_probe = options.update_probe and epoch > options.probe_start
         misfit, momentum.frames = 0.0, 0
         for frames in problem.batches(options.batch, epoch):
-            sums = sweep.over(frames)
-            if sweep.with_probe:
-                bright = torch.lerp(sums.probe_weight, sums.probe_weight.max(), options.beta).clamp_(min=1e-30)
-                x.probe.addcdiv_(sums.probe_descent, bright.to(sums.probe_descent.dtype), value=GAIN)
-            # Slices share the change they all are asked for.
-            step = GAIN / len(x.object)
-            sweep.step_object(frames, gain=step, share=1 - options.alpha, floor=options.alpha * sums.max_illumination)
-            misfit += sums.misfit
-            momentum.after(x, len(frames), with_probe=sweep.with_probe)
+            misfit += pie_update(
+                sweep,
+                frames,
+                alpha=options.alpha,
+                beta=options.beta,
+                gains=(GAIN, GAIN),
+                with_probe=with_probe,
+                exit_wave_update=pulls,
+            )
+            momentum.after(x, len(frames), with_probe=with_probe)
         if options.slow_gain:
             slow = SlowPhase.of(problem, x, ramp_sensitivity(problem, x, seed=epoch))
             phase = options.slow_gain / len(x.object) * slow.of_frames(pulls)
             # Given to both, a ramp would grow on the object for ever, while the probe makes up for it.
-            phase = slow.without_ramp(phase) if sweep.with_probe else phase
+            phase = slow.without_ramp(phase) if with_probe else phase
             momentum.turn(x, torch.polar(torch.ones_like(phase), phase))
         yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, state=momentum.state())
 
@@ -143,6 +148,7 @@ class Descent:
     """Limited-memory BFGS on object and probe; one pass over the frames a step, unless a step has to be shortened."""
 
     sweep: Sweep
+    with_probe: bool
     damping: float
     history: int
     slow: SlowPhase | None
@@ -169,18 +175,19 @@ class Descent:
         """
         if with_probe is None:
             with_probe = options.update_probe and (options.probe_start == 0 or "with_probe" in memory)
-        sweep = Sweep(problem, x, with_probe=with_probe)
+        sweep = Sweep(problem, x)
         ramp = memory["ramp"] if "ramp" in memory else ramp_sensitivity(problem, x)
         slow = SlowPhase.of(problem, x, ramp) if options.slow_gain else None
         kept = {k: v.to(problem.device).clone() for k, v in memory.items()}
         count = int(memory.get("history", torch.tensor(0)))
         return cls(
             sweep=sweep,
+            with_probe=with_probe,
             damping=options.damping,
             history=options.history,
             slow=slow,
             ramp=ramp,
-            at=_point(sweep),
+            at=_point(sweep, with_probe=with_probe),
             moves=[(kept[f"move.object.{i}"], kept[f"move.probe.{i}"]) for i in range(count)],
             bends=[(kept[f"bend.object.{i}"], kept[f"bend.probe.{i}"]) for i in range(count)],
         )
@@ -195,7 +202,7 @@ class Descent:
         length = 1.0
         while slope > 0 and length >= SHORTEST:
             _place(x, _sum(origin, way, length))
-            there = _point(self.sweep)
+            there = _point(self.sweep, with_probe=self.with_probe)
             fall = (here.misfit - there.misfit) / 2
             if fall >= 1e-4 * length * slope:
                 self._learn(_sum((x.object, x.probe), origin, -1), _sum(here.down, there.down, -1))
@@ -240,7 +247,7 @@ class Descent:
     def state(self) -> dict[str, Tensor]:
         """Nothing in it is ever changed in place, so nothing is copied."""
         kept = {"ramp": self.ramp, "history": torch.tensor(len(self.moves))}
-        if self.sweep.with_probe:
+        if self.with_probe:
             kept["with_probe"] = torch.tensor(1)
         for name, pairs in (("move", self.moves), ("bend", self.bends)):
             for i, pair in enumerate(pairs):
@@ -248,8 +255,8 @@ class Descent:
         return kept
 
 
-def _point(sweep: Sweep) -> Point:
-    sums = sweep.everything()
+def _point(sweep: Sweep, *, with_probe: bool) -> Point:
+    sums = sweep.everything(with_probe=with_probe)
     down = (sums.object_descent.clone(), sums.probe_descent.clone())
     return Point(down, sums.illumination.clone(), sums.probe_weight.clone(), sums.misfit)
 

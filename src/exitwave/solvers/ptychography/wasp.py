@@ -12,6 +12,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.constraints import moved, off_centre
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
+from exitwave.problems.window_updates import nudge_object
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
@@ -27,7 +28,7 @@ class WASP(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "wasp"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices"})
+    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-200 is usual."""
     alpha: Annotated[float, Field(gt=0, le=100)] = 2.0
@@ -56,13 +57,13 @@ class WASP(Solver[PtychoEstimate]):
         # In the near field the place of the probe is not free: patterns would move with it.
         recentre = self.recentre and not problem.scan.geometry.near_field
         for epoch in range(start.epoch + 1, self.epochs + 1):
-            sweep.with_probe = self.update_probe and epoch > self.probe_start
-            misfit = self._nudge_and_average(sweep, epoch)
-            if sweep.with_probe and recentre:
+            with_probe = self.update_probe and epoch > self.probe_start
+            misfit = self._nudge_and_average(sweep, epoch, with_probe=with_probe)
+            if with_probe and recentre:
                 _place(x, moved(x, off_centre(x.probe)))
             yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power)
 
-    def _nudge_and_average(self, sweep: Sweep, epoch: int) -> float:
+    def _nudge_and_average(self, sweep: Sweep, epoch: int, *, with_probe: bool) -> float:
         """One epoch. What a batch asks of object and probe before its nudge counts with the light it had there.
 
         In the paper the probe is nudged before it weighs the object; here, as in ptypy, the sums are those of the pass.
@@ -72,17 +73,17 @@ class WASP(Solver[PtychoEstimate]):
         wished_probe, weight_probe = torch.zeros_like(x.probe), torch.zeros_like(x.probe[0].real)
         for frames in sweep.problem.batches(self.batch, epoch):
             power = float(x.probe.abs().square().sum()) / x.probe[0].numel()
-            sums = sweep.over(frames)
+            sums = sweep.over(frames, with_probe=with_probe)
             misfit += sums.misfit
-            if sweep.with_probe:
+            if with_probe:
                 wished_probe += sums.probe_descent + sums.probe_weight * x.probe
                 weight_probe += sums.probe_weight
                 damped = (sums.probe_weight + self.beta * sums.probe_weight.mean()).clamp(min=1e-30)
                 x.probe.addcdiv_(sums.probe_descent, damped.to(x.probe.dtype))
-            sweep.nudge_object(frames, wished, weight, floor=self.alpha * power)
+            nudge_object(sweep, frames, wished, weight, floor=self.alpha * power)
         _average(x.object, wished, weight)
         x.object.copy_(_limited(x.object, weight, self.max_amplitude))
-        if sweep.with_probe:
+        if with_probe:
             _average(x.probe, wished_probe, weight_probe)
         return misfit
 

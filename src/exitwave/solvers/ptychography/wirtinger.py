@@ -12,10 +12,11 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.initial_guess import amplitude_guess
 from exitwave.problems.ptychography import Problem
-from exitwave.problems.sweep import Sweep
+from exitwave.problems.sweep import Sums, Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.ptychography.momentum import NesterovMomentum
 from exitwave.solvers.registry import solver
+from exitwave.solvers.requirements import require_supported
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -27,6 +28,7 @@ class WF(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "wf"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 300
     """Passes over all diffraction patterns; several hundred are usual."""
@@ -53,6 +55,7 @@ class AWF(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "awf"
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-300 is usual."""
@@ -76,6 +79,7 @@ def _descent(
     options: WF | AWF, problem: Problem, start: Step[PtychoEstimate], *, momentum: bool, restart: bool
 ) -> Iterator[Step[PtychoEstimate]]:
     """Gradient steps from a point extrapolated along the last step: eqs. of FISTA with k / (k + 3)."""
+    require_supported(options, problem, start.estimate)
     x = start.estimate.to(problem.device).clone()
     if options.rms_start and start.epoch == 0:
         x = replace(x, object=amplitude_guess(problem, x))
@@ -83,22 +87,23 @@ def _descent(
     ahead = x.clone()
     sweep = Sweep(problem, ahead)
     for epoch in range(start.epoch + 1, options.epochs + 1):
-        sweep.with_probe = options.update_probe and epoch > options.probe_start
-        path.look_ahead(ahead, with_probe=sweep.with_probe)
-        sums = sweep.everything()
-        path.go(*_stepped(sweep, options.alpha), sums.misfit)
+        with_probe = options.update_probe and epoch > options.probe_start
+        path.look_ahead(ahead, with_probe=with_probe)
+        sums = sweep.everything(with_probe=with_probe)
+        path.go(*_stepped(ahead, sums, options.alpha, with_probe=with_probe), sums.misfit)
         now = replace(x, object=path.object, probe=path.probe)
         yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, state=path.state())
 
 
-def _stepped(sweep: Sweep, alpha: float) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
+def _stepped(
+    ahead: PtychoEstimate, sums: Sums, alpha: float, *, with_probe: bool
+) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
     """Object, and probe where it is retrieved, after a safe step down the gradient."""
-    ahead, sums = sweep.x, sweep.sums
     # Slices and probe move together: half of the safe step for each of two, a third for each of three.
-    gain = 1 / (len(ahead.object) + sweep.with_probe)
+    gain = 1 / (len(ahead.object) + with_probe)
     bright = sums.illumination.amax(dim=(1, 2), keepdim=True)
     floor = torch.lerp(sums.illumination, bright, max(alpha, 1e-6)).clamp_(min=1e-12)
     obj = ahead.object + gain * sums.object_descent / floor
     return obj, ahead.probe + gain * sums.probe_descent / sums.probe_weight.max().clamp(
         min=1e-12
-    ) if sweep.with_probe else None
+    ) if with_probe else None
