@@ -37,7 +37,14 @@ def small(cls: type[Solver], epochs: int) -> Solver:
         return ensemble(from_spec({"name": "mpie", "epochs": epochs // 2, "batch": 4}), size=2)
     if cls is Refined:
         inner = from_spec({"name": "mpie", "epochs": epochs, "batch": 4})
-        return Refined(solver=inner, positions=True, variations=1, brightness=True, background=True, first_epoch=1)
+        return Refined(
+            solver=inner,
+            refine_positions=True,
+            variations=1,
+            refine_brightness=True,
+            refine_background=True,
+            first_epoch=1,
+        )
     if cls is BestOf:
         return BestOf(
             member=from_spec([{"name": "hio", "epochs": 1}, {"name": "er", "epochs": epochs // 2 - 1}]), starts=2

@@ -25,10 +25,10 @@ from exitwave.running.split_half import reconstruct_halves
 from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.neural.network_solver import NetworkSolver
-from exitwave.solvers.refined import Refined
+from exitwave.solvers.refined import Refined, refine
 from exitwave.solvers.refinement_options import RefinementOptions
 from exitwave.solvers.registry import solvers as known_solvers
-from exitwave.solvers.spec import from_spec, resolve_paths, to_spec
+from exitwave.solvers.spec import from_spec, in_names_of_today, resolve_paths, to_spec
 
 Candidate = Solver[Any] | Result | Mapping[str, Any] | str | Path
 """A solver, its name or spec, a trained network's folder or file, a YAML file that describes one (a job or a spec alone), a
@@ -177,14 +177,11 @@ def _solver_in(path: Path) -> Solver[Any]:
         raise FormatError(f"{path} is not a readable YAML file: {error}") from error
     if not isinstance(content, dict) or "solver" not in content or "name" in content:
         return from_spec(resolve_paths(content, path.parent))
-    job = cast("dict[str, Any]", content)
+    job = in_names_of_today(RefinementOptions, cast("dict[str, Any]", content))
     asked = {key: value for key, value in job.items() if key in RefinementOptions.__dataclass_fields__}
     try:
-        return (
-            TypeAdapter(RefinementOptions)
-            .validate_python(asked)
-            .around(from_spec(resolve_paths(job["solver"], path.parent)))
-        )
+        options = TypeAdapter(RefinementOptions).validate_python(asked)
+        return refine(from_spec(resolve_paths(job["solver"], path.parent)), options)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"{path}: {faults}") from error

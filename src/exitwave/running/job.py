@@ -23,10 +23,14 @@ from exitwave.running.checkpoints import Checkpoints
 from exitwave.running.reconstruct import reconstruct
 from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.refined import refine
 from exitwave.solvers.refinement_options import RefinementOptions
-from exitwave.solvers.spec import from_spec, resolve_paths
+from exitwave.solvers.spec import from_spec, in_names_of_today, resolve_paths
 
 Fraction = Annotated[float, Field(ge=0, lt=0.5)]
+
+
+Metres = Annotated[float, Field(gt=0, le=1)]
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -51,6 +55,14 @@ STRICT = ConfigDict(extra="forbid")
 class Running(RefinementOptions):
     """How to run, whatever the solver."""
 
+    slices: Annotated[int, Field(ge=1, le=50)] = 1
+    """Slices of a thick sample, along the beam."""
+    slice_spacing_m: Metres | None = None
+    """Free space between slices, metres; needed with several slices."""
+    exposure_m: tuple[float, float] | None = None
+    """Fly scan: (y, x) that the probe travels during each exposure, metres, centred on the position."""
+    exposure_points: Annotated[int, Field(ge=2, le=100)] = 5
+    """Places at which the probe of a fly scan is computed; about one a pixel of travel. Each costs as much as a mode."""
     modes: PositiveInt = 1
     """Incoherent modes of the probe; 2-4 for a partly coherent beam."""
     start: Path | None = None
@@ -125,7 +137,7 @@ def _start_from(folder: Path, described: dict[str, Any], keys: tuple[str, ...]) 
 def make_job(described: Mapping[str, Any], source: str) -> Job:
     """A job from plain values. InputError names unknown keys and values out of range, all at once."""
     try:
-        return TypeAdapter(Job).validate_python(dict(described))
+        return TypeAdapter(Job).validate_python(in_names_of_today(Job, described))
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"{source}: {faults}; keys are {', '.join(Job.__dataclass_fields__)}") from error
@@ -172,7 +184,7 @@ def run_job(job: Job, watch: Callable[[Step[Any], Problem], None] | None = None)
 
 def solver_of(job: Job) -> Solver[Any]:
     """The solver of a job, with what else the job wants to be found or kept around it."""
-    return job.around(from_spec(job.solver))
+    return refine(from_spec(job.solver), job)
 
 
 def _check_output(job: Job) -> None:

@@ -7,7 +7,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Solver
-from exitwave.solvers.registry import COMBINED, solvers
+from exitwave.solvers.registry import solvers
 
 PHYSICS: Mapping[str, str] = {
     "modes": "several incoherent modes of the probe",
@@ -30,7 +30,7 @@ def require_supported(solver: Solver[Any], problem: Problem, start: Estimate) ->
             able = sorted(
                 name
                 for name, cls in solvers().items()
-                if not wanted & cls.unsupported and not cls.one_pattern and name not in COMBINED
+                if not (wanted & cls.unsupported or cls.one_pattern or cls.combines)
             )
             raise InputError(
                 f"{part.name} cannot reconstruct with {' and '.join(missing)} ({'; '.join(PHYSICS[m] for m in missing)}); "
