@@ -40,7 +40,7 @@ from exitwave.simulation.detection import Detection
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
 from exitwave.solvers.base import Solver
-from exitwave.solvers.registry import COMBINED, solvers
+from exitwave.solvers.registry import solvers
 from exitwave.solvers.requirements import PHYSICS
 from network_tables import USES, compared, used
 from study_tables import ITERATIVE, study, table, throughput
@@ -61,8 +61,10 @@ def sentence(thing: object) -> str:
 
 
 def described(cls: type) -> list[tuple[str, str, str]]:
-    """Name, default and docstring of each annotated field of a class."""
-    texts = {name: text for base in reversed(cls.__mro__[:-1]) for name, text in explained(base).items()}
+    """Name, default and meaning of each annotated field of a class: its docstring, or that of an option of many solvers."""
+    known = getattr(cls, "__pydantic_fields__", {})
+    texts = {name: " ".join((option.description or "").split()) for name, option in known.items()}
+    texts |= {name: text for base in reversed(cls.__mro__[:-1]) for name, text in explained(base).items() if text}
     hints = get_type_hints(cls)
     return [(f.name, _default(f), (texts.get(f.name, "") + choices(hints[f.name])).strip()) for f in fields(cls)]
 
@@ -115,7 +117,7 @@ def methods() -> str:
 
 def physics() -> str:
     """What may be unknown beyond object and probe, and the methods that refuse it."""
-    methods = {name: cls for name, cls in members().items() if name not in COMBINED and not cls.one_pattern}
+    methods = {name: cls for name, cls in members().items() if not (cls.combines or cls.one_pattern)}
     rows = []
     for name, text in PHYSICS.items():
         refusing = [f"`{method}`" for method, cls in methods.items() if name in cls.unsupported]

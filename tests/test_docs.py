@@ -15,7 +15,7 @@ from command import done
 from exitwave.data.prepare.steps import STEPS
 from exitwave.io.recipe_schema import parse_recipe
 from exitwave.running.job import make_job
-from exitwave.solvers.registry import COMBINED, solvers
+from exitwave.solvers.registry import solvers
 from pages import PAGES, ROOT, blocks, commands, script
 
 TABLES = script("tables")
@@ -51,7 +51,7 @@ def test_every_command_and_option_shown_exists(page):
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_option_named_in_prose_exists(page):
     pages = [help_of(name) for name in ("info", "simulate", "run", "evaluate", "compare", "export", "report", "train")]
-    pages += [help_of("reconstruct", name) for name in TABLES.members() if name not in COMBINED]
+    pages += [help_of("reconstruct", name) for name, cls in TABLES.members().items() if not cls.combines]
     pages.append((ROOT / "benchmarks" / "iterative.py").read_text("utf-8"))
     known = {option for text in pages for option in OPTION.findall(text)} | OF_OTHERS
     named = {option for code in re.findall(r"`[^`\n]+`", page.read_text("utf-8")) for option in OPTION.findall(code)}
@@ -165,7 +165,9 @@ def test_every_figure_that_evaluate_prints_is_explained():
 
 def test_paths_of_the_result_page_are_in_a_result(tmp_path):
     scan = ew.simulate("siemens", frames=25, frame_px=32).scan
-    several = ew.ensemble(ew.refine(ew.RPIE(epochs=6), variations=1, brightness=True, background=True), size=2)
+    several = ew.ensemble(
+        ew.Refined(solver=ew.RPIE(epochs=6), variations=1, refine_brightness=True, refine_background=True), size=2
+    )
     ew.write(ew.reconstruct(scan, several, setup=ew.Setup(slices=2, slice_spacing_m=1e-6)), tmp_path / "result.h5")
     ew.write(ew.reconstruct(ew.simulate_pattern(frame_px=48).scan, ew.ER(epochs=2)), tmp_path / "pattern.h5")
     text = (ROOT / "docs" / "results.md").read_text("utf-8")

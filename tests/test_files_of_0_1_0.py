@@ -18,8 +18,6 @@ import exitwave as ew
 from command import done
 
 FILES = Path(__file__).parent / "files_0_1_0"
-RENAMED: Mapping[tuple[str, str], str] = {}
-"""Options that are called otherwise since: (solver, name in 0.1.0) -> name now."""
 ROUNDING = 1e-5
 """Relative; processors differ by less."""
 RPIE = {"name": "rpie", "alpha": 0.05, "beta": 0.5, "object_gain": 1.0, "probe_gain": 1.0, "probe_start": 1}
@@ -109,7 +107,7 @@ def means(value: Any, stated: Any) -> None:
     elif isinstance(stated, Mapping):
         assert value.name == stated["name"]
         for option, said in stated.items():
-            means(getattr(value, RENAMED.get((value.name, option), option)), said)
+            means(getattr(value, value.renamed.get(option, option)), said)
     else:
         assert value == stated, stated
 
@@ -329,7 +327,7 @@ class TestJobs:
         for key in ("scan", "output", "start", "probe"):
             assert Path(getattr(job, key)).resolve() == (path.parent / stated.pop(key)).resolve()
         for key, said in stated.items():
-            found = getattr(job, key)
+            found = getattr(job, job.renamed.get(key, key))
             assert (list(found) if isinstance(found, tuple) else found) == said, key
         assert Path(job.reading.positions or "").resolve() == (path.parent / reading.pop("positions")).resolve()
         for key, said in reading.items():
@@ -354,7 +352,7 @@ class TestJobs:
             "phase_only": True,
             "every": 2,
         }
-        means(job.around(ew.from_spec(job.solver)), around)
+        means(ew.refine(ew.from_spec(job.solver), job), around)
 
     @pytest.mark.parametrize("name", ["every_solver", "every_solver_of_one_pattern"])
     def test_every_option_of_every_solver(self, old: Path, name: str) -> None:

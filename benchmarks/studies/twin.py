@@ -51,7 +51,7 @@ def variants(name: str, epochs: int, every: int, seed: int) -> list[Row]:
         row = {"solver": name, "modes": modes, "positions": positions, "frames": len(trial.scan)}
         try:
             solver = (
-                ew.Refined(solver=plain, positions=True, max_position_error_px=REACH_PX, blur_epochs=SETTLE)
+                ew.Refined(solver=plain, refine_positions=True, max_position_error_px=REACH_PX, blur_epochs=SETTLE)
                 if positions
                 else plain
             )

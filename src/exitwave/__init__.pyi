@@ -6,6 +6,7 @@ from .data.errors import (
     ExitwaveError as ExitwaveError,
     FormatError as FormatError,
     InputError as InputError,
+    RenamedOptionWarning as RenamedOptionWarning,
 )
 from .data.estimate import Estimate as Estimate, PtychoEstimate as PtychoEstimate, SupportEstimate as SupportEstimate
 from .data.geometry import Geometry as Geometry
@@ -63,5 +64,6 @@ from .solvers.ptychography.quasi_newton import QuasiNewton as QuasiNewton
 from .solvers.ptychography.wasp import WASP as WASP
 from .solvers.ptychography.wirtinger import AWF as AWF, WF as WF
 from .solvers.refined import Refined as Refined, refine as refine
+from .solvers.refinement_options import RefinementOptions as RefinementOptions
 from .solvers.registry import solver as solver, solvers as solvers
 from .solvers.spec import from_spec as from_spec, to_spec as to_spec

@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 import torch
+from exitwave.running.initial_estimate import with_slices
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
@@ -16,7 +17,6 @@ from exitwave.problems.ptychography import Problem
 from exitwave.problems.refinement.background import with_background
 from exitwave.problems.refinement.brightness import with_brightness
 from exitwave.problems.refinement.variations import with_variations
-from exitwave.running.initial_estimate import with_slices
 from exitwave.running.train import train
 from exitwave.simulation.isolated import simulate_pattern
 from exitwave.solvers.base import Solver, Step
@@ -37,7 +37,14 @@ def small(cls: type[Solver], epochs: int) -> Solver:
         return ensemble(from_spec({"name": "mpie", "epochs": epochs // 2, "batch": 4}), size=2)
     if cls is Refined:
         inner = from_spec({"name": "mpie", "epochs": epochs, "batch": 4})
-        return Refined(solver=inner, positions=True, variations=1, brightness=True, background=True, first_epoch=1)
+        return Refined(
+            solver=inner,
+            refine_positions=True,
+            variations=1,
+            refine_brightness=True,
+            refine_background=True,
+            first_epoch=1,
+        )
     if cls is BestOf:
         return BestOf(
             member=from_spec([{"name": "hio", "epochs": 1}, {"name": "er", "epochs": epochs // 2 - 1}]), starts=2

@@ -111,17 +111,17 @@ def test_files_with_solvers_and_results_take_part(known, tmp_path):
 
 
 def test_what_a_job_wants_refined_or_kept_takes_part_too(known, tmp_path):
-    (tmp_path / "job.yaml").write_text("solver: {name: rpie, epochs: 7}\nrefine_positions: true\nmost_amplitude: 1.1\n")
-    (tmp_path / "alone.yaml").write_text("{name: refined, solver: {name: rpie}, brightness: true}")
+    (tmp_path / "job.yaml").write_text("solver: {name: rpie, epochs: 7}\nrefine_positions: true\nmax_amplitude: 1.1\n")
+    (tmp_path / "alone.yaml").write_text("{name: refined, solver: {name: rpie}, refine_brightness: true}")
     (name, job), (_, alone) = candidates([tmp_path / "job.yaml", tmp_path / "alone.yaml"])
     assert name == "job"
-    assert (job.name, job.solver, job.positions, job.most_amplitude) == ("refined", RPIE(epochs=7), True, 1.1)
-    assert (alone.name, alone.solver, alone.brightness) == ("refined", RPIE(), True)
+    assert (job.name, job.solver, job.refine_positions, job.max_amplitude) == ("refined", RPIE(epochs=7), True, 1.1)
+    assert (alone.name, alone.solver, alone.refine_brightness) == ("refined", RPIE(), True)
     found = compare(known.scan, [tmp_path / "job.yaml"], epochs=2)["job"]
     assert found.epochs == 2
     assert float(found.result.estimate.object.abs().max()) < 1.1 + 1e-6
-    (tmp_path / "job.yaml").write_text("solver: rpie\nmost_amplitude: -1")
-    with pytest.raises(InputError, match="most_amplitude"):
+    (tmp_path / "job.yaml").write_text("solver: rpie\nmax_amplitude: -1")
+    with pytest.raises(InputError, match="max_amplitude"):
         candidates([tmp_path / "job.yaml"])
 
 

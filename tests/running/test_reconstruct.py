@@ -23,7 +23,7 @@ from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.chain import chain
 from exitwave.solvers.ensemble import ensemble
 from exitwave.solvers.ptychography.pie import EPIE, MPIE, RPIE
-from exitwave.solvers.refined import refine
+from exitwave.solvers.refined import Refined
 from scans import known_scan, object_error
 
 
@@ -210,7 +210,9 @@ def failing_after(epochs: int):
 
 
 def test_advice_names_the_options_of_the_solver_that_make_its_steps_shorter():
-    assert advice(MPIE()).startswith("mpie: lower object_gain or probe_gain or friction or feedback, raise alpha, ")
+    assert advice(MPIE()).startswith(
+        "mpie: lower object_gain or probe_gain or friction or feedback, raise alpha or probe_start"
+    )
     assert "raise alpha" not in advice(EPIE())
 
 
@@ -221,11 +223,13 @@ class Lost(MPIE):
         yield Step(epoch=1, estimate=start.estimate, residual=float("nan"))
 
 
-@pytest.mark.parametrize("last", [Lost(), chain(Lost()), refine(Lost(), brightness=True), ensemble(Lost())])
+@pytest.mark.parametrize(
+    "last", [Lost(), chain(Lost()), Refined(solver=Lost(), refine_brightness=True), ensemble(Lost())]
+)
 def test_advice_is_for_the_method_that_diverged(known, last):
     ending = reconstruct(known.scan, chain(EPIE(epochs=1), last)).provenance["ending"]
     assert ending.startswith("diverged in epoch 2: ")
-    assert "mpie: lower object_gain or probe_gain or friction or feedback, raise alpha, " in ending
+    assert "mpie: lower object_gain or probe_gain or friction or feedback, raise alpha or probe_start" in ending
 
 
 def test_what_is_resumed_lies_where_the_run_computes(known, tmp_path):

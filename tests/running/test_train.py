@@ -28,7 +28,7 @@ from exitwave.solvers.neural.ptychonn import PtychoNN
 from exitwave.solvers.neural.ptychopinn import PtychoPINN
 from exitwave.solvers.neural.reconstruction_network import ReconstructionNetwork
 from exitwave.solvers.ptychography.pie import RPIE
-from exitwave.solvers.refined import refine
+from exitwave.solvers.refined import Refined
 from exitwave.solvers.spec import from_spec
 from exitwave.training.log import read_log
 from scans import known_scan
@@ -349,8 +349,8 @@ def test_a_scan_that_is_refused_is_named(tmp_path: Path) -> None:
     [
         lambda inner: chain(RPIE(epochs=1), inner),
         lambda inner: ensemble(inner, size=2),
-        lambda inner: refine(inner, brightness=True),
-        lambda inner: chain(refine(inner, positions=True), ensemble(inner, size=2)),
+        lambda inner: Refined(solver=inner, refine_brightness=True),
+        lambda inner: chain(Refined(solver=inner, refine_positions=True), ensemble(inner, size=2)),
         # One doubt, however many stages have it.
         lambda inner: chain(inner, inner),
     ],

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 import exitwave as ew
-import exitwave.solvers.refined as refined_module
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.patterns import ArrayPatterns
@@ -19,9 +18,12 @@ from exitwave.physics.ptychography import Ptychography
 from exitwave.problems.ptychography import Problem
 from exitwave.running.pose import in_flight
 from exitwave.simulation.measure import Simulated
+from exitwave.solvers import refined as refined_module
+from exitwave.solvers.changes import Constrained, Replaced, Shifted
 from exitwave.solvers.ensemble import Ensemble
-from exitwave.solvers.ptychography.momentum import shift_state
-from exitwave.solvers.refined import Refined
+from exitwave.solvers.neural.network_solver import NetworkSolver
+from exitwave.solvers.ptychography.momentum import Momentum, NesterovMomentum
+from exitwave.solvers.refined import Refined, refine
 from exitwave.solvers.refinement_options import RefinementOptions
 
 
@@ -58,28 +60,28 @@ def rms_px(positions: Tensor, truth: Tensor) -> float:
 
 @pytest.mark.parametrize("method", ["rpie", "lsqml"])
 def test_positions_two_pixels_off_are_found_below_a_tenth(method):
-    x = found(misplaced(made(), 2.0), method=method, positions=True)
+    x = found(misplaced(made(), 2.0), method=method, refine_positions=True)
     assert rms_px(x.positions_px, made().truth.positions_px) < 0.1
 
 
 def test_positions_five_pixels_off_are_found_below_a_tenth():
     simulated = made(frames=100, sample="natural", frame_px=64, overlap=0.8, seed=3)
     scan = misplaced(simulated, 5.0)
-    solver = Refined(solver=ew.RPIE(epochs=75), positions=True, max_position_error_px=5.0)
+    solver = Refined(solver=ew.RPIE(epochs=75), refine_positions=True, max_position_error_px=5.0)
     x = ew.reconstruct(scan, solver).estimate
     assert rms_px(ew.pose(scan).positions_px, simulated.truth.positions_px) > 3
     assert rms_px(x.positions_px, simulated.truth.positions_px) < 0.1
 
 
 def test_positions_that_are_right_stay():
-    x = found(made().scan, positions=True)
+    x = found(made().scan, refine_positions=True)
     assert rms_px(x.positions_px, made().truth.positions_px) < 0.05
 
 
 def test_brightness_is_found_to_the_photon_limit():
     truth = made().truth
     drawn = (0.1 * torch.randn(49, generator=torch.Generator().manual_seed(3), dtype=torch.float64)).exp()
-    x = found(measured(replace(truth, brightness=drawn)), brightness=True)
+    x = found(measured(replace(truth, brightness=drawn)), refine_brightness=True)
     assert x.brightness is not None
     # A trend along the positions is that of another object and probe.
     places = torch.cat([truth.positions_px, torch.ones(49, 1, dtype=torch.float64)], dim=1)
@@ -93,7 +95,7 @@ def test_background_is_found_where_the_patterns_are_dark():
     background = torch.full(truth.probe.shape[-2:], 4.0)
     background[:, :20] = 8.0
     scan = measured(replace(truth, background=background))
-    x, without = found(scan, background=True), found(scan)
+    x, without = found(scan, refine_background=True), found(scan)
     assert x.background is not None
     dark = scan.frames(torch.arange(49)).mean(dim=0) < 30
     for level in (4.0, 8.0):
@@ -146,7 +148,7 @@ def test_two_slices_are_told_apart():
 
 def test_a_spacing_forty_percent_off_is_found_to_ten():
     scan, spacing_m = thick()
-    solver = Refined(solver=ew.RPIE(epochs=60), spacing=True)
+    solver = Refined(solver=ew.RPIE(epochs=60), refine_spacing=True)
     probe = made().truth.probe
     x = ew.reconstruct(scan, solver, probe=probe, setup=ew.Setup(slices=2, slice_spacing_m=1.4 * spacing_m)).estimate
     assert x.slice_spacing_m is not None
@@ -243,42 +245,99 @@ def test_what_is_remembered_of_earlier_estimates_goes_along_with_a_change_from_o
     x = made().truth
     blurred = replace(x, object=0.5 * x.object)
     velocity, last = torch.ones_like(x.object), x.object - 1
-    memory = {"velocity.object": velocity, "last.object": last, "last.probe": x.probe, "age": torch.tensor(3)}
-    kept = shift_state(memory, x, blurred)
+    change = Replaced(x, blurred)
+    state = {"last.object": last, "last.probe": x.probe, "age": torch.tensor(3)}
+    kept = NesterovMomentum.transform_state(state, change)
     torch.testing.assert_close(blurred.object - kept["last.object"], x.object - last)
-    assert all(kept[name] is memory[name] for name in ("velocity.object", "last.probe", "age"))
+    assert all(kept[name] is state[name] for name in ("last.probe", "age"))
+    state = {"velocity.object": velocity, "velocity.probe": x.probe, "anchor.object": last, "anchor.probe": x.probe}
+    kept = Momentum.transform_state(state, change)
+    torch.testing.assert_close(blurred.object - kept["anchor.object"], x.object - last)
+    assert all(kept[name] is state[name] for name in ("velocity.object", "velocity.probe", "anchor.probe"))
+
+
+HOLDING = {"mpie": 4, "newton": 4, "lsqml": 2, "awf": 2, "wf": 2, "apg": 2, "adam": 4, "lbfgs": 8, "dm": 1, "raar": 1}
+"""Images that each method keeps in its state after two epochs; others keep none."""
+
+
+@pytest.mark.parametrize("name", [n for n, cls in ew.solvers().items() if not (cls.one_pattern or cls.combines)])
+def test_every_image_that_a_solver_remembers_moves_along_when_its_estimate_is_moved(name):
+    solver = ew.from_spec({"name": name, "epochs": 3} | ({"finish": 0} if name in ("dm", "raar") else {}))
+    if isinstance(solver, NetworkSolver):
+        # Its state is a network, and holds nothing that lies on the object or the probe.
+        assert solver.transform_state({"weight": torch.ones(48, 48)}, Shifted((1, 2)))["weight"].eq(1).all()
+        return
+    problem = Problem.of(measured(made().truth))
+    *_, step = (step for step, _ in zip(solver.solve(problem, _begin(problem)), range(2), strict=False))
+    moved = solver.transform_state(step.state, Shifted((1, 2)))
+    images = [key for key, value in step.state.items() if value.ndim > 2]
+    assert len(images) == HOLDING.get(name, 0)
+    for key, value in step.state.items():
+        axes = (-3, -2) if name == "adam" else (-2, -1)
+        torch.testing.assert_close(moved[key], value.roll((1, 2), dims=axes) if key in images else value)
+
+
+@pytest.mark.parametrize("name", ["newton", "lbfgs"])
+def test_curvature_learnt_without_a_constraint_is_forgotten_with_it(name):
+    solver = ew.from_spec({"name": name, "epochs": 3} | ({"warm_start": 0} if name == "newton" else {}))
+    problem = Problem.of(measured(made().truth))
+    *_, step = solver.solve(problem, _begin(problem))
+    kept = solver.transform_state(step.state, Constrained(step.estimate, lambda x: x))
+    assert any(value.ndim > 2 for value in step.state.values())
+    assert not any(value.ndim > 2 for value in kept.values())
+    assert list(solver.transform_state(step.state, Replaced(step.estimate, made().truth))) == list(step.state)
+
+
+def test_a_change_from_outside_reaches_the_member_at_work_through_all_that_is_around_it():
+    inner = ew.MPIE(epochs=2)
+    solver = ew.chain(
+        ew.RPIE(epochs=1), Refined(solver=Refined(solver=inner, centre_probe=True), refine_positions=True)
+    )
+    problem = Problem.of(measured(made().truth))
+    *_, step = solver.solve(problem, _begin(problem))
+    moved = solver.transform_state(step.state, Shifted((1, 2)))
+    key = "chain:refined:refined:velocity.object"
+    torch.testing.assert_close(moved[key], step.state[key].roll((1, 2), dims=(-2, -1)))
+    assert moved["chain.number"] == 1
 
 
 def test_nothing_is_looked_at_after_the_last_epoch(monkeypatch):
     looks: list[int] = []
     look = refined_module.refined
     monkeypatch.setattr(refined_module, "refined", lambda *given: looks.append(1) or look(*given))
-    found(made().scan, epochs=6, positions=True)
+    found(made().scan, epochs=6, refine_positions=True)
     assert len(looks) == 2  # before the fifth and the sixth
 
 
 def test_an_ensemble_is_refined_member_by_member():
-    members = RefinementOptions(refine_positions=True).around(ew.ensemble(ew.RPIE(epochs=2), size=2))
+    options = RefinementOptions(refine_positions=True)
+    members = refine(ew.ensemble(ew.RPIE(epochs=2), size=2), options)
     assert isinstance(members, Ensemble)
-    assert members.member == Refined(solver=ew.RPIE(epochs=2), positions=True)
+    assert members.member == Refined(solver=ew.RPIE(epochs=2), refine_positions=True)
     with pytest.raises(InputError, match="refine its member instead"):
-        RefinementOptions(refine_positions=True).around(ew.chain(ew.RPIE(), ew.ensemble(ew.RPIE(), size=2)))
+        refine(ew.chain(ew.RPIE(), ew.ensemble(ew.RPIE(), size=2)), options)
+
+
+def test_options_that_ask_for_nothing_leave_the_solver_as_it_is():
+    solver = ew.RPIE()
+    assert refine(solver, RefinementOptions(first_epoch=7, orthogonalise=False)) is solver
+    assert refine(solver, RefinementOptions(phase_only=True)) == Refined(solver=solver, phase_only=True)
 
 
 def test_a_refusal_names_every_method_that_can():
     with pytest.raises(InputError, match=r"local cannot reconstruct with positions .*, dm, .*, rpie, .* can"):
-        ew.reconstruct(made().scan, ew.refine(ew.Local(), positions=True), probe=made().truth.probe)
+        ew.reconstruct(made().scan, ew.Refined(solver=ew.Local(), refine_positions=True), probe=made().truth.probe)
 
 
 def test_the_size_of_position_errors_means_nothing_unless_positions_are_refined():
     with pytest.raises(InputError, match="add refine_positions"):
-        RefinementOptions(max_position_error_px=5).around(ew.RPIE())
+        refine(ew.RPIE(), RefinementOptions(max_position_error_px=5))
 
 
 def test_a_stage_need_not_honour_what_was_refined_before_it():
-    stages = ew.chain(ew.refine(ew.RPIE(epochs=2), positions=True), ew.Local())
+    stages = ew.chain(ew.Refined(solver=ew.RPIE(epochs=2), refine_positions=True), ew.Local())
     ew.reconstruct(made().scan, stages, probe=made().truth.probe)
-    varied = ew.chain(ew.refine(ew.RPIE(epochs=2), brightness=True), ew.Local())
+    varied = ew.chain(ew.Refined(solver=ew.RPIE(epochs=2), refine_brightness=True), ew.Local())
     with pytest.raises(InputError, match="local cannot reconstruct with brightness"):
         ew.reconstruct(made().scan, varied, probe=made().truth.probe)
 
@@ -287,6 +346,10 @@ def test_one_pattern_leaves_nothing_to_refine_and_no_constraint_of_scans():
     one = ew.simulate_pattern(frame_px=48).scan
     with pytest.raises(InputError, match="er phases one pattern"):
         ew.reconstruct(one, Refined(solver=ew.ER(epochs=2), phase_only=True))
+
+
+def _begin(problem: Problem) -> ew.Step[PtychoEstimate]:
+    return ew.Step(epoch=0, estimate=_start(problem))
 
 
 def _start(problem: Problem) -> PtychoEstimate:
@@ -315,17 +378,21 @@ def test_what_a_method_cannot_do_is_refused_with_those_that_can():
     with pytest.raises(InputError, match=r"dm cannot reconstruct with slices .*rpie"):
         ew.reconstruct(scan, ew.from_spec("dm"), probe=probe, setup=ew.Setup(slices=2, slice_spacing_m=1e-6))
     with pytest.raises(InputError, match="local cannot reconstruct with positions"):
-        ew.reconstruct(scan, ew.refine(ew.from_spec("local"), positions=True), probe=probe)
+        ew.reconstruct(scan, ew.Refined(solver=ew.from_spec("local"), refine_positions=True), probe=probe)
     with pytest.raises(InputError, match="dm holds exit waves"):
-        ew.reconstruct(scan, ew.refine(ew.from_spec("dm"), positions=True, max_position_error_px=5), probe=probe)
+        ew.reconstruct(
+            scan, ew.Refined(solver=ew.from_spec("dm"), refine_positions=True, max_position_error_px=5), probe=probe
+        )
     with pytest.raises(InputError, match="needs at least 2 slices and their spacing"):
         ew.reconstruct(scan, ew.RPIE(), probe=probe, setup=ew.Setup(slices=2))
     with pytest.raises(InputError, match="no spacing to refine"):
-        ew.reconstruct(scan, ew.refine(ew.RPIE(), spacing=True), probe=probe)
+        ew.reconstruct(scan, ew.Refined(solver=ew.RPIE(), refine_spacing=True), probe=probe)
 
 
 def test_an_ensemble_of_refined_members_resumes_exactly():
-    solver = ew.ensemble(ew.refine(ew.MPIE(epochs=6, batch=8), positions=True, brightness=True), size=2)
+    solver = ew.ensemble(
+        ew.Refined(solver=ew.MPIE(epochs=6, batch=8), refine_positions=True, refine_brightness=True), size=2
+    )
     problem = Problem.of(misplaced(made(), 1.0))
     steps = [*solver.solve(problem, ew.Step(epoch=0, estimate=_start(problem)))]
     for at in (4, 8):
@@ -341,7 +408,7 @@ def test_frames_looked_at_by_several_threads_say_the_same():
         places: list[Tensor] = []
         for count in (1, 3):
             torch.set_num_threads(count)
-            places.append(found(scan, epochs=8, positions=True).positions_px)
+            places.append(found(scan, epochs=8, refine_positions=True).positions_px)
     finally:
         torch.set_num_threads(threads)
     torch.testing.assert_close(places[0], places[1], atol=0.02, rtol=0)
@@ -350,7 +417,9 @@ def test_frames_looked_at_by_several_threads_say_the_same():
 def test_unknowns_survive_the_result_file(tmp_path):
     truth = made().truth
     scan = measured(replace(truth, brightness=torch.linspace(0.9, 1.1, 49, dtype=torch.float64)))
-    solver = Refined(solver=ew.RPIE(epochs=6), positions=True, variations=1, brightness=True, background=True)
+    solver = Refined(
+        solver=ew.RPIE(epochs=6), refine_positions=True, variations=1, refine_brightness=True, refine_background=True
+    )
     result = ew.reconstruct(scan, solver, probe=truth.probe)
     ew.write(result, tmp_path / "out.h5")
     again = ew.read_result(tmp_path / "out.h5")

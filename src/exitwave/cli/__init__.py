@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError, Parameter
 
-from exitwave.data.errors import AmbiguousNameWarning, DoubtfulImageWarning
+from exitwave.data.errors import AmbiguousNameWarning, DoubtfulImageWarning, RenamedOptionWarning
 
 APP = App(
     name="exitwave",
@@ -65,23 +65,23 @@ def answer(arguments: Sequence[str]) -> int:
 
 @contextmanager
 def _warnings_in_a_line() -> Generator[None]:
-    """Let warnings of images and names look like errors, on one line; those of other packages stay as they are."""
+    """Let warnings of images, names and options look like errors, on one line; those of other packages stay as they are."""
     with warnings.catch_warnings():
         before, told = warnings.showwarning, set[str]()
 
         def show(message, category, filename, lineno, file=None, line=None):  # pyright: ignore
-            if issubclass(category, AmbiguousNameWarning) and str(message) in told:
-                # A command looks several times for the network that it names.
+            if issubclass(category, AmbiguousNameWarning | RenamedOptionWarning) and str(message) in told:
+                # A command looks several times at the network and the options that it names.
                 return
-            if issubclass(category, DoubtfulImageWarning | AmbiguousNameWarning):
+            if issubclass(category, DoubtfulImageWarning | AmbiguousNameWarning | RenamedOptionWarning):
                 told.add(str(message))
                 warn(str(message))
             else:
                 before(message, category, filename, lineno, file, line)
 
         warnings.showwarning = show
-        warnings.simplefilter("always", DoubtfulImageWarning)
-        warnings.simplefilter("always", AmbiguousNameWarning)
+        for category in (DoubtfulImageWarning, AmbiguousNameWarning, RenamedOptionWarning):
+            warnings.simplefilter("always", category)
         yield
 
 

@@ -38,9 +38,6 @@ def doctor() -> int:
     from exitwave.io.memory import available_memory_bytes, scratch, size
     from exitwave.solvers.registry import solvers
 
-    for family in ("iterative", "neural"):
-        importlib.import_module(f"exitwave.{family}")  # which registers its solvers
-
     print(f"memory           {size(available_memory_bytes())} free, {os.cpu_count()} processors")
     folder, free, in_memory = scratch()
     kind = "memory, no disk: set TMPDIR to a folder on disk for scans larger than memory" if in_memory else "on disk"

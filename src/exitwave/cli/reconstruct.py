@@ -10,7 +10,7 @@ from rich.console import Console
 
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prepare, ScanPath
 from exitwave.cli.progress import watching
-from exitwave.cli.solver_options import known, leading, listed, named, with_options
+from exitwave.cli.solver_options import flags_of_today, known, leading, listed, named, with_options
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
 from exitwave.io.assemble import ReadOptions
@@ -20,7 +20,7 @@ from exitwave.running.job import Job, Running, run_job
 from exitwave.running.reconstruct import default_solver
 from exitwave.solvers.base import Solver
 from exitwave.solvers.refinement_options import RefinementOptions
-from exitwave.solvers.registry import COMBINED
+from exitwave.solvers.registry import solvers
 from exitwave.solvers.spec import require_network
 
 
@@ -39,7 +39,7 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
             "name the solver to refine, with options such as --refine-positions or --variations: reconstruct SCAN rpie "
             "--refine-positions"
         )
-    if chosen in COMBINED:
+    if chosen in solvers() and solvers()[chosen].combines:
         raise InputError(f"{chosen} is described in a YAML job; see exitwave run --help")
     rest.remove(chosen)
     app = App(
@@ -48,8 +48,11 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
         default_parameter=Parameter(negative_iterable=()),
         result_action="return_int_as_exit_code_else_zero",
     )
-    app.default(_command(with_options(chosen, tokens)))
-    return app(rest, exit_on_error=False, print_error=False)
+    cls = with_options(chosen, tokens)
+    app.default(_command(cls))
+    return app(
+        flags_of_today(rest, {**RefinementOptions.renamed, **cls.renamed}), exit_on_error=False, print_error=False
+    )
 
 
 def _default(tokens: tuple[str, ...]) -> str:

@@ -1,6 +1,7 @@
 """The solver among the words of a command line, and its options as flags."""
 
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from itertools import takewhile
 from typing import Any, cast, get_type_hints
@@ -9,9 +10,10 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as validated
 from rich.console import Console
 
+from exitwave.data.errors import RenamedOptionWarning
 from exitwave.io.network_paths import names_network
 from exitwave.solvers.base import Solver
-from exitwave.solvers.registry import COMBINED, solvers
+from exitwave.solvers.registry import solvers
 from exitwave.solvers.spec import from_spec
 
 OF_PATHS = ("-o", "--output", "--weights", "--save", "--start", "--probe", "--labels", "--report", "--positions")
@@ -20,7 +22,7 @@ OF_PATHS = ("-o", "--output", "--weights", "--save", "--start", "--probe", "--la
 
 def known(among: Collection[str] | None = None) -> dict[str, type[Solver[Any]]]:
     """The solvers that words and options can describe; only those `among` these names."""
-    return {name: cls for name, cls in solvers().items() if name not in COMBINED and (among is None or name in among)}
+    return {name: cls for name, cls in solvers().items() if not cls.combines and (among is None or name in among)}
 
 
 def named(tokens: tuple[str, ...]) -> str | None:
@@ -50,6 +52,20 @@ def with_options(name: str, tokens: tuple[str, ...]) -> type[Solver[Any]]:
             return solvers()[name]
         return _like(from_spec({"name": name, "weights": weights}))
     return _like(from_spec(name if weights is None else {"name": name, "weights": weights}))
+
+
+def flags_of_today(words: Sequence[str], renamed: Mapping[str, str]) -> list[str]:
+    """Words of a command line with flags of version 0.1.0 as they are called now; a RenamedOptionWarning names those."""
+    flags = {f"--{old.replace('_', '-')}": f"--{new.replace('_', '-')}" for old, new in renamed.items()}
+    made: list[str] = []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        now = flags.get(flag, flag)
+        if now != flag:
+            text = f"{flag} is now {now}; the old name still works here but not in the next version"
+            warnings.warn(text, RenamedOptionWarning, stacklevel=2)
+        made.append(now + equals + value)
+    return made
 
 
 def _value(option: str, tokens: tuple[str, ...]) -> str | None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from torch import distributed
 
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Prepare
-from exitwave.cli.solver_options import known, leading, listed, named, with_options
+from exitwave.cli.solver_options import flags_of_today, known, leading, listed, named, with_options
 from exitwave.cli.training_progress import Previews, watching_training
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
@@ -91,7 +91,7 @@ def train(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
     cls = with_options(chosen, tokens)
     assert issubclass(cls, NetworkSolver)
     app.default(_command(cls))
-    return app(rest, exit_on_error=False, print_error=False)
+    return app(flags_of_today(rest, cls.renamed), exit_on_error=False, print_error=False)
 
 
 def trainable() -> dict[str, type[Any]]:

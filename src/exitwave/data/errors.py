@@ -19,3 +19,7 @@ class AmbiguousNameWarning(UserWarning):
 
 class DoubtfulImageWarning(UserWarning):
     """An image may not be trusted: the message says why, with numbers, and what to do. It is kept with the result."""
+
+
+class RenamedOptionWarning(FutureWarning):
+    """An option was given under the name that it had in an earlier version: the message says what it is called now."""

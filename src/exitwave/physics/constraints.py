@@ -1,6 +1,5 @@
 """What is known of probe and object beforehand, imposed exactly: support, centre and power, amplitudes and phases."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -57,18 +56,6 @@ def moved(x: PtychoEstimate, by: tuple[int, int]) -> PtychoEstimate:
     return replace(
         x, object=x.object.roll(by, dims=(-2, -1)), probe=x.probe.roll(by, dims=(-2, -1)), variations=variations
     )
-
-
-def moved_memory(memory: Mapping[str, Tensor], x: PtychoEstimate, by: tuple[int, int]) -> dict[str, Tensor]:
-    """What a solver remembers, moved along with an estimate: whatever has the shape of its object or its probe."""
-    shapes = (x.object.shape[-2:], x.probe.shape[-2:])
-    rolled: dict[str, Tensor] = {}
-    for name, values in memory.items():
-        # Optimisers keep complex numbers as pairs of real ones, along a last axis of their own.
-        pairs = values.ndim > 3 and values.shape[-1] == 2 and values.shape[-3:-1] in shapes
-        alike = values.ndim > 1 and values.shape[-2:] in shapes
-        rolled[name] = values.roll(by, dims=(-3, -2) if pairs else (-2, -1)) if pairs or alike else values
-    return rolled
 
 
 def power(probe: Complex[Tensor, "mode y x"]) -> float:

@@ -1,15 +1,17 @@
 """The state of a run in its checkpoint file, and what a later run must have in common with it to go on."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from exitwave.data.errors import InputError
+from exitwave.data.errors import InputError, RenamedOptionWarning
 from exitwave.data.estimate import Estimate
 from exitwave.data.result import Checkpoint
 from exitwave.io import checkpoints as states
 from exitwave.solvers.base import Step
+from exitwave.solvers.spec import from_spec, to_spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class CheckpointFile:
         path = self.checkpoints.path if self.checkpoints else None
         if dict(saved.provenance) != dict(self.identity):
             raise InputError(f"{path} was saved for another scan, preparation or seed; remove it or start anew")
-        if _but_for_epochs(saved.spec) != _but_for_epochs(self.spec):
+        if _but_for_epochs(self.spec) not in map(_but_for_epochs, (saved.spec, _in_names_of_today(saved.spec))):
             raise InputError(
                 f"{path} was saved by {dict(saved.spec)} but this run is {dict(self.spec)}; use the same options to resume"
             )
@@ -77,6 +79,17 @@ class CheckpointFile:
             provenance=self.identity,
         )
         states.write_checkpoint(self.checkpoints.path, state)
+
+
+def _in_names_of_today(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A spec as it would be written now; as it is where its solver cannot be made, so that it is another one's."""
+    with warnings.catch_warnings():
+        # Nobody can rename what is in a checkpoint.
+        warnings.simplefilter("ignore", RenamedOptionWarning)
+        try:
+            return to_spec(from_spec(spec))
+        except InputError:
+            return spec
 
 
 def _but_for_epochs(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """Runs that diverge: noticed, ended, and what to change."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from annotated_types import Le
+from pydantic.fields import FieldInfo
 
 from exitwave.data.estimate import LARGEST
 from exitwave.problems.base import Problem
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.options import WhenDiverging
 
 RISE = 10.0
 """A residual so many times its lowest value means that a run diverges."""
@@ -15,14 +19,6 @@ RISE = 10.0
 
 NEGLIGIBLE = 1e-5
 """Residuals below this count as this: rounding makes those of perfect data jump."""
-
-
-LOWERED = ("gain", "step", "rate", "friction", "feedback", "momentum", "acceleration")
-"""Options whose names end so make steps longer,"""
-
-
-RAISED = ("alpha", "damping", "regularisation")
-"""and these shorter."""
 
 
 class DivergenceGuard:
@@ -76,13 +72,15 @@ class DivergenceGuard:
 
 
 def advice(solver: Solver[Any]) -> str:
-    """What to change in a single method that diverges, by the names of its options."""
-    options = [option.name for option in fields(cast(Any, solver))]
-    lower = [name for name in options if name.split("_")[-1] in LOWERED and getattr(solver, name)]
-    higher = [name for name in options if name.split("_")[-1] in RAISED and getattr(solver, name) != 1]
-    changes = [f"lower {' or '.join(lower)}"] * bool(lower) + [f"raise {' or '.join(higher)}"] * bool(higher)
-    if "probe_start" in options:
-        changes.append("let the probe wait longer (probe_start)")
+    """What to change in a single method that diverges, as its options say themselves."""
+    told: dict[str, list[str]] = {"lower": [], "raise": []}
+    options: Mapping[str, FieldInfo] = getattr(solver, "__pydantic_fields__", {})
+    for name, option in options.items():
+        value, most = getattr(solver, name), [meta.le for meta in option.metadata if isinstance(meta, Le)]
+        for meta in option.metadata:
+            if isinstance(meta, WhenDiverging) and (value if meta.change == "lower" else value not in most):
+                told[meta.change].append(name)
+    changes = [f"{change} {' or '.join(names)}" for change, names in told.items() if names]
     return f"{solver.name}: {', '.join(changes or ['start from another estimate or solver'])}"
 
 

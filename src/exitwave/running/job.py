@@ -23,8 +23,9 @@ from exitwave.running.checkpoints import Checkpoints
 from exitwave.running.reconstruct import reconstruct
 from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.refined import refine
 from exitwave.solvers.refinement_options import RefinementOptions
-from exitwave.solvers.spec import as_solver, from_spec, resolve_paths, to_spec
+from exitwave.solvers.spec import as_solver, from_spec, in_names_of_today, resolve_paths, to_spec
 
 FOREIGN_ENDINGS = (".png", ".tif", ".tiff", ".npz", ".npy", ".html", ".jpg", ".yaml", ".yml")
 """A result is HDF5; under these names nobody would look for one."""
@@ -83,7 +84,7 @@ class Job:
     @property
     def whole_solver(self) -> Solver[Any]:
         """The solver, with what else the job wants to be found or kept around it."""
-        return self.refinement.around(self.solver)
+        return refine(self.solver, self.refinement)
 
     def described(self) -> dict[str, Any]:
         """The job as plain names and numbers, paths absolute, as `make_job` takes them."""
@@ -165,7 +166,7 @@ def keys_of_jobs() -> list[str]:
 
 def _parts(described: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, dict[str, Any]]], dict[str, Any]]:
     """The options of each part of a job, and the rest."""
-    rest, found = dict(described), dict[str, tuple[Any, dict[str, Any]]]()
+    rest, found = dict(in_names_of_today(RefinementOptions, described)), dict[str, tuple[Any, dict[str, Any]]]()
     for name, kind in PARTS.items():
         known = {option.name for option in fields(kind)}
         found[name] = kind, {key: rest.pop(key) for key in list(rest) if key in known}
@@ -180,7 +181,7 @@ def solver_of(described: Mapping[str, Any], source: str, folder: Path) -> Solver
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"{source}: {faults}") from error
-    return refinement.around(from_spec(resolve_paths(described["solver"], folder)))
+    return refine(from_spec(resolve_paths(described["solver"], folder)), refinement)
 
 
 def read_prepared(job: Job) -> Measurement:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor
@@ -11,6 +11,8 @@ from exitwave.data.estimate import Estimate
 from exitwave.problems.base import Problem
 from exitwave.problems.memory_estimate import OBJECTS
 from exitwave.problems.ptychography import Problem as PtychographyProblem
+from exitwave.solvers.changes import Change
+from exitwave.solvers.nested_state import nested, unnested
 
 E = TypeVar("E", bound=Estimate)
 
@@ -30,9 +32,18 @@ class Step(Generic[E]):
 
 
 class Solver(ABC, Generic[E]):
-    """A method of phase retrieval. Subclasses are declared with `@solver`; their annotated fields are their options."""
+    """A method of phase retrieval. Subclasses are declared with `@solver`; their annotated fields are their options.
+
+    What is said of a solver made of others follows from its `members`, unless it overrides it.
+    """
 
     name: ClassVar[str]
+    combines: ClassVar[bool] = False
+    """True for solvers made of other solvers, which options on a command line cannot describe."""
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Options that had another name in an earlier version, by that name."""
+    own_state_of_0_1_0: ClassVar[Mapping[str, str]] = {}
+    """Beginnings of the keys of `Step.state` that were a combining solver's own in version 0.1.0, and what they are now."""
     residual_may_rise: ClassVar[bool] = False
     """True for methods whose residual rises on their way out of a local minimum (hio, dm); for others a steep rise means
     that they diverge."""
@@ -58,23 +69,61 @@ class Solver(ABC, Generic[E]):
         `start` is not changed, nor is what was yielded.
         """
 
+    @property
+    def members(self) -> "tuple[Solver[Any], ...]":
+        """The solvers that it runs, in order; none for a single method."""
+        return ()
+
+    def unnested(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Of the state of a step, what is its own, and what is that of the member at work."""
+        return unnested(self.name, state, self.own_state_of_0_1_0)
+
+    def at_work(self, own: Mapping[str, Tensor]) -> "tuple[int, Solver[Any]]":
+        """Which of its members was at work, and its number, by its own state."""
+        number = int(own.get("number", 0))
+        return number, self.members[min(number, len(self.members) - 1)]
+
     def locate(self, step: Step[E]) -> "tuple[tuple[int, ...], Solver[Any], int]":
-        """Which part of the run a step belongs to, the solver at work there, and its epochs done: for chains and the like,
-        whose parts have residuals of their own."""
-        return (), self, step.epoch
+        """Which part of the run a step belongs to, the single method at work there, and its epochs done: parts have residuals
+        of their own."""
+        if not self.members:
+            return (), self, step.epoch
+        own, inner = self.unnested(step.state)
+        number, member = self.at_work(own)
+        within, method, epochs = member.locate(replace(step, epoch=int(own.get("epoch", step.epoch)), state=inner))
+        return (number, *within), method, epochs
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        """The state of a step whose estimate was changed from outside, with the images in it changed alike."""
+        if not self.members:
+            return state
+        own, inner = self.unnested(state)
+        return nested(self.name, own, self.at_work(own)[1].transform_state(inner, change))
 
     def leaf_solvers(self) -> "Iterator[Solver[Any]]":
-        """The single methods it is made of: itself, or those inside a chain and the like."""
-        yield self
+        """The single methods it is made of: itself, or those inside its members."""
+        if not self.members:
+            yield self
+        for member in self._different():
+            yield from member.leaf_solvers()
 
     def requirements(self, before: frozenset[str]) -> "Iterator[tuple[Solver[Any], frozenset[str]]]":
         """The single methods with what of `PHYSICS` each must honour, when it starts from an estimate with `before`."""
-        yield self, before
+        if not self.members:
+            yield self, before
+        for member in self._different():
+            yield from member.requirements(before)
+            # What one found stays in the estimate for the next; positions are numbers there, refined or not.
+            before |= member.adds - {"positions"}
 
     def warnings(self, problem: Any, start: E) -> tuple[str, ...]:
         """Why its image of this problem may not be trusted, with numbers and what to do: said before a run and kept with the
         result."""
-        return ()
+        return tuple(text for member in self._different() for text in member.warnings(problem, start))
+
+    def _different(self) -> "list[Solver[Any]]":
+        """Its members, each once."""
+        return list({id(member): member for member in self.members}.values())
 
     @classmethod
     def complete_options(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -84,19 +133,22 @@ class Solver(ABC, Generic[E]):
     @property
     def total_epochs(self) -> int | None:
         """Epochs from start to end, None where it does not say."""
-        return getattr(self, "epochs", None)
+        if not self.members:
+            return getattr(self, "epochs", None)
+        each = [member.total_epochs for member in self.members]
+        return None if None in each else sum(epochs or 0 for epochs in each)
 
     @property
     def margin_px(self) -> int:
         """Room it needs around the outermost frames, for positions that move."""
-        return 4
+        return max((member.margin_px for member in self.members), default=4)
 
     @property
     def object_arrays(self) -> int:
         """Arrays of the size of the object that it holds, for what is said of memory beforehand."""
-        return OBJECTS
+        return max((member.object_arrays for member in self.members), default=OBJECTS)
 
     @property
     def adds(self) -> frozenset[str]:
-        """What of `PHYSICS` it adds to the problem for the methods it is made of."""
-        return frozenset()
+        """What of `PHYSICS` it, or a member, adds to the problem."""
+        return frozenset[str]().union(*(member.adds for member in self.members))

@@ -1,17 +1,18 @@
 """Solvers one after another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
-from pydantic import InstanceOf, field_validator
+from pydantic import field_validator
 
 from exitwave.data.estimate import Estimate
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.nested_state import nested
 from exitwave.solvers.registry import solver
-from exitwave.solvers.spec import as_solver
+from exitwave.solvers.spec import SolverField
 
 
 @solver
@@ -19,66 +20,34 @@ class Chain(Solver[Estimate]):
     """Solvers one after another, each starting from the estimate of the one before."""
 
     name: ClassVar[str] = "chain"
-    stages: tuple[InstanceOf[Solver[Any]], ...]
+    combines: ClassVar[bool] = True
+    own_state_of_0_1_0: ClassVar[Mapping[str, str]] = {"chain.stage": "number"}
+    stages: tuple[SolverField, ...]
     """The solvers, in order."""
 
-    @field_validator("stages", mode="before")
+    @field_validator("stages")
     @classmethod
-    def _read_stages(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple) or not value:
+    def _in_a_row(cls, stages: tuple[Solver[Any], ...]) -> tuple[Solver[Any], ...]:
+        if not stages:
             raise ValueError("a chain needs at least one solver")
-        stages = [as_solver(stage) for stage in cast("list[Any]", value)]
         # A chain inside a chain is the same as its stages one by one, whose place in the run has one number.
         return tuple(part for stage in stages for part in (stage.stages if isinstance(stage, Chain) else (stage,)))
 
-    def leaf_solvers(self) -> Iterator[Solver[Any]]:
-        for stage in self.stages:
-            yield from stage.leaf_solvers()
-
-    def requirements(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
-        for stage in self.stages:
-            yield from stage.requirements(before)
-            # What one stage found stays in the estimate; positions are numbers there, refined or not.
-            before |= stage.adds - {"positions"}
-
     @property
-    def total_epochs(self) -> int | None:
-        each = [stage.total_epochs for stage in self.stages]
-        return None if None in each else sum(epochs or 0 for epochs in each)
-
-    @property
-    def margin_px(self) -> int:
-        return max(stage.margin_px for stage in self.stages)
-
-    @property
-    def object_arrays(self) -> int:
-        return max(stage.object_arrays for stage in self.stages)
-
-    @property
-    def adds(self) -> frozenset[str]:
-        return frozenset().union(*(stage.adds for stage in self.stages))
-
-    def warnings(self, problem: Problem, start: Estimate) -> tuple[str, ...]:
-        return tuple(doubt for stage in self.stages for doubt in stage.warnings(problem, start))
-
-    def locate(self, step: Step[Estimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
-        number = int(step.state.get("chain.stage", torch.tensor(0)))
-        done = int(step.state.get("chain.epoch", torch.tensor(0)))
-        inner, at_work, epochs = self.stages[number].locate(replace(step, epoch=done))
-        return (number, *inner), at_work, epochs
+    def members(self) -> tuple[Solver[Any], ...]:
+        return self.stages
 
     def solve(self, problem: Problem, start: Step[Estimate]) -> Iterator[Step[Estimate]]:
-        memory = dict(start.state)
-        first = int(memory.pop("chain.stage", torch.tensor(0)))
-        inner = int(memory.pop("chain.epoch", torch.tensor(0)))
+        own, state = self.unnested(start.state)
+        first, inner = int(own.get("number", 0)), int(own.get("epoch", 0))
         done, estimate = start.epoch, start.estimate
         for number in range(first, len(self.stages)):
-            step = begin = Step(epoch=inner, estimate=estimate, state=memory)
+            step = begin = Step(epoch=inner, estimate=estimate, state=state)
             for step in self.stages[number].solve(problem, begin):
                 done += 1
-                place = {"chain.stage": torch.tensor(number), "chain.epoch": torch.tensor(step.epoch)}
-                yield replace(step, epoch=done, state={**step.state, **place})
-            estimate, memory, inner = step.estimate, {}, 0
+                own = {"number": torch.tensor(number), "epoch": torch.tensor(step.epoch)}
+                yield replace(step, epoch=done, state=nested(self.name, own, step.state))
+            estimate, state, inner = step.estimate, {}, 0
 
 
 def chain(*stages: Solver[Any]) -> Chain:

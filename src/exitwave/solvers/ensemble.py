@@ -5,14 +5,15 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
-from pydantic import InstanceOf, PositiveInt, field_validator
+from pydantic import PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.nested_state import nested
 from exitwave.solvers.registry import solver
-from exitwave.solvers.spec import from_spec
+from exitwave.solvers.spec import SolverField
 
 
 @solver
@@ -24,71 +25,47 @@ class Ensemble(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "ensemble"
-    member: InstanceOf[Solver[Any]]
+    combines: ClassVar[bool] = True
+    own_state_of_0_1_0: ClassVar[Mapping[str, str]] = {
+        "ensemble.member": "number",
+        "moments.count": "count",
+        **{word: word for word in ("origin.", "member.", "mean.", "dev.")},
+    }
+    member: SolverField
     """The solver to repeat."""
     size: PositiveInt = 5
     """Number of members; 5 is usual, below 3 the spread says little."""
 
-    @field_validator("member", mode="before")
-    @classmethod
-    def _read_member(cls, value: Any) -> Any:
-        member = from_spec(value) if isinstance(value, Mapping | str | list) else value
-        return member
-
-    def leaf_solvers(self) -> Iterator[Solver[Any]]:
-        yield from self.member.leaf_solvers()
-
-    def requirements(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
-        yield from self.member.requirements(before)
-
-    def warnings(self, problem: Problem, start: PtychoEstimate) -> tuple[str, ...]:
-        return self.member.warnings(problem, start)
-
     @property
-    def total_epochs(self) -> int | None:
-        inner = self.member.total_epochs
-        return None if inner is None else inner * self.size
-
-    @property
-    def margin_px(self) -> int:
-        return self.member.margin_px
+    def members(self) -> tuple[Solver[Any], ...]:
+        return (self.member,) * self.size
 
     @property
     def object_arrays(self) -> int:
         # Origin, member, mean and deviations.
-        return self.member.object_arrays + 4
-
-    @property
-    def adds(self) -> frozenset[str]:
-        return self.member.adds
-
-    def locate(self, step: Step[PtychoEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
-        number = int(step.state.get("ensemble.member", torch.tensor(0)))
-        done = int(step.state.get("ensemble.epoch", torch.tensor(0)))
-        inner, at_work, epochs = self.member.locate(replace(step, epoch=done))
-        return (number, *inner), at_work, epochs
+        return super().object_arrays + 4
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        memory = dict(start.state)
-        first = int(memory.pop("ensemble.member", torch.tensor(0)))
-        inner = int(memory.pop("ensemble.epoch", torch.tensor(0)))
-        moments = _Moments.from_state(memory)
+        own, state = self.unnested(start.state)
+        first, inner = int(own.get("number", 0)), int(own.get("epoch", 0))
+        moments = _Moments.from_state(own)
         # Every member starts where the ensemble started, also after a resume in the middle of a later member.
-        origin = _unpacked(memory, "origin", start.estimate)
+        origin = _unpacked(own, "origin", start.estimate)
         kept = _packed("origin", origin)
-        estimate = _unpacked(memory, "member", start.estimate)
+        estimate = _unpacked(own, "member", start.estimate)
         done = start.epoch
         for number in range(first, self.size):
-            step = begin = Step(epoch=inner, estimate=estimate, state=memory)
+            step = begin = Step(epoch=inner, estimate=estimate, state=state)
             for step in self.member.solve(replace(problem, seed=problem.seed + 1000 * number), begin):
                 done += 1
                 seen = moments.with_member(step.estimate)
-                place = {"ensemble.member": torch.tensor(number), "ensemble.epoch": torch.tensor(step.epoch)}
-                current = _packed("member", step.estimate)
-                carried = {**step.state, **kept, **current, **moments.state(), **place}
-                yield replace(step, epoch=done, estimate=seen.mean(step.estimate), spread=seen.spread(), state=carried)
+                place = {"number": torch.tensor(number), "epoch": torch.tensor(step.epoch)}
+                own = {**kept, **_packed("member", step.estimate), **moments.state(), **place}
+                mean, spread = seen.mean(step.estimate), seen.spread()
+                carried = nested(self.name, own, step.state)
+                yield replace(step, epoch=done, estimate=mean, spread=spread, state=carried)
             moments = moments.with_member(step.estimate)
-            estimate, memory, inner = origin, {}, 0
+            estimate, state, inner = origin, {}, 0
 
 
 def ensemble(member: Solver[Any], size: int = 5) -> Ensemble:
@@ -97,16 +74,16 @@ def ensemble(member: Solver[Any], size: int = 5) -> Ensemble:
 
 
 def _packed(name: str, x: PtychoEstimate) -> dict[str, Tensor]:
-    """All that an estimate holds, for the memory of a step."""
+    """All that an estimate holds, for the state of a step."""
     values = {field.name: getattr(x, field.name) for field in fields(x)}
     return {f"{name}.{key}": value for key, value in values.items() if value is not None}
 
 
-def _unpacked(memory: dict[str, Tensor], name: str, otherwise: PtychoEstimate) -> PtychoEstimate:
-    """The estimate taken out of a memory; another one when it holds none."""
-    if f"{name}.object" not in memory:
+def _unpacked(own: Mapping[str, Tensor], name: str, otherwise: PtychoEstimate) -> PtychoEstimate:
+    """The estimate of this name in a state; another one when it holds none."""
+    if f"{name}.object" not in own:
         return otherwise
-    return PtychoEstimate(**{f.name: memory.pop(f"{name}.{f.name}", None) for f in fields(otherwise)})  # pyright: ignore[reportArgumentType]
+    return PtychoEstimate(**{f.name: own.get(f"{name}.{f.name}") for f in fields(otherwise)})  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +124,11 @@ class _Moments:
         named = {f"mean.{i}": m for i, m in enumerate(self.means)} | {
             f"dev.{i}": d for i, d in enumerate(self.deviations)
         }
-        return named | {"moments.count": torch.tensor(self.count)}
+        return named | {"count": torch.tensor(self.count)}
 
     @staticmethod
-    def from_state(memory: dict[str, Tensor]) -> "_Moments":
-        count = int(memory.pop("moments.count", torch.tensor(0)))
+    def from_state(own: Mapping[str, Tensor]) -> "_Moments":
+        count = int(own.get("count", 0))
         if not count:
             return _Moments()
-        means = tuple(memory.pop(f"mean.{i}") for i in range(2))
-        return _Moments(count, means, tuple(memory.pop(f"dev.{i}") for i in range(2)))
+        return _Moments(count, (own["mean.0"], own["mean.1"]), (own["dev.0"], own["dev.1"]))

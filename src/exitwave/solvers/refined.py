@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Complex
-from pydantic import Field, InstanceOf, NonNegativeInt, PositiveInt, field_validator
+from pydantic import field_validator
 from torch import Tensor
 
 from exitwave.data.errors import InputError
@@ -23,12 +23,13 @@ from exitwave.problems.refinement.slice_spacing import Spacing
 from exitwave.problems.refinement.variations import Variations, with_variations
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.chain import Chain
+from exitwave.solvers.changes import Change, Constrained, Replaced, Shifted
 from exitwave.solvers.ensemble import Ensemble
-from exitwave.solvers.ptychography.momentum import constrain_state, shift_state
+from exitwave.solvers.nested_state import nested
+from exitwave.solvers.refinement_options import RefinementOptions
 from exitwave.solvers.registry import solver
-from exitwave.solvers.spec import from_spec
+from exitwave.solvers.spec import SolverField, make
 
-Share = Annotated[float, Field(gt=0, le=1)]
 FAR_PX = 3.0
 """Position errors up to this are found by Gauss-Newton steps alone; larger ones need the blurred object and the search."""
 BLUR = 0.8
@@ -37,7 +38,7 @@ WIDEST_BLUR = 0.35
 """No blur is wider than this share of the probe's root mean square radius: a frame must still see something."""
 LEAST_BLUR_PX = 0.3
 SEARCHED = (2, 5)
-"""The search runs between these multiples of `settle` epochs, when coarse features stand where they belong."""
+"""The search runs between these multiples of `blur_epochs`, when coarse features stand where they belong."""
 TRIALS = 4
 """Moves tried by each frame each time."""
 FRICTION = 0.5
@@ -45,93 +46,71 @@ FRICTION = 0.5
 
 
 @solver
-class Refined(Solver[PtychoEstimate]):
+class Refined(RefinementOptions, Solver[PtychoEstimate]):
     """Any solver, with positions, beam and background refined and what is known imposed between its epochs: for real data.
 
     Each look at the frames for the sake of the refinements costs about one more epoch, two with the search for large
-    position errors; `every` makes it rarer. Constraints cost nothing.
+    position errors; `refine_every` makes it rarer. Constraints cost nothing.
     """
 
     name: ClassVar[str] = "refined"
-    solver: InstanceOf[Solver[Any]]
+    combines: ClassVar[bool] = True
+    renamed: ClassVar[Mapping[str, str]] = {
+        **RefinementOptions.renamed,
+        "positions": "refine_positions",
+        "reach_px": "max_position_error_px",
+        "brightness": "refine_brightness",
+        "background": "refine_background",
+        "spacing": "refine_spacing",
+        "start": "first_epoch",
+        "settle": "blur_epochs",
+        "every": "refine_every",
+    }
+    solver: SolverField
     """The solver that finds object and probe."""
-    positions: bool = False
-    """Refine where the probe stood in each frame, below a pixel."""
-    max_position_error_px: Annotated[float, Field(gt=0, le=100)] = 2.0
-    """How far recorded positions may be off at most, not on average. Above 3 the object is first blurred and large errors
-    are searched for, which takes 60 epochs or more and much overlap (75 % or more)."""
-    variations: Annotated[int, Field(ge=0, le=20)] = 0
-    """Waves by which the probe may vary from frame to frame (OPR); 1-4 where the beam drifts, 0 for a steady one."""
-    brightness: bool = False
-    """Refine the intensity of the beam in each frame."""
-    background: bool = False
-    """Refine photons that all frames have in common and that did not come through the sample's window."""
-    spacing: bool = False
-    """Refine the distance between the slices of a thick sample."""
-    first_epoch: NonNegativeInt = 4
-    """Epochs before anything is refined: an empty object says nothing about positions."""
-    blur_epochs: PositiveInt | None = None
-    """Epochs in which the blur for large position errors falls to a third: a seventh of all, at most 15, if left out. Raise
-    it, and the epochs, when some frames stay lost."""
-    refine_every: PositiveInt = 1
-    """Epochs between two looks."""
-    orthogonalise: bool = True
-    """Make incoherent probe modes orthogonal, the strongest first, after every epoch; patterns do not change."""
-    probe_support: Share | None = None
-    """The probe is zero outside a disc of this share of the window; 0.7-0.9 keeps it from filling the window with noise."""
-    centre_probe: bool = False
-    """Keep the probe's centre of mass in the middle of its window (far field)."""
-    keep_probe_power: bool = False
-    """Keep the photons in the probe as they were at the start; the object's brightness makes up for it."""
-    max_amplitude: Annotated[float, Field(gt=0)] | None = None
-    """No pixel of the object is brighter; 1.0-1.2 for samples that cannot amplify."""
-    phase_only: bool = False
-    """The sample does not absorb: the object has amplitude 1 everywhere."""
 
-    @field_validator("solver", mode="before")
+    @field_validator("solver")
     @classmethod
-    def _read_solver(cls, value: Any) -> Any:
-        inner = from_spec(value) if isinstance(value, Mapping | str | list) else value
-        stages = inner.stages if isinstance(inner, Chain) else (inner,)
+    def _without_ensembles(cls, solver: Solver[Any]) -> Solver[Any]:
+        stages = solver.stages if isinstance(solver, Chain) else (solver,)
         if any(isinstance(stage, Ensemble) for stage in stages):
             # Its members begin anew, each from the estimate of the start.
             raise ValueError("an ensemble does not take over what is refined around it; refine its member instead")
-        return inner
-
-    def leaf_solvers(self) -> Iterator[Solver[Any]]:
-        yield from self.solver.leaf_solvers()
-
-    def requirements(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
-        yield from self.solver.requirements(before | self.adds)
-
-    def warnings(self, problem: Problem, start: PtychoEstimate) -> tuple[str, ...]:
-        return self.solver.warnings(problem, start)
+        return solver
 
     @property
-    def total_epochs(self) -> int | None:
-        return self.solver.total_epochs
+    def members(self) -> tuple[Solver[Any], ...]:
+        return (self.solver,)
+
+    def requirements(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
+        return super().requirements(before | self.adds)
 
     @property
     def margin_px(self) -> int:
         # Where the outermost frames may turn out to have been.
-        further = math.ceil(1.5 * self.max_position_error_px) if self.positions else 0
-        return self.solver.margin_px + further
+        further = math.ceil(1.5 * self.max_position_error_px) if self.refine_positions else 0
+        return super().margin_px + further
 
     @property
     def object_arrays(self) -> int:
-        return self.solver.object_arrays + 1
+        return super().object_arrays + 1
 
     @property
     def adds(self) -> frozenset[str]:
-        named = ("positions", "variations", "brightness", "background")
-        return self.solver.adds | {name for name in named if getattr(self, name)}
+        own = {
+            "positions": self.refine_positions,
+            "variations": self.variations > 0,
+            "brightness": self.refine_brightness,
+            "background": self.refine_background,
+        }
+        return super().adds | {name for name, wanted in own.items() if wanted}
 
     def locate(self, step: Step[PtychoEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
-        inner, at_work, epochs = self.solver.locate(step)
+        (_, *within), method, epochs = super().locate(step)
         # With the first blur of the object the residual rises: a new stage begins.
         if not self._far or step.epoch <= self.first_epoch:
-            return (0, *inner), at_work, epochs
-        return (1, *inner), at_work, min(epochs, step.epoch - self.first_epoch)
+            return (0, *within), method, epochs
+        return (1, *within), method, min(epochs, step.epoch - self.first_epoch)
 
     @property
     def _settle(self) -> int:
@@ -142,7 +121,7 @@ class Refined(Solver[PtychoEstimate]):
 
     @property
     def _far(self) -> bool:
-        return self.positions and self.max_position_error_px > FAR_PX
+        return self.refine_positions and self.max_position_error_px > FAR_PX
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         step, own = self._begun(problem, start)
@@ -150,7 +129,8 @@ class Refined(Solver[PtychoEstimate]):
         while True:
             # What is seen after the last epoch would serve nothing.
             if self._looks(step.epoch) and step.epoch != self.total_epochs:
-                step, running = _changed(step, self._improved(problem, step, own)), None
+                x = self._improved(problem, step, own)
+                step, running = self._changed(step, x, Replaced(step.estimate, x)), None
             if running is None:
                 running = self.solver.solve(problem, step)
             taken = next(running, None)
@@ -159,10 +139,10 @@ class Refined(Solver[PtychoEstimate]):
             step = self._constrained(taken, own)
             if step is not taken:
                 running = None
-            yield replace(step, state={**step.state, **own.state()})
+            yield replace(step, state=nested(self.name, own.state(), step.state))
 
     def _begun(self, problem: Problem, start: Step[PtychoEstimate]) -> "tuple[Step[PtychoEstimate], _Own]":
-        """The start with room for what will be refined, and what is remembered beside the solver's own memory."""
+        """The start of the solver inside, with room for what will be refined, and what is remembered beside its state."""
         x = start.estimate.to(problem.device)
         waving = next((part.name for part in self.leaf_solvers() if part.stores_exit_waves), None)
         if self._far and waving is not None:
@@ -172,34 +152,22 @@ class Refined(Solver[PtychoEstimate]):
             )
         if self.centre_probe and problem.scan.geometry.near_field:
             raise InputError("centre_probe: in the near field the place of the probe is not free; leave it out")
-        if self.spacing and x.slice_spacing_m is None:
+        if self.refine_spacing and x.slice_spacing_m is None:
             raise InputError(
                 "there is no spacing to refine: the object has one slice; ask for slices and their spacing"
             )
-        if self.brightness:
+        if self.refine_brightness:
             x = with_brightness(problem, x)
-        if self.background:
+        if self.refine_background:
             x = with_background(problem, x)
         if self.variations:
             x = with_variations(problem, x, self.variations)
-        memory = dict(start.state)
-        own = _Own.taken_from(memory, x)
-        return replace(start, estimate=x, state=memory), own
-
-    @property
-    def active(self) -> bool:
-        """Whether it does anything beyond what its solver does, but for the modes, whose mixture no pattern shows."""
-        known = self.centre_probe or self.keep_probe_power or self.phase_only
-        given = self.probe_support is not None or self.max_amplitude is not None
-        return self._refines or known or given
-
-    @property
-    def _refines(self) -> bool:
-        return self.positions or self.variations > 0 or self.brightness or self.background or self.spacing
+        own, inner = self.unnested(start.state)
+        return replace(start, estimate=x, state=inner), _Own.from_state(own, x)
 
     def _looks(self, epoch: int) -> bool:
         return (
-            self._refines and epoch >= max(self.first_epoch, 1) and (epoch - self.first_epoch) % self.refine_every == 0
+            self.refines and epoch >= max(self.first_epoch, 1) and (epoch - self.first_epoch) % self.refine_every == 0
         )
 
     def _improved(self, problem: Problem, step: Step[PtychoEstimate], own: "_Own") -> PtychoEstimate:
@@ -213,8 +181,9 @@ class Refined(Solver[PtychoEstimate]):
             together.append(
                 Search(reach_px=self.max_position_error_px, trials=TRIALS, seed=(problem.seed, 91, step.epoch))
             )
-        together += [places] * self.positions + [Brightness()] * self.brightness + [Background()] * self.background
-        together += [Variations()] * bool(self.variations) + [Spacing()] * self.spacing
+        together += [places] * self.refine_positions + [Brightness()] * self.refine_brightness
+        together += [Background()] * self.refine_background + [Variations()] * bool(self.variations)
+        together += [Spacing()] * self.refine_spacing
         x = refined(problem, x, together)
         own.velocity = places.velocity
         return x
@@ -229,18 +198,22 @@ class Refined(Solver[PtychoEstimate]):
         )
 
     def _constrained(self, step: Step[PtychoEstimate], own: "_Own") -> Step[PtychoEstimate]:
-        if self.orthogonalise and len(step.estimate.probe) > 1 and step.estimate.variations is None:
-            step = _changed(step, replace(step.estimate, probe=constraints.orthogonal_modes(step.estimate.probe)))
         x = step.estimate
+        if self.orthogonalise and len(x.probe) > 1 and x.variations is None:
+            mixed = replace(x, probe=constraints.orthogonal_modes(x.probe))
+            step = self._changed(step, mixed, Replaced(x, mixed))
+            x = mixed
         if self.centre_probe and (by := constraints.off_centre(x.probe)) != (0, 0):
-            memory, x = constraints.moved_memory(step.state, x, by), constraints.moved(x, by)
-            step = replace(step, estimate=x, state=memory)
+            x = constraints.moved(x, by)
+            step = self._changed(step, x, Shifted(by))
         known = self._imposed(x, own.power)
         if known is x:
             return step
-        return replace(
-            step, estimate=known, state=constrain_state(step.state, x, lambda other: self._imposed(other, own.power))
-        )
+        return self._changed(step, known, Constrained(x, lambda other: self._imposed(other, own.power)))
+
+    def _changed(self, step: Step[PtychoEstimate], x: PtychoEstimate, change: Change) -> Step[PtychoEstimate]:
+        """The step with another estimate, which came about by this change."""
+        return replace(step, estimate=x, state=self.solver.transform_state(step.state, change))
 
     def _imposed(self, x: PtychoEstimate, photons: float) -> PtychoEstimate:
         if self.probe_support is not None:
@@ -252,50 +225,38 @@ class Refined(Solver[PtychoEstimate]):
         return x if self.max_amplitude is None else constraints.bounded(x, self.max_amplitude)
 
 
-def _changed(step: Step[PtychoEstimate], x: PtychoEstimate) -> Step[PtychoEstimate]:
-    return replace(step, estimate=x, state=shift_state(step.state, step.estimate, x))
+def refine(solver: Solver[Any], options: RefinementOptions) -> Solver[Any]:
+    """Let a solver find more than object and probe, and keep to what is known: with `Refined` around it.
 
-
-def refine(
-    solver: Solver[Any],
-    *,
-    positions: bool = False,
-    max_position_error_px: float = 2.0,
-    variations: int = 0,
-    brightness: bool = False,
-    background: bool = False,
-    spacing: bool = False,
-    refine_every: int = 1,
-) -> Refined:
-    """Let a solver find more than object and probe: `refine(RPIE(epochs=100), positions=True)`. `Refined` has all options."""
-    return Refined(
-        solver=solver,
-        positions=positions,
-        max_position_error_px=max_position_error_px,
-        variations=variations,
-        brightness=brightness,
-        background=background,
-        spacing=spacing,
-        refine_every=refine_every,
-    )
+    `refine(RPIE(epochs=100), RefinementOptions(refine_positions=True))`. An ensemble is refined member by member; options
+    that ask for nothing leave the solver as it is. Raises InputError for a chain with an ensemble in it, and for the size of
+    position errors that are not to be refined.
+    """
+    if options.max_position_error_px != RefinementOptions().max_position_error_px and not options.refine_positions:
+        raise InputError(
+            f"max_position_error_px is {options.max_position_error_px:g} but positions are not refined; add refine_positions"
+        )
+    if isinstance(solver, Ensemble):
+        return replace(solver, member=refine(solver.member, options))
+    given = {option.name: getattr(options, option.name) for option in fields(RefinementOptions)}
+    return make(Refined, {"solver": solver, **given}) if options.active else solver
 
 
 @dataclass(eq=False)
 class _Own:
-    """What is remembered from look to look, beside the memory of the solver."""
+    """What is remembered from look to look, beside the state of the solver inside."""
 
     power: float
     velocity: Tensor | None
 
     @classmethod
-    def taken_from(cls, memory: dict[str, Tensor], x: PtychoEstimate) -> "_Own":
-        power = memory.pop("refined.power", None)
-        velocity = memory.pop("refined.velocity", None)
-        return cls(constraints.power(x.probe) if power is None else float(power), velocity)
+    def from_state(cls, own: Mapping[str, Tensor], x: PtychoEstimate) -> "_Own":
+        power = own.get("power")
+        return cls(constraints.power(x.probe) if power is None else float(power), own.get("velocity"))
 
     def state(self) -> dict[str, Tensor]:
-        kept = {"refined.power": torch.tensor(self.power, dtype=torch.float64)}
-        return kept if self.velocity is None else {**kept, "refined.velocity": self.velocity}
+        kept = {"power": torch.tensor(self.power, dtype=torch.float64)}
+        return kept if self.velocity is None else {**kept, "velocity": self.velocity}
 
 
 def _radius_px(probe: Complex[Tensor, "mode y x"]) -> float:

@@ -6,8 +6,10 @@ from typing import Any, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as validated
+from pydantic.fields import FieldInfo
 
 from exitwave.solvers.base import Solver
+from exitwave.solvers.options import Meaning
 
 S = TypeVar("S", bound="Solver[Any]")
 
@@ -20,11 +22,14 @@ def solver(cls: type[S]) -> type[S]:
     """Register a solver class and make it a frozen, keyword-only, validated value."""
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
     made = cast("type[S]", validated(cls, frozen=True, kw_only=True, config=config))
+    known: Mapping[str, FieldInfo] = cast(Any, made).__pydantic_fields__
     # pydantic reads docstrings of a class's own options only.
     for base in reversed(cls.__mro__[1:]):
         for option, inherited in getattr(base, "__pydantic_fields__", {}).items():
-            known = cast(Any, made).__pydantic_fields__[option]
-            known.description = known.description or inherited.description
+            known[option].description = known[option].description or inherited.description
+    for option in known.values():
+        shared = next((meta.text for meta in option.metadata if isinstance(meta, Meaning)), None)
+        option.description = option.description or shared
     if made.name in _REGISTRY:
         raise ValueError(f"two solvers are called {made.name!r}")
     _REGISTRY[made.name] = made
@@ -36,7 +41,3 @@ def solvers() -> Mapping[str, type[Solver[Any]]]:
     for entry in entry_points(group="exitwave.solvers"):
         entry.load()
     return dict(_REGISTRY)
-
-
-COMBINED = ("best_of", "chain", "ensemble", "refined")
-"""Made of other solvers, which options on a command line cannot describe; what these can, they can."""

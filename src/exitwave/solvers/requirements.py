@@ -8,7 +8,7 @@ from exitwave.data.estimate import Estimate
 from exitwave.data.measurement import Measurement
 from exitwave.problems.base import Problem
 from exitwave.solvers.base import Solver
-from exitwave.solvers.registry import COMBINED, solvers
+from exitwave.solvers.registry import solvers
 
 PHYSICS: Mapping[str, str] = {
     "modes": "several incoherent modes of the probe",
@@ -50,7 +50,7 @@ def require_supported(solver: Solver[Any], problem: Problem[Any], start: Estimat
 
 
 def _single_methods() -> list[tuple[str, type[Solver[Any]]]]:
-    return sorted((name, cls) for name, cls in solvers().items() if name not in COMBINED)
+    return sorted((name, cls) for name, cls in solvers().items() if not cls.combines)
 
 
 def _listed(names: Sequence[str]) -> str:

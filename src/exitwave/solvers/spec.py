@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
+from warnings import warn
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, InstanceOf, ValidationError
 
-from exitwave.data.errors import InputError
+from exitwave.data.errors import InputError, RenamedOptionWarning
 from exitwave.io.network_paths import names_shipped, network_path
 from exitwave.io.weights import read_spec
 from exitwave.solvers.base import Solver
@@ -54,7 +55,9 @@ def from_spec(spec: Any) -> Solver[Any]:
         name = str(read_spec(network_path(name)).get("name"))
     if name not in known:
         raise InputError(f"{options['weights']} is a trained {name}, which is not installed here: install its package")
-    return make(known[name], known[name].complete_options(options))
+    cls = known[name]
+    # Under the names of today first: options that weights were trained with fill in what is not given.
+    return make(cls, cls.complete_options(in_names_of_today(cls, options)))
 
 
 def require_network(name: object) -> None:
@@ -100,8 +103,34 @@ def _network_in(folder: Path, name: str, *, bare: bool = False) -> str:
     return str(path.absolute())
 
 
+def renamed_options(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a class under their names of today, where `cls.renamed` knows them by those of an earlier version.
+
+    Raises InputError where an option is given under both.
+    """
+    renamed: Mapping[str, str] = cls.renamed
+    twice = [f"{old} and {new}" for old, new in renamed.items() if old in options and new in options]
+    if twice:
+        raise InputError(f"{', '.join(twice)} are one option, whose name was changed; leave the first out")
+    return {renamed.get(name, name): value for name, value in options.items()}
+
+
+def in_names_of_today(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for options that a user wrote: a RenamedOptionWarning names those to be changed."""
+    made = renamed_options(cls, options)
+    told = ", ".join(f"{name} is now {cls.renamed[name]}" for name in options if name not in made)
+    if told:
+        text = f"{getattr(cls, 'name', 'job')}: {told}; the old name still works here but not in the next version"
+        warn(text, RenamedOptionWarning, stacklevel=3)
+    return made
+
+
 def make(cls: type[S], options: Mapping[str, Any]) -> S:
-    """Make a solver from options; InputError names each that is unknown or out of range, and what is allowed."""
+    """Make a solver from options; InputError names each that is unknown or out of range, and what is allowed.
+
+    Names of version 0.1.0 are taken, too, with a RenamedOptionWarning.
+    """
+    options = in_names_of_today(cls, options)
     allowed = [option.name for option in fields(cast(Any, cls))]
     unknown = [key for key in options if key not in allowed]
     if unknown:
@@ -118,3 +147,7 @@ def make(cls: type[S], options: Mapping[str, Any]) -> S:
 def as_solver(value: Any) -> Any:
     """A solver where a spec is given; anything else as it is, for validators to refuse."""
     return from_spec(value) if isinstance(value, Mapping | str | list) else value
+
+
+SolverField = Annotated[InstanceOf[Solver[Any]], BeforeValidator(as_solver)]
+"""An option that is a solver, given as one or as its spec."""

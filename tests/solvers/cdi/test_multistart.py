@@ -48,14 +48,14 @@ def test_the_mean_is_nearer_to_the_truth_than_any_of_its_parts():
     made, last = run(1e6)
     parts = [
         PtychoEstimate(
-            object=last.state[f"found.{i}.object"], probe=made.truth.probe, positions_px=made.truth.positions_px
+            object=last.state[f"best_of.found.{i}.object"], probe=made.truth.probe, positions_px=made.truth.positions_px
         )
         for i in range(3)
     ]
     alone = [agreement(part, made.truth) for part in parts]
     assert agreement(last.estimate, made.truth) > max(alone)
     assert min(alone) > 0.95
-    kept = last.state["found.residuals"]
+    kept = last.state["best_of.found.residuals"]
     assert torch.equal(kept, kept.sort().values)
 
 

@@ -164,7 +164,7 @@ def test_what_only_a_scan_can_have_is_refused(made, options, message):
 
 def test_refinements_are_refused_by_name(made):
     with pytest.raises(InputError, match=r"er phases one pattern .* leave out brightness, positions"):
-        ew.reconstruct(made.scan, ew.refine(ew.ER(), positions=True, brightness=True))
+        ew.reconstruct(made.scan, ew.Refined(solver=ew.ER(), refine_positions=True, refine_brightness=True))
 
 
 def test_an_ensemble_is_refused_because_its_members_may_be_twins():

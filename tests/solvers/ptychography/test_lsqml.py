@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from exitwave.running.initial_estimate import with_slices
 
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import interaction, object_direction
-from exitwave.running.initial_estimate import with_slices
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.lsqml import LSQML, _lengths
 from exitwave.solvers.ptychography.pie import RPIE

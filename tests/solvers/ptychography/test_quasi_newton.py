@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from exitwave.running.initial_estimate import with_slices
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
@@ -13,7 +14,6 @@ from exitwave.problems.coarse_phase import FramePulls, SlowPhase, modulus_slopes
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
-from exitwave.running.initial_estimate import with_slices
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.pie import RPIE
 from exitwave.solvers.ptychography.quasi_newton import Descent, QuasiNewton, dot

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field, InstanceOf, NonNegativeInt, PositiveInt, field_validator
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import Estimate, SupportEstimate
@@ -14,8 +14,10 @@ from exitwave.evaluation.cdi_alignment import register_twin
 from exitwave.problems.base import Problem
 from exitwave.problems.cdi import SupportProblem
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.nested_state import nested
+from exitwave.solvers.options import Feedback, ShrinkEvery, SigmaEnd, SigmaStart, Threshold
 from exitwave.solvers.registry import solver
-from exitwave.solvers.spec import from_spec
+from exitwave.solvers.spec import SolverField, from_spec
 
 AGREES = 0.8
 """Correlation with the best below which another start found something else, which would only blur the mean."""
@@ -28,9 +30,14 @@ class BestOf(Solver[SupportEstimate]):
     """
 
     name: ClassVar[str] = "best_of"
+    combines: ClassVar[bool] = True
+    own_state_of_0_1_0: ClassVar[Mapping[str, str]] = {
+        "start.": "",
+        **{word: word for word in ("origin.", "current.", "found.")},
+    }
     residual_may_rise: ClassVar[bool] = True
     solves: ClassVar[type[Problem[Any]]] = SupportProblem
-    member: InstanceOf[Solver[Any]]
+    member: SolverField
     """What to do from each start, usually a chain of er and hio."""
     starts: PositiveInt = 5
     """Random starts; 5-10 is usual. The first is the start of the run, the others have phases of their own."""
@@ -38,54 +45,43 @@ class BestOf(Solver[SupportEstimate]):
     """How many of the best to average; their standard deviation is the spread. The best are those with the lowest
     residual, the free residual where pixels were held out; those that found another object are left out of the mean."""
 
-    @field_validator("member", mode="before")
-    @classmethod
-    def _read_member(cls, value: Any) -> Any:
-        return from_spec(value) if isinstance(value, Mapping | str | list) else value
-
-    def leaf_solvers(self) -> Iterator[Solver[Any]]:
-        yield from self.member.leaf_solvers()
-
-    def requirements(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
-        yield from self.member.requirements(before)
-
-    def warnings(self, problem: SupportProblem, start: SupportEstimate) -> tuple[str, ...]:
-        return self.member.warnings(problem, start)
-
     @property
-    def total_epochs(self) -> int | None:
-        inner = self.member.total_epochs
-        return None if inner is None else inner * self.starts
-
-    def locate(self, step: Step[SupportEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
-        number = int(step.state.get("start.number", torch.tensor(0)))
-        done = int(step.state.get("start.epoch", torch.tensor(0)))
-        inner, at_work, epochs = self.member.locate(replace(step, epoch=done))
-        return (number, *inner), at_work, epochs
+    def members(self) -> tuple[Solver[Any], ...]:
+        return (self.member,) * self.starts
 
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
-        memory = dict(start.state)
-        first = int(memory.pop("start.number", torch.tensor(0)))
-        inner = int(memory.pop("start.epoch", torch.tensor(0)))
-        found = _Found.from_state(memory, start.estimate)
-        origin = _popped(memory, "origin", start.estimate) or start.estimate
-        current = _popped(memory, "current", start.estimate)
+        own, state = self.unnested(start.state)
+        first, inner = int(own.get("number", 0)), int(own.get("epoch", 0))
+        found = _Found.from_state(own, start.estimate)
+        origin = _unpacked(own, "origin", start.estimate) or start.estimate
+        current = _unpacked(own, "current", start.estimate)
         epoch = start.epoch
         for number in range(first, self.starts):
-            own = problem.with_seed(problem.seed + 1000 * number)
-            begin = current or (origin if number == 0 else _redrawn(own, origin))
+            seeded = problem.with_seed(problem.seed + 1000 * number)
+            begin = current or (origin if number == 0 else _redrawn(seeded, origin))
             held = None
-            for step in self.member.solve(own, Step(epoch=inner, estimate=begin, state=memory)):
+            for step in self.member.solve(seeded, Step(epoch=inner, estimate=begin, state=state)):
                 if held is not None:
                     epoch += 1
-                    yield found.shown(held, epoch, number, _put("origin", origin))
+                    yield self._shown(found, held, epoch, number, origin)
                 held = step
             if held is not None:
                 epoch += 1
                 found = found.with_member(held.estimate, problem, self.keep)
-                last = replace(held, epoch=0, state={})
-                yield found.shown(last, epoch, number + 1, _put("origin", origin))
-            current, memory, inner = None, {}, 0
+                yield self._shown(found, replace(held, epoch=0, state={}), epoch, number + 1, origin)
+            current, state, inner = None, {}, 0
+
+    def _shown(
+        self, found: "_Found", step: Step[SupportEstimate], epoch: int, number: int, origin: SupportEstimate
+    ) -> Step[SupportEstimate]:
+        """The step to hand out while start `number` is at work: what was found so far, or else its own estimate."""
+        place = {"number": torch.tensor(number), "epoch": torch.tensor(step.epoch)}
+        current = _packed("current", step.estimate) if step.epoch else {}
+        state = nested(self.name, {**place, **_packed("origin", origin), **current, **found.state()}, step.state)
+        if not found.members:
+            return replace(step, epoch=epoch, state=state)
+        mean, spread = found.averaged
+        return replace(step, epoch=epoch, estimate=mean, spread=spread, state=state)
 
 
 @solver
@@ -111,17 +107,12 @@ class CDI(Solver[SupportEstimate]):
     """Epochs of hybrid input-output in each turn; raise it when starts end with very different residuals."""
     finish: NonNegativeInt = 40
     """Epochs of error reduction at the very end, with the support as it is."""
-    beta: Annotated[float, Field(gt=0, le=1)] = 0.9
+    beta: Feedback = 0.9
     """Feedback of hio; 0.7-0.95. Lower it for noisy patterns."""
-    shrink_every: NonNegativeInt = 20
-    """Epochs between two updates of the support (shrink-wrap); 0 keeps the first support."""
-    sigma_start_px: Annotated[float, Field(gt=0, le=20)] = 3.0
-    """Blur of the amplitude for the first update of the support."""
-    sigma_end_px: Annotated[float, Field(gt=0, le=20)] = 1.0
-    """Blur for the last update; 1-1.5 follows edges closely."""
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of the blurred amplitude's maximum above which a pixel belongs to the object. Lower it when thin or dark parts
-    are cut off, raise it when the support stays loose."""
+    shrink_every: ShrinkEvery = 20
+    sigma_start_px: SigmaStart = 3.0
+    sigma_end_px: SigmaEnd = 1.0
+    threshold: Threshold = 0.2
 
     @property
     def epochs(self) -> int:
@@ -171,18 +162,6 @@ class _Found:
         best = sorted(together, key=lambda pair: pair[0])[:keep]
         return _Found(tuple(member for _, member in best), tuple(value for value, _ in best))
 
-    def shown(
-        self, step: Step[SupportEstimate], epoch: int, number: int, origin: Mapping[str, Tensor]
-    ) -> Step[SupportEstimate]:
-        """The step to hand out while start `number` is at work: what was found so far, or else its own estimate."""
-        place = {"start.number": torch.tensor(number), "start.epoch": torch.tensor(step.epoch)}
-        current = _put("current", step.estimate) if step.epoch else {}
-        memory = {**step.state, **place, **origin, **current, **self.state()}
-        if not self.members:
-            return replace(step, epoch=epoch, state=memory)
-        mean, spread = self.averaged
-        return replace(step, epoch=epoch, estimate=mean, spread=spread, state=memory)
-
     @cached_property
     def averaged(self) -> tuple[SupportEstimate, Estimate | None]:
         """The mean of those that agree with the best, in its pose, and the standard deviation of each pixel."""
@@ -202,13 +181,13 @@ class _Found:
         return mean, Estimate(object=deviation.to(best.object.dtype))
 
     def state(self) -> dict[str, Tensor]:
-        kept = {key: value for i, x in enumerate(self.members) for key, value in _put(f"found.{i}", x).items()}
+        kept = {key: value for i, x in enumerate(self.members) for key, value in _packed(f"found.{i}", x).items()}
         return kept | {"found.residuals": torch.tensor(self.residuals, dtype=torch.float64)}
 
     @staticmethod
-    def from_state(memory: dict[str, Tensor], like: SupportEstimate) -> "_Found":
-        residuals = tuple(memory.pop("found.residuals", torch.zeros(0)).tolist())
-        members = (_popped(memory, f"found.{i}", like) for i in range(len(residuals)))
+    def from_state(own: Mapping[str, Tensor], like: SupportEstimate) -> "_Found":
+        residuals = tuple(own.get("found.residuals", torch.zeros(0)).tolist())
+        members = (_unpacked(own, f"found.{i}", like) for i in range(len(residuals)))
         return _Found(tuple(x for x in members if x is not None), residuals)
 
 
@@ -216,11 +195,11 @@ def _redrawn(problem: SupportProblem, origin: SupportEstimate) -> SupportEstimat
     return problem.random_start(origin.support.to(problem.device))
 
 
-def _put(name: str, x: SupportEstimate) -> dict[str, Tensor]:
+def _packed(name: str, x: SupportEstimate) -> dict[str, Tensor]:
     return {f"{name}.object": x.object, f"{name}.support": x.support}
 
 
-def _popped(memory: dict[str, Tensor], name: str, like: SupportEstimate) -> SupportEstimate | None:
-    if f"{name}.object" not in memory:
+def _unpacked(own: Mapping[str, Tensor], name: str, like: SupportEstimate) -> SupportEstimate | None:
+    if f"{name}.object" not in own:
         return None
-    return replace(like, object=memory.pop(f"{name}.object"), support=memory.pop(f"{name}.support"))
+    return replace(like, object=own[f"{name}.object"], support=own[f"{name}.support"])

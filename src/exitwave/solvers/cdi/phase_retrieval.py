@@ -9,18 +9,15 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 
 from exitwave.data.estimate import SupportEstimate
 from exitwave.physics.support import shrink_wrap
 from exitwave.problems.base import Problem
 from exitwave.problems.cdi import SupportProblem
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.options import Feedback, ShrinkEvery, SigmaEnd, SigmaStart, Threshold
 from exitwave.solvers.registry import solver
-
-Feedback = Annotated[float, Field(gt=0, le=1)]
-Sigma = Annotated[float, Field(gt=0, le=20)]
-Threshold = Annotated[float, Field(gt=0, lt=1)]
 
 
 @solver
@@ -35,15 +32,11 @@ class ER(Solver[SupportEstimate]):
     solves: ClassVar[type[Problem[Any]]] = SupportProblem
     epochs: PositiveInt = 100
     """Passes over the pattern; 20-50 between runs of hio, 50-200 at the end."""
-    shrink_every: NonNegativeInt = 20
-    """Epochs between two updates of the support from the object (shrink-wrap); 0 keeps the support."""
-    sigma_start_px: Sigma = 1.0
+    shrink_every: ShrinkEvery = 20
+    sigma_start_px: SigmaStart = 1.0
     """Blur of the amplitude for the first update of the support; 2-3 while the object is still rough."""
-    sigma_end_px: Sigma = 1.0
-    """Blur for the last update; 1-1.5 follows edges closely."""
+    sigma_end_px: SigmaEnd = 1.0
     threshold: Threshold = 0.2
-    """Share of the blurred amplitude's maximum above which a pixel belongs to the object. Lower it when thin or dark parts
-    are cut off, raise it when the support stays loose."""
 
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         yield from _project(self, problem, start, kept=0.0, returned=0.0)
@@ -62,15 +55,10 @@ class HIO(Solver[SupportEstimate]):
     """Passes over the pattern; 100-500 is usual, in turns with er."""
     beta: Feedback = 0.9
     """How strongly the outside of the support is pushed to zero; 0.7-0.95. Lower it for noisy patterns."""
-    shrink_every: NonNegativeInt = 20
-    """Epochs between two updates of the support from the object (shrink-wrap); 0 keeps the support."""
-    sigma_start_px: Sigma = 3.0
-    """Blur of the amplitude for the first update of the support; larger where the first support is far too large."""
-    sigma_end_px: Sigma = 1.0
-    """Blur for the last update; 1-1.5 follows edges closely."""
+    shrink_every: ShrinkEvery = 20
+    sigma_start_px: SigmaStart = 3.0
+    sigma_end_px: SigmaEnd = 1.0
     threshold: Threshold = 0.2
-    """Share of the blurred amplitude's maximum above which a pixel belongs to the object. Lower it when thin or dark parts
-    are cut off, raise it when the support stays loose."""
 
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         yield from _project(self, problem, start, kept=1.0, returned=-self.beta)
@@ -89,15 +77,10 @@ class CDIRAAR(Solver[SupportEstimate]):
     """Passes over the pattern; 100-500 is usual, in turns with er."""
     beta: Annotated[float, Field(gt=0.5, le=1)] = 0.95
     """Relaxation: nearer to 1 explores further, lower settles sooner but may stop at a wrong solution; 0.87-0.97 is usual."""
-    shrink_every: NonNegativeInt = 20
-    """Epochs between two updates of the support from the object (shrink-wrap); 0 keeps the support."""
-    sigma_start_px: Sigma = 3.0
-    """Blur of the amplitude for the first update of the support; larger where the first support is far too large."""
-    sigma_end_px: Sigma = 1.0
-    """Blur for the last update; 1-1.5 follows edges closely."""
+    shrink_every: ShrinkEvery = 20
+    sigma_start_px: SigmaStart = 3.0
+    sigma_end_px: SigmaEnd = 1.0
     threshold: Threshold = 0.2
-    """Share of the blurred amplitude's maximum above which a pixel belongs to the object. Lower it when thin or dark parts
-    are cut off, raise it when the support stays loose."""
 
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         yield from _project(self, problem, start, kept=self.beta, returned=1 - 2 * self.beta)

@@ -5,20 +5,28 @@ from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Complex
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.physics.noise import NoiseName
 from exitwave.problems.objective import Objective, noise_of
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.changes import Change
+from exitwave.solvers.options import (
+    CountNoise,
+    Isotropic,
+    ProbeStart,
+    Settle,
+    Sparsity,
+    TotalVariation,
+    UpdateProbe,
+    WhenDiverging,
+)
 from exitwave.solvers.ptychography.step_decay import step_decay_done
 from exitwave.solvers.registry import solver
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(gt=0, le=1)]
-Weight = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(gt=0, le=1), WhenDiverging("lower")]
 FIRST, SECOND, TINY = 0.9, 0.999, 1e-8
 """Decay of Adam's moments and the floor of its denominator, as published."""
 LAST = 0.01
@@ -39,24 +47,23 @@ class Adam(Solver[PtychoEstimate]):
     lower it when it jumps."""
     probe_rate: Rate = 0.01
     """Step of each pixel of the probe, relative to its brightest pixel at the start."""
-    noise: NoiseName | None = None
-    """How counts scatter; as the problem was posed when left out, by default `amplitude`, which suits most scans; `poisson` when
-    absolute transmission matters with few photons; `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels
-    or frames are wrong."""
-    tv: Weight = 0.0
-    """Total variation: differences of about this much between neighbouring pixels (transmission) are smoothed away; 0.001-0.05."""
-    isotropic: bool = True
-    """Whether total variation treats all directions alike; switch off for samples of horizontal and vertical edges."""
-    l1: Weight = 0.0
-    """Pull towards vacuum: what differs from a transmission of 1 by less than about this much is removed."""
-    settle: Fraction = 0.3
+    noise: CountNoise = None
+    tv: TotalVariation = 0.0
+    isotropic: Isotropic = True
+    l1: Sparsity = 0.0
+    settle: Settle = 0.3
     """Share of the epochs, at the end, over which steps shrink to a hundredth."""
     batch: PositiveInt = 32
     """Frames updated together; 16-100 is usual."""
-    probe_start: NonNegativeInt = 0
-    """Epochs before the probe is first updated."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
+    probe_start: ProbeStart = 0
+    update_probe: UpdateProbe = True
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        # Complex numbers are kept as pairs of real ones, along a last axis of their own.
+        return {
+            key: change.of_directions(value, (-3, -2)) if key.endswith((".first", ".second")) else value
+            for key, value in state.items()
+        }
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         x = start.estimate.to(problem.device).clone()

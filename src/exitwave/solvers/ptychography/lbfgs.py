@@ -5,20 +5,28 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.physics.noise import NoiseName
 from exitwave.problems.memory_estimate import OBJECTS
 from exitwave.problems.objective import Objective, noise_of
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sums
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.changes import Change
+from exitwave.solvers.options import (
+    CountNoise,
+    Fraction,
+    Isotropic,
+    ProbeStart,
+    Sparsity,
+    TotalVariation,
+    UpdateProbe,
+    WhenDiverging,
+)
 from exitwave.solvers.registry import solver
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0, le=1)]
 LEAST_FALL = 1e-4
 """Share of the fall promised by the slope that a step must bring (Armijo 1966)."""
 TRIALS = 8
@@ -35,29 +43,26 @@ class LBFGS(Solver[PtychoEstimate]):
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Iterations; 50-200 is usual. Most take one pass over all patterns, some that must shorten their step a few."""
-    noise: NoiseName | None = None
-    """How counts scatter; as the problem was posed when left out, by default `amplitude`, which suits most scans; `poisson` when
-    absolute transmission matters with few photons; `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels
-    or frames are wrong."""
-    tv: Weight = 0.0
-    """Total variation: differences of about this much between neighbouring pixels (transmission) are smoothed away; 0.001-0.05."""
-    isotropic: bool = True
-    """Whether total variation treats all directions alike; switch off for samples of horizontal and vertical edges."""
-    l1: Weight = 0.0
-    """Pull towards vacuum: what differs from a transmission of 1 by less than about this much is removed."""
-    alpha: Fraction = 0.1
+    noise: CountNoise = None
+    tv: TotalVariation = 0.0
+    isotropic: Isotropic = True
+    l1: Sparsity = 0.0
+    alpha: Annotated[Fraction, WhenDiverging("raise")] = 0.1
     """Preconditioning of the object: 1 treats all pixels alike, less goes farther where the probe is dim; lower it to 0.001 for
     many photons."""
     pairs: Annotated[int, Field(ge=1, le=50)] = 10
     """Earlier steps from which curvature is learnt; each holds two objects and two probes in memory."""
-    probe_start: NonNegativeInt = 0
+    probe_start: ProbeStart = 0
     """Epochs before the probe is first updated; curvature is learnt anew from then on."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
+    update_probe: UpdateProbe = True
 
     @property
     def object_arrays(self) -> int:
         return OBJECTS + 2 * self.pairs
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        # All that it keeps is curvature.
+        return {} if change.forgets_curvature else {key: change.of_directions(value) for key, value in state.items()}
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         x = start.estimate.to(problem.device).clone()

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
@@ -22,6 +22,7 @@ from exitwave.problems.groups.stitching import Patchwork
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.threads import Schedule, threads_on
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.options import ProbeGain, UpdateProbe
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
 
@@ -57,9 +58,9 @@ class Local(Solver[PtychoEstimate]):
     """Frames of a group that belong to a neighbour as well, solved twice; raise it where frames overlap little."""
     batch: PositiveInt = 1
     """Groups solved together. They learn nothing from each other, so keep 1 on a processor; 16 or more fill a GPU."""
-    update_probe: bool = True
+    update_probe: UpdateProbe = True
     """Whether to improve the probe, slowly, from all groups; switch off when it is known."""
-    probe_gain: Annotated[float, Field(gt=0, le=1)] = 0.5
+    probe_gain: ProbeGain = 0.5
     """Share of the probe step that a group asks for; lower it when the residual jumps."""
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import torch
 from jaxtyping import Int
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
@@ -14,6 +14,8 @@ from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import interaction, object_direction, step_along
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.changes import Change
+from exitwave.solvers.options import ProbeStart, Settle, UpdateProbe, WhenDiverging
 from exitwave.solvers.ptychography.step_decay import step_scale
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
@@ -34,19 +36,21 @@ class LSQML(Solver[PtychoEstimate]):
     """Frames whose steps are found together; smaller batches take more steps an epoch and want more regularisation."""
     grouping: Literal["random", "sparse", "compact"] = "random"
     """Which frames make a batch: drawn at random, far from each other (MLs), or neighbours (MLc, with momentum)."""
-    regularisation: Annotated[float, Field(gt=0, le=1)] = 0.1
+    regularisation: Annotated[float, Field(gt=0, le=1), WhenDiverging("raise")] = 0.1
     """Damps the object where the probe is dim, as a share of the brightest illumination of a batch. In scans of many
     hundred frames 0.02-0.05 mends large slow errors sooner; few photons or few frames want 0.2."""
-    damping: Annotated[float, Field(ge=0, le=10)] = 0.3
+    damping: Annotated[float, Field(ge=0, le=10), WhenDiverging("raise")] = 0.3
     """Added to both curvatures before the step lengths are solved for, as a share; raise it if the residual jumps."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.7
+    momentum: Annotated[float, Field(ge=0, lt=1), WhenDiverging("lower")] = 0.7
     """Share of the last epochs' change that goes on into the next; forgotten when the residual rises."""
-    probe_start: NonNegativeInt = 1
-    """Epochs before the probe is first updated."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
-    settle: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
+    probe_start: ProbeStart = 1
+    update_probe: UpdateProbe = True
+    settle: Settle = 0.5
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        return {
+            key: change.of_directions(value) if key.startswith("velocity.") else value for key, value in state.items()
+        }
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)

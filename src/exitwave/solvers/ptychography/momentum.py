@@ -1,48 +1,14 @@
 """Momentum of several methods: going on in directions that helped."""
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-
-CURVATURE = ("move.", "bend.", "history", "moved.", "turned.")
-"""What newton and lbfgs remember of curvature begins with these words."""
-
-
-def shift_state(memory: Mapping[str, Tensor], before: PtychoEstimate, after: PtychoEstimate) -> dict[str, Tensor]:
-    """What a solver remembers, when its estimate was changed from outside between two epochs.
-
-    Earlier iterates move along: otherwise the change would be taken for velocity, and gone on with.
-    """
-    kept = dict(memory)
-    for name, old, new in (("object", before.object, after.object), ("probe", before.probe, after.probe)):
-        if new is old:
-            continue
-        for key in (f"anchor.{name}", f"last.{name}"):
-            if key in kept:
-                kept[key] = kept[key].to(new.device) + (new - old)
-    return kept
-
-
-def constrain_state(
-    memory: Mapping[str, Tensor], x: PtychoEstimate, impose: Callable[[PtychoEstimate], PtychoEstimate]
-) -> dict[str, Tensor]:
-    """What a solver remembers, when a constraint was imposed on its estimate `x`: so was it where its velocity is counted from.
-
-    Otherwise what the constraint takes away would be gone on with backwards. Last iterates obey it already. Curvature was
-    learnt from steps without the constraint; with it a step along it would lead out again, and never to the best that obeys.
-    """
-    kept = {key: value for key, value in memory.items() if not key.startswith(CURVATURE)}
-    names = {name: f"anchor.{name}" for name in ("object", "probe")}
-    if all(key in kept for key in names.values()):
-        anchor = impose(replace(x, **{name: kept[key].to(x.object.device) for name, key in names.items()}))
-        kept |= {"anchor.object": anchor.object, "anchor.probe": anchor.probe}
-    return kept
+from exitwave.solvers.changes import Change
 
 
 class Momentum:
@@ -87,6 +53,16 @@ class Momentum:
         kept |= {f"anchor.{n}": v.clone() for n, v in self._anchor.items()}
         return kept | {"frames_since": torch.tensor(self.frames)}
 
+    @staticmethod
+    def transform_state(state: Mapping[str, Tensor], change: Change) -> dict[str, Tensor]:
+        """Its part of a state, and the rest as it is, after a change of the estimate from outside."""
+        kept = dict(state)
+        if "anchor.object" in kept:
+            kept |= {key: change.of_directions(kept[key]) for key in ("velocity.object", "velocity.probe")}
+            anchor = change.of_anchor((kept["anchor.object"], kept["anchor.probe"]))
+            kept |= {"anchor.object": anchor[0], "anchor.probe": anchor[1]}
+        return kept
+
 
 class NesterovMomentum:
     """The last two iterates of object and probe, and the point ahead of them from which to look for the next.
@@ -124,3 +100,11 @@ class NesterovMomentum:
         """What an exact resume needs."""
         numbers = {"age": torch.tensor(self._age), "misfit": torch.tensor(self._misfit, dtype=torch.float64)}
         return {"last.object": self._last_object, "last.probe": self._last_probe, **numbers}
+
+    @staticmethod
+    def transform_state(state: Mapping[str, Tensor], change: Change) -> dict[str, Tensor]:
+        """Its part of a state, and the rest as it is, after a change of the estimate from outside."""
+        kept = dict(state)
+        if "last.object" in kept:
+            kept["last.object"], kept["last.probe"] = change.of_earlier((kept["last.object"], kept["last.probe"]))
+        return kept

@@ -1,22 +1,22 @@
 """The ptychographic iterative engines: ePIE, rPIE and mPIE, with steps that settle at the end."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
+from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import pie_update
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.changes import Change
+from exitwave.solvers.options import Fraction, Gain, ProbeStart, Settle, UpdateProbe, WhenDiverging
 from exitwave.solvers.ptychography.momentum import Momentum
 from exitwave.solvers.ptychography.step_decay import step_scale
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Gain = Annotated[float, Field(gt=0, le=2)]
 
 
 @solver
@@ -27,7 +27,7 @@ class RPIE(Solver[PtychoEstimate]):
     unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-200 is usual."""
-    alpha: Fraction = 0.05
+    alpha: Annotated[Fraction, WhenDiverging("raise")] = 0.05
     """Object regularisation; 1 gives ePIE. Raise it when the object rings where the probe is dim, or with few photons."""
     beta: Fraction = 0.5
     """Probe regularisation, as alpha for the object. Lower it when the probe settles slowly."""
@@ -35,12 +35,9 @@ class RPIE(Solver[PtychoEstimate]):
     """Step length for the object; lower it when the residual jumps up and down."""
     probe_gain: Gain = 1.0
     """Step length for the probe."""
-    probe_start: NonNegativeInt = 1
-    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
-    settle: Fraction = 0.25
-    """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
+    probe_start: ProbeStart = 1
+    update_probe: UpdateProbe = True
+    settle: Settle = 0.25
     batch: PositiveInt = 16
     """Frames updated together; 1 is the published order, larger is faster and needs more epochs."""
 
@@ -62,12 +59,9 @@ class EPIE(Solver[PtychoEstimate]):
     """Step length for the object (alpha of the paper)."""
     probe_gain: Gain = 1.0
     """Step length for the probe (beta of the paper)."""
-    probe_start: NonNegativeInt = 1
-    """Epochs before the probe is first updated."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
-    settle: Fraction = 0.25
-    """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
+    probe_start: ProbeStart = 1
+    update_probe: UpdateProbe = True
+    settle: Settle = 0.25
     batch: PositiveInt = 16
     """Frames updated together; 1 is the published order."""
 
@@ -85,7 +79,7 @@ class MPIE(Solver[PtychoEstimate]):
     unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 30-100 is usual."""
-    alpha: Fraction = 0.1
+    alpha: Annotated[Fraction, WhenDiverging("raise")] = 0.1
     """Object regularisation, as in rPIE."""
     beta: Fraction = 0.8
     """Probe regularisation, as in rPIE."""
@@ -93,20 +87,20 @@ class MPIE(Solver[PtychoEstimate]):
     """Step length for the object; momentum adds to it."""
     probe_gain: Gain = 0.5
     """Step length for the probe."""
-    friction: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    friction: Annotated[float, Field(ge=0, lt=1), WhenDiverging("lower")] = 0.9
     """Share of the velocity that is kept; higher is faster and less stable."""
     feedback: Gain = 0.5
     """Share of the velocity added to the estimate."""
     momentum_every: PositiveInt = 64
     """Frames between two momentum steps."""
-    probe_start: NonNegativeInt = 1
-    """Epochs before the probe is first updated."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
-    settle: Fraction = 0.25
-    """Share of the epochs, at the end, over which steps shrink to a tenth, so that noise averages out; 0 is as published."""
+    probe_start: ProbeStart = 1
+    update_probe: UpdateProbe = True
+    settle: Settle = 0.25
     batch: PositiveInt = 16
     """Frames updated together; 1 is the published order."""
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        return Momentum.transform_state(state, change)
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)

@@ -21,11 +21,11 @@ from exitwave.physics.kernels import dispatch as kernels
 from exitwave.problems.ptychography import CHUNK, Problem
 from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.changes import Change
+from exitwave.solvers.options import Fraction, Inertia, ProbeGain, ProbeStart, UpdateProbe, WhenDiverging
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Inertia = Annotated[float, Field(gt=0, le=1)]
 Relaxation = Annotated[float, Field(ge=0, le=100)]
 MOST_ROUNDS = 10
 """Times that object and probe are fitted in turns to the same exit waves,"""
@@ -48,7 +48,7 @@ class DM(Solver[PtychoEstimate]):
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 200
     """Passes over all diffraction patterns, those of the finish among them; 100-500 is usual."""
-    alpha: Fraction = 0.95
+    alpha: Annotated[Fraction, WhenDiverging("lower")] = 0.95
     """How far beyond the overlap constraint to go: 1 is the difference map as published, 0 alternating projections. Lower
     it to 0.9 or 0.8 when the images of successive epochs keep changing."""
     relax: Relaxation = 0.25
@@ -57,12 +57,11 @@ class DM(Solver[PtychoEstimate]):
     finish: NonNegativeInt = 20
     """Epochs of alternating projections at the end, at most half of all: the difference map itself never comes to rest."""
     inertia: Inertia = 0.1
-    """Weight of the object so far, as a share of the brightest illumination: holds what hardly any light reached. 0.1-0.2 for
-    little overlap, less when dim parts come slowly; 1e-4 is usual elsewhere."""
-    probe_start: NonNegativeInt = 1
-    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
+    probe_start: ProbeStart = 1
+    update_probe: UpdateProbe = True
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        return {name: change.of_directions(waves) for name, waves in state.items()}
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _reflect(self, problem, start, gain=1.0, reach=1.0 + self.alpha)
@@ -93,12 +92,11 @@ class RAAR(Solver[PtychoEstimate]):
     finish: NonNegativeInt = 10
     """Epochs of alternating projections at the end, at most half of all."""
     inertia: Inertia = 0.1
-    """Weight of the object so far, as a share of the brightest illumination: holds what hardly any light reached. 0.1-0.2 for
-    little overlap, less when dim parts come slowly; 1e-4 is usual elsewhere."""
-    probe_start: NonNegativeInt = 1
-    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
+    probe_start: ProbeStart = 1
+    update_probe: UpdateProbe = True
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        return {name: change.of_directions(waves) for name, waves in state.items()}
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _reflect(self, problem, start, gain=self.beta, reach=2.0)
@@ -116,14 +114,10 @@ class AP(Solver[PtychoEstimate]):
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 10-50 as a finish, several hundred alone."""
     inertia: Inertia = 0.1
-    """Weight of the object so far, as a share of the brightest illumination: holds what hardly any light reached. 0.1-0.2 for
-    little overlap, less when dim parts come slowly; 1e-4 is usual elsewhere."""
-    probe_gain: Annotated[float, Field(gt=0, le=1)] = 1.0
+    probe_gain: ProbeGain = 1.0
     """Step length for the probe, which moves together with the object; lower it when the residual jumps up and down."""
-    probe_start: NonNegativeInt = 1
-    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
+    probe_start: ProbeStart = 1
+    update_probe: UpdateProbe = True
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Complex, Float, Int
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from exitwave.data.errors import InputError
@@ -17,6 +17,8 @@ from exitwave.problems.objective import noise_of
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sums, Sweep
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.changes import Change
+from exitwave.solvers.options import ProbeStart, UpdateProbe
 from exitwave.solvers.ptychography.momentum import NesterovMomentum
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
@@ -48,10 +50,11 @@ class APG(Solver[PtychoEstimate]):
     inertia: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Weight of the object so far, as a share of the brightest illumination: holds what hardly any light reached. 1 for few
     photons or where windows hardly overlap, 0.01 when dim parts come slowly."""
-    probe_start: NonNegativeInt = 1
-    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
+    probe_start: ProbeStart = 1
+    update_probe: UpdateProbe = True
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        return NesterovMomentum.transform_state(state, change)
 
     @classmethod
     def complete_options(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

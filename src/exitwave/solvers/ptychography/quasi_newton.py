@@ -16,11 +16,12 @@ from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import pie_update
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.changes import Change
+from exitwave.solvers.options import Fraction, ProbeStart, UpdateProbe, WhenDiverging
 from exitwave.solvers.ptychography.momentum import Momentum
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Pair = tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"]]
 """Something of the object and something of the probe."""
 
@@ -43,27 +44,26 @@ class QuasiNewton(Solver[PtychoEstimate]):
 
     name: ClassVar[str] = "newton"
     unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
+    renamed: ClassVar[Mapping[str, str]] = {"approach": "warm_start"}
     epochs: PositiveInt = 40
     """Passes over all diffraction patterns; with `approach` 8, 10 give a good image and 20 all that the photons hold."""
     warm_start: NonNegativeInt = 30
     """Epochs at the beginning that go frame by frame with momentum, as mpie does, and mend slow phase after each; at most
     three quarters of all. 8 are enough for a structured probe; many are for probes of flat phase and bad first probes; 0
     goes on from a good start."""
-    slow_gain: Fraction = 0.8
+    slow_gain: Annotated[Fraction, WhenDiverging("lower")] = 0.8
     """Share of the slow phase found after an epoch of the approach that is applied; lower it when the residual jumps, 0 to
     leave slow phase to the frames (as mpie)."""
-    alpha: Annotated[float, Field(gt=0, le=1)] = 0.1
+    alpha: Annotated[float, Field(gt=0, le=1), WhenDiverging("raise")] = 0.1
     """Object regularisation in the approach, as in rPIE."""
     beta: Fraction = 0.8
     """Probe regularisation in the approach, as in rPIE."""
-    damping: Annotated[float, Field(gt=0, le=1)] = 0.02
+    damping: Annotated[float, Field(gt=0, le=1), WhenDiverging("raise")] = 0.02
     """Shortens Newton steps where the light is dim, as a share of the brightest illumination; raise it with few photons."""
     history: PositiveInt = 5
     """Steps from which the curvature is learnt; 3-10, each costs two objects of memory."""
-    probe_start: NonNegativeInt = 0
-    """Epochs before the probe is first updated."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
+    probe_start: ProbeStart = 0
+    update_probe: UpdateProbe = True
     batch: PositiveInt = 16
     """Frames updated together in the approach."""
 
@@ -75,6 +75,15 @@ class QuasiNewton(Solver[PtychoEstimate]):
     def warm_start_epochs(self) -> int:
         """Epochs of the approach in a run of this length: its last quarter takes all frames together."""
         return min(self.warm_start, self.epochs - self.epochs // 4)
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        kept = Momentum.transform_state(state, change)
+        if change.forgets_curvature:
+            return {key: value for key, value in kept.items() if not key.startswith(("move.", "bend.", "history"))}
+        return {
+            key: change.of_directions(value) if key.startswith(("move.", "bend.")) else value
+            for key, value in kept.items()
+        }
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)

@@ -1,11 +1,11 @@
 """Weighted average of sequential projections (WASP): nudges frame by frame, and an average of all frames after each epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Complex, Float
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
@@ -14,6 +14,7 @@ from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import nudge_object
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.options import ProbeStart, UpdateProbe, WhenDiverging
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
 
@@ -29,9 +30,10 @@ class WASP(Solver[PtychoEstimate]):
 
     name: ClassVar[str] = "wasp"
     unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
+    renamed: ClassVar[Mapping[str, str]] = {"brightest": "max_amplitude"}
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-200 is usual."""
-    alpha: Annotated[float, Field(gt=0, le=100)] = 2.0
+    alpha: Annotated[float, Field(gt=0, le=100), WhenDiverging("raise")] = 2.0
     """Damping of the object's nudges, in units of the mean |probe|^2; about 2 is usual. Raise it for few photons or when the
     residual jumps."""
     beta: Annotated[float, Field(gt=0, le=100)] = 1.0
@@ -42,10 +44,9 @@ class WASP(Solver[PtychoEstimate]):
     recentre: bool = True
     """Whether to keep the probe in the middle of its window, by whole pixels, while it is retrieved. Far field only:
     in the near field the place of the probe is not free, and it stays where it is."""
-    probe_start: NonNegativeInt = 1
+    probe_start: ProbeStart = 1
     """Epochs before the probe is first updated; 2 is usual, more for a poor first object."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
+    update_probe: UpdateProbe = True
     batch: PositiveInt = 4
     """Frames nudged together; 1 is the published order, larger is faster and needs more epochs."""
 

@@ -1,12 +1,12 @@
 """Wirtinger flow: gradient descent on all frames at once with steps of known safe length, plain and accelerated."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import torch
 from jaxtyping import Complex
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
@@ -14,11 +14,11 @@ from exitwave.problems.initial_guess import amplitude_guess
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sums, Sweep
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.changes import Change
+from exitwave.solvers.options import Fraction, ProbeStart, UpdateProbe, WhenDiverging
 from exitwave.solvers.ptychography.momentum import NesterovMomentum
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @solver
@@ -32,15 +32,16 @@ class WF(Solver[PtychoEstimate]):
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 300
     """Passes over all diffraction patterns; several hundred are usual."""
-    alpha: Fraction = 1.0
+    alpha: Annotated[Fraction, WhenDiverging("raise")] = 1.0
     """Steps are 1 / (alpha max + (1 - alpha) own) of the illumination: 1 is the published even step, less lengthens it where
     the probe is dim, and 0 makes each pixel jump to its least-squares value (alternating projections)."""
     rms_start: bool = False
     """Begin with an object whose amplitude is the ratio of each pattern's brightness to the probe's, instead of the start's."""
-    probe_start: NonNegativeInt = 1
-    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
+    probe_start: ProbeStart = 1
+    update_probe: UpdateProbe = True
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        return NesterovMomentum.transform_state(state, change)
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _descent(self, problem, start, momentum=False, restart=False)
@@ -59,17 +60,18 @@ class AWF(Solver[PtychoEstimate]):
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-300 is usual."""
-    alpha: Fraction = 0.1
+    alpha: Annotated[Fraction, WhenDiverging("raise")] = 0.1
     """Steps are 1 / (alpha max + (1 - alpha) own) of the illumination: 1 is the published even step, best where windows
     hardly overlap; lower it to 0.01 or 0.001 for many photons and probes with faint tails or in focus."""
     restart: bool = True
     """Whether momentum starts anew when the misfit rises; switch off only to compare."""
     rms_start: bool = False
     """Begin with an object whose amplitude is the ratio of each pattern's brightness to the probe's, instead of the start's."""
-    probe_start: NonNegativeInt = 0
-    """Epochs before the probe is first updated; raise it when the first probe is good and the object still empty."""
-    update_probe: bool = True
-    """Whether to retrieve the probe; switch off when it is known."""
+    probe_start: ProbeStart = 0
+    update_probe: UpdateProbe = True
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        return NesterovMomentum.transform_state(state, change)
 
     def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _descent(self, problem, start, momentum=True, restart=self.restart)
