@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn, TimeRemainingColumn
 
 from exitwave.cli import warn
+from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
 from exitwave.reports.figures import save_preview
@@ -127,7 +129,7 @@ class Previews:
             return
         began_s = time.monotonic()
         try:
-            result = Result(estimate=self._last.preview(), geometry=self._geometry, spec={})
+            result = Result(estimate=cast(PtychoEstimate, self._last.preview()), geometry=self._geometry, spec={})
             losses = [(_number(e.get("loss")), _number(e.get("held_out_loss"))) for e in read_log(self._folder)]
             save_preview(result, self._folder / PREVIEW, losses)
         except Exception as error:

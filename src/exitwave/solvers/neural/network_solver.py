@@ -28,7 +28,7 @@ from exitwave.solvers.neural.compatibility import (
     stored_weights,
     trained_on,
 )
-from exitwave.solvers.neural.flat_options import BEFORE, understood
+from exitwave.solvers.neural.flat_options import BEFORE, newton, understood
 from exitwave.solvers.neural.prediction import predicted
 from exitwave.solvers.neural.reconstruction_network import (
     NetworkArchitecture,
@@ -62,7 +62,7 @@ SAME_PROBE = 0.999
 
 def short_newton() -> Solver[Any]:
     """The usual warm start."""
-    return from_spec({"name": "newton", "epochs": 5, "update_probe": False})
+    return from_spec(newton(5))
 
 
 @validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
@@ -128,6 +128,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
     @classmethod
     def understood(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         default = next(option.default for option in fields(cls) if option.name == "network")
+        assert isinstance(default, NetworkArchitecture)
         return understood(options, default)
 
     @classmethod
