@@ -82,8 +82,9 @@ def _like(value: Solver[Any]) -> type[Solver[Any]]:
     defaults = {option: default for option, (_, default, _) in told.items()}
     annotations = {"name": ClassVar[str], **{option: hint for option, (hint, _, _) in told.items()}}
     body = {"__annotations__": annotations, "__doc__": cls.__doc__, "__module__": cls.__module__, "name": cls.name}
+    body |= {"solve": cls.solve}
     made = validated(
-        type(cls.__name__, (), body | defaults), frozen=True, kw_only=True, config=ConfigDict(extra="forbid")
+        type(cls.__name__, (Solver,), body | defaults), frozen=True, kw_only=True, config=ConfigDict(extra="forbid")
     )
     for name, option in cast("Mapping[str, Any]", cast(Any, made).__pydantic_fields__).items():
         option.description = told[name][2]
