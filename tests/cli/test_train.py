@@ -17,6 +17,7 @@ import yaml
 from command import assert_one_line, call, contents, done, refused
 from exitwave import read_result, solvers, write
 from exitwave.io.weights import read_record
+from exitwave.solvers.neural import trained_solver
 from exitwave.training.collapse import Collapsed
 
 MAIN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from exitwave.cli import main; main()"
@@ -132,7 +133,7 @@ class TestTraining:
 
         monkeypatch.setattr("exitwave.training.trainer.require_variation", collapsed)
         # Looked at from the start.
-        monkeypatch.setattr("exitwave.solvers.neural.trained_solver.TrainingSettings", _watchful)
+        monkeypatch.setattr(trained_solver, "TrainingSettings", _watchful)
         words = ("--save", tmp_path / "net", "--epochs", 10, "--checkpoint-every", 1, "--batch", 16, *SMALL[2:])
         outcome = call("train", "ptychopinn", place / "a.cxi", *words)
         assert outcome.code == 2

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal, cast, get_type_hints
 
-from pydantic import NonNegativeInt
-
 from exitwave.solvers.base import Solver
 from exitwave.solvers.neural.reconstruction_network import NetworkArchitecture, architectures, option_names
 from exitwave.solvers.spec import from_spec
@@ -55,14 +53,14 @@ def flat_fields(network: NetworkArchitecture, warm_start: Solver[Any] | None) ->
     told: dict[str, tuple[Any, Any, str]] = {"network": (words, network.name, WORDS)}
     # The network's own last, so that an option of several is described as it is here.
     for cls in (*(cls for cls in known.values() if cls is not type(network)), type(network)):
-        hints: dict[str, Any] = get_type_hints(cls, include_extras=True)
+        hints = cast(Any, get_type_hints(cls, include_extras=True))
         for option, info in cast(Any, cls).__pydantic_fields__.items():
-            value = getattr(network, option) if cls is type(network) else None
-            told[option] = (hints[option] | None, value, f"Of {cls.name}: {info.description or ''}")
+            value, hint = getattr(network, option) if cls is type(network) else None, hints[option]
+            told[option] = (hint | None, value, f"Of {cls.name}: {info.description or ''}")
     epochs = 0 if warm_start is None else getattr(warm_start, "epochs", None)
     if epochs and warm_start != from_spec(newton(epochs)):
         epochs = None
-    told[WARM_START_EPOCHS] = (NonNegativeInt | None, epochs, EPOCHS)
+    told[WARM_START_EPOCHS] = (int | None, epochs, EPOCHS)
     return told
 
 

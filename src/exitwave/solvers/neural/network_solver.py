@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import field, fields, replace
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
-from pydantic import BeforeValidator, ConfigDict, Field, InstanceOf, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BeforeValidator, ConfigDict, InstanceOf, NonNegativeInt, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass as validated
 from pydantic_core import ArgsKwargs
 from torch import Tensor, nn
@@ -104,7 +104,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
     when left out."""
     samples: PositiveInt = 1
     """Of neighbours: training groups drawn around each frame; more are more varied and take longer."""
-    warm_start: Annotated[InstanceOf[Solver[Any]] | None, BeforeValidator(as_solver)] = Field(
+    warm_start: Annotated[InstanceOf[Solver[Any]] | None, BeforeValidator(as_solver)] = field(
         default_factory=short_newton
     )
     """Solver with which the unet network begins: what it makes of the whole scan is what the network corrects. None starts
