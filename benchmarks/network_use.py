@@ -32,10 +32,11 @@ from torch import Tensor
 
 import exitwave as ew
 from exitwave.problems.ptychography import Problem
-from exitwave.running.train import label_on, training_scans
+from exitwave.running.train import training_data
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import disc, zone_plate
 from exitwave.simulation.trajectories import TRAJECTORIES
+from exitwave.solvers.neural.labels import label_on
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "network_use.json"
@@ -84,7 +85,8 @@ class Case:
             detection=ew.Detection(photons_per_frame=photons),
             seed=seed,
         )
-        (lesson,) = training_scans(ew.PtychoPINN(warm_start_epochs=0), [made.scan], [made.truth.probe])
+        example = ew.TrainingExample(scan=made.scan, probe=made.truth.probe)
+        (lesson,) = training_data(ew.PtychoPINN(warm_start=None), [example])
         self.problem: Problem = lesson.problem
         # The true probe, its photons those of a mean frame, as every run has it that is given a probe.
         self.start: ew.PtychoEstimate = lesson.x
@@ -197,9 +199,8 @@ def single() -> list[Row]:
             train = [Case("lines", probe, photons=photons, step_px=12.0, seed=seed) for seed in (61, 62)]
             with tempfile.TemporaryDirectory() as folder:
                 network = ew.train(
-                    ew.PtychoPINN(group=1, stages=4, batch=16, epochs=24),
-                    [case.problem.scan for case in train],
-                    probes=[case.start.probe for case in train],
+                    ew.PtychoPINN(network=ew.UnrolledUNet(stages=4), group=1, batch=16, epochs=24),
+                    [ew.TrainingExample(scan=case.problem.scan, probe=case.start.probe) for case in train],
                     save=folder,
                 )
                 methods: dict[str, ew.Solver[Any]] = {

@@ -35,9 +35,10 @@ from torch import Tensor
 import exitwave as ew
 from exitwave.evaluation.metrics import frc_50, mean_absolute_error, psnr_255
 from exitwave.problems.groups.neighbours import neighbour_groups
-from exitwave.running.train import label_on, training_scans
+from exitwave.running.train import training_data
 from exitwave.simulation.objects import OBJECTS
-from exitwave.solvers.neural.network_solver import NetworkSolver, set_gain
+from exitwave.solvers.neural.labels import label_on
+from exitwave.solvers.neural.network_solver import NetworkSolver
 from exitwave.solvers.neural.training_data import TrainingScan
 from exitwave.solvers.ptychography.local import LocalWork
 from exitwave.training.collapse import Collapsed
@@ -102,6 +103,10 @@ ENCODER_WIDTH = 0.5
 """So that the published network has about as many parameters as ours (the table tells)."""
 
 
+ALONE = ew.PtychoPINN(group=4, warm_start=None)
+"""Makes a scan ready that a network saw nothing of before."""
+
+
 def methods(steps: int, *, width: float = ENCODER_WIDTH) -> dict[str, NetworkSolver]:
     """The four ways to train, each with the published network and with ours; all take 64 frames a step."""
     published = {"network": "encoder", "width": width, "learning_rate": 1e-3, "translation": "bilinear"}
@@ -119,16 +124,12 @@ def methods(steps: int, *, width: float = ENCODER_WIDTH) -> dict[str, NetworkSol
 
 def learned(solver: NetworkSolver, train: Sequence[Case], steps: int, seed: int, device: str) -> tuple[Any, bool]:
     """The network after so many steps, and whether it collapsed before."""
-    lessons = training_scans(
-        solver,
-        [c.scan for c in train],
-        [c.probe for c in train],
-        [c.label for c in train] if solver.learns_from_labels else [],
-        seed=seed,
-        device=device,
-    )
-    network = solver.made((FRAME_PX, FRAME_PX), seed)
-    set_gain(network, lessons)
+    examples = [
+        ew.TrainingExample(scan=c.scan, probe=c.probe, label=c.label if solver.learns_from_labels else None)
+        for c in train
+    ]
+    lessons = training_data(solver, examples, ew.TrainingRun(seed=seed, device=device))
+    network = solver.new_network(lessons, seed)
     taught = Steps(solver.training_task(lessons, seed), steps * solver.training_settings.batch, seed)
     recipe = replace(solver.training_settings, epochs=1)
     course = Trainer(network, taught, recipe, fabric=fabric_for(device, "auto"), seed=seed)
@@ -218,7 +219,7 @@ def run(trial: Trial) -> tuple[str, Row]:
     began = time.process_time()
     if trial.method in BASELINES:
         solver: Any = ew.Local(update_probe=False, group=4, iterations=BASELINES[trial.method])
-        lesson = training_scans(ew.PtychoPINN(group=4, warm_start_epochs=0), [test.scan], [test.probe])[0]
+        (lesson,) = training_data(ALONE, [ew.TrainingExample(scan=test.scan, probe=test.probe)])
         image = alone(solver, lesson)
     else:
         solver = methods(trial.steps, width=trial.encoder_width)[trial.method]
@@ -228,10 +229,9 @@ def run(trial: Trial) -> tuple[str, Row]:
         row |= {"parameters": sum(p.numel() for p in network.parameters()), "collapsed": collapsed}
         row["training cpu_s"] = time.process_time() - began
         began = time.process_time()
-        lesson = training_scans(
-            ew.PtychoPINN(group=4, warm_start_epochs=0), [test.scan], [test.probe], device=trial.device
-        )[0]
-        image = solver.image(network, lesson.problem, lesson.x)
+        example = ew.TrainingExample(scan=test.scan, probe=test.probe)
+        (lesson,) = training_data(ALONE, [example], ew.TrainingRun(device=trial.device))
+        image, _ = solver.image(network, lesson.problem, lesson.x)
     row["image cpu_s"] = time.process_time() - began
     label = label_on(lesson.problem, test.label, trial.sample)
     return trial.key, row | judged(image, replace(lesson, label=label))

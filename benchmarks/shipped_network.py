@@ -90,7 +90,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=PLACE)
     arguments = parser.parse_args()
     folder = arguments.save or Path(tempfile.mkdtemp())
-    scans, probes = zip(*(lesson(number) for number in range(SCANS)), strict=True)
+    made = (lesson(number) for number in range(SCANS))
+    examples = [ew.TrainingExample(scan=scan, probe=probe) for scan, probe in made]
     solver = ew.PtychoPINN(epochs=arguments.epochs, averaging=0.998)
 
     def tell(taught: ew.TrainingProgress) -> None:
@@ -103,9 +104,12 @@ def main() -> None:
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "0")) or torch.get_num_threads())
     ew.train(
-        solver, scans, probes=probes, save=folder, seed=SEED, resume=(folder / "training.safetensors").exists(), watch=tell,
-        checkpoint_every=1,
-    )  # fmt: skip
+        solver,
+        examples,
+        save=folder,
+        run=ew.TrainingRun(seed=SEED, resume=(folder / "training.safetensors").exists(), checkpoint_every=1),
+        watch=tell,
+    )
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(folder / IN_FOLDER, arguments.output)
     print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.2f} MB")

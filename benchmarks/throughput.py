@@ -43,8 +43,8 @@ GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 MARGIN_PX = 4
 NETWORKS = {
     "unet": ew.PtychoPINN(),
-    "unet, from back-projections": ew.PtychoPINN(warm_start_epochs=0, stages=4),
-    "encoder": ew.PtychoPINN(network="encoder", group=4, width=2.0),
+    "unet, from back-projections": ew.PtychoPINN(warm_start=None, network=ew.UnrolledUNet(stages=4)),
+    "encoder": ew.PtychoPINN(network=ew.PatchEncoder(width=2.0), group=4),
 }
 """Ours as it is by default, and the published one: twice the basic width, four frames together."""
 RUNTIMES: tuple[tuple[Runtime, Precision], ...] = (
@@ -133,7 +133,7 @@ class Course:
     def images(self) -> Tensor:
         """Amplitudes gathered, canvases, back-projection, network and all steps between its parts: for one batch."""
         begun = self.solver.has_warm_start
-        return self.network([group_batch(self.case.problem, self.case.x, self.members, begun=begun)])[0]
+        return self.network([group_batch(self.case.problem, self.case.x, self.members, begun=begun)])[0].image
 
     def inputs(self) -> list[Tensor]:
         """What each part of the network gets in such a batch."""
@@ -160,7 +160,7 @@ class Course:
         """The whole scan as one image, the epochs of newton before the network included."""
         problem, begun = self.case.problem, self.solver.has_warm_start
         x = self.solver.warm_started(problem, self.case.x)
-        return predicted(self.network, problem, x, grouping=self.groups, together=self.batch, begun=begun)
+        return predicted(self.network, problem, x, grouping=self.groups, together=self.batch, begun=begun).image
 
     def flops_per_frame(self, inputs: Sequence[Tensor]) -> float:
         """Of the network, a multiplication and an addition being two."""

@@ -18,12 +18,11 @@ from PIL import Image
 import exitwave as ew
 from exitwave.io.colour import complex_to_rgb
 from exitwave.reports.figures import save_overview
-from exitwave.running.train import training_scans
+from exitwave.running.train import training_data
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
 from exitwave.simulation.trajectories import TRAJECTORIES
 from exitwave.solvers.neural.prediction import predicted
-from exitwave.solvers.neural.reconstruction_network import GroupBatch, ReconstructionNetwork
 
 IMAGES = Path(__file__).parent / "images"
 MOST_BYTES = 300_000
@@ -92,12 +91,12 @@ def trajectories(path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-class Start(ReconstructionNetwork):
+class Start(torch.nn.Module):
     """What a network starts from, as if it were its answer."""
 
-    def image(self, scene: GroupBatch) -> torch.Tensor:
+    def forward(self, batches: list[ew.GroupBatch]) -> list[ew.Prediction]:
         """The start itself."""
-        return scene.start
+        return [ew.Prediction(batch.start) for batch in batches]
 
 
 def networks(path: Path) -> None:
@@ -108,13 +107,15 @@ def networks(path: Path) -> None:
     assert isinstance(network, ew.PtychoPINN)
     seen = ew.reconstruct(made.scan, network, probe=probe)
     refined = ew.reconstruct(made.scan, ew.chain(network, ew.RPIE(epochs=20)), probe=probe)
-    (lesson,) = training_scans(network, [made.scan], [probe])
+    (lesson,) = training_data(network, [ew.TrainingExample(scan=made.scan, probe=probe)])
     begun = network.has_warm_start
-    start = predicted(
-        Start(learned_scale=False), lesson.problem, lesson.x, grouping=network.groups, together=128, begun=begun
-    )
+    start, _ = predicted(Start(), lesson.problem, lesson.x, grouping=network.groups, together=128, begun=begun)
     merged = replace(seen, estimate=replace(lesson.x, object=start))
-    name = f"newton, {network.warm_start_epochs} epochs" if begun else "merged back-projection"
+    name = (
+        f"newton, {network.warm_start.total_epochs} epochs"
+        if begun and network.warm_start
+        else "merged back-projection"
+    )
     shown = {name: merged, "network": seen, "network, 20 epochs of rpie": refined}
     columns = [(name, _laid_on(one, made.truth), _error(one, made.truth)) for name, one in shown.items()]
     columns.append(("truth", made.truth.object[0], ""))

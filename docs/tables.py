@@ -40,6 +40,7 @@ from exitwave.simulation.detection import Detection
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
 from exitwave.solvers.base import Solver
+from exitwave.solvers.neural.reconstruction_network import architectures
 from exitwave.solvers.registry import solvers
 from exitwave.solvers.requirements import PHYSICS
 from network_tables import USES, compared, used
@@ -126,7 +127,10 @@ def physics() -> str:
 
 
 def solver_options(name: str) -> str:
-    cls = members()[name]
+    return options_of(members()[name])
+
+
+def options_of(cls: type[Any]) -> str:
     ranges = {key: allowed(info.metadata) for key, info in cls.__pydantic_fields__.items()}
     rows = [(f"`{key}`", default, ranges[key], text) for key, default, text in described(cls)]
     return table(("option", "default", "range", "meaning"), rows)
@@ -281,6 +285,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "methods": methods,
     "physics": physics,
     **{f"options-{name}": lambda name=name: solver_options(name) for name in members()},
+    **{f"network-{name}": lambda cls=cls: options_of(cls) for name, cls in architectures().items()},
     "formats": formats,
     "exports": exports,
     "stated": stated,

@@ -34,8 +34,9 @@ for name, curvature in (("curved", 0.03), ("flat", 0.0)):
     train, unseen = scan(curvature, seed=1), scan(curvature, seed=2)
     probe = train.truth.probe
     # group=1: every pattern by itself, in training and afterwards; only then are the images laid side by side.
-    alone = ew.PtychoPINN(group=1, stages=4, epochs=frames // 5, batch=16)
-    shots = ew.train(alone, [train.scan], probes=[probe], save=f"single_{name}", resume=True)
+    alone = ew.PtychoPINN(network=ew.UnrolledUNet(stages=4), group=1, epochs=frames // 5, batch=16)
+    example = ew.TrainingExample(scan=train.scan, probe=probe)
+    shots = ew.train(alone, [example], save=f"single_{name}", run=ew.TrainingRun(resume=True))
     result = ew.reconstruct(unseen.scan, shots, probe=probe)
     errors[name] = ew.evaluate(result, truth=unseen.truth).metrics["M-NRMSE"]
     print(f"{name} probe: residual {result.residual:.5f}, error {errors[name]:.3f} (M-NRMSE)")

@@ -29,9 +29,8 @@ def tell(taught: ew.TrainingProgress) -> None:
 
 
 # In a folder; the same call with resume=True does nothing when it is finished, and goes on when it was interrupted.
-pinn = ew.train(
-    ew.PtychoPINN(epochs=4), [one.scan for one in lessons], probes=[probe], save="pinn", resume=True, watch=tell
-)
+examples = [ew.TrainingExample(scan=one.scan, probe=probe) for one in lessons]
+pinn = ew.train(ew.PtychoPINN(epochs=4), examples, save="pinn", run=ew.TrainingRun(resume=True), watch=tell)
 
 # A trained network is a solver like any other, also by its path: ew.from_spec("pinn"), exitwave reconstruct SCAN pinn.
 solvers = {

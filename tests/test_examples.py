@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "examples"
-EXAMPLES = sorted(FOLDER.glob("*.py"))
+EXAMPLES = sorted(FOLDER.rglob("*.py"))
 FRAMES = "36"
-APART = {"own_solver"}
-"""Registers a solver, which other tests should not meet."""
+APART = {"own_solver", "network"}
+"""Register a solver or a network, which other tests should not meet."""
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

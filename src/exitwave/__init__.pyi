@@ -41,7 +41,7 @@ from .running.pose import pose as pose
 from .running.reconstruct import default_solver as default_solver, iterate as iterate, reconstruct as reconstruct
 from .running.split_half import reconstruct_halves as reconstruct_halves
 from .running.stopping import Stop as Stop
-from .running.train import TrainingProgress as TrainingProgress, train as train
+from .running.train import TrainingProgress as TrainingProgress, TrainingRun as TrainingRun, train as train
 from .simulation.detection import Detection as Detection
 from .simulation.isolated import simulate_pattern as simulate_pattern
 from .simulation.measure import Simulated as Simulated, measure as measure, simulate as simulate
@@ -51,8 +51,18 @@ from .solvers.cdi.phase_retrieval import CDIRAAR as CDIRAAR, ER as ER, HIO as HI
 from .solvers.chain import chain as chain
 from .solvers.ensemble import ensemble as ensemble
 from .solvers.neural.export import export_network as export_network
+from .solvers.neural.patch_encoder import PatchEncoder as PatchEncoder
 from .solvers.neural.ptychonn import PtychoNN as PtychoNN
 from .solvers.neural.ptychopinn import PtychoPINN as PtychoPINN
+from .solvers.neural.reconstruction_network import (
+    GroupBatch as GroupBatch,
+    NetworkArchitecture as NetworkArchitecture,
+    Prediction as Prediction,
+    ReconstructionNetwork as ReconstructionNetwork,
+    network as network,
+)
+from .solvers.neural.training_examples import TrainingExample as TrainingExample
+from .solvers.neural.unrolled_unet import UnrolledUNet as UnrolledUNet
 from .solvers.ptychography.adam import Adam as Adam
 from .solvers.ptychography.lbfgs import LBFGS as LBFGS
 from .solvers.ptychography.local import Local as Local
@@ -67,3 +77,4 @@ from .solvers.refined import Refined as Refined, refine as refine
 from .solvers.refinement_options import RefinementOptions as RefinementOptions
 from .solvers.registry import solver as solver, solvers as solvers
 from .solvers.spec import from_spec as from_spec, to_spec as to_spec
+from .training.source import TrainingSource as TrainingSource

@@ -17,6 +17,7 @@ import yaml
 from command import assert_one_line, call, contents, done, refused
 from exitwave import read_result, solvers, write
 from exitwave.io.weights import read_record
+from exitwave.solvers.neural import trained_solver
 from exitwave.training.collapse import Collapsed
 
 MAIN = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from exitwave.cli import main; main()"
@@ -132,7 +133,7 @@ class TestTraining:
 
         monkeypatch.setattr("exitwave.training.trainer.require_variation", collapsed)
         # Looked at from the start.
-        monkeypatch.setattr("exitwave.solvers.neural.network_solver.Recipe", _watchful)
+        monkeypatch.setattr(trained_solver, "TrainingSettings", _watchful)
         words = ("--save", tmp_path / "net", "--epochs", 10, "--checkpoint-every", 1, "--batch", 16, *SMALL[2:])
         outcome = call("train", "ptychopinn", place / "a.cxi", *words)
         assert outcome.code == 2
@@ -152,7 +153,7 @@ class TestUsing:
         result, outcome = reconstructed(place, f"{place / 'pinn'}/")
         assert outcome.err.count("warning") == 0
         assert result.spec["name"] == "ptychopinn"
-        assert (result.spec["stages"], result.spec["group"]) == (1, 4)
+        assert (result.spec["network"]["stages"], result.spec["group"]) == (1, 4)
         assert result.provenance["epochs"] == 1
         by_weights, _ = reconstructed(place, "ptychopinn", "--weights", place / "pinn", name="weights.h5")
         assert torch.equal(by_weights.estimate.object, result.estimate.object)
@@ -161,7 +162,7 @@ class TestUsing:
 
     def test_its_options_can_be_changed_and_help_shows_those_stored(self, place: Path) -> None:
         result, _ = reconstructed(place, place / "pinn", "--finetune", 2, name="fine.h5")
-        assert (result.provenance["epochs"], result.spec["finetune"], result.spec["stages"]) == (2, 2, 1)
+        assert (result.provenance["epochs"], result.spec["finetune"], result.spec["network"]["stages"]) == (2, 2, 1)
         told = " ".join(done("reconstruct", place / "b.cxi", place / "pinn", "--help").out.replace("│", " ").split())
         assert re.search(r"--group INT [^-]*\[default: 4\]", told)
         assert re.search(r"--stages INT .{0,160}\[default: 1\]", told)

@@ -24,6 +24,7 @@ from exitwave.solvers.cdi.multistart import CDI, BestOf
 from exitwave.solvers.chain import Chain, chain
 from exitwave.solvers.ensemble import Ensemble, ensemble
 from exitwave.solvers.neural.network_solver import NetworkSolver
+from exitwave.solvers.neural.training_examples import TrainingExample
 from exitwave.solvers.refined import Refined
 from exitwave.solvers.registry import solvers
 from exitwave.solvers.spec import from_spec, to_spec
@@ -174,8 +175,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Network
     def made(name: str) -> NetworkSolver:
         cls = cast(type[NetworkSolver], solvers()[name])
         folder = tmp_path_factory.mktemp(name)
-        labels = [KNOWN.truth] if cls.learns_from_labels else []
-        return train(cls(epochs=2, group=4), [KNOWN.scan], save=folder, probes=[KNOWN.truth.probe], labels=labels)
+        label = KNOWN.truth if cls.learns_from_labels else None
+        example = TrainingExample(scan=KNOWN.scan, probe=KNOWN.truth.probe, label=label)
+        return train(cls(epochs=2, group=4), [example], save=folder)
 
     return made
 

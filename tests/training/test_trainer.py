@@ -230,18 +230,18 @@ class Constant(Tiny):
 
 @pytest.mark.parametrize("batch", [1, 5])
 def test_a_collapsed_network_stops_the_training_with_advice(batch):
-    learning = course(network=Constant(), watched=7, batch=batch)
+    learning = course(network=Constant(), collapse_check_after=7, batch=batch)
     with pytest.raises(
         Collapsed, match=r"after 7 steps .* lower learning_rate, take network='unet', another seed, or a curved"
     ):
         list(learning.run())
     assert learning.state()["course.numbers"][0] == 7
-    unwatched = course(network=Constant(), watched=0, batch=batch)
+    unwatched = course(network=Constant(), collapse_check_after=0, batch=batch)
     assert [math.isnan(epoch.variation) for epoch in unwatched.run()] == [True] * 4
 
 
 def test_a_single_sample_is_no_collapse():
-    assert len(list(course(Blurred(samples=1), watched=1).run())) == 4
+    assert len(list(course(Blurred(samples=1), collapse_check_after=1).run())) == 4
 
 
 def test_variation_is_the_share_of_the_variance():

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from itertools import takewhile
-from typing import Any, cast, get_type_hints
+from typing import Any, ClassVar, cast, get_type_hints
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as validated
@@ -13,6 +13,9 @@ from rich.console import Console
 from exitwave.data.errors import RenamedOptionWarning
 from exitwave.io.network_paths import names_network
 from exitwave.solvers.base import Solver
+from exitwave.solvers.neural.flat_options import flat_fields
+from exitwave.solvers.neural.network_solver import NetworkSolver
+from exitwave.solvers.neural.trained_solver import TrainedSolver
 from exitwave.solvers.registry import solvers
 from exitwave.solvers.spec import from_spec
 
@@ -42,15 +45,15 @@ def leading(tokens: tuple[str, ...]) -> list[str]:
 
 
 def with_options(name: str, tokens: tuple[str, ...]) -> type[Solver[Any]]:
-    """The class of the solver or trained network of this name, its defaults those that were stored with the network.
+    """The options of the solver or trained network of this name as a class, their defaults those stored with the network.
 
     Weights that the options name are looked into, too. Raises what `from_spec` raises.
     """
-    weights = _value("--weights", tokens)
-    if name in solvers():
-        if weights is None or "weights" not in [option.name for option in fields(cast(Any, solvers()[name]))]:
-            return solvers()[name]
-        return _like(from_spec({"name": name, "weights": weights}))
+    weights, cls = _value("--weights", tokens), solvers().get(name)
+    if cls is None:
+        return _like(from_spec(name if weights is None else {"name": name, "weights": weights}))
+    if not issubclass(cls, TrainedSolver):
+        return cls
     return _like(from_spec(name if weights is None else {"name": name, "weights": weights}))
 
 
@@ -79,16 +82,28 @@ def _value(option: str, tokens: tuple[str, ...]) -> str | None:
 
 
 def _like(value: Solver[Any]) -> type[Solver[Any]]:
-    """The class of a solver with its options as defaults, so that help shows them and words replace single ones."""
+    """The options of a solver as a class with them as defaults, so that help shows them and words replace single ones.
+
+    `to_spec` of its values is a spec. What a command line cannot spell, such as a network with options, is spelt flat.
+    """
     cls = type(value)
-    hints, options = get_type_hints(cls, include_extras=True), fields(cast(Any, cls))
-    defaults = {option.name: getattr(value, option.name) for option in options}
-    body = {"__annotations__": {name: hints[name] for name in defaults}, "__doc__": cls.__doc__, **defaults}
-    made = type(cls.__name__, (cls,), {"__module__": cls.__module__, **body})
-    made = validated(made, frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-    told = cast(Any, cls).__pydantic_fields__
+    hints, known = get_type_hints(cls, include_extras=True), cast(Any, cls).__pydantic_fields__
+    told = {
+        option.name: (hints[option.name], getattr(value, option.name), known[option.name].description)
+        for option in fields(cast(Any, cls))
+    }
+    if isinstance(value, NetworkSolver):
+        del told["network"], told["warm_start"]
+        told |= flat_fields(value.network, value.warm_start)
+    defaults = {option: default for option, (_, default, _) in told.items()}
+    annotations = {"name": ClassVar[str], **{option: hint for option, (hint, _, _) in told.items()}}
+    body = {"__annotations__": annotations, "__doc__": cls.__doc__, "__module__": cls.__module__, "name": cls.name}
+    body |= {"solve": cls.solve}
+    made = validated(
+        type(cls.__name__, (Solver,), body | defaults), frozen=True, kw_only=True, config=ConfigDict(extra="forbid")
+    )
     for name, option in cast("Mapping[str, Any]", cast(Any, made).__pydantic_fields__).items():
-        option.description = told[name].description
+        option.description = told[name][2]
     return cast("type[Solver[Any]]", made)
 
 

@@ -1,31 +1,31 @@
 """exitwave train NAME SCAN... --save FOLDER: the options are those of the network, plus how to read and how to run."""
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
-from pydantic import PositiveInt
-from pydantic.dataclasses import dataclass as validated
 from rich.console import Console
-from torch import distributed
+from torch import Tensor, distributed
 
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Prepare
 from exitwave.cli.solver_options import flags_of_today, known, leading, listed, named, with_options
 from exitwave.cli.training_progress import Previews, watching_training
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.data.measurement import Measurement
 from exitwave.data.prepare.steps import prepared
+from exitwave.data.scan import Scan
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.files import read, read_estimate, read_probe, read_truth
 from exitwave.io.network_paths import as_word
 from exitwave.io.weights import read_record
-from exitwave.problems.setup import Memory, Seed
-from exitwave.running.job import STRICT
-from exitwave.running.train import train as teach
+from exitwave.running.train import TrainingRun, train as teach
+from exitwave.solvers.base import Solver
 from exitwave.solvers.neural.network_solver import NetworkSolver
+from exitwave.solvers.neural.training_examples import TrainingExample
 from exitwave.solvers.registry import solvers
+from exitwave.solvers.spec import from_spec, to_spec
 
 TRUTH = "truth"
 """In place of a label's file: what a simulated scan knows of its sample."""
@@ -55,26 +55,6 @@ Labels = Annotated[
 ]
 
 
-@validated(frozen=True, kw_only=True, config=STRICT)
-class Training:
-    """How to train, whatever the network."""
-
-    seed: Seed = 0
-    """Seed of everything random; the same seed gives the same network."""
-    device: str = "auto"
-    """auto, cpu or cuda."""
-    devices: PositiveInt = 1
-    """GPUs that share the work."""
-    memory: Memory | None = None
-    """What each scan may hold, such as 8GB; frames that do not fit are read in every epoch."""
-    resume: bool = False
-    """Go on exactly where this training was interrupted; does nothing when it is finished."""
-    checkpoint_every: PositiveInt = 5
-    """Epochs between checkpoints; long epochs are saved every 10 minutes, too."""
-    tensorboard: bool = False
-    """Also write the losses for TensorBoard."""
-
-
 def train(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
     """Train a network on scans: exitwave train NAME SCAN... --save FOLDER"""
     chosen, rest = _chosen(tokens), list(tokens)
@@ -89,7 +69,6 @@ def train(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
         result_action="return_int_as_exit_code_else_zero",
     )
     cls = with_options(chosen, tokens)
-    assert issubclass(cls, NetworkSolver)
     app.default(_command(cls))
     return app(flags_of_today(rest, cls.renamed), exit_on_error=False, print_error=False)
 
@@ -127,25 +106,19 @@ def _explain() -> None:
     )
 
 
-def _command(cls: type[NetworkSolver]) -> Callable[..., int]:
+def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
     def command(*scans, save, probe=(), labels=(), solver=None, training=None, reading=None, prepare=()):  # pyright: ignore
-        network = solver or cls()
+        network = from_spec(to_spec(solver or cls()))
+        assert isinstance(network, NetworkSolver)
         if not scans:
             raise InputError("there is nothing to train on; give at least one scan")
         if save.exists() and not save.is_dir():
             raise InputError(f"--save {save} is a file; give the name of a folder")
         loaded = [prepared(read(scan, reading), tuple(prepare)) for scan in scans]
-        previews = Previews(save, loaded[0].geometry)
+        examples = _examples(loaded, _probes(probe, scans), _labels(labels, scans))
+        previews = Previews(save, loaded[0])
         with watching_training(network.name, group=network.group, previews=previews) as watch:
-            teach(
-                network,
-                loaded,
-                save=save,
-                probes=[read_probe(each) for each in probe],
-                labels=_labels(labels, scans),
-                **asdict(training or Training()),
-                watch=watch,
-            )
+            teach(network, examples, save=save, run=training, watch=watch)
         return _tell(save, scans, previews)
 
     command.__doc__ = f"{(cls.__doc__ or '').strip()}"
@@ -155,14 +128,35 @@ def _command(cls: type[NetworkSolver]) -> Callable[..., int]:
         "probe": Probes,
         "labels": Labels,
         "solver": Annotated[cls | None, Parameter(name="*", group=SOLVER)],
-        "training": Annotated[Training | None, Parameter(name="*", group=RUNNING)],
+        "training": Annotated[TrainingRun | None, Parameter(name="*", group=RUNNING)],
         "reading": Annotated[ReadOptions | None, Parameter(name="*", group=READING)],
         "prepare": Prepare,
     }
     return command
 
 
-def _labels(words: tuple[str, ...], scans: tuple[Path, ...]) -> list[PtychoEstimate]:
+def _examples(
+    scans: Sequence[Measurement], probes: Sequence[Tensor], labels: Sequence[Estimate]
+) -> list[TrainingExample]:
+    """Scans with what is known of them: one probe for all or one each, labels for all or none."""
+    examples: list[TrainingExample] = []
+    for n, scan in enumerate(scans):
+        probe, label = probes[n % len(probes)] if probes else None, labels[n] if labels else None
+        if not isinstance(scan, Scan) or not isinstance(label, PtychoEstimate | None):
+            raise InputError(f"networks learn from ptychography scans and images of such; one of them is {scan.title}")
+        examples.append(TrainingExample(scan=scan, probe=probe, label=label))
+    return examples
+
+
+def _probes(paths: tuple[Path, ...], scans: tuple[Path, ...]) -> list[Tensor]:
+    if len(paths) not in (0, 1, len(scans)):
+        raise InputError(
+            f"{len(paths)} probes for {len(scans)} scans; give one for all, or one for each in their order"
+        )
+    return [read_probe(each) for each in paths]
+
+
+def _labels(words: tuple[str, ...], scans: tuple[Path, ...]) -> list[Estimate]:
     """The label of each scan, from its file or from the truth that the scan holds."""
     each = words * len(scans) if words == (TRUTH,) else words
     if len(each) not in (0, len(scans)):

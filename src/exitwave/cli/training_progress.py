@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn, TimeRemainingColumn
 
 from exitwave.cli import warn
-from exitwave.data.geometry import Geometry
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.reports.figures import save_preview
 from exitwave.running.train import TrainingProgress
@@ -104,8 +106,9 @@ def described(progress: Progress) -> str:
 class Previews:
     """Draws what the network makes of the first scan into the folder of the training, now and then."""
 
-    def __init__(self, folder: Path, geometry: Geometry) -> None:
-        self._folder, self._geometry = folder, geometry
+    def __init__(self, folder: Path, measurement: Measurement) -> None:
+        self._folder = folder
+        self._geometry, self._pixel_m = measurement.geometry, measurement.object_pixel_m
         self._next_s = time.monotonic() + EVERY_S
         self._last: TrainingProgress | None = None
         self._failed = False
@@ -128,7 +131,10 @@ class Previews:
         began_s = time.monotonic()
         try:
             result = Result(
-                estimate=self._last.preview(), geometry=self._geometry, object_pixel_m=self._pixel_m, spec={}
+                estimate=cast(PtychoEstimate, self._last.preview()),
+                geometry=self._geometry,
+                object_pixel_m=self._pixel_m,
+                spec={},
             )
             losses = [(_number(e.get("loss")), _number(e.get("held_out_loss"))) for e in read_log(self._folder)]
             save_preview(result, self._folder / PREVIEW, losses)

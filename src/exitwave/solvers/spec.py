@@ -1,7 +1,7 @@
 """Solvers as plain names and numbers (specs), for YAML, files and messages, and back."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast
 from warnings import warn
@@ -26,6 +26,9 @@ def to_spec(value: Solver[Any]) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, Solver):
         return to_spec(cast("Solver[Any]", value))
+    if is_dataclass(value) and not isinstance(value, type) and hasattr(value, "name"):
+        named = cast(Any, value)
+        return {"name": named.name, **{option.name: _plain(getattr(named, option.name)) for option in fields(named)}}
     if isinstance(value, tuple):
         return [_plain(item) for item in cast("tuple[Any, ...]", value)]
     return value
@@ -103,18 +106,6 @@ def _network_in(folder: Path, name: str, *, bare: bool = False) -> str:
     return str(path.absolute())
 
 
-def renamed_options(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a class under their names of today, where `cls.renamed` knows them by those of an earlier version.
-
-    Raises InputError where an option is given under both.
-    """
-    renamed: Mapping[str, str] = cls.renamed
-    twice = [f"{old} and {new}" for old, new in renamed.items() if old in options and new in options]
-    if twice:
-        raise InputError(f"{', '.join(twice)} are one option, whose name was changed; leave the first out")
-    return {renamed.get(name, name): value for name, value in options.items()}
-
-
 def in_names_of_today(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The same for options that a user wrote: a RenamedOptionWarning names those to be changed."""
     made = renamed_options(cls, options)
@@ -142,6 +133,18 @@ def make(cls: type[S], options: Mapping[str, Any]) -> S:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
         raise InputError(f"{cls.name}: {faults}") from error
+
+
+def renamed_options(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a class under their names of today, where `cls.renamed` knows them by those of an earlier version.
+
+    Raises InputError where an option is given under both.
+    """
+    renamed: Mapping[str, str] = cls.renamed
+    twice = [f"{old} and {new}" for old, new in renamed.items() if old in options and new in options]
+    if twice:
+        raise InputError(f"{', '.join(twice)} are one option, whose name was changed; leave the first out")
+    return {renamed.get(name, name): value for name, value in options.items()}
 
 
 def as_solver(value: Any) -> Any:

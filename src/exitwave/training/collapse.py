@@ -35,5 +35,5 @@ def require_variation(found: float, least: float, step: int) -> None:
         raise Collapsed(
             f"the network collapsed: after {step} steps its images differ from sample to sample by {found:.1e} of their mean "
             f"square (expected {least:g} or more); lower learning_rate, take network='unet', another seed, or a curved "
-            "probe; for objects with less than 1 % contrast lower least_variation"
+            "probe; for objects with less than 1 % contrast lower least_output_variation"
         )

@@ -55,8 +55,8 @@ class TrainingSettings:
             "clip": self.clip is not None and not self.clip > 0,
             "precision": self.precision not in ("auto", "32", "bf16"),
             "patience": self.patience is not None and self.patience < 1,
-            "watched": self.collapse_check_after < 0,
-            "least_variation": not 0 <= self.least_output_variation < 1,
+            "collapse_check_after": self.collapse_check_after < 0,
+            "least_output_variation": not 0 <= self.least_output_variation < 1,
         }
         for name, refused in wrong.items():
             if refused:

@@ -43,8 +43,12 @@ class TrainingTask(Protocol):
 
     def loss(
         self, network: nn.Module, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
-    ) -> tuple[Float[Tensor, ""], Images]:
-        """The mean loss of these samples, of order 1 and differentiable, and the network's images, one for each sample."""
+    ) -> tuple[Float[Tensor, ""], Images | None]:
+        """The mean loss of these samples, of order 1 and differentiable, and the network's images, one for each sample; None
+        where there is nothing in which a collapse would show.
+
+        `seed` is that of the training, the epoch, the step in it and the device; epoch 0 where nothing is learned from it.
+        """
         ...
 
 
@@ -256,7 +260,10 @@ class Trainer:
         images: list[Tensor] = []
         for place, samples in enumerate(shown.split(self._recipe.batch)):
             seed = (self._seed, 0, place, 0)
-            images.append(self._lessons.loss(self._learning, samples, held_out=False, seed=seed)[1])
+            _, found = self._lessons.loss(self._learning, samples, held_out=False, seed=seed)
+            if found is None:
+                return math.nan
+            images.append(found)
         # Samples of several scans may give images of several sizes.
         alike = torch.cat([some for some in images if some.shape[1:] == images[0].shape[1:]])
         return float(self._mean(torch.tensor(variation(alike), device=self._fabric.device)))

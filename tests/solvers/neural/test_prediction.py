@@ -24,7 +24,7 @@ def two_threads():
 def seen(problem: Problem, truth, *, together: int = 8) -> torch.Tensor:
     network = PtychoPINN(group=4, stages=2).fresh((32, 32), 1)
     x = replace(truth, object=torch.ones_like(truth.object))
-    return predicted(network, problem, x, grouping=FOUR, together=together, begun=False)
+    return predicted(network, problem, x, grouping=FOUR, together=together, begun=False).image
 
 
 @pytest.mark.parametrize("whole", [True, False])

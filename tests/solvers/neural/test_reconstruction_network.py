@@ -5,8 +5,10 @@ import torch
 
 from exitwave.problems.groups.neighbours import neighbour_groups
 from exitwave.solvers.neural.losses import amplitude_loss
-from exitwave.solvers.neural.reconstruction_network import GroupBatch, Published, Unrolled
+from exitwave.solvers.neural.patch_encoder import PatchEncoder
+from exitwave.solvers.neural.reconstruction_network import GroupBatch, ReconstructionNetwork
 from exitwave.solvers.neural.training_data import group_batch
+from exitwave.solvers.neural.unrolled_unet import UnrolledUNet
 
 
 def scene(lesson, group):
@@ -15,11 +17,8 @@ def scene(lesson, group):
 
 
 def network_of(kind, group, *, seed=0, learned_scale=False):
-    if kind == "unet":
-        return Unrolled(stages=2, width=0.5, learned_scale=learned_scale, seed=seed)
-    return Published(
-        frame_px=32, views=group, width=0.25, full=False, kind="bilinear", learned_scale=learned_scale, seed=seed
-    )
+    network = UnrolledUNet(width=0.5) if kind == "unet" else PatchEncoder(width=0.25, translation="bilinear")
+    return ReconstructionNetwork(network, network.parts((32, 32), group, seed), learned_scale=learned_scale)
 
 
 @pytest.mark.parametrize("kind", ["unet", "encoder"])
@@ -27,7 +26,7 @@ def network_of(kind, group, *, seed=0, learned_scale=False):
 def test_images_do_not_change_when_data_and_probe_grow_alike(lesson_like, kind, group):
     network = network_of(kind, group)
     # Counts, because the floor under the square root is absolute: a millionth of a photon.
-    images = [network([scene(lesson_like(photons=1e5, brighter=b), group)])[0] for b in (1.0, 1e4)]
+    images = [network([scene(lesson_like(photons=1e5, brighter=b), group)])[0].image for b in (1.0, 1e4)]
     assert float((images[0] - images[1]).detach().abs().max()) < (1e-5 if kind == "encoder" else 1e-3)
 
 
@@ -35,7 +34,7 @@ def test_images_do_not_change_when_data_and_probe_grow_alike(lesson_like, kind, 
 def test_every_weight_learns(lesson, kind):
     network = network_of(kind, 4, learned_scale=True)
     at = scene(lesson, 4)
-    amplitude_loss(at.canvases, network([at])[0]).backward()
+    amplitude_loss(at.canvases, network([at])[0].image).backward()
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in network.parameters())
 
 
@@ -84,7 +83,7 @@ def test_without_corrections_learned_steps_are_plain_descent(lesson):
         expected = at.start
         for _ in network.parts:
             expected = expected + at.canvases.gradient_step(expected)
-        assert torch.allclose(network([at])[0], expected, atol=1e-5)
+        assert torch.allclose(network([at])[0].image, expected, atol=1e-5)
         before = amplitude_loss(at.canvases, at.start)
         assert amplitude_loss(at.canvases, expected) < before
 
@@ -97,7 +96,7 @@ def test_a_group_is_seen_the_same_alone_and_among_others(lesson, kind):
     def seen(members):
         at = group_batch(problem, lesson.x, members, begun=False)
         with torch.no_grad():
-            return at.canvases, network([at])[0]
+            return at.canvases, network([at])[0].image
 
     together, images = seen(groups)
     canvases, (alone,) = seen(groups[1:2])
@@ -133,6 +132,6 @@ def test_a_near_field_pattern_is_seen_as_it_lies(lesson):
 def test_a_learned_scale_multiplies_the_image(lesson):
     network, at = network_of("unet", 4, learned_scale=True), scene(lesson, 4)
     with torch.no_grad():
-        plain = network([at])[0]
+        plain = network([at])[0].image
         network.scaling.log_scale.fill_(0.5)
-        assert torch.allclose(network([at])[0], plain * torch.e**0.5, rtol=1e-4)
+        assert torch.allclose(network([at])[0].image, plain * torch.e**0.5, rtol=1e-4)

@@ -40,9 +40,9 @@ def runtime(request) -> str:
 
 def inputs(network, batch: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    if network.__class__.__name__ == "Unrolled":
+    if network.architecture.name == "unet":
         return torch.randn(batch, 5, 40, 56, generator=generator)
-    return torch.rand(batch, network.network.views, 32, 32, generator=generator)
+    return torch.rand(batch, network.parts[0].views, 32, 32, generator=generator)
 
 
 def saved(folder: Path, seed: int = 3, **options) -> Path:
@@ -82,13 +82,13 @@ def test_an_image_is_the_same_whatever_computes_it_on_any_number_of_threads(runt
     known = known_scan(side=6, whole=False)
     problem, x = Problem.of(known.scan), replace(known.truth, object=torch.ones_like(known.truth.object))
     network = NETWORKS["unet"].fresh((32, 32), 1)
-    wanted = predicted(network, problem, x, grouping=FOUR, together=8, begun=False)
+    wanted = predicted(network, problem, x, grouping=FOUR, together=8, begun=False).image
     before = torch.get_num_threads()
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
             network.engine = engine_for(runtime, network, None)
-            found = predicted(network, problem, x, grouping=FOUR, together=8, begun=False)
+            found = predicted(network, problem, x, grouping=FOUR, together=8, begun=False).image
             assert float((found - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
     finally:
         torch.set_num_threads(before)
@@ -188,7 +188,7 @@ def test_an_exported_file_says_what_it_is():
     onnx = pytest.importorskip("onnx", reason="the extra `export` is not installed")
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
     network = NETWORKS["encoder"].fresh((32, 32), 1)
-    (model,) = as_onnx(list(network.parts), {"solver": "{}"})
+    (model,) = as_onnx(network, {"solver": "{}"})
     told = {entry.key: entry.value for entry in onnx.load_from_string(model).metadata_props}
     assert told["solver"] == "{}"
     assert told["part"] == "0 of 1"

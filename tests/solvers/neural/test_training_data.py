@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
 from exitwave.data.errors import InputError
 from exitwave.problems.groups.canvases import Canvases
@@ -8,7 +11,7 @@ from exitwave.problems.groups.neighbours import Neighbours, Singles, neighbour_g
 from exitwave.solvers.neural.losses import LOSSES, labelled_loss
 from exitwave.solvers.neural.prediction import predicted
 from exitwave.solvers.neural.ptychopinn import PtychoPINN
-from exitwave.solvers.neural.reconstruction_network import ReconstructionNetwork
+from exitwave.solvers.neural.reconstruction_network import Prediction
 from exitwave.solvers.neural.training_data import (
     GroupDataset,
     SelfSupervised,
@@ -18,6 +21,7 @@ from exitwave.solvers.neural.training_data import (
     windows,
 )
 
+SEED = (0, 1, 0, 0)
 FOUR = Neighbours(size=4, nearest=6)
 
 
@@ -26,15 +30,15 @@ def canvases_of(lesson, groups):
     return Canvases.of(problem.model, problem.trusted, lesson.x, groups, problem.amplitudes(groups.flatten()))
 
 
-class Oracle(ReconstructionNetwork):
+class Oracle(nn.Module):
     """Sees the truth."""
 
     def __init__(self, truth):
-        super().__init__(learned_scale=False)
+        super().__init__()
         self.truth = truth
 
-    def image(self, scene):
-        return windows(self.truth, scene.canvases)
+    def forward(self, batches):
+        return [Prediction(windows(self.truth, batch.canvases)) for batch in batches]
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -48,7 +52,7 @@ def test_truth_through_groups_and_stitching_is_truth(lesson_like, group, whole):
         grouping=Neighbours(size=group, nearest=group),
         together=64,
         begun=False,
-    )
+    ).image
     lit = illumination(lesson) > 1e-4
     assert torch.allclose(image[lit], lesson.label[lit], atol=2e-5)
 
@@ -136,9 +140,9 @@ def test_thinned_lessons_are_judged_by_the_photons_kept_back(lesson_like):
     made = lesson_like(photons=1e4)
     lesson = PtychoPINN(group=4, judge_photons=0.25).training_scan(made.problem, made.x, seed=2)
     scenes = GroupDataset([lesson], FOUR, begun=False, seed=0)
-    ((number, members),) = scenes.parts(torch.arange(2), held_out=False)
-    seen = scenes.scene(number, members)
-    judge = scenes.judge(number, members, seen)
+    ((scan, members),) = scenes.parts(torch.arange(2), held_out=False, seed=SEED)
+    seen = scenes.scene(scan, members)
+    judge = scenes.judge(scan, members, seen)
     assert not torch.equal(judge.amplitudes, seen.canvases.amplitudes)
     assert torch.equal(judge.amplitudes, lesson.judge.amplitudes(members.flatten()))
 
@@ -148,15 +152,21 @@ def test_a_network_that_begins_with_newton_starts_from_its_image(lesson_like):
     solver = PtychoPINN(group=4, warm_start_epochs=3)
     lesson = solver.training_scan(made.problem, made.x, seed=2)
     assert made.problem.residual(lesson.x) < 0.1 * made.problem.residual(made.x)
-    scenes = solver.group_dataset([lesson], seed=0)
-    ((number, members),) = scenes.parts(torch.arange(2), held_out=False)
-    seen = scenes.scene(number, members)
+    scenes = solver.group_samples([lesson], seed=0)
+    ((scan, members),) = scenes.parts(torch.arange(2), held_out=False, seed=SEED)
+    seen = scenes.scene(scan, members)
     assert torch.equal(seen.start, windows(lesson.x.object, seen.canvases))
 
 
 def test_the_phase_of_a_label_is_that_of_the_start(lesson):
-    scenes = GroupDataset([lesson], FOUR, begun=False, seed=0)
-    turned = [Supervised(scenes, [lesson.label * torch.exp(torch.tensor(angle * 1j))]) for angle in (0.0, 2.0)]
+    turned = [
+        Supervised(
+            GroupDataset(
+                [replace(lesson, label=lesson.label * torch.exp(torch.tensor(angle * 1j)))], FOUR, begun=False, seed=0
+            )
+        )
+        for angle in (0.0, 2.0)
+    ]
     losses = [float(x.loss(Oracle(lesson.label), torch.arange(4), held_out=False, seed=(0,))[0]) for x in turned]
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
@@ -167,37 +177,38 @@ def test_frames_that_judge_are_never_trained_on(lesson_like):
     for number in (0, 1):
         trained = {
             int(frame)
-            for lesson, members in scenes.parts(torch.arange(len(scenes)), held_out=False)
-            if lesson == number
+            for scan, members in scenes.parts(torch.arange(len(scenes)), held_out=False, seed=SEED)
+            if scan is scenes.lessons[number]
             for frame in members.flatten()
         }
         judging = {
             int(frame)
-            for lesson, members in scenes.parts(torch.arange(scenes.held_out), held_out=True)
-            if lesson == number
+            for scan, members in scenes.parts(torch.arange(scenes.held_out), held_out=True, seed=SEED)
+            if scan is scenes.lessons[number]
             for frame in members.flatten()
         }
         assert judging
         assert not trained & judging
 
 
-class Watching(ReconstructionNetwork):
+class Watching(Oracle):
     """Sees the truth, and notes where the frames of its groups stand about their middle."""
 
     def __init__(self, truth, group):
-        super().__init__(learned_scale=False)
-        self.truth, self.group, self.seen = truth, group, []
+        super().__init__(truth)
+        self.group, self.seen = group, []
 
-    def image(self, scene):
-        places = scene.canvases.places_px.reshape(-1, self.group, 2)
-        self.seen += list(places - places.mean(dim=1, keepdim=True))
-        return windows(self.truth, scene.canvases)
+    def forward(self, batches):
+        for batch in batches:
+            places = batch.canvases.places_px.reshape(-1, self.group, 2)
+            self.seen += list(places - places.mean(dim=1, keepdim=True))
+        return super().forward(batches)
 
 
 def test_the_encoder_sees_one_arrangement_in_training_held_out_loss_and_image(lesson_like):
     lesson = lesson_like(side=9, jitter=0.0)
     solver = PtychoPINN(network="encoder", group=4)
-    lessons = solver.lessons([lesson], 0)
+    lessons = solver.training_task([lesson], 0)
     network = Watching(lesson.label, 4)
     lessons.loss(network, torch.arange(len(lessons)), held_out=False, seed=(0,))
     lessons.loss(network, torch.arange(lessons.held_out), held_out=True, seed=(0,))
@@ -224,10 +235,10 @@ def test_groups_are_those_that_the_network_can_tell_apart_unless_others_are_aske
 
 def test_samples_of_several_scans_are_those_asked_for(lesson_like):
     scenes = GroupDataset([lesson_like(side=5), lesson_like(side=6, seed=3)], FOUR, begun=False, seed=1)
-    everything = [members for _, members in scenes.parts(torch.arange(len(scenes)), held_out=False)]
+    everything = [members for _, members in scenes.parts(torch.arange(len(scenes)), held_out=False, seed=SEED)]
     first = len(everything[0])
-    (one,) = scenes.parts(torch.tensor([first + 2]), held_out=False)
-    assert one[0] == 1
+    (one,) = scenes.parts(torch.tensor([first + 2]), held_out=False, seed=SEED)
+    assert one[0] is scenes.lessons[1]
     assert torch.equal(one[1][0], everything[1][2])
 
 
@@ -239,7 +250,7 @@ def test_a_group_larger_than_the_scan_is_refused(lesson_like):
 @pytest.mark.parametrize("labels", [True, False])
 def test_the_truth_is_the_best_answer_to_any_lesson(lesson, labels):
     scenes = GroupDataset([lesson], FOUR, begun=False, seed=0)
-    lessons = Supervised(scenes, [lesson.label]) if labels else SelfSupervised(scenes, loss="amplitude")
+    lessons = Supervised(scenes) if labels else SelfSupervised(scenes, loss="amplitude")
     samples = torch.arange(6)
     mean = lesson.label.mean().conj() / lesson.label.mean().abs()
     best, images = lessons.loss(Oracle(lesson.label * mean), samples, held_out=False, seed=(0,))

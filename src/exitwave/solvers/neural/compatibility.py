@@ -1,7 +1,6 @@
 """Whether a trained network fits a measurement: the same network, frames, photons and a probe like those trained on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,16 +14,14 @@ from exitwave.io.weights import Weights, read_weights
 from exitwave.physics.fourier import fft2, ifft2
 from exitwave.problems.groups.neighbours import Grouping
 from exitwave.problems.ptychography import Problem
+from exitwave.solvers.neural.reconstruction_network import option_names
 
 if TYPE_CHECKING:
+    from exitwave.solvers.neural.network_solver import NetworkSolver
     from exitwave.solvers.neural.training_data import TrainingScan
 
-ARCHITECTURE = ("network", "stages", "width", "warm_start_epochs", "learn_scale")
-"""Options that decide what the weights mean;"""
-OF_ENCODER = ("group", "grouping", "translation")
-"""and these, where a group's patterns are the channels of the network."""
-BEFORE: Mapping[str, Any] = {"grouping": "neighbours"}
-"""How networks were trained before there was an option for it: those of 0.1.0 have no word for it."""
+MOST_PROBES = 16
+"""Probes that are kept of the scans trained on: those most unlike each other."""
 TOO_FEW, TOO_MANY = 1 / 3, 3.0
 """Photons a frame, relative to the least and the most trained on, beyond which a network is not trusted."""
 ALIKE = 0.9
@@ -44,44 +41,35 @@ def stored_weights(name: str) -> Weights:
     return read_weights(network_path(name))
 
 
-def settled(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a network, its rule for groups named: the one that auto stands for."""
-    rule = {**BEFORE, **spec}["grouping"]
-    if spec.get("group") == 1:
-        rule = "auto"
-    elif rule == "auto":
-        rule = "clusters" if spec.get("network") == "encoder" else "neighbours"
-    return {**spec, "grouping": rule}
-
-
 def require_same_solver(solver: str, weights: str, spec: Mapping[str, Any]) -> None:
     """Refuse weights of another solver; `spec` is what they say of themselves."""
     if spec.get("name") != solver:
         raise InputError(f"{weights} holds a trained {spec.get('name')}, not {solver}; name that instead")
 
 
-def require_same_network(solver: Any, stored: Weights) -> None:
+def require_same_network(solver: "NetworkSolver", stored: Weights) -> None:
     """Refuse weights of another solver or network, naming the options that differ."""
-    require_same_solver(solver.name, solver.weights, stored.spec)
-    options = {option.name for option in fields(solver)}
-    deciding = ARCHITECTURE + (OF_ENCODER if solver.network == "encoder" else ())
-    spec, own = settled(stored.spec), settled({o: getattr(solver, o) for o in options})
-    other = [o for o in deciding if o in options and spec.get(o) != own[o]]
+    require_same_solver(solver.name, str(solver.weights), stored.spec)
+    spec, own = (each.plain_options() for each in (solver.like_stored(stored.spec), solver))
+    deciding = ["network", *option_names(type(solver.network)), "warm_start", "learn_scale"]
+    # Where it is not told which frame is where, a group's patterns are the channels of the network.
+    deciding += [] if solver.network.sees_positions else ["group", "grouping"]
+    other = [o for o in deciding if spec.get(o) != own.get(o)]
     if other:
-        told = ", ".join(f"{o} {spec.get(o)!r} (here {own[o]!r})" for o in other)
+        told = ", ".join(f"{o} {spec.get(o)!r} (here {own.get(o)!r})" for o in other)
         raise InputError(
             f"{solver.weights} was trained with {told}; take its own options: give the folder in place of the solver's name "
             f"(from_spec({solver.weights!r}) in Python)"
         )
 
 
-def require_same_frames(solver: Any, stored: Weights, shape: tuple[int, int]) -> None:
-    """Refuse frames that the encoder cannot see."""
+def require_same_frames(solver: "NetworkSolver", stored: Weights, shape: tuple[int, int]) -> None:
+    """Refuse frames that the network cannot see."""
     shapes = _shapes(stored)
-    if solver.network == "encoder" and shape not in shapes:
+    if not solver.network.any_frame_shape and shape not in shapes:
         raise InputError(
-            f"frames are {shape[0]} x {shape[1]} pixels, but the encoder {solver.weights} was trained on {_told_shapes(shapes)} and "
-            "takes no others: crop, bin or pad them (--prepare), or train another one"
+            f"frames are {shape[0]} x {shape[1]} pixels, but the {solver.network.name} {solver.weights} was trained on "
+            f"{_told_shapes(shapes)} and takes no others: crop, bin or pad them (--prepare), or train another one"
         )
 
 
@@ -103,7 +91,24 @@ def trained_on(lessons: Sequence["TrainingScan"]) -> tuple[dict[str, Any], dict[
         "photons_per_frame": [min(photons), max(photons)],
         "scans": [_told(lesson.problem.scan.provenance) for lesson in lessons],
     }
-    return record, {f"probe.{n}": normalised(lesson.x.probe[0]) for n, lesson in enumerate(lessons)}
+    probes = most_unlike([lesson.x.probe[0] for lesson in lessons], MOST_PROBES)
+    return record, {f"probe.{n}": normalised(probe) for n, probe in enumerate(probes)}
+
+
+def most_unlike(probes: Sequence[Complex[Tensor, "y x"]], count: int) -> list[Complex[Tensor, "y x"]]:
+    """So many of the probes that stand for all: the first, then always the one least like those chosen (Gonzalez, 1985)."""
+    if len(probes) <= count:
+        return list(probes)
+    chosen = [0]
+    nearest = [0.0] * len(probes)
+    while len(chosen) < count:
+        last = probes[chosen[-1]]
+        for number, probe in enumerate(probes):
+            # Of another size: as unlike as can be.
+            alike = overlap(last, probe) if last.shape == probe.shape else 0.0
+            nearest[number] = max(nearest[number], alike)
+        chosen.append(min((n for n in range(len(probes)) if n not in chosen), key=lambda n: nearest[n]))
+    return [probes[number] for number in sorted(chosen)]
 
 
 def _told(provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,6 +182,8 @@ def _misfits(problem: Problem, x: PtychoEstimate, stored: Weights, name: str) ->
         trained = " to ".join(dict.fromkeys(f"{bound:.3g}" for bound in (least, most)))
         found.append(f"frames hold {photons:.3g} photons, but {name} was trained on {trained}")
     probes = [value for key, value in stored.tensors.items() if key.startswith("probe.") and value.shape == shape]
+    # 0.1.0 kept those of all scans.
+    probes = most_unlike(probes, MOST_PROBES)
     if probes:
         best = max(overlap(x.probe[0].cpu(), probe) for probe in probes)
         spread = min([overlap(a, b) for i, a in enumerate(probes) for b in probes[:i]] + [ALIKE])

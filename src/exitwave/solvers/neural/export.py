@@ -12,7 +12,7 @@ from exitwave.io.hdf5_values import json_text
 from exitwave.io.network_paths import network_path
 from exitwave.io.weights import read_weights
 from exitwave.solvers.neural.network_solver import NetworkSolver
-from exitwave.solvers.neural.onnx import DIGEST, as_onnx, digest, meaning, missing
+from exitwave.solvers.neural.onnx import DIGEST, as_onnx, digest, missing
 from exitwave.solvers.neural.runtimes import ENDINGS, exported_file
 from exitwave.solvers.spec import from_spec
 
@@ -34,16 +34,17 @@ def export_network(path: str | Path, *, to: Target = "onnx", output: str | Path 
     if not isinstance(solver, NetworkSolver):
         raise InputError(f"{path} belongs to {solver.name}, which has no network to export")
     height, width = stored.record["frame_shapes"][0]
-    parts = list(solver.made((height, width), 0).parts)
+    network = solver.made((height, width), 0)
+    parts = list(network.parts)
     told = {"exitwave": version("exitwave"), "solver": json_text(stored.spec), "trained_on": json_text(stored.record)}
-    models = as_onnx(parts, told)
+    models = as_onnx(network, told)
     targets = [_target(weights, number, len(parts), to, output) for number in range(len(parts))]
     if to == "onnx":
         for model, target in zip(models, targets, strict=True):
             with replacing(target) as partial:
                 partial.write_bytes(model)
         return targets
-    told_too = [{**told, "input": meaning(part), DIGEST: digest(part)} for part in parts]
+    told_too = [{**told, "input": network.architecture.input_description(part), DIGEST: digest(part)} for part in parts]
     written = [_write_openvino(*each) for each in zip(models, told_too, targets, strict=True)]
     return [path for pair in written for path in pair]
 

@@ -1,53 +1,72 @@
-"""What all solvers with a trained network share: their options, how the network is made, fed and kept."""
+"""What all solvers with a network for groups of frames share: their options, how the network is made, fed and kept."""
 
 import math
-from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import field, fields, replace
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import torch
-from jaxtyping import Complex
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator
+from pydantic import BeforeValidator, ConfigDict, InstanceOf, NonNegativeInt, PositiveInt, model_validator
 from pydantic.dataclasses import dataclass as validated
-from torch import Tensor
+from pydantic_core import ArgsKwargs
+from torch import Tensor, nn
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.io.network_paths import network_name, network_path, short_name
-from exitwave.io.weights import Weights, read_spec
+from exitwave.io.network_paths import short_name
+from exitwave.io.weights import Weights
 from exitwave.problems.groups.canvases import Images
 from exitwave.problems.groups.clusters import Clusters
 from exitwave.problems.groups.neighbours import Grouping, Neighbours, Singles
-from exitwave.problems.groups.tiles import Kind
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.neural.compatibility import (
-    BEFORE,
     network_warnings,
+    overlap,
     require_same_frames,
     require_same_network,
-    require_same_solver,
-    settled,
     stored_weights,
+    trained_on,
 )
+from exitwave.solvers.neural.flat_options import BEFORE, newton, understood
 from exitwave.solvers.neural.prediction import predicted
-from exitwave.solvers.neural.reconstruction_network import Network, Published, ReconstructionNetwork, Unrolled
+from exitwave.solvers.neural.reconstruction_network import (
+    NetworkArchitecture,
+    Prediction,
+    ReconstructionNetwork,
+    as_architecture,
+)
 from exitwave.solvers.neural.runtimes import Precision, Runtime, engine_for
-from exitwave.solvers.neural.training_data import GroupDataset, TrainingScan
-from exitwave.solvers.ptychography.quasi_newton import QuasiNewton
+from exitwave.solvers.neural.trained_solver import Posing, TrainedSolver
+from exitwave.solvers.neural.training_data import (
+    GroupDataset,
+    GroupSamples,
+    SourceDataset,
+    SourceScans,
+    TrainingScan,
+    TrainingScans,
+    known_scans,
+)
+from exitwave.solvers.neural.training_examples import training_scans
+from exitwave.solvers.neural.unrolled_unet import UnrolledUNet
 from exitwave.solvers.requirements import require_supported
+from exitwave.solvers.spec import as_solver, from_spec
 from exitwave.training.engine import fabric_for
 from exitwave.training.settings import TrainingSettings
 from exitwave.training.state import load
-from exitwave.training.trainer import Trainer, TrainingTask
+from exitwave.training.trainer import Trainer
 
-CLIP = 1.0
-"""Longest gradient that is followed: a few bright frames must not undo what was learned."""
+SAME_PROBE = 0.999
+"""Overlap of a probe with itself, when it was guessed again with another number of threads."""
+
+
+def short_newton() -> Solver[Any]:
+    """The usual warm start."""
+    return from_spec(newton(5))
 
 
 @validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class NetworkSolver(Solver[PtychoEstimate]):
+class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
     """A network that turns groups of neighbouring patterns into images, trained once and then used on any scan alike."""
 
     unsupported: ClassVar[frozenset[str]] = frozenset(
@@ -56,14 +75,24 @@ class NetworkSolver(Solver[PtychoEstimate]):
     takes_probe_as_given: ClassVar[bool] = True
     learns_from_labels: ClassVar[bool] = False
     """True for networks that are taught known images."""
+    renamed: ClassVar[Mapping[str, str]] = {
+        "together": "frames_per_batch",
+        "approach": "warm_start_epochs",
+        "thinning": "judge_photons",
+    }
+    """Options that were called otherwise in 0.1.0."""
+    not_trained: ClassVar[frozenset[str]] = frozenset(
+        {"weights", "finetune", "frames_per_batch", "runtime", "prediction_precision"}
+    )
+    once_trained: ClassVar[Mapping[str, Any]] = {"finetune": 0}
+    identity_terms: ClassVar[Mapping[str, str]] = {
+        "labels": "image as label",
+        "scan_fingerprints": "scan or preparation",
+    }
 
-    weights: str | None = None
-    """Trained network: the file or folder that exitwave train made. Without it the network learns on the scan at hand."""
-    epochs: PositiveInt = 20
-    """Passes over all groups when training; 5-50, fewer for many frames."""
     finetune: NonNegativeInt = 0
     """Passes of further training on the scan at hand before the image is made; 0 takes trained weights as they are."""
-    network: Network = "unet"
+    network: Annotated[InstanceOf[NetworkArchitecture], BeforeValidator(as_architecture)] = UnrolledUNet()
     """unet: steps of the physics, each corrected by a small U-Net. encoder: the published network, which has to learn
     diffraction first and takes many times as many steps."""
     group: PositiveInt = 16
@@ -77,28 +106,13 @@ class NetworkSolver(Solver[PtychoEstimate]):
     when left out."""
     samples: PositiveInt = 1
     """Of neighbours: training groups drawn around each frame; more are more varied and take longer."""
-    stages: PositiveInt = 2
-    """Steps of the unet network, each with a transform there and back of every frame: 2 after an approach, 4-6 without, as for
-    single shots."""
-    width: Annotated[float, Field(gt=0, le=16)] = 1.0
-    """Factor on the channels of the network: 8 for unet, 32 and more for encoder, whose published width is 2."""
-    warm_start_epochs: NonNegativeInt = 5
-    """Epochs of newton with which the unet network begins: what they make of the whole scan is what the network corrects. 0
-    starts from the merged back-projection of each group by itself, as single shots always do."""
-    translation: Kind = "fourier"
-    """How the encoder's tiles are moved below a pixel: bilinear as published blurs, bicubic less, fourier does not."""
+    warm_start: Annotated[InstanceOf[Solver[Any]] | None, BeforeValidator(as_solver)] = field(
+        default_factory=short_newton
+    )
+    """Solver with which the unet network begins: what it makes of the whole scan is what the network corrects. None starts
+    from the merged back-projection of each group by itself, as single shots always do."""
     learn_scale: bool = False
     """Whether the scale of the images is learned, as published; the probe carries the photons, so that it is not needed."""
-    batch: PositiveInt = 64
-    """Frames of a training step: 4 groups of 16, or 16 of 4 as published."""
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-3
-    """Largest step of Adam; 1e-3 for the encoder. Lower it when the loss jumps."""
-    schedule: Literal["cosine", "plateau"] = "cosine"
-    """cosine: warm-up, then falling to a hundredth; plateau: halved whenever the held-out loss stalls, as published."""
-    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """Decay of the running average of the weights, which is what predicts; 0 takes the last weights as published."""
-    precision: Literal["auto", "32", "bf16"] = "auto"
-    """Numbers of the network while training: bf16 is faster on GPUs and some processors, which auto knows."""
     frames_per_batch: PositiveInt = 128
     """Frames that each processor works on at once when predicting; 4096 on a GPU, less for large frames and little memory."""
     runtime: Runtime = "torch"
@@ -108,21 +122,27 @@ class NetworkSolver(Solver[PtychoEstimate]):
     """Numbers of the network when predicting: bf16 changes the image by less than a percent of the network's correction and is
     worth it on GPUs, and for the encoder on processors that know such numbers."""
 
-    @field_validator("weights")
+    @model_validator(mode="before")
     @classmethod
-    def _from_anywhere(cls, value: str | None) -> str | None:
-        """A result made with it can be made again in another folder."""
-        return None if value is None else network_name(value)
+    def _flat(cls, value: Any) -> Any:
+        return ArgsKwargs(value.args, cls.understood(value.kwargs or {})) if isinstance(value, ArgsKwargs) else value
 
     @classmethod
-    def complete_options(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Options with those that the named weights were trained with, where these are not given."""
-        name = options.get("weights")
-        if not isinstance(name, str) or all(option.name in options for option in fields(cls)):
-            return options
-        stored = {**BEFORE, **read_spec(network_path(name))}
-        require_same_solver(cls.name, name, stored)
-        return {**{option: value for option, value in stored.items() if option != "name"}, **options}
+    def understood(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        default = next(option.default for option in fields(cls) if option.name == "network")
+        assert isinstance(default, NetworkArchitecture)
+        return understood(options, default)
+
+    @classmethod
+    def settled(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
+        return super().settled({**BEFORE, **stored})
+
+    def plain_options(self) -> dict[str, Any]:
+        plain = super().plain_options()
+        network = cast("dict[str, Any]", plain.pop("network"))
+        ignored = set() if self.network.starts_from_image else {"warm_start"}
+        plain |= {"grouping": self.rule}
+        return {o: v for o, v in plain.items() if o not in ignored} | {"network": network.pop("name"), **network}
 
     @property
     def total_epochs(self) -> int:
@@ -134,11 +154,18 @@ class NetworkSolver(Solver[PtychoEstimate]):
         return self.weights is None or self.finetune > 0
 
     @property
+    def rule(self) -> str:
+        """The rule for groups that `grouping` stands for."""
+        if self.group == 1 or self.grouping != "auto":
+            return "auto" if self.group == 1 else self.grouping
+        return "neighbours" if self.network.sees_positions else "clusters"
+
+    @property
     def groups(self) -> Grouping:
         """How frames are seen together: in training, in what judges it and in prediction alike."""
         if self.group == 1:
             return Singles()
-        if settled({"network": self.network, "group": self.group, "grouping": self.grouping})["grouping"] == "clusters":
+        if self.rule == "clusters":
             return Clusters(size=self.group)
         nearest = self.nearest or max(self.group - 1, math.ceil(1.5 * self.group))
         if nearest < self.group - 1:
@@ -151,14 +178,11 @@ class NetworkSolver(Solver[PtychoEstimate]):
     def training_settings(self) -> TrainingSettings:
         """How the network is trained; finetuning goes at a third of the rate."""
         further = self.weights is not None
-        return TrainingSettings(
+        return replace(
+            super().training_settings,
             epochs=max(1, self.finetune) if further else self.epochs,
             batch=max(1, self.batch // self.group),
             learning_rate=self.learning_rate / 3 if further else self.learning_rate,
-            schedule=self.schedule,
-            averaging=self.averaging,
-            clip=CLIP,
-            precision=self.precision,
         )
 
     def made(self, frame_shape: tuple[int, int], seed: int) -> ReconstructionNetwork:
@@ -169,51 +193,77 @@ class NetworkSolver(Solver[PtychoEstimate]):
         network = self.fresh(frame_shape, seed)
         if self.weights is not None:
             stored = self._stored(self.weights, frame_shape).tensors
-            load(network, {n.removeprefix("network."): v for n, v in stored.items() if n.startswith("network.")})
+            own = without_aliases(stored)
+            load(network, {n.removeprefix("network."): v for n, v in own.items() if n.startswith("network.")})
         return network
 
     def fresh(self, frame_shape: tuple[int, int], seed: int) -> ReconstructionNetwork:
         """The network as the seed draws it."""
-        if self.network == "unet":
-            return Unrolled(stages=self.stages, width=self.width, learned_scale=self.learn_scale, seed=seed)
-        if frame_shape[0] != frame_shape[1]:
-            raise InputError(
-                f"frames of {frame_shape[0]} x {frame_shape[1]} pixels; the encoder sees square ones: crop them"
-            )
-        try:
-            return Published(
-                frame_px=frame_shape[0],
-                views=self.group,
-                width=self.width,
-                full=self.learns_from_labels,
-                kind=self.translation,
-                learned_scale=self.learn_scale,
-                seed=seed,
-            )
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        self.network.accepts(frame_shape)
+        parts = self.network.parts(frame_shape, self.group, seed)
+        return ReconstructionNetwork(self.network, parts, learned_scale=self.learn_scale)
 
-    @abstractmethod
-    def training_task(self, given: Sequence[TrainingScan], seed: int) -> TrainingTask:
-        """What the network learns from these scans."""
+    def training_data(self, data: Any, posing: Posing, seed: int) -> TrainingScans:
+        return training_scans(self, data, posing, seed)
 
-    def group_dataset(self, given: Sequence[TrainingScan], seed: int) -> GroupDataset:
+    def new_network(self, data: TrainingScans, seed: int) -> ReconstructionNetwork:
+        known = known_scans(data)
+        network = self.made(known[0].problem.scan.frame_shape, seed)
+        if self.weights is None:
+            set_gain(network, known)
+        return network
+
+    def identity(self, data: TrainingScans, posing: Posing) -> dict[str, Any]:
+        known = known_scans(data)
+        labels = [None if x.label is None else f"{float(x.label.abs().mean()):.4g}" for x in known]
+        told: dict[str, Any] = {"scan_fingerprints": [x.problem.fingerprint() for x in known], "labels": labels}
+        if isinstance(data, SourceScans):
+            told["source"] = [
+                getattr(data.source, key) for key in ("examples", "samples_per_epoch", "draws_per_example")
+            ]
+        return told
+
+    def record(self, data: TrainingScans) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        known = known_scans(data)
+        record, probes = trained_on(known)
+        arranged = self.groups.arrangement(known[0].problem.positions_px)
+        return {**record, "arrangement": None if arranged is None else arranged.tolist()}, probes
+
+    def resumed(self, data: TrainingScans, kept: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+        _, probes = trained_on(known_scans(data))
+        # Where 0.1.0 kept more, those of all scans, they are not told apart.
+        same_kept = len(probes) == sum(name.startswith("probe.") for name in kept)
+        for number, (name, probe) in enumerate(probes.items() if same_kept else ()):
+            if (alike := overlap(probe, kept[name])) < SAME_PROBE:
+                raise InputError(
+                    f"{where} is a training with another probe for scan {number + 1} (overlap {alike:.3f}); give the same, or "
+                    "choose another folder"
+                )
+        return without_aliases({name: value for name, value in kept.items() if not name.startswith("probe.")})
+
+    def preview(self, network: nn.Module, data: TrainingScans) -> PtychoEstimate:
+        lesson = known_scans(data)[0]
+        assert isinstance(network, ReconstructionNetwork)
+        image, _ = self.image(network.to(lesson.problem.device), lesson.problem, lesson.x)
+        return replace(lesson.x, object=image)
+
+    def group_samples(self, data: TrainingScans, seed: int) -> GroupSamples:
         """The groups of these scans, as the network sees them."""
-        return GroupDataset(given, self.groups, begun=self.has_warm_start, seed=seed)
+        if isinstance(data, SourceScans):
+            return SourceDataset(data, self.groups, begun=self.has_warm_start)
+        return GroupDataset(data, self.groups, begun=self.has_warm_start, seed=seed)
 
     @property
     def has_warm_start(self) -> bool:
-        """Whether the network starts from what newton makes of the whole scan. Single shots stay by themselves."""
-        return self.network == "unet" and self.warm_start_epochs > 0 and self.group > 1
+        """Whether the network starts from an image of the whole scan. Single shots stay by themselves."""
+        return self.network.starts_from_image and self.warm_start is not None and self.group > 1
 
     def warm_started(self, problem: Problem, x: PtychoEstimate) -> PtychoEstimate:
         """Where the network starts."""
         x = replace(x, object=torch.ones_like(x.object))
-        if not self.has_warm_start:
+        if self.warm_start is None or not self.has_warm_start:
             return x
-        *_, last = QuasiNewton(epochs=self.warm_start_epochs, update_probe=False).solve(
-            problem, Step(epoch=0, estimate=x)
-        )
+        *_, last = self.warm_start.solve(problem, Step(epoch=0, estimate=x))
         return replace(x, object=last.estimate.object)
 
     def training_scan(
@@ -277,15 +327,30 @@ class NetworkSolver(Solver[PtychoEstimate]):
     def _step(
         self, network: ReconstructionNetwork, problem: Problem, x: PtychoEstimate, epoch: int
     ) -> Step[PtychoEstimate]:
-        image = self.image(network, problem, x)
+        image, variance = self.image(network, problem, x)
         found = replace(x.clone(), object=image)
-        return Step(epoch=epoch, estimate=found, residual=problem.residual(found))
+        spread = (
+            None
+            if variance is None
+            else PtychoEstimate(
+                object=variance.sqrt().to(image.dtype),
+                probe=torch.zeros_like(x.probe),
+                positions_px=torch.zeros(0, 2, dtype=torch.float64),
+            )
+        )
+        return Step(epoch=epoch, estimate=found, residual=problem.residual(found), spread=spread)
 
-    def image(self, network: ReconstructionNetwork, problem: Problem, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
-        """The whole object as the network sees it."""
+    def image(self, network: ReconstructionNetwork, problem: Problem, x: PtychoEstimate) -> Prediction:
+        """The whole object as the network sees it, and its variance where the network says it."""
         return predicted(
             network, problem, x, grouping=self.groups, together=self.frames_per_batch, begun=self.has_warm_start
         )
+
+
+def without_aliases(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of a network by one name each: 0.1.0 wrote those of the encoder twice."""
+    twice = ("network.network.", "average.network.")
+    return {name: value for name, value in tensors.items() if not name.startswith(twice)}
 
 
 def set_gain(network: ReconstructionNetwork, given: Sequence[TrainingScan]) -> None:

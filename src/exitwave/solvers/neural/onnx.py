@@ -5,45 +5,50 @@ import hashlib
 import io
 import logging
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from exitwave.data.errors import InputError
-from exitwave.networks.patch_cnn import PatchCNN
-from exitwave.networks.unet import UNet
+from exitwave.solvers.neural.reconstruction_network import NetworkArchitecture, ReconstructionNetwork
 
 DIGEST = "weights_digest"
 """Under this name an exported file says from which weights it was made."""
 
 
-def as_onnx(parts: Sequence[nn.Module], told: Mapping[str, str]) -> list[bytes]:
+def as_onnx(network: ReconstructionNetwork, told: Mapping[str, str]) -> list[bytes]:
     """An ONNX model of each part of a network: any number of images, of any size where the part sees any.
 
     `told` is written into each, with the digest of its weights. Raises InputError where the extra `export` is missing.
     """
     made: dict[str, Any] = {}
+    kind, parts = network.architecture, list(network.parts)
     models: list[bytes] = []
     with quiet():
         for number, part in enumerate(parts):
             # Tracing takes a second or two, filling in the weights of a part of the same build nothing.
             if (build := repr(part)) not in made:
-                made[build] = _traced(part)
+                made[build] = _traced(part, kind)
             program = made[build]
             _fill(program, part)
             program.model.metadata_props.update(
-                {**told, "part": f"{number} of {len(parts)}", "input": meaning(part), DIGEST: digest(part)}
+                {
+                    **told,
+                    "part": f"{number} of {len(parts)}",
+                    "input": kind.input_description(part),
+                    DIGEST: digest(part),
+                }
             )
             models.append(program.model_proto.SerializeToString())
     return models
 
 
-def _traced(part: nn.Module) -> Any:
+def _traced(part: nn.Module, kind: NetworkArchitecture) -> Any:
     """The exporter's program of a part, with weights to be filled in."""
-    inputs, sizes = _example(part)
+    inputs, sizes = kind.example_input(part)
     # Other weights, all different: the exporter would make one of those that are equal, such as biases of zero.
     blank = copy.deepcopy(part).cpu().eval()
     generator = torch.Generator().manual_seed(0)
@@ -73,22 +78,6 @@ def _fill(program: Any, part: nn.Module) -> None:
         held[name].const_value = onnx_ir.tensor(values.detach().cpu().contiguous().numpy(), name=name)
 
 
-def meaning(part: nn.Module) -> str:
-    """What a part expects, in words."""
-    if isinstance(part, UNet):
-        return (
-            f"(group, {part.features}, Y, X), 32 bit; Y and X multiples of {part.multiple}: real part of image - 1, imaginary part, "
-            "both parts of the step that the data ask for, light relative to the brightest; the output is the correction, "
-            "(group, 2, Y, X)"
-        )
-    assert isinstance(part, PatchCNN)
-    n, tile = part.frame_px, part.tile_px
-    return (
-        f"(group, {part.views}, {n}, {n}), 32 bit: amplitudes times the input gain over the root of the probe's photons, zero "
-        f"frequency in the centre; the output is amplitude and phase of the tiles, (group, 2, {part.views}, {tile}, {tile})"
-    )
-
-
 def digest(part: nn.Module) -> str:
     """A fingerprint of the weights of a part."""
     found = hashlib.blake2b(digest_size=16)
@@ -115,12 +104,3 @@ def quiet() -> Generator[None]:
             yield
     finally:
         logging.disable(before)
-
-
-def _example(part: nn.Module) -> tuple[Tensor, tuple[int, ...]]:
-    """An input to trace with, and which of its sizes may vary."""
-    if isinstance(part, UNet):
-        # Two different sides: torch takes sizes that are equal in the example for the same one.
-        return torch.zeros(2, part.features, 4 * part.multiple, 5 * part.multiple), (0, 2, 3)
-    assert isinstance(part, PatchCNN)
-    return torch.zeros(2, part.views, part.frame_px, part.frame_px), (0,)

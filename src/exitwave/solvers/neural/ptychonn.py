@@ -1,14 +1,14 @@
 """PtychoNN: a network that is taught known images, the baseline of PtychoPINN."""
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
-from pydantic import Field, PositiveInt
+from pydantic import BeforeValidator, Field, InstanceOf, PositiveInt
 
 from exitwave.data.errors import InputError
 from exitwave.solvers.neural.network_solver import NetworkSolver
-from exitwave.solvers.neural.reconstruction_network import Network
-from exitwave.solvers.neural.training_data import Supervised, TrainingScan
+from exitwave.solvers.neural.patch_encoder import PatchEncoder
+from exitwave.solvers.neural.reconstruction_network import NetworkArchitecture, as_architecture
+from exitwave.solvers.neural.training_data import Supervised, TrainingScans
 from exitwave.solvers.registry import solver
 
 
@@ -22,7 +22,9 @@ class PtychoNN(NetworkSolver):
 
     name: ClassVar[str] = "ptychonn"
     learns_from_labels: ClassVar[bool] = True
-    network: Network = "encoder"
+    network: Annotated[InstanceOf[NetworkArchitecture], BeforeValidator(as_architecture)] = PatchEncoder(
+        whole_frames=True
+    )
     """encoder: the published network, one pattern in, its frame out. unet: that of ptychopinn, taught instead of left to learn."""
     group: PositiveInt = 1
     """Frames that are seen together; 1 as published. More are merged where they overlap."""
@@ -36,11 +38,5 @@ class PtychoNN(NetworkSolver):
                 "RESULT --save FOLDER, then exitwave reconstruct SCAN FOLDER, without finetune"
             )
 
-    def training_task(self, given: Sequence[TrainingScan], seed: int) -> Supervised:
-        labels = [lesson.label for lesson in given]
-        known = [label for label in labels if label is not None]
-        if len(known) < len(labels):
-            raise InputError(
-                f"{len(labels)} scans with {len(known)} labels to learn from; give each scan a known image"
-            )
-        return Supervised(self.group_dataset(given, seed), known)
+    def training_task(self, data: TrainingScans, seed: int) -> Supervised:
+        return Supervised(self.group_samples(data, seed))

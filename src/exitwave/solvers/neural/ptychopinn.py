@@ -1,6 +1,5 @@
 """PtychoPINN: a network that learns phase retrieval from diffraction alone."""
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -10,7 +9,7 @@ from exitwave.problems.groups.canvases import Images
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.neural.losses import Loss
 from exitwave.solvers.neural.network_solver import NetworkSolver
-from exitwave.solvers.neural.training_data import SelfSupervised, TrainingScan, thinned
+from exitwave.solvers.neural.training_data import SelfSupervised, TrainingScan, TrainingScans, thinned
 from exitwave.solvers.registry import solver
 
 
@@ -31,8 +30,8 @@ class PtychoPINN(NetworkSolver):
     """Share of the photons kept from the network while training, to judge it: 0.2 below some 1e5 photons a frame, so that it
     does not learn their noise; 0 above."""
 
-    def training_task(self, given: Sequence[TrainingScan], seed: int) -> SelfSupervised:
-        return SelfSupervised(self.group_dataset(given, seed), loss=self.loss)
+    def training_task(self, data: TrainingScans, seed: int) -> SelfSupervised:
+        return SelfSupervised(self.group_samples(data, seed), loss=self.loss)
 
     def training_scan(
         self, problem: Problem, x: PtychoEstimate, *, label: Images | None = None, seed: int = 0

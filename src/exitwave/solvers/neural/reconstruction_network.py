@@ -1,24 +1,20 @@
 """Networks at work on groups of frames: from measured amplitudes to an image on the canvas of each group."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast, dataclass_transform
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as validated
 from torch import Tensor, nn
 
-from exitwave.networks.patch_cnn import PatchCNN
+from exitwave.data.errors import InputError
 from exitwave.networks.scaling import Scaling
-from exitwave.networks.unet import UNet
-from exitwave.physics.fourier import to_centre
 from exitwave.problems.groups.canvases import Canvases, Images
-from exitwave.problems.groups.tiles import Kind, merge
-
-FEATURES = 5
-"""What a stage of `Unrolled` sees: real and imaginary part of image and step, and the light."""
-UNET_WIDTH = 8
-"""Channels of a stage at width 1."""
+from exitwave.solvers.registry import solvers
 
 Engine = Callable[[int, Tensor], Tensor]
 """Computes one part of a network elsewhere, such as in ONNX Runtime: number of the part, its input."""
@@ -38,25 +34,35 @@ class GroupBatch:
         return self.canvases.probes.abs().square().sum(dim=(1, 2, 3)).mean()
 
 
-class ReconstructionNetwork(nn.Module, ABC):
+class Prediction(NamedTuple):
+    """What a network makes of groups of frames. A tuple, which Fabric passes on as it is."""
+
+    image: Images
+    """The transmission of the sample on the canvas of each group."""
+    variance: Float[Tensor, "group Y X"] | None = None
+    """Expected |error|^2 of each pixel, above 0, from networks that say how far they can be trusted."""
+
+
+class ReconstructionNetwork(nn.Module):
     """Makes an image of every group of frames; differentiable. `parts` are its trained modules, real numbers in and out."""
 
-    def __init__(self, *, learned_scale: bool) -> None:
+    def __init__(
+        self, architecture: "NetworkArchitecture", parts: Sequence[nn.Module], *, learned_scale: bool = False
+    ) -> None:
         super().__init__()
+        self.architecture = architecture
         self.scaling = Scaling(learned=learned_scale)
-        self.parts = nn.ModuleList()
+        self.parts = nn.ModuleList(parts)
         self.engine: Engine | None = None
 
-    def forward(self, scenes: Sequence[GroupBatch]) -> list[Images]:
-        """The transmission of the sample on the canvases of each scene.
+    def forward(self, batches: Sequence[GroupBatch]) -> list[Prediction]:
+        """What it makes of the groups of each batch.
 
-        All scenes in one call, because devices that share a training exchange gradients once a call.
+        All batches in one call, because devices that share a training exchange gradients once a call.
         """
-        return [self.scaling.leaving(self.image(scene)) for scene in scenes]
-
-    @abstractmethod
-    def image(self, scene: GroupBatch) -> Images:
-        """The network's images before scaling."""
+        found = [self.architecture.predict(self, batch) for batch in batches]
+        scaled = self.scaling.leaving
+        return [Prediction(scaled(p.image), None if p.variance is None else scaled(scaled(p.variance))) for p in found]
 
     def run(self, number: int, inputs: Float[Tensor, "batch channel y x"]) -> Tensor:
         """One of the parts, wherever it is computed, as 32-bit numbers."""
@@ -65,88 +71,85 @@ class ReconstructionNetwork(nn.Module, ABC):
         return self.parts[number](inputs.contiguous(memory_format=torch.channels_last)).float()
 
 
-class Unrolled(ReconstructionNetwork):
-    """Steps asked for by the data, each corrected by a U-Net of its own that sees the image, the step and the light.
+class NetworkArchitecture(ABC):
+    """A kind of network for groups of frames: a frozen value whose fields are its options. Declared with `@network`.
 
-    What physics knows is not learned: every stage costs a transform there and back of each frame, and the network only
-    says what the step lacks. Learned iterations: Adler & Öktem, IEEE Trans. Med. Imaging 37, 1322 (2018), eq. 8, without
-    memory; the first image is the merged back-projection.
+    It holds no weights: those are in the `ReconstructionNetwork` that is built of its parts.
     """
 
-    def __init__(self, *, stages: int, width: float, learned_scale: bool, seed: int) -> None:
-        super().__init__(learned_scale=learned_scale)
-        channels = max(1, round(UNET_WIDTH * width))
-        self.parts.extend(
-            UNet(features=FEATURES, width=channels, levels=2, stem=2, seed=seed * 1000 + number)
-            for number in range(stages)
+    name: ClassVar[str]
+    """Names it in specs and on the command line."""
+    starts_from_image: ClassVar[bool] = True
+    """Whether it corrects the image from which a group starts; then a warm start of the whole scan helps it."""
+    sees_positions: ClassVar[bool] = True
+    """False where it is not told where the frames of a group are, so that all groups must be arranged alike."""
+    needs_fixed_probe: ClassVar[bool] = False
+    """True where it is not told the probe, so that all scans must have the same."""
+    any_frame_shape: ClassVar[bool] = True
+    """False where it takes frames of the size that it was trained on alone."""
+
+    @abstractmethod
+    def parts(self, frame_shape: tuple[int, int], group: int, seed: int) -> Sequence[nn.Module]:
+        """The modules to be trained, for frames of this shape in groups of so many, their weights drawn by the seed alone."""
+
+    @abstractmethod
+    def predict(self, network: ReconstructionNetwork, batch: GroupBatch) -> Prediction:
+        """An image of each group. Parts are called by `network.run`, so that another runtime can compute them."""
+
+    @abstractmethod
+    def example_input(self, part: nn.Module) -> tuple[Tensor, tuple[int, ...]]:
+        """An input of a part to export it with, and which of its sizes may vary (those must differ from each other)."""
+
+    @abstractmethod
+    def input_description(self, part: nn.Module) -> str:
+        """What a part expects and gives, in words that are written into exported files."""
+
+    def accepts(self, frame_shape: tuple[int, int]) -> None:
+        """Raise InputError where it cannot see frames of this shape."""
+        return
+
+
+A = TypeVar("A", bound=NetworkArchitecture)
+_REGISTRY: dict[str, type[NetworkArchitecture]] = {}
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def network(cls: type[A]) -> type[A]:
+    """Register a kind of network and make it a frozen, keyword-only, validated value: an option of solvers from then on."""
+    made = cast(
+        "type[A]",
+        validated(cls, frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True)),
+    )
+    if made.name in _REGISTRY:
+        raise ValueError(f"two networks are called {made.name!r}")
+    _REGISTRY[made.name] = made
+    return made
+
+
+def architectures() -> Mapping[str, type[NetworkArchitecture]]:
+    """All kinds of networks by name, those of other packages (entry points `exitwave.solvers`) included."""
+    solvers()
+    return dict(_REGISTRY)
+
+
+def option_names(cls: type[NetworkArchitecture]) -> list[str]:
+    """The options of a kind of network."""
+    return [option.name for option in fields(cast(Any, cls))]
+
+
+def as_architecture(value: Any) -> Any:
+    """A network where its name, or a table with name and options, is given; anything else as it is, for validators to refuse."""
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        return value
+    options = dict(cast("Mapping[str, Any]", value))
+    known, name = architectures(), options.pop("name", None)
+    if name not in known:
+        raise InputError(f"there is no network {name!r}; there are {', '.join(sorted(known))}")
+    allowed = option_names(known[name])
+    if unknown := [key for key in options if key not in allowed]:
+        raise InputError(
+            f"the network {name} has no option {', '.join(map(repr, unknown))}; its options are {', '.join(allowed) or 'none'}"
         )
-
-    def image(self, scene: GroupBatch) -> Images:
-        """Start, then one step after the other."""
-        canvases, images = scene.canvases, scene.start
-        light = canvases.illumination / canvases.illumination.amax(dim=(1, 2), keepdim=True)
-        for number, part in enumerate(self.parts):
-            step = canvases.gradient_step(images)
-            seen = torch.stack([images.real - 1, images.imag, step.real, step.imag, light], dim=1)
-            assert isinstance(part, UNet)
-            correction = self.run(number, _padded(seen, part.multiple))[..., : light.shape[1], : light.shape[2]]
-            images = images + step + torch.complex(correction[:, 0], correction[:, 1])
-        return images
-
-
-class Published(ReconstructionNetwork):
-    """The published networks: patterns of a group in, a tile for each out, merged where they overlap, zero elsewhere.
-
-    Hoidn, Mishra & Mehta, Sci. Rep. 13, 22789 (2023), PtychoPINN; with `full` tiles Cherukara et al., Appl. Phys. Lett.
-    117, 044103 (2020), PtychoNN.
-    """
-
-    def __init__(
-        self, *, frame_px: int, views: int, width: float, full: bool, kind: Kind, learned_scale: bool, seed: int
-    ) -> None:
-        super().__init__(learned_scale=learned_scale)
-        # A probe with the photons of a mean frame leaves the sample amplitudes above 1, where a sigmoid cannot follow.
-        self.network = PatchCNN(
-            frame_px=frame_px,
-            views=views,
-            width=width,
-            full=full,
-            shared_amplitude=False,
-            amplitude="sigmoid" if full else "softplus",
-            seed=seed,
-        )
-        self.parts.append(self.network)
-        self._views, self._frame_px = views, frame_px
-        self._kind: Kind = kind
-
-    def image(self, scene: GroupBatch) -> Images:
-        """Tiles from patterns, then the overlap constraint."""
-        canvases = scene.canvases
-        amplitudes = canvases.amplitudes if scene.near_field else to_centre(canvases.amplitudes)
-        seen = self.scaling.entering(amplitudes, scene.probe_photons).unflatten(0, (-1, self._views))
-        amplitude, phase = self.run(0, seen).unbind(dim=1)
-        tiles = amplitude * torch.complex(phase.cos(), phase.sin())
-        shape = (canvases.illumination.shape[1], canvases.illumination.shape[2])
-        return merge(
-            tiles,
-            canvases.places_px.to(tiles.device),
-            frame_px=self._frame_px,
-            canvas_shape=shape,
-            kind=self._kind,
-            weights=self._weights(tiles),
-        )
-
-    def _weights(self, tiles: Complex[Tensor, "group view t t"]) -> Float[Tensor, "1 1 t t"] | None:
-        """Plain averages as published, but for "fourier", which would ring at the edges of tiles."""
-        if self._kind != "fourier":
-            return None
-        window = torch.hann_window(tiles.shape[-1] + 1, periodic=False, device=tiles.device)[:-1].clamp(min=1e-3)
-        return (window[:, None] * window[None, :])[None, None]
-
-
-Network = Literal["unet", "encoder"]
-
-
-def _padded(images: Float[Tensor, "group feature y x"], multiple: int) -> Float[Tensor, "group feature Y X"]:
-    height, width = images.shape[-2:]
-    return nn.functional.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
+    return known[name](**options)

@@ -35,15 +35,14 @@ def engine_for(
     each call takes one processor: `predicted` gives every thread a batch of its own.
     Raises InputError where the extra `export` is missing or the runtime knows no such numbers.
     """
-    parts = list(network.parts)
     if runtime == "torch":
-        return _Torch(parts, precision)
+        return _Torch(list(network.parts), precision)
     if runtime == "onnx":
         if precision != "32":
             raise InputError(f"runtime onnx computes in 32 bits, not {precision}; take torch or openvino")
-        return _Onnx(parts, weights)
+        return _Onnx(network, weights)
     if runtime == "openvino":
-        return _OpenVino(parts, weights, precision)
+        return _OpenVino(network, weights, precision)
     raise InputError(f"there is no runtime {runtime!r}; there are torch, onnx and openvino")
 
 
@@ -54,16 +53,20 @@ def exported_file(weights: str | Path, number: int, runtime: str) -> Path:
 
 
 def _loaded(
-    parts: Sequence[nn.Module], weights: str | None, runtime: str, load: Callable[[Path | bytes], tuple[M, str | None]]
+    network: ReconstructionNetwork,
+    weights: str | None,
+    runtime: str,
+    load: Callable[[Path | bytes], tuple[M, str | None]],
 ) -> list[M]:
     """The parts as models of a runtime: from files where all are there and of these weights, else converted in memory."""
+    parts = list(network.parts)
     if weights is not None:
         # Files that cannot be read, whatever their fault, are as good as none.
         with suppress(Exception):
             found = [load(exported_file(weights, number, runtime)) for number in range(len(parts))]
             if all(given == digest(part) for part, (_, given) in zip(parts, found, strict=True)):
                 return [model for model, _ in found]
-    return [load(model)[0] for model in as_onnx(parts, {})]
+    return [load(model)[0] for model in as_onnx(network, {})]
 
 
 class _Torch:
@@ -86,7 +89,7 @@ class _Torch:
 class _Onnx:
     """ONNX Runtime: on the GPU where its build has that, else on the processor."""
 
-    def __init__(self, parts: Sequence[nn.Module], weights: str | None) -> None:
+    def __init__(self, network: ReconstructionNetwork, weights: str | None) -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -97,7 +100,7 @@ class _Onnx:
         there = onnxruntime.get_available_providers()
         self._providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in there]
         self._make = onnxruntime.InferenceSession
-        self._sessions = _loaded(parts, weights, "onnx", self._session)
+        self._sessions = _loaded(network, weights, "onnx", self._session)
 
     def _session(self, model: "Path | bytes") -> "tuple[InferenceSession, str | None]":
         """A model that is ready to run, and the digest that it gives."""
@@ -113,7 +116,7 @@ class _Onnx:
 class _OpenVino:
     """OpenVINO, on the processor."""
 
-    def __init__(self, parts: Sequence[nn.Module], weights: str | None, precision: Precision) -> None:
+    def __init__(self, network: ReconstructionNetwork, weights: str | None, precision: Precision) -> None:
         try:
             import openvino
         except ImportError as error:
@@ -127,7 +130,7 @@ class _OpenVino:
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False,
         }
-        self._models = _loaded(parts, weights, "openvino", self._model)
+        self._models = _loaded(network, weights, "openvino", self._model)
         self._own = threading.local()
 
     def _model(self, model: Path | bytes) -> tuple[Any, str | None]:

@@ -1,7 +1,11 @@
 """What networks learn from: groups of frames of one or several scans, judged by their patterns or by known images."""
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +20,16 @@ from exitwave.problems.groups.neighbours import Grouping
 from exitwave.problems.ptychography import Problem
 from exitwave.solvers.neural.losses import LOSSES, Loss, labelled_loss
 from exitwave.solvers.neural.reconstruction_network import GroupBatch
+from exitwave.training.source import JUDGES, TrainingSource
 
 HELD_OUT = 0.05
 """Share of the frames that judge a training and are never trained on."""
+JUDGED = 8
+"""Groups of each scan of a source that judges;"""
+AT_A_TIME = 8
+"""scans of a source among which the groups of a step are drawn;"""
+KEPT = 2 * AT_A_TIME
+"""scans of a source that are held in memory."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +44,43 @@ class TrainingScan:
     """The same frames with other photons, which judge; None where they are the same."""
     label: Images | None = None
     """The known object ("1 Y X") on the canvas of the problem, for networks that learn from labels."""
+
+    @cached_property
+    def phased_label(self) -> Images:
+        """The label with the global phase of where the network starts: that is nothing to learn. InputError without a label."""
+        if self.label is None:
+            raise InputError("a scan to learn from has no label; give each scan a known image")
+        turn = (self.label.conj() * self.x.object).sum()
+        return self.label * (turn / turn.abs().clamp(min=1e-12))
+
+
+class SourceScans:
+    """Scans of a source, made ready when they are asked for; the last few are kept."""
+
+    def __init__(self, source: TrainingSource[Any], make: Callable[[int], TrainingScan]) -> None:
+        self.source = source
+        self.known = [make(number) for number in range(JUDGES)]
+        """Those that judge; they stand for all in what is kept with the weights."""
+        self._made = lru_cache(maxsize=KEPT)(make)
+        self._groups = lru_cache(maxsize=KEPT)(self._found)
+
+    def __getitem__(self, number: int) -> TrainingScan:
+        return self._made(number)
+
+    def groups(self, number: int, grouping: Grouping) -> Int[Tensor, "group member"]:
+        """The groups of a scan to learn from."""
+        return self._groups(number, grouping)
+
+    def _found(self, number: int, grouping: Grouping) -> Int[Tensor, "group member"]:
+        return grouping.training(self[number].problem.positions_px, number % 2**32)
+
+
+TrainingScans = Sequence[TrainingScan] | SourceScans
+
+
+def known_scans(data: TrainingScans) -> Sequence[TrainingScan]:
+    """The scans trained on, or those of a source that stand for all."""
+    return data.known if isinstance(data, SourceScans) else data
 
 
 class Groups:
@@ -59,13 +107,45 @@ class Groups:
         return self.judging if held_out else self.training
 
 
-class GroupDataset:
-    """Groups of frames of several lessons, numbered through, made into scenes as they are asked for."""
+class GroupSamples(ABC):
+    """Groups of frames of scans, numbered through, made into batches as they are asked for."""
+
+    def __init__(self, *, begun: bool) -> None:
+        """`begun` says that the objects of the scans are where the network starts."""
+        self._begun = begun
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Groups of an epoch."""
+
+    @property
+    @abstractmethod
+    def held_out(self) -> int:
+        """Groups that judge."""
+
+    @abstractmethod
+    def parts(
+        self, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
+    ) -> Iterator[tuple[TrainingScan, Int[Tensor, "group member"]]]:
+        """The scan of these samples and their frames, scan after scan."""
+
+    def scene(self, lesson: TrainingScan, members: Int[Tensor, "group member"]) -> GroupBatch:
+        """What the network sees of groups of a scan."""
+        return group_batch(lesson.problem, lesson.x, members, begun=self._begun)
+
+    def judge(self, lesson: TrainingScan, members: Int[Tensor, "group member"], seen: GroupBatch) -> Canvases:
+        """What judges the images of these groups."""
+        if lesson.judge is None:
+            return seen.canvases
+        return replace(seen.canvases, amplitudes=lesson.judge.amplitudes(members.flatten()))
+
+
+class GroupDataset(GroupSamples):
+    """All groups of scans that are there."""
 
     def __init__(self, lessons: Sequence[TrainingScan], grouping: Grouping, *, begun: bool, seed: int) -> None:
-        """`begun` says that the objects of the lessons are where the network starts."""
+        super().__init__(begun=begun)
         self.lessons = lessons
-        self._begun = begun
         self._groups = [Groups(lesson, grouping, seed + number) for number, lesson in enumerate(lessons)]
 
     def __len__(self) -> int:
@@ -73,38 +153,68 @@ class GroupDataset:
 
     @property
     def held_out(self) -> int:
-        """Groups that judge."""
         return sum(len(groups.judging) for groups in self._groups)
 
     def parts(
-        self, samples: Int[Tensor, " sample"], *, held_out: bool
-    ) -> Iterator[tuple[int, Int[Tensor, "group member"]]]:
-        """The lesson of these samples and their frames, lesson after lesson."""
+        self, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
+    ) -> Iterator[tuple[TrainingScan, Int[Tensor, "group member"]]]:
         first = 0
-        for number, groups in enumerate(self._groups):
+        for lesson, groups in zip(self.lessons, self._groups, strict=True):
             members = groups.part(held_out=held_out)
             mine = samples[(samples >= first) & (samples < first + len(members))] - first
             first += len(members)
             if len(mine):
-                yield number, members[mine.cpu()]
+                yield lesson, members[mine.cpu()]
 
-    def scene(self, number: int, members: Int[Tensor, "group member"]) -> GroupBatch:
-        """What the network sees of groups of a lesson."""
-        lesson = self.lessons[number]
-        return group_batch(lesson.problem, lesson.x, members, begun=self._begun)
 
-    def judge(self, number: int, members: Int[Tensor, "group member"], seen: GroupBatch) -> Canvases:
-        """What judges the images of these groups."""
-        judge = self.lessons[number].judge
-        return (
-            seen.canvases if judge is None else replace(seen.canvases, amplitudes=judge.amplitudes(members.flatten()))
-        )
+class SourceDataset(GroupSamples):
+    """Groups of scans that are made when they are needed: each is drawn from a few scans, which others replace one by one."""
+
+    def __init__(self, scans: SourceScans, grouping: Grouping, *, begun: bool) -> None:
+        super().__init__(begun=begun)
+        self._scans, self._grouping = scans, grouping
+        self._judging = [grouping.covering(lesson.problem.positions_px) for lesson in scans.known]
+
+    def __len__(self) -> int:
+        return self._scans.source.samples_per_epoch
+
+    @property
+    def held_out(self) -> int:
+        return JUDGED * len(self._judging)
+
+    def parts(
+        self, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
+    ) -> Iterator[tuple[TrainingScan, Int[Tensor, "group member"]]]:
+        # In epoch 0 the network is only looked at: by scans that are there.
+        judged = held_out or seed[1] == 0
+        chosen: defaultdict[int, list[Tensor]] = defaultdict(list)
+        for number, group in self._judged(samples) if judged else self._drawn(len(samples), seed):
+            chosen[number].append(group)
+        for number, groups in sorted(chosen.items()):
+            yield self._scans.known[number] if judged else self._scans[number], torch.stack(groups)
+
+    def _judged(self, samples: Int[Tensor, " sample"]) -> Iterator[tuple[int, Int[Tensor, " member"]]]:
+        for sample in samples.tolist():
+            number = sample % len(self._judging)
+            cover = self._judging[number]
+            yield number, cover[np.random.default_rng([13, sample]).integers(len(cover))]
+
+    def _drawn(self, count: int, seed: tuple[int, ...]) -> Iterator[tuple[int, Int[Tensor, " member"]]]:
+        """Groups of a step: whatever came before, the same."""
+        first, epoch, place, rank = seed
+        chance = np.random.default_rng([17, *seed])
+        source = self._scans.source
+        replaced = ((epoch - 1) * len(self) + place * count) // source.draws_per_example
+        for _ in range(count):
+            number = source.drawn(replaced + int(chance.integers(AT_A_TIME)), seed=first, rank=rank)
+            groups = self._scans.groups(number, self._grouping)
+            yield number, groups[chance.integers(len(groups))]
 
 
 class _Groupwise:
-    """Lessons whose samples are the groups of some scenes."""
+    """Lessons whose samples are groups of frames."""
 
-    def __init__(self, scenes: GroupDataset) -> None:
+    def __init__(self, scenes: GroupSamples) -> None:
         self._scenes = scenes
 
     def __len__(self) -> int:
@@ -119,7 +229,7 @@ class _Groupwise:
 class SelfSupervised(_Groupwise):
     """Lessons without labels: an image is as good as the patterns it gives. Hoidn, Mishra & Mehta (2023)."""
 
-    def __init__(self, scenes: GroupDataset, *, loss: Loss) -> None:
+    def __init__(self, scenes: GroupSamples, *, loss: Loss) -> None:
         super().__init__(scenes)
         self._loss = LOSSES[loss]
 
@@ -129,25 +239,16 @@ class SelfSupervised(_Groupwise):
         """Mean loss over the groups, and their images."""
         scenes: list[GroupBatch] = []
         judges: list[Canvases] = []
-        for number, members in self._scenes.parts(samples, held_out=held_out):
-            scenes.append(self._scenes.scene(number, members))
-            judges.append(self._scenes.judge(number, members, scenes[-1]))
-        images = network(scenes)
+        for lesson, members in self._scenes.parts(samples, held_out=held_out, seed=seed):
+            scenes.append(self._scenes.scene(lesson, members))
+            judges.append(self._scenes.judge(lesson, members, scenes[-1]))
+        images = [found.image for found in network(scenes)]
         losses = [self._loss(judge, image) * len(image) for judge, image in zip(judges, images, strict=True)]
         return torch.stack(losses).sum() / len(samples), shown(images)
 
 
 class Supervised(_Groupwise):
     """Lessons with labels: images of the same frames that are already known, from a result or a simulation."""
-
-    def __init__(self, scenes: GroupDataset, labels: Sequence[Images]) -> None:
-        # A global phase is nothing to learn: that of the label is the one of where the network starts.
-        turns = [
-            (label.conj() * x.object).sum() for label, x in zip(labels, (le.x for le in scenes.lessons), strict=True)
-        ]
-        turned = [label * (turn / turn.abs().clamp(min=1e-12)) for label, turn in zip(labels, turns, strict=True)]
-        super().__init__(scenes)
-        self._labels = turned
 
     def loss(
         self, network: nn.Module, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
@@ -156,11 +257,11 @@ class Supervised(_Groupwise):
         canvases: list[Canvases] = []
         wanted: list[Images] = []
         scenes: list[GroupBatch] = []
-        for number, members in self._scenes.parts(samples, held_out=held_out):
-            scenes.append(self._scenes.scene(number, members))
+        for lesson, members in self._scenes.parts(samples, held_out=held_out, seed=seed):
+            scenes.append(self._scenes.scene(lesson, members))
             canvases.append(scenes[-1].canvases)
-            wanted.append(windows(self._labels[number], canvases[-1]))
-        images = network(scenes)
+            wanted.append(windows(lesson.phased_label, canvases[-1]))
+        images = [found.image for found in network(scenes)]
         losses = [
             labelled_loss(c, image, label) * len(image)
             for c, image, label in zip(canvases, images, wanted, strict=True)
