@@ -13,7 +13,7 @@ from rich.console import Console
 from exitwave.data.errors import RenamedOptionWarning
 from exitwave.io.network_paths import names_network
 from exitwave.solvers.base import Solver
-from exitwave.solvers.registry import solvers
+from exitwave.solvers.registry import explain, solvers
 from exitwave.solvers.spec import from_spec
 
 OF_PATHS = ("-o", "--output", "--weights", "--save", "--start", "--probe", "--labels", "--report", "--positions")
@@ -86,9 +86,7 @@ def _like(value: Solver[Any]) -> type[Solver[Any]]:
     body = {"__annotations__": {name: hints[name] for name in defaults}, "__doc__": cls.__doc__, **defaults}
     made = type(cls.__name__, (cls,), {"__module__": cls.__module__, **body})
     made = validated(made, frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-    told = cast(Any, cls).__pydantic_fields__
-    for name, option in cast("Mapping[str, Any]", cast(Any, made).__pydantic_fields__).items():
-        option.description = told[name].description
+    explain(made, {name: option.description for name, option in cast(Any, cls).__pydantic_fields__.items()})
     return cast("type[Solver[Any]]", made)
 
 
