@@ -77,6 +77,11 @@ class TestHelp:
         assert "all is well" in out
         assert "rpie" in out
 
+    def test_options_of_many_solvers_explain_themselves(self) -> None:
+        text = " ".join(call("reconstruct", "rpie", "--help").out.replace("│", " ").split())
+        assert "Whether to retrieve the probe; switch off when it is" in text
+        assert "Epochs before the probe is first updated; raise it" in text
+
     def test_an_unknown_command_is_refused(self, tmp_path: Path) -> None:
         assert "reconstruc" in refused(tmp_path, "reconstruc", "scan.cxi")
 
@@ -165,6 +170,17 @@ class TestRuns:
 
     def test_a_slice_is_not_a_time_of_day(self, scan: Path) -> None:
         assert json.loads(done("info", scan, "--json", "--prepare", "select=1:20").out)["frames"] == 19
+
+    def test_options_of_0_1_0_do_the_same_and_are_named_in_one_line_each(self, scan: Path) -> None:
+        words = ("newton", "-o", scan.with_name("old.h5"), "--epochs", 2, "--refine-positions")
+        done("reconstruct", scan, *words, "--warm-start", 1, "--max-position-error-px", 2.5, "--max-amplitude", 1.1)
+        now = read_result(scan.with_name("old.h5"))
+        err = done("reconstruct", scan, *words, "--approach", 1, "--position-error-px=2.5", "--most-amplitude", 1.1).err
+        old = read_result(scan.with_name("old.h5"))
+        assert old.spec == now.spec
+        assert torch.equal(old.estimate.object, now.estimate.object)
+        told = [line for line in err.splitlines() if "is now" in line]
+        assert [line.split()[2] for line in told] == ["--approach", "--position-error-px", "--most-amplitude"]
 
     def test_options_may_stand_before_the_scan(self, scan: Path, tmp_path: Path) -> None:
         done("reconstruct", "--epochs", 1, "-o", tmp_path / "out.h5", scan, "epie")

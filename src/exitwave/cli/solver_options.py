@@ -16,7 +16,7 @@ from exitwave.solvers.base import Solver
 from exitwave.solvers.neural.flat_options import flat_fields
 from exitwave.solvers.neural.network_solver import NetworkSolver
 from exitwave.solvers.neural.trained_solver import TrainedSolver
-from exitwave.solvers.registry import solvers
+from exitwave.solvers.registry import explain, solvers
 from exitwave.solvers.spec import from_spec
 
 OF_PATHS = ("-o", "--output", "--weights", "--save", "--start", "--probe", "--labels", "--report", "--positions")
@@ -102,8 +102,7 @@ def _like(value: Solver[Any]) -> type[Solver[Any]]:
     made = validated(
         type(cls.__name__, (Solver,), body | defaults), frozen=True, kw_only=True, config=ConfigDict(extra="forbid")
     )
-    for name, option in cast("Mapping[str, Any]", cast(Any, made).__pydantic_fields__).items():
-        option.description = told[name][2]
+    explain(made, {name: text for name, (_, _, text) in told.items()})
     return cast("type[Solver[Any]]", made)
 
 

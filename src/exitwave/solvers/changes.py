@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,7 +16,7 @@ class Change:
     """A change of the estimate that the solver did not make itself. Nothing follows for what a solver remembers, unless
     said in a subclass."""
 
-    forgets_curvature: bool = False
+    forgets_curvature: ClassVar[bool] = False
     """Whether what was learnt of curvature holds no longer."""
 
     def of_directions(self, values: Tensor, axes: tuple[int, int] = (-2, -1)) -> Tensor:
@@ -61,8 +62,8 @@ class Replaced(Change):
 
 @dataclass(frozen=True, eq=False)
 class Constrained(Change):
-    """A constraint was imposed on the estimate `x`, and is where velocity is counted from: what it takes away would be gone on
-    with backwards.
+    """A constraint was imposed on the estimate `x`: so it is where velocity is counted from, or what it takes away would be gone
+    on with backwards.
 
     Earlier estimates obey it already. Curvature was learnt from steps without the constraint; with it a step along it would
     lead out again, and never to the best that obeys.
@@ -70,7 +71,7 @@ class Constrained(Change):
 
     x: PtychoEstimate
     impose: Callable[[PtychoEstimate], PtychoEstimate]
-    forgets_curvature: bool = True
+    forgets_curvature: ClassVar[bool] = True
 
     def of_anchor(self, images: Images) -> Images:
         device = self.x.object.device

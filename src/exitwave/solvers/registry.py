@@ -1,7 +1,9 @@
 """The solvers there are, by name."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict
@@ -30,10 +32,18 @@ def solver(cls: type[S]) -> type[S]:
     for option in known.values():
         shared = next((meta.text for meta in option.metadata if isinstance(meta, Meaning)), None)
         option.description = option.description or shared
+    explain(made, {name: option.description or "" for name, option in known.items()})
     if made.name in _REGISTRY:
         raise ValueError(f"two solvers are called {made.name!r}")
     _REGISTRY[made.name] = made
     return made
+
+
+def explain(cls: type[Any], texts: Mapping[str, str]) -> None:
+    """Give the options of a validated class their texts, where pydantic and where the command line look for them."""
+    for option in fields(cls):
+        cls.__pydantic_fields__[option.name].description = texts[option.name]
+        option.metadata = MappingProxyType({**option.metadata, "help": texts[option.name]})
 
 
 def solvers() -> Mapping[str, type[Solver[Any]]]:
