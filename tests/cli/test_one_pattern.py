@@ -11,8 +11,8 @@ import torch
 
 import exitwave as ew
 from command import done, refused
-from exitwave.evaluation.cdi_alignment import conjugate_inverse
 from exitwave.evaluation.comparison import align_estimate
+from exitwave.physics.fourier import conjugate_inverse
 
 CDI = ("cdi", "--starts", 3, "--cycles", 2, "--hio", 100)
 

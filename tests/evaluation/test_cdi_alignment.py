@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from exitwave.evaluation.cdi_alignment import conjugate_inverse, register_twin, shifted
+from exitwave.evaluation.cdi_alignment import register_twin, shifted
+from exitwave.physics.fourier import conjugate_inverse
 
 
 def blob(shape, seed=0):

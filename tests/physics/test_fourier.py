@@ -70,3 +70,12 @@ def test_shift_gradient_with_respect_to_the_shift_agrees_with_differences():
     numeric = (overlap(shift.detach() + step) - overlap(shift.detach() - step)) / 2e-3
     assert shift.grad is not None
     assert float(shift.grad[0, 0]) == pytest.approx(float(numeric), rel=2e-2)
+
+
+@pytest.mark.parametrize("shape", [(8, 9), (7, 6), (5, 6, 8)])
+def test_the_twin_has_the_same_pattern_keeps_the_centre_and_is_its_own_inverse(shape):
+    image = torch.randn(shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+    twin, centre = fourier.conjugate_inverse(image), tuple(n // 2 for n in shape)
+    assert torch.allclose(torch.fft.fftn(twin).abs(), torch.fft.fftn(image).abs(), atol=1e-3)
+    assert twin[centre] == image[centre].conj()
+    assert torch.equal(fourier.conjugate_inverse(twin), image)

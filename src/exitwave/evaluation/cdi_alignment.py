@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor
 
+from exitwave.physics.fourier import conjugate_inverse, shift_factor
+
 FINER = 50
 """Shifts are found to this part of a pixel."""
 
@@ -31,20 +33,14 @@ class RegisteredImage:
         return shifted(conjugate_inverse(wave) if self.twin else wave, self.shift_px)
 
 
-def conjugate_inverse(image: Complex[Tensor, "*axes"]) -> Complex[Tensor, "*axes"]:
-    """The twin O*(-r), which gives the same pattern; the pixel n // 2 stays where it is."""
-    axes = tuple(range(image.ndim))
-    return torch.roll(image.conj().flip(axes), [1 - size % 2 for size in image.shape], axes)
-
-
 def shifted(image: Complex[Tensor, "*axes"], shift_px: tuple[float, ...]) -> Complex[Tensor, "*axes"]:
     """Move an image by parts of a pixel, exactly for band-limited images; wraps at the edges."""
     spectrum = torch.fft.fftn(image)
     for axis, (size, distance) in enumerate(zip(image.shape, shift_px, strict=True)):
-        angle = -2 * torch.pi * distance * torch.fft.fftfreq(size, dtype=torch.float64, device=image.device)
+        wave = shift_factor(size, torch.tensor([distance], dtype=torch.float64, device=image.device))
         shape = [1] * image.ndim
         shape[axis] = size
-        spectrum = spectrum * torch.polar(torch.ones_like(angle), angle).to(image.dtype).reshape(shape)
+        spectrum = spectrum * wave.to(image.dtype).reshape(shape)
     return torch.fft.ifftn(spectrum)
 
 

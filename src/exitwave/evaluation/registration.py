@@ -1,10 +1,13 @@
 """The mathematics of laying one complex image onto another: moving by parts of a pixel, finding shift and ramp."""
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Complex, Float
 from numpy import fft
 from scipy import ndimage
 from scipy.fft import next_fast_len
+
+from exitwave.physics.fourier import conjugate_inverse, shift_factor
 
 Image = Complex[np.ndarray, "y x"]
 Spectrum = Complex[np.ndarray, "v u"]
@@ -29,14 +32,14 @@ def phase_ramp(shape: tuple[int, ...], ramp_rad_px: Pair) -> Image:
 
 def twin(image: Image) -> Image:
     """Conjugate inversion O*(-r); the pixel n // 2 stays where it is."""
-    return np.roll(np.conj(image[::-1, ::-1]), [1 - size % 2 for size in image.shape], axis=(0, 1))
+    return conjugate_inverse(torch.from_numpy(image)).resolve_conj().numpy()
 
 
 def moved(image: Image, shift_px: Pair) -> tuple[Image, Spectrum]:
     """The image moved by `shift_px`, exact for band-limited images, and the spectrum of the moved image with its rim."""
     spectrum = fft.fft2(_rimmed(image))
     for axis, (distance, size) in enumerate(zip(shift_px, spectrum.shape, strict=True)):
-        wave = np.exp(-2j * np.pi * fft.fftfreq(size) * distance)
+        wave = shift_factor(size, torch.tensor([distance], dtype=torch.float64))[0].numpy()
         spectrum *= wave[:, None] if axis == 0 else wave[None, :]
     return _cropped(fft.ifft2(spectrum), image.shape), spectrum
 

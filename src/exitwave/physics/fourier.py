@@ -41,6 +41,13 @@ def frequencies(
     return rows[:, None], columns[None, :]
 
 
+def shift_factor(size: int, shift_px: Float[Tensor, " batch"]) -> Complex[Tensor, "batch n"]:
+    """Phase factors along one axis of a transform that move an image along it by each shift; complex128."""
+    frequency = torch.fft.fftfreq(size, dtype=torch.float64, device=shift_px.device)
+    angle = -2 * torch.pi * shift_px[:, None].to(torch.float64) * frequency
+    return torch.polar(torch.ones_like(angle), angle)
+
+
 def shift_factors(
     shape: tuple[int, int], shift_px: Float[Tensor, "batch 2"]
 ) -> tuple[Complex[Tensor, "batch y"], Complex[Tensor, "batch x"]]:
@@ -48,12 +55,14 @@ def shift_factors(
 
     Unitary for even sizes too: the Nyquist row and column get a full phase factor, as complex waves want it.
     """
-    factors: list[Tensor] = []
-    for axis, size in enumerate(shape):
-        frequency = torch.fft.fftfreq(size, dtype=torch.float64, device=shift_px.device)
-        angle = -2 * torch.pi * shift_px[:, axis, None].to(torch.float64) * frequency
-        factors.append(torch.polar(torch.ones_like(angle), angle).to(torch.complex64))
-    return factors[0], factors[1]
+    rows, columns = (shift_factor(size, shift_px[:, axis]).to(torch.complex64) for axis, size in enumerate(shape))
+    return rows, columns
+
+
+def conjugate_inverse(image: Complex[Tensor, "*axes"]) -> Complex[Tensor, "*axes"]:
+    """The twin O*(-r), which gives the same far-field pattern; the pixel n // 2 of each axis stays where it is."""
+    axes = tuple(range(image.ndim))
+    return torch.roll(image.conj().flip(axes), [1 - size % 2 for size in image.shape], axes)
 
 
 def shift_ramp(shape: tuple[int, int], shift_px: Float[Tensor, "batch 2"]) -> Complex[Tensor, "batch y x"]:

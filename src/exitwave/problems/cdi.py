@@ -24,6 +24,7 @@ from exitwave.physics.kernels import dispatch
 from exitwave.physics.support import autocorrelation, extent_px
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Setup
+from exitwave.problems.untrusted_pixels import filled_from_neighbours
 
 LEVEL = 0.04
 """Of the autocorrelation's maximum: what lies above is taken for the object. Marchesini et al. (2003)."""
@@ -228,12 +229,7 @@ def correlated_region(pattern: Measurement, known: Bool[Tensor, "y x"]) -> Bool[
 
 
 def _correlated(counts: Float[Tensor, "*axes"], known: Bool[Tensor, "*axes"]) -> Bool[Tensor, "*axes"]:
-    values = torch.where(known, counts, 0.0)
-    if not bool(known.all()):
-        found = ndimage.distance_transform_edt((~known).numpy(), return_distances=False, return_indices=True)
-        assert found is not None
-        values = values[tuple(torch.from_numpy(found).long())]
-    return autocorrelation(values) > LEVEL
+    return autocorrelation(filled_from_neighbours(torch.where(known, counts, 0.0), known)) > LEVEL
 
 
 def check_pattern(pattern: Pattern) -> None:

@@ -16,6 +16,7 @@ from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels.reference import gather, scatter_add_
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.setup import Setup
+from exitwave.problems.untrusted_pixels import filled_from_neighbours
 
 TRIAL_FRAMES = 48
 """Neighbouring frames on which probes are tried."""
@@ -253,14 +254,7 @@ def _trial(problem: Problem, probe: Tensor, fitted: Tensor, predicted: Tensor) -
 
 def _filled_mean_pattern(problem: Problem) -> Float[Tensor, "y x"]:
     """The mean pattern with untrusted pixels taken from their nearest trusted neighbours."""
-    mask = problem.scan.mask
-    mean = problem.statistics.mean_pattern
-    if bool(mask.all()):
-        return mean
-    nearest = ndimage.distance_transform_edt((~mask).numpy(), return_distances=False, return_indices=True)
-    assert nearest is not None
-    rows, columns = torch.from_numpy(nearest)
-    return mean[rows.long(), columns.long()]
+    return filled_from_neighbours(problem.statistics.mean_pattern, problem.scan.mask)
 
 
 def _smoothed(amplitude: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:

@@ -23,7 +23,7 @@ from exitwave.physics.ptychography import Ptychography
 from exitwave.problems import base
 from exitwave.problems.prefetch import Prefetcher
 from exitwave.problems.setup import Setup
-from exitwave.problems.threads import run_in_threads
+from exitwave.problems.threads import Schedule, threads_on
 from exitwave.problems.wave_store import WaveStore
 
 CHUNK = 16
@@ -244,16 +244,13 @@ class Problem(base.Problem[PtychoEstimate]):
             deviation = (self.model.intensity(x, frames).sqrt() - measured).square()
             return torch.stack([(squares * pixels).sum(dim=(1, 2)) for squares in (deviation, measured.square())])
 
-        everything = torch.arange(len(self))
-        if self.streamed or self.device.type != "cpu":
-            found = [seen(frames) for frames in self.prefetch(everything.split(CHUNK))]
-        else:
-            # However many threads there are, they hold no more frames than one would.
-            parts = min(torch.get_num_threads(), CHUNK, len(self))
-            pieces = everything.tensor_split(parts)
-            found = run_in_threads(
-                lambda part: torch.cat([seen(frames) for frames in pieces[part].split(CHUNK // parts)], dim=1), parts
-            )
+        def part(_: int, frames: Int[Tensor, " part"]) -> Float[Tensor, "2 part"]:
+            return torch.cat([seen(some) for some in self.prefetch(frames.split(schedule.chunk))], dim=1)
+
+        # However many threads there are, they hold no more frames than one would.
+        parts = 1 if self.streamed else threads_on(self.device, min(CHUNK, len(self)))
+        schedule = Schedule(parts, CHUNK // parts)
+        found = schedule.run(part, torch.arange(len(self)))
         misfit, power = torch.cat(found, dim=1).cpu()
         return misfit, power
 

@@ -113,7 +113,7 @@ def test_few_photons_do_not_make_up_a_phase():
 
 @pytest.mark.parametrize(("whole", "modes"), [(True, 1), (True, 2), (False, 1)])
 def test_steps_in_fused_chunks_are_those_that_are_differentiated(whole, modes, monkeypatch):
-    monkeypatch.setattr("exitwave.problems.groups.canvases.CHUNK_PIXELS", 5 * 32 * 32)
+    monkeypatch.setattr("exitwave.problems.threads.CHUNK_PIXELS", 5 * 32 * 32)
     known = known_scan(side=5, whole=whole, modes=modes, photons=1e4)
     problem, groups = posed(known, 4)
     behind = 3 * torch.rand(32, 32, generator=torch.Generator().manual_seed(2))

@@ -7,7 +7,8 @@ import torch
 
 import exitwave as ew
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.evaluation.cdi_alignment import conjugate_inverse, register_twin
+from exitwave.evaluation.cdi_alignment import register_twin
+from exitwave.physics.fourier import conjugate_inverse
 from exitwave.problems.cdi import isolated_guess, isolated_problem
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.isolated import Simulated, simulate_pattern

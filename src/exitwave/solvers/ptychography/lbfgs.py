@@ -25,6 +25,7 @@ from exitwave.solvers.options import (
     UpdateProbe,
     WhenDiverging,
 )
+from exitwave.solvers.ptychography.limited_memory import Blocks, inverse_curvature, plus
 from exitwave.solvers.registry import solver
 
 LEAST_FALL = 1e-4
@@ -81,10 +82,6 @@ class LBFGS(Solver[PtychoEstimate]):
             yield Step(epoch=epoch, estimate=now, residual=place.residual, state=curvature.state())
 
 
-Blocks = tuple[Tensor, ...]
-"""Object, and the probe where it is retrieved."""
-
-
 @dataclass(frozen=True, eq=False)
 class _Place:
     """Where the descent stands: values of the blocks, the objective there, which way is down, and a diagonal inverse curvature."""
@@ -108,24 +105,16 @@ class _Curvature:
     turned: tuple[Blocks, ...] = ()
 
     def newton(self, descent: Blocks, steps: Blocks) -> Blocks:
-        """The two-loop recursion: the inverse curvature times the descent direction."""
-        way, shares = descent, []
-        for moved, turned in zip(reversed(self.moved), reversed(self.turned), strict=True):
-            share = _dot(moved, way) / _dot(moved, turned)
-            way = _plus(way, turned, -share)
-            shares.append(share)
-        scale = 1.0
-        if self.moved:
-            last, bend = self.moved[-1], self.turned[-1]
-            scale = _dot(last, bend) / _dot(bend, tuple(b * s for b, s in zip(bend, steps, strict=True)))
-        way = tuple(scale * w * s for w, s in zip(way, steps, strict=True))
-        for moved, turned, share in zip(self.moved, self.turned, reversed(shares), strict=True):
-            way = _plus(way, moved, share - _dot(turned, way) / _dot(moved, turned))
-        return way
+        """The inverse curvature times the descent direction."""
+
+        def first(way: Blocks) -> Blocks:
+            return tuple(w * s for w, s in zip(way, steps, strict=True))
+
+        return inverse_curvature(descent, self.moved, self.turned, first=first, dot=_dot)
 
     def learnt(self, before: _Place, after: _Place, pairs: int) -> "_Curvature":
-        moved = _plus(after.values, before.values, -1.0)
-        turned = _plus(before.descent, after.descent, -1.0)
+        moved = plus(after.values, before.values, -1.0)
+        turned = plus(before.descent, after.descent, -1.0)
         bent = _dot(moved, turned)
         if bent <= 1e-8 * (_dot(moved, moved) * _dot(turned, turned)) ** 0.5:
             return self
@@ -162,7 +151,7 @@ def _advance(
         slope = 2 * _dot(place.descent, way)
     length = 1.0
     for _ in range(TRIALS):
-        _move(objective.x, _plus(place.values, way, length))
+        _move(objective.x, plus(place.values, way, length))
         there = _look(objective, alpha, with_probe=place.with_probe)
         fall = place.height - there.height
         if fall >= LEAST_FALL * length * slope - 1e-7 * abs(place.height):
@@ -194,10 +183,6 @@ def _safe_steps(sums: Sums, alpha: float, stiffness: float, both: bool) -> Block
 def _move(x: PtychoEstimate, values: Blocks) -> None:
     for mine, value in zip((x.object, x.probe), values, strict=False):
         mine.copy_(value)
-
-
-def _plus(one: Blocks, other: Blocks, share: float) -> Blocks:
-    return tuple(torch.add(a, b, alpha=share) for a, b in zip(one, other, strict=True))
 
 
 def _dot(one: Blocks, other: Blocks) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
@@ -18,12 +18,10 @@ from exitwave.problems.window_updates import pie_update
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
 from exitwave.solvers.options import Fraction, ProbeStart, UpdateProbe, WhenDiverging
+from exitwave.solvers.ptychography.limited_memory import Blocks, inverse_curvature, plus
 from exitwave.solvers.ptychography.momentum import Momentum
 from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
-
-Pair = tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"]]
-"""Something of the object and something of the probe."""
 
 GAIN, FRICTION, FEEDBACK, KICKS = 0.5, 0.9, 0.5, 8
 """Of the warm start: step length, and momentum with its steps per epoch; as in mpie."""
@@ -145,7 +143,7 @@ def _warm_start(
 class Point:
     """Misfit at an estimate, the way down, and how strongly light fixes each pixel."""
 
-    down: Pair
+    down: Blocks
     """Steepest descent of half the misfit."""
     lit: Float[Tensor, "slice Y X"]
     seen: Float[Tensor, "y x"]
@@ -163,9 +161,9 @@ class Descent:
     slow: SlowPhase | None
     ramp: Float[Tensor, "2 2"]
     at: Point
-    moves: list[Pair]
+    moves: list[Blocks]
     """The last steps."""
-    bends: list[Pair]
+    bends: list[Blocks]
     """How the gradient changed along each."""
 
     @classmethod
@@ -210,11 +208,11 @@ class Descent:
         slope = dot(way, here.down)
         length = 1.0
         while slope > 0 and length >= SHORTEST:
-            _place(x, _sum(origin, way, length))
+            _place(x, plus(origin, way, length))
             there = _point(self.sweep, with_probe=self.with_probe)
             fall = (here.misfit - there.misfit) / 2
             if fall >= 1e-4 * length * slope:
-                self._learn(_sum((x.object, x.probe), origin, -1), _sum(here.down, there.down, -1))
+                self._learn(plus((x.object, x.probe), origin, -1), plus(here.down, there.down, -1))
                 self.at = there
                 return
             # The parabola through value, slope and the value met.
@@ -223,23 +221,11 @@ class Descent:
         _place(x, origin)
         self.moves, self.bends = [], []
 
-    def newton(self, down: Pair) -> Pair:
-        """Inverse Hessian times `down`: Nocedal & Wright, Numerical Optimization (2006), algorithm 7.4."""
-        taken: list[tuple[float, float]] = []
-        for move, bend in zip(reversed(self.moves), reversed(self.bends), strict=True):
-            weight = 1 / dot(move, bend)
-            share = weight * dot(move, down)
-            taken.append((share, weight))
-            down = _sum(down, bend, -share)
-        way = self.conditioned(down)
-        if self.moves:
-            scale = dot(self.moves[-1], self.bends[-1]) / dot(self.bends[-1], self.conditioned(self.bends[-1]))
-            way = (scale * way[0], scale * way[1])
-        for move, bend, (share, weight) in zip(self.moves, self.bends, reversed(taken), strict=True):
-            way = _sum(way, move, share - weight * dot(bend, way))
-        return way
+    def newton(self, down: Blocks) -> Blocks:
+        """Inverse Hessian times `down`."""
+        return inverse_curvature(down, self.moves, self.bends, first=self.conditioned, dot=dot)
 
-    def conditioned(self, down: Pair) -> Pair:
+    def conditioned(self, down: Blocks) -> Blocks:
         """The first guess of the inverse Hessian: gradient over illumination, and the slow phase's own step."""
         lit, seen = self.at.lit, self.at.seen
         obj = down[0] / (lit + self.damping * lit.max()).clamp(min=1e-30)
@@ -247,7 +233,7 @@ class Descent:
             obj += NEWTON_SLOW * self.slow.of_gradient(self.sweep.x.object, down[0])
         return obj, down[1] / (seen + self.damping * seen.max()).clamp(min=1e-30)
 
-    def _learn(self, move: Pair, bend: Pair) -> None:
+    def _learn(self, move: Blocks, bend: Blocks) -> None:
         # Only where the misfit curves upwards does the inverse Hessian stay positive.
         if dot(move, bend) > 0:
             self.moves = [*self.moves, move][-self.history :]
@@ -270,15 +256,11 @@ def _point(sweep: Sweep, *, with_probe: bool) -> Point:
     return Point(down, sums.illumination.clone(), sums.probe_weight.clone(), sums.misfit)
 
 
-def _place(x: PtychoEstimate, pair: Pair) -> None:
+def _place(x: PtychoEstimate, pair: Blocks) -> None:
     x.object.copy_(pair[0])
     x.probe.copy_(pair[1])
 
 
-def _sum(a: Pair, b: Pair, length: float) -> Pair:
-    return torch.add(a[0], b[0], alpha=length), torch.add(a[1], b[1], alpha=length)
-
-
-def dot(a: Pair, b: Pair) -> float:
+def dot(a: Blocks, b: Blocks) -> float:
     """Real inner product of two directions in object and probe."""
     return sum(float(torch.vdot(u.flatten(), v.flatten()).real) for u, v in zip(a, b, strict=True))
