@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from exitwave.evaluation import metrics as f
-from exitwave.evaluation.metrics import METRICS
+from exitwave.evaluation.metrics import METRICS, Metric, metric_values
 
 
 def noisy(image: torch.Tensor, level: float = 0.05, seed: int = 3) -> torch.Tensor:
@@ -172,14 +172,46 @@ def test_crystals_are_compared_wherever_they_lie_and_whatever_their_phase():
     assert f.structural_similarity_crystal(crystal.transpose(0, 2), crystal)["M-SSIM3D"] < 0.95
 
 
-def test_every_metric_returns_values_under_its_own_id(pair):
+def arrays_for(metric, pair):
+    """A pair of arrays that the metric takes."""
     estimate, truth = pair
-    volume, intensity = estimate[:10, :10].expand(10, 10, 10), truth.abs().square()
-    inputs = {"M-chi2": (intensity, intensity), "M-MAE3D": (intensity, intensity), "M-SSIM3D": (volume, volume)}
-    assert set(METRICS) >= {"M-PSNR255", "M-MAE", "M-FRC50", "M-PSNRmax", "M-SSIM", "M-NRMSE", "M-SSIMabs", "M-chi2",
-                            "M-MAE3D", "M-SSIM3D", "M-FRChalf"}  # fmt: skip
+    if metric.dimensions == (3,):
+        estimate = truth = truth[:10, :10].expand(10, 10, 10)
+    return (truth.abs().square(),) * 2 if metric.subject == "diffraction" else (estimate, truth)
+
+
+def test_every_metric_returns_values_under_its_own_id(pair):
     for name, metric in METRICS.items():
-        values = metric.function(*inputs.get(name, (estimate, truth)))
+        values = metric.function(*arrays_for(metric, pair))
         assert values
         assert all(key == name or key.startswith(f"{name}-") for key in values)
         assert all(isinstance(value, float) for value in values.values())
+
+
+def test_every_metric_is_taken_of_the_arrays_to_which_it_applies_and_of_no_others(pair):
+    for name, metric in METRICS.items():
+        arrays = arrays_for(metric, pair)
+        for subject in ("object", "diffraction", "halves"):
+            if subject == metric.subject:
+                assert metric.function(*arrays).keys() <= metric_values(subject, *arrays).keys()
+            else:
+                assert not metric.applies(subject, arrays[1].ndim), name
+
+
+def test_a_crystal_is_measured_by_the_metrics_of_volumes(pair):
+    volume = pair[1][:10, :10].expand(10, 10, 10)
+    assert metric_values("object", volume, volume) == {"M-NRMSE": pytest.approx(0), "M-SSIM3D": pytest.approx(1)}
+
+
+def test_weighted_metrics_see_the_whole_and_the_others_the_box(pair):
+    estimate, truth = pair
+    box, weights = (slice(4, 20), slice(2, 22)), torch.rand(truth.shape, generator=torch.Generator().manual_seed(0))
+    values = metric_values("object", estimate, truth, weights=weights, box=box)
+    assert values["M-NRMSE"] == f.nrmse(estimate, truth, weights=weights)["M-NRMSE"]
+    assert values["M-SSIMabs"] == f.structural_similarity_magnitude(estimate[box], truth[box])["M-SSIMabs"]
+
+
+def test_a_metric_is_one_line_in_the_table(pair, monkeypatch):
+    mine = Metric(lambda estimate, truth: {"M-mine": 0.5}, "mine", False)
+    monkeypatch.setattr(f, "METRICS", {**METRICS, "M-mine": mine})
+    assert metric_values("object", *pair)["M-mine"] == 0.5

@@ -13,9 +13,9 @@ from torch import Tensor
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Result
-from exitwave.evaluation import metrics as measures
 from exitwave.evaluation.align import PTYCHOGRAPHY_GAUGE, Alignment, Freedom, align, move
 from exitwave.evaluation.cdi_alignment import register_twin
+from exitwave.evaluation.metrics import metric_values, nrmse
 from exitwave.evaluation.region import CommonRegion, common_region, inscribed_rectangle, overlay, projection
 from exitwave.evaluation.resolution import RingCorrelation, fourier_ring_correlation
 
@@ -59,12 +59,10 @@ def evaluate(
     alignment = aligned(common, remove)
     region = common.scanned_in_both(alignment.shift_px)
     box = inscribed_rectangle(region)
-    inner, true_inner = alignment.image[box], common.truth[box]
-    metrics |= measures.nrmse(alignment.image, common.truth, weights=region)
+    metrics |= metric_values("object", alignment.image, common.truth, weights=region, box=box)
     metrics |= probe_error(result.estimate.probe, truth.probe, gauge_shift(alignment, common), alignment.ramp_rad_px)
     metrics |= position_error(result.estimate, truth)
-    metrics |= _image_metrics(inner, true_inner)
-    curve = fourier_ring_correlation(inner, true_inner, pixel=result.object_pixel_m)
+    curve = fourier_ring_correlation(alignment.image[box], common.truth[box], pixel=result.object_pixel_m)
     return Evaluation(
         metrics=metrics | _resolutions(curve, ""),
         alignment=_record(alignment, common, remove),
@@ -94,9 +92,7 @@ def _isolated(result: Result, truth: PtychoEstimate, metrics: Mapping[str, float
         inner = inscribed_rectangle(there)
     except InputError:
         inner = box
-    values = measures.nrmse(fitted, target, weights=torch.ones_like(target.abs())) | _image_metrics(
-        fitted[inner], target[inner]
-    )
+    values = metric_values("object", fitted, target, box=inner)
     return Evaluation(
         metrics={**metrics, **values, **_resolutions(curve, "")},
         alignment={
@@ -129,8 +125,8 @@ def compare_halves(
     region = common.scanned_in_both(alignment.shift_px)
     box = inscribed_rectangle(region)
     curve = fourier_ring_correlation(alignment.image[box], common.truth[box], pixel=pixel)
-    difference = measures.nrmse(alignment.image, common.truth, weights=region)["M-NRMSE"]
-    halves = measures.frc_half(alignment.image[box], common.truth[box])
+    difference = nrmse(alignment.image, common.truth, weights=region)["M-NRMSE"]
+    halves = metric_values("halves", alignment.image, common.truth, weights=region, box=box)
     return Evaluation(
         metrics=_resolutions(curve, "-split") | {"M-NRMSE-split": difference} | halves,
         alignment=_record(alignment, common, PTYCHOGRAPHY_GAUGE),
@@ -208,22 +204,6 @@ def aligned(common: CommonRegion, remove: Collection[Freedom] = PTYCHOGRAPHY_GAU
         remove=remove,
         start_shift_px=common.start_shift_px,
     )
-
-
-def _image_metrics(image: Complex[Tensor, "y x"], truth: Complex[Tensor, "y x"]) -> dict[str, float]:
-    functions = (
-        measures.psnr_255,
-        measures.mean_absolute_error,
-        measures.frc_50,
-        measures.psnr_max,
-        measures.structural_similarity_inr,
-        measures.structural_similarity_magnitude,
-        measures.nrmse_bands,
-    )
-    values: dict[str, float] = {}
-    for function in functions:
-        values |= function(image, truth)
-    return values
 
 
 def _resolutions(curve: RingCorrelation, suffix: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float
@@ -97,9 +98,12 @@ def structural_similarity_magnitude(estimate: Image, truth: Image) -> dict[str, 
 
 
 def nrmse(
-    estimate: Image, truth: Image, *, weights: Float[Tensor, "y x"] | Bool[Tensor, "y x"] | None = None
+    estimate: Complex[Tensor, "*shape"],
+    truth: Complex[Tensor, "*shape"],
+    *,
+    weights: Float[Tensor, "*shape"] | Bool[Tensor, "*shape"] | None = None,
 ) -> dict[str, float]:
-    """M-NRMSE: || c x - t || / || t || of complex images for the best complex scalar c = <x, t> / <x, x>.
+    """M-NRMSE: || c x - t || / || t || of complex images or volumes for the best complex scalar c = <x, t> / <x, x>.
 
     `weights`: where to look (1 inside the reconstruction window), or a weight for each pixel.
     """
@@ -164,34 +168,94 @@ def frc_half(first: Image, second: Image) -> dict[str, float]:
     return {"M-FRChalf": curve.crossing(curve.half_bit)}
 
 
+Subject = Literal["object", "diffraction", "halves"]
+"""What is compared: an object with the true one, diffraction intensities with the measured ones, or two objects, each
+reconstructed from one half of the frames."""
+
+
 @dataclass(frozen=True)
 class Metric:
-    """One entry of the table of metrics."""
+    """One entry of the table of metrics: a function of (estimate, truth), and to which arrays it applies."""
 
     function: Callable[..., dict[str, float]]
     description: str
     higher_is_better: bool
+    subject: Subject = "object"
+    dimensions: tuple[int, ...] = (2,)
+    """Numbers of array axes that it can take: 2 for images, 3 for volumes."""
+    weighted: bool = False
+    """Takes `weights`, so that the region need not be a rectangle."""
+
+    def applies(self, subject: Subject, dimensions: int) -> bool:
+        """Whether it can be taken of such arrays."""
+        return subject == self.subject and dimensions in self.dimensions
 
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
+        "M-NRMSE": Metric(
+            nrmse,
+            "relative complex error after the best complex scale (PMACE)",
+            False,
+            dimensions=(2, 3),
+            weighted=True,
+        ),
         "M-PSNR255": Metric(psnr_255, "PSNR of peak 255 on images of order one, dB (PtychoPINN)", True),
         "M-MAE": Metric(mean_absolute_error, "mean absolute error of amplitude and phase (PtychoPINN)", False),
         "M-FRC50": Metric(frc_50, "first Fourier shell below 0.5, of amplitude and phase (PtychoPINN)", True),
         "M-PSNRmax": Metric(psnr_max, "PSNR of peak 1 (amplitude) and pi (phase), dB (PtyINR)", True),
         "M-SSIM": Metric(structural_similarity_inr, "structural similarity, ranges 1 and 2 pi (PtyINR)", True),
-        "M-NRMSE": Metric(nrmse, "relative complex error after the best complex scale (PMACE)", False),
         "M-SSIMabs": Metric(structural_similarity_magnitude, "structural similarity of magnitudes", True),
-        "M-chi2": Metric(chi_squared, "squared amplitude misfit over intensity, of diffraction (AutoPhaseNN)", False),
-        "M-MAE3D": Metric(mean_amplitude_error, "mean amplitude misfit of a diffraction volume (AutoPhaseNN)", False),
-        "M-SSIM3D": Metric(
-            structural_similarity_crystal, "structural similarity of crystals in 3D (AutoPhaseNN)", True
-        ),
-        "M-FRChalf": Metric(frc_half, "half-bit resolution between two reconstructions, of Nyquist (PtyINR)", True),
         "NRMSE": Metric(nrmse_bands, "relative complex error in three bands of spatial frequency", False),
+        "M-SSIM3D": Metric(
+            structural_similarity_crystal,
+            "structural similarity of crystals in 3D (AutoPhaseNN)",
+            True,
+            dimensions=(3,),
+        ),
+        "M-chi2": Metric(
+            chi_squared,
+            "squared amplitude misfit over intensity, of diffraction (AutoPhaseNN)",
+            False,
+            subject="diffraction",
+            dimensions=(2, 3),
+        ),
+        "M-MAE3D": Metric(
+            mean_amplitude_error,
+            "mean amplitude misfit of a diffraction volume (AutoPhaseNN)",
+            False,
+            subject="diffraction",
+            dimensions=(3,),
+        ),
+        "M-FRChalf": Metric(
+            frc_half, "half-bit resolution between two reconstructions, of Nyquist (PtyINR)", True, subject="halves"
+        ),
     }
 )
 """Id -> metric. Functions return values under their id, with -amplitude, -phase or a band appended where they have parts."""
+
+
+def metric_values(
+    subject: Subject,
+    estimate: Tensor,
+    truth: Tensor,
+    *,
+    weights: Float[Tensor, "*shape"] | Bool[Tensor, "*shape"] | None = None,
+    box: tuple[slice, ...] = (),
+) -> dict[str, float]:
+    """Every metric of the table that applies to these arrays, of one shape and aligned with each other.
+
+    Metrics that take weights see the whole arrays, the others the rectangle `box` of them; empty means everything.
+    """
+    values: dict[str, float] = {}
+    for metric in METRICS.values():
+        if not metric.applies(subject, truth.ndim):
+            continue
+        if metric.weighted:
+            values |= metric.function(estimate, truth, weights=weights)
+        else:
+            values |= metric.function(estimate[box], truth[box])
+    return values
 
 
 def _numpy(tensor: Tensor) -> ndarray:
