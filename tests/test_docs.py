@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from exitwave.data.prepare.steps import STEPS
 from exitwave.io.recipe_schema import parse_recipe
 from exitwave.running.job import make_job
 from exitwave.solvers.registry import COMBINED, solvers
-from pages import PAGES, ROOT, blocks, commands, script
+from pages import PAGES, ROOT, blocks, commands, script, study_parsers
 
 TABLES = script("tables")
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
@@ -52,7 +53,7 @@ def test_every_command_and_option_shown_exists(page):
 def test_every_option_named_in_prose_exists(page):
     pages = [help_of(name) for name in ("info", "simulate", "run", "evaluate", "compare", "export", "report", "train")]
     pages += [help_of("reconstruct", name) for name in TABLES.members() if name not in COMBINED]
-    pages.append((ROOT / "benchmarks" / "iterative.py").read_text("utf-8"))
+    pages += [parser.format_help() for parser in study_parsers().values()]
     known = {option for text in pages for option in OPTION.findall(text)} | OF_OTHERS
     named = {option for code in re.findall(r"`[^`\n]+`", page.read_text("utf-8")) for option in OPTION.findall(code)}
     assert named <= known, f"nobody knows {named - known}"
@@ -70,6 +71,17 @@ def test_every_command_of_the_program_is_shown_in_the_readme():
     listed = re.findall(r"^│ ([a-z]+) ", done("--help").out, flags=re.MULTILINE)
     assert len(listed) >= 8
     assert set(listed) <= {words[0] for words in commands(ROOT / "README.md")}
+
+
+def test_every_command_of_a_study_that_is_told_or_recorded_is_understood():
+    texts = [page.read_text("utf-8") for page in (*PAGES, ROOT / "Makefile")]
+    texts += [path.read_text("utf-8") for path in (ROOT / "benchmarks" / "results").glob("*.json")]
+    told = [words for text in texts for words in re.findall(r"python benchmarks ([^;`#\"\n]+)", text)]
+    assert len(told) > 20
+    parsers = study_parsers()
+    for name, *words in map(shlex.split, told):
+        if name not in ("STUDY", "--help"):
+            parsers[name].parse_args(words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -122,7 +134,7 @@ def test_yaml_of_the_pages_is_understood():
 def test_tables_are_up_to_date():
     for page in TABLES.PAGES:
         text = page.read_text("utf-8")
-        assert TABLES.filled(text) == text, f"{page.name} is out of date: run python docs/tables.py"
+        assert TABLES.filled(text) == text, f"{page.name} is out of date: run python docs/scripts/tables.py"
 
 
 def test_every_table_stands_on_a_page():
