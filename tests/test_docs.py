@@ -21,7 +21,7 @@ from pages import PAGES, ROOT, blocks, commands, script, study_parsers
 
 TABLES = script("tables")
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)|\{image\} (\S+)|!\[[^\]]*\]\(([^)]+)\)")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)|\{(?:image|literalinclude)\} (\S+)|!\[[^\]]*\]\(([^)]+)\)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 OF_SOLVERS = ("reconstruct", "train")
 """Commands whose options are those of the solver named."""
@@ -196,6 +196,31 @@ def test_pictures_are_small_and_each_is_shown_and_made_by_the_command():
     for name, path in images.items():
         assert path.stat().st_size < 300_000
         assert f"images/{name}.png" in text, f"{name}.png is shown nowhere"
+
+
+def test_the_table_of_layers_is_what_import_linter_checks():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (checked,) = [c["layers"] for c in contracts if c["type"] == "layers" and c["containers"] == ["exitwave"]]
+    house = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("| layer | holds |")[1].split("\n\n")[0]
+    told = [set(re.findall(r"`(\w+)`", row.split("|")[1])) for row in house.splitlines()[2:]]
+    assert told == [set(layer.split(" | ")) for layer in checked]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "extending").glob("*.py")), ids=lambda path: path.stem)
+def test_every_example_of_something_new_is_shown_on_its_page(path):
+    page = ROOT / "docs" / "extending" / f"{path.stem}.md"
+    assert f"{{literalinclude}} ../../examples/extending/{path.name}\n" in page.read_text("utf-8")
+
+
+def test_what_a_pattern_meets_on_its_way_is_there():
+    text = (ROOT / "docs" / "how_a_pattern_travels.md").read_text("utf-8")
+    source = ROOT / "src" / "exitwave"
+    code = "".join(path.read_text("utf-8") for path in source.rglob("*.py"))
+    paths = set(re.findall(r"[\w/]+/\w+\.py", text))
+    assert len(paths) > 20
+    assert not [path for path in paths if not (source / path).exists()]
+    names = {name for words in re.findall(r"`([A-Za-z_.]+)`", text) for name in words.split(".") if name != "py"}
+    assert not {name for name in names if not re.search(rf"\b{name}\b", code)}
 
 
 def test_the_changelog_tells_of_this_version():

@@ -83,8 +83,8 @@ class Counting:
         self.waves += waves.shape[:-2].numel()
         return self.inner.backpropagate(waves, out)
 
-    def arrange(self, frames: Tensor) -> Tensor:
-        return self.inner.arrange(frames)
+    def to_detector_order(self, frames: Tensor) -> Tensor:
+        return self.inner.to_detector_order(frames)
 
 
 def course(solver: ew.Solver, trial: Trial) -> Iterator[tuple[float, float]]:
