@@ -36,7 +36,7 @@ layers: $(VENV)/.dev
 unit: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
 
-# The packages compared with, in an environment of their own outside the checkout. See docs/benchmarks.md.
+# The packages compared with, in an environment of their own outside the checkout. See docs/measuring.md.
 PEERS ?= ../peers-venv
 peers:
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
