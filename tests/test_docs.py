@@ -80,7 +80,7 @@ def test_every_command_of_a_study_that_is_told_or_recorded_is_understood():
     assert len(told) > 20
     parsers = study_parsers()
     for name, *words in map(shlex.split, told):
-        if name not in ("STUDY", "--help"):
+        if name != "STUDY" and "--help" not in words:
             parsers[name].parse_args(words)
 
 
