@@ -56,7 +56,7 @@ Labels = Annotated[
 
 @validated(frozen=True, kw_only=True, config=STRICT)
 class Training:
-    """How to train, whatever the network."""
+    """Options of a training, whatever the network."""
 
     seed: Seed = 0
     """Seed of everything random; the same seed gives the same network."""

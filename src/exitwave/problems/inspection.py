@@ -1,4 +1,4 @@
-"""What a scientist checks first in a scan, and what looks wrong, with the cure."""
+"""Inspection of a scan: what a scientist checks first, and what looks wrong, with the cure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Phasing one pattern of an isolated object: error reduction, hybrid input-output and relaxed averaged reflections.
+"""Phase retrieval from one pattern of an isolated object: error reduction, hybrid input-output and relaxed averaged reflections.
 
 Written for any number of axes. All three put the measured modulus into the transform of the object and keep the result
 inside the support; they differ in what they make of the rest.
@@ -61,7 +61,7 @@ class HIO(Solver[PtychoEstimate]):
     epochs: PositiveInt = 200
     """Passes over the pattern; 100-500 is usual, in turns with er."""
     beta: Feedback = 0.9
-    """How strongly the outside of the support is pushed to zero; 0.7-0.95. Lower it for noisy patterns."""
+    """Feedback, how strongly the outside of the support is pushed to zero; 0.7-0.95. Lower it for noisy patterns."""
     shrink_every: NonNegativeInt = 20
     """Epochs between two updates of the support from the object (shrink-wrap); 0 keeps the support."""
     sigma_start_px: Sigma = 3.0

@@ -1,4 +1,4 @@
-"""What all solvers with a trained network share: their options, how the network is made, fed and kept."""
+"""Base of all solvers with a trained network: their options, how the network is made, fed and kept."""
 
 import math
 from abc import abstractmethod

@@ -1,4 +1,4 @@
-"""What networks learn from: groups of frames of one or several scans, judged by their patterns or by known images."""
+"""Training data: groups of frames of one or several scans, judged by their patterns or by known images (labels)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -60,7 +60,7 @@ class Groups:
 
 
 class GroupDataset:
-    """Groups of frames of several lessons, numbered through, made into scenes as they are asked for."""
+    """Data set of groups of frames of several scans, numbered through, made into batches as they are asked for."""
 
     def __init__(self, lessons: Sequence[TrainingScan], grouping: Grouping, *, begun: bool, seed: int) -> None:
         """`begun` says that the objects of the lessons are where the network starts."""
@@ -117,7 +117,7 @@ class _Groupwise:
 
 
 class SelfSupervised(_Groupwise):
-    """Lessons without labels: an image is as good as the patterns it gives. Hoidn, Mishra & Mehta (2023)."""
+    """Self-supervised training, without labels: an image is as good as the patterns it gives. Hoidn, Mishra & Mehta (2023)."""
 
     def __init__(self, scenes: GroupDataset, *, loss: Loss) -> None:
         super().__init__(scenes)
@@ -138,7 +138,7 @@ class SelfSupervised(_Groupwise):
 
 
 class Supervised(_Groupwise):
-    """Lessons with labels: images of the same frames that are already known, from a result or a simulation."""
+    """Supervised training with labels: images of the same frames that are already known, from a result or a simulation."""
 
     def __init__(self, scenes: GroupDataset, labels: Sequence[Images]) -> None:
         # A global phase is nothing to learn: that of the label is the one of where the network starts.
@@ -183,7 +183,7 @@ def shown(images: Sequence[Images]) -> Images:
 
 
 def thinned(problem: Problem, share: float, seed: int) -> tuple[Problem, Problem]:
-    """The problem with the photons of its frames dealt out at random: all but `share` of them, and that share; both scaled to all.
+    """Binomial thinning, the photons of the frames dealt out at random: all but `share` of them, and that share; both scaled to all.
 
     Parts of a Poisson process are independent (binomial thinning): what one part shows and the other does not is noise.
     """

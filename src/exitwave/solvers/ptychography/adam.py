@@ -39,7 +39,7 @@ class Adam(Solver[PtychoEstimate]):
     probe_rate: Rate = 0.01
     """Step of each pixel of the probe, relative to its brightest pixel at the start."""
     noise: NoiseName = "amplitude"
-    """How counts scatter: `amplitude` suits most scans; `poisson` when absolute transmission matters with few photons;
+    """Noise model of the counts: `amplitude` suits most scans; `poisson` when absolute transmission matters with few photons;
     `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels or frames are wrong."""
     tv: Weight = 0.0
     """Total variation: differences of about this much between neighbouring pixels (transmission) are smoothed away; 0.001-0.05."""

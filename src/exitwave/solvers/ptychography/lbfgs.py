@@ -35,7 +35,7 @@ class LBFGS(Solver[PtychoEstimate]):
     epochs: PositiveInt = 100
     """Iterations; 50-200 is usual. Most take one pass over all patterns, some that must shorten their step a few."""
     noise: NoiseName = "amplitude"
-    """How counts scatter: `amplitude` suits most scans; `poisson` when absolute transmission matters with few photons;
+    """Noise model of the counts: `amplitude` suits most scans; `poisson` when absolute transmission matters with few photons;
     `gaussian` for one read-out noise everywhere; `smooth_l1` when some pixels or frames are wrong."""
     tv: Weight = 0.0
     """Total variation: differences of about this much between neighbouring pixels (transmission) are smoothed away; 0.001-0.05."""

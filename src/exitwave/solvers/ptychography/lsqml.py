@@ -30,7 +30,7 @@ class LSQML(Solver[PtychoEstimate]):
     batch: PositiveInt = 32
     """Frames whose steps are found together; smaller batches take more steps an epoch and want more regularisation."""
     grouping: Literal["random", "sparse", "compact"] = "random"
-    """Which frames make a batch: drawn at random, far from each other (MLs), or neighbours (MLc, with momentum)."""
+    """Frames of a batch: drawn at random, far from each other (MLs), or neighbours (MLc, with momentum)."""
     regularisation: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Damps the object where the probe is dim, as a share of the brightest illumination of a batch. In scans of many
     hundred frames 0.02-0.05 mends large slow errors sooner; few photons or few frames want 0.2."""

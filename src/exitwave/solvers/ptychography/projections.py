@@ -49,7 +49,7 @@ class DM(Solver[PtychoEstimate]):
     epochs: PositiveInt = 200
     """Passes over all diffraction patterns, those of the finish among them; 100-500 is usual."""
     alpha: Fraction = 0.95
-    """How far beyond the overlap constraint to go: 1 is the difference map as published, 0 alternating projections. Lower
+    """Relaxation, how far beyond the overlap constraint to go: 1 is the difference map as published, 0 alternating projections. Lower
     it to 0.9 or 0.8 when the images of successive epochs keep changing."""
     relax: Relaxation = 0.25
     """Misfit up to which a pattern counts as agreed with, in units of what photon noise makes; 0 asks for the measured

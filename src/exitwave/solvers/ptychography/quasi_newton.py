@@ -129,7 +129,7 @@ def _warm_start(
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Misfit at an estimate, the way down, and how strongly light fixes each pixel."""
+    """Misfit and descent direction at an estimate, and how strongly light fixes each pixel."""
 
     down: Pair
     """Steepest descent of half the misfit."""
