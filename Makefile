@@ -36,7 +36,7 @@ layers: $(VENV)/.dev
 unit: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not slow"
 
-# The packages compared with, in an environment of their own outside the checkout. See docs/benchmarks.md.
+# The packages compared with, in an environment of their own outside the checkout. See docs/measuring.md.
 PEERS ?= ../peers-venv
 peers:
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
@@ -50,21 +50,21 @@ studies: $(VENV)/.dev
 # Networks against each other and against none. The first goes on where it was stopped, and takes at most two hours on two
 # processors; the second is the published configuration, for a GPU.
 study-pinn: $(VENV)/.dev
-	$(BIN)/python benchmarks/pinn.py
+	$(BIN)/python benchmarks pinn
 
 study-pinn-full: $(VENV)/.dev
-	$(BIN)/python benchmarks/pinn.py --full --device cuda
+	$(BIN)/python benchmarks pinn --full --device cuda
 
 throughput: $(VENV)/.dev
-	$(BIN)/python benchmarks/throughput.py
-	$(BIN)/python docs/tables.py
+	$(BIN)/python benchmarks throughput
+	$(BIN)/python docs/scripts/tables.py
 
 bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/figures.py
-	$(BIN)/python docs/tables.py
+	$(BIN)/python benchmarks figures
+	$(BIN)/python docs/scripts/tables.py
 
 pictures: $(VENV)/.dev
-	$(BIN)/python docs/pictures.py
+	$(BIN)/python docs/scripts/pictures.py
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W -b html docs docs/_build/html

@@ -1,12 +1,16 @@
 """README and documentation as tests see them: the pages, and the blocks of code in them."""
 
+import argparse
 import importlib.util
 import re
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("**/[!_]*.md")),
+]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -22,11 +26,21 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def script(name: str):
-    """A script of docs/ as a module; it may import those beside it."""
-    if str(ROOT / "docs") not in sys.path:
-        sys.path.append(str(ROOT / "docs"))
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    """A script of docs/scripts/ as a module; it may import those beside it."""
+    folder = ROOT / "docs" / "scripts"
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", folder / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def study_parsers() -> dict[str, argparse.ArgumentParser]:
+    """The command line of every study of benchmarks/."""
+    if str(ROOT / "benchmarks") not in sys.path:
+        sys.path.append(str(ROOT / "benchmarks"))
+    parser_of = importlib.import_module("harness.command_line").parser_of
+    names = sorted(path.stem for path in (ROOT / "benchmarks" / "studies").glob("[!_]*.py"))
+    return {name: parser_of(importlib.import_module(f"studies.{name}")) for name in names}

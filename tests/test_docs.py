@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -16,11 +17,11 @@ from exitwave.data.prepare.steps import STEPS
 from exitwave.io.recipe_schema import parse_recipe
 from exitwave.running.job import make_job
 from exitwave.solvers.registry import solvers
-from pages import PAGES, ROOT, blocks, commands, script
+from pages import PAGES, ROOT, blocks, commands, script, study_parsers
 
 TABLES = script("tables")
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)|\{image\} (\S+)|!\[[^\]]*\]\(([^)]+)\)")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)|\{(?:image|literalinclude)\} (\S+)|!\[[^\]]*\]\(([^)]+)\)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 OF_SOLVERS = ("reconstruct", "train")
 """Commands whose options are those of the solver named."""
@@ -52,7 +53,7 @@ def test_every_command_and_option_shown_exists(page):
 def test_every_option_named_in_prose_exists(page):
     pages = [help_of(name) for name in ("info", "simulate", "run", "evaluate", "compare", "export", "report", "train")]
     pages += [help_of("reconstruct", name) for name, cls in TABLES.members().items() if not cls.combines]
-    pages.append((ROOT / "benchmarks" / "iterative.py").read_text("utf-8"))
+    pages += [parser.format_help() for parser in study_parsers().values()]
     known = {option for text in pages for option in OPTION.findall(text)} | OF_OTHERS
     named = {option for code in re.findall(r"`[^`\n]+`", page.read_text("utf-8")) for option in OPTION.findall(code)}
     assert named <= known, f"nobody knows {named - known}"
@@ -70,6 +71,17 @@ def test_every_command_of_the_program_is_shown_in_the_readme():
     listed = re.findall(r"^│ ([a-z]+) ", done("--help").out, flags=re.MULTILINE)
     assert len(listed) >= 8
     assert set(listed) <= {words[0] for words in commands(ROOT / "README.md")}
+
+
+def test_every_command_of_a_study_that_is_told_or_recorded_is_understood():
+    texts = [page.read_text("utf-8") for page in (*PAGES, ROOT / "Makefile")]
+    texts += [path.read_text("utf-8") for path in (ROOT / "benchmarks" / "results").glob("*.json")]
+    told = [words for text in texts for words in re.findall(r"python benchmarks ([^;`#\"\n]+)", text)]
+    assert len(told) > 20
+    parsers = study_parsers()
+    for name, *words in map(shlex.split, told):
+        if name != "STUDY" and "--help" not in words:
+            parsers[name].parse_args(words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -122,7 +134,7 @@ def test_yaml_of_the_pages_is_understood():
 def test_tables_are_up_to_date():
     for page in TABLES.PAGES:
         text = page.read_text("utf-8")
-        assert TABLES.filled(text) == text, f"{page.name} is out of date: run python docs/tables.py"
+        assert TABLES.filled(text) == text, f"{page.name} is out of date: run python docs/scripts/tables.py"
 
 
 def test_every_table_stands_on_a_page():
@@ -186,6 +198,31 @@ def test_pictures_are_small_and_each_is_shown_and_made_by_the_command():
     for name, path in images.items():
         assert path.stat().st_size < 300_000
         assert f"images/{name}.png" in text, f"{name}.png is shown nowhere"
+
+
+def test_the_table_of_layers_is_what_import_linter_checks():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (checked,) = [c["layers"] for c in contracts if c["type"] == "layers" and c["containers"] == ["exitwave"]]
+    house = (ROOT / "CONTRIBUTING.md").read_text("utf-8").split("| layer | holds |")[1].split("\n\n")[0]
+    told = [set(re.findall(r"`(\w+)`", row.split("|")[1])) for row in house.splitlines()[2:]]
+    assert told == [set(layer.split(" | ")) for layer in checked]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "extending").glob("*.py")), ids=lambda path: path.stem)
+def test_every_example_of_something_new_is_shown_on_its_page(path):
+    page = ROOT / "docs" / "extending" / f"{path.stem}.md"
+    assert f"{{literalinclude}} ../../examples/extending/{path.name}\n" in page.read_text("utf-8")
+
+
+def test_what_a_pattern_meets_on_its_way_is_there():
+    text = (ROOT / "docs" / "how_a_pattern_travels.md").read_text("utf-8")
+    source = ROOT / "src" / "exitwave"
+    code = "".join(path.read_text("utf-8") for path in source.rglob("*.py"))
+    paths = set(re.findall(r"[\w/]+/\w+\.py", text))
+    assert len(paths) > 20
+    assert not [path for path in paths if not (source / path).exists()]
+    names = {name for words in re.findall(r"`([A-Za-z_.]+)`", text) for name in words.split(".") if name != "py"}
+    assert not {name for name in names if not re.search(rf"\b{name}\b", code)}
 
 
 def test_the_changelog_tells_of_this_version():

@@ -12,10 +12,12 @@ from typing import Any
 from torch import Tensor
 
 import exitwave as ew
-import isolated
-import problems
 from exitwave.problems.ptychography import Problem
-from scoring import projection, score
+from harness import subprocess_run
+from harness.command_line import Problems, Seeds, Solvers
+from harness.problems import MARGIN_PX, Trial, common
+from harness.scoring import projection, score
+from harness.tables import Row, shown
 
 RUNS: dict[str, tuple[str, dict[str, Any], int]] = {
     "newton": ("newton", {}, 40),
@@ -42,26 +44,25 @@ LOOKS = (*range(1, 13), 15, 20, 25, 30, 40, 50, 60, 80, 100, 125, 150, 175, 200)
 LEVELS = (0.2, 0.1, 0.05)
 KEY = ("method", "problem", "seed")
 """What makes a row another one."""
-Row = dict[str, Any]
+FILE = "iterative_course"
 
 
-def run(names: list[str], seeds: list[int], solvers: list[str]) -> list[Row]:
+def run(*, problems: Problems = ("small", "big"), seeds: Seeds = (0,), solvers: Solvers = ()) -> list[Row]:
     """One row for each method, problem and drawing."""
     rows: list[Row] = []
-    for name in names:
+    for name in problems:
         for seed in seeds:
             for label, (solver, _, _) in RUNS.items():
                 if not solvers or solver in solvers:
-                    found = isolated.call("studies.course:one", {"name": name, "seed": seed, "label": label}, 1)
-                    rows += [found] if found else []
-                    print(f"   {found}", flush=True)
+                    found = subprocess_run.call("studies.course:one", {"name": name, "seed": seed, "label": label}, 1)
+                    rows += [shown(found)] if found else []
     return rows
 
 
 def one(name: str, seed: int, label: str) -> Row:
     """One method on one drawing, in this process."""
     solver, chosen, epochs = RUNS[label]
-    trial = problems.common(name, seed)
+    trial = common(name, seed)
     points = list(course(ew.from_spec({"name": solver, "epochs": epochs, **chosen}), trial))
     reached = {f"to_{level}": next((cost for cost, error in points if error < level), None) for level in LEVELS}
     return {"method": label, "problem": name, "seed": seed, **reached, "passes": points[-1][0], "nrmse": points[-1][1]}
@@ -82,13 +83,13 @@ class Counting:
         self.waves += waves.shape[:-2].numel()
         return self.inner.backpropagate(waves, out)
 
-    def arrange(self, frames: Tensor) -> Tensor:
-        return self.inner.arrange(frames)
+    def to_detector_order(self, frames: Tensor) -> Tensor:
+        return self.inner.to_detector_order(frames)
 
 
-def course(solver: ew.Solver, trial: problems.Trial) -> Iterator[tuple[float, float]]:
+def course(solver: ew.Solver, trial: Trial) -> Iterator[tuple[float, float]]:
     """Passes and error at each look."""
-    problem = Problem.of(trial.scan, margin_px=problems.MARGIN_PX)
+    problem = Problem.of(trial.scan, margin_px=MARGIN_PX)
     counter = Counting(problem.model.propagator)
     problem = replace(problem, model=replace(problem.model, propagator=counter))
     for step in solver.solve(problem, ew.Step(epoch=0, estimate=trial.start)):

@@ -8,15 +8,17 @@ what sub-pixel positions and further modes add at 128 pixels (their floor has th
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 import exitwave as ew
-import isolated
 from exitwave.problems.initial_guess import first_guess
 from exitwave.running.pose import pose
-from roster import make
+from harness import subprocess_run
+from harness.command_line import Solvers
+from harness.solvers import make
+from harness.tables import Row, shown
 
 SIZES = {64: 1000, 128: 400, 256: 100}
 """Pixels of a frame -> frames."""
@@ -26,21 +28,20 @@ ROUNDS = 9
 TARGET = 2.2
 KEY = ("solver", "size", "modes", "positions", "threads")
 """What makes a row another one."""
-Row = dict[str, Any]
+FILE = "iterative_floor"
 
 
-def run(solvers: list[str], threads: list[int]) -> list[Row]:
+def run(*, solvers: Solvers = (), threads: Annotated[tuple[int, ...], "numbers of threads"] = (1, 2)) -> list[Row]:
     """One row for each solver, frame size and number of threads."""
     rows: list[Row] = []
     for count in threads:
         cases = [(size, 1, True) for size in SIZES] + [(128, 1, False), (128, 2, True), (128, 3, True)]
         for size, modes, whole in cases:
             case = {"size": size, "modes": modes, "whole": whole, "solvers": solvers or list(SOLVERS)}
-            for row in isolated.call("studies.floor:measure", case, count) or []:
+            for row in subprocess_run.call("studies.floor:measure", case, count) or []:
                 aimed = modes == 1 and whole
                 row |= {"threads": count, "target": TARGET if aimed else None}
-                rows.append(row)
-                print("   " + ", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+                rows.append(shown(row))
     return rows
 
 

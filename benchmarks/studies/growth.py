@@ -11,16 +11,17 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 
 import exitwave as ew
-import isolated
-import problems
 from exitwave.problems.initial_guess import first_guess
 from exitwave.running.pose import pose
-from roster import make
+from harness import problems, subprocess_run
+from harness.command_line import Solvers
+from harness.solvers import make
+from harness.tables import Row, shown
 
 FRAMES = (250, 1000, 4000, 16000)
 SOLVERS = ("rpie", "awf", "lsqml", "raar")
@@ -29,21 +30,20 @@ FROM_FRAMES = 1000
 THREADS = 2
 KEY = ("solver", "frames")
 """What makes a row another one."""
-Row = dict[str, Any]
+FILE = "iterative_growth"
 
 
-def run(solvers: list[str], frames: list[int]) -> list[Row]:
+def run(*, solvers: Solvers = (), frames: Annotated[tuple[int, ...], "sizes of scans"] = FRAMES) -> list[Row]:
     """One row for each solver and number of frames, and a row with the exponents for each solver."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        for count in frames or FRAMES:
+        for count in frames:
             path = Path(folder) / f"{count}.cxi"
             ew.write(problems.growing(count), path)
             for name in solvers or SOLVERS:
                 if make(name) is not None:
-                    row = isolated.call("studies.growth:measure", {"path": str(path), "name": name}, THREADS)
-                    rows += [row] if row else []
-                    print(f"   {row}", flush=True)
+                    row = subprocess_run.call("studies.growth:measure", {"path": str(path), "name": name}, THREADS)
+                    rows += [shown(row)] if row else []
             path.unlink()
     return rows + [exponents(name, rows) for name in dict.fromkeys(row["solver"] for row in rows)]
 

@@ -13,15 +13,16 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 
-import isolated
-import problems
-import scoring
-from roster import make
+from harness import scoring, subprocess_run
+from harness.command_line import Problems, Seeds, Solvers
+from harness.problems import Trial, common, flat_error
+from harness.solvers import make
+from harness.tables import Row
 
 RUNNERS = Path(__file__).parents[1] / "peers"
 ENGINES: dict[str, dict[str, str]] = {
@@ -48,32 +49,33 @@ OURS = ("rpie", "mpie", "awf", "lsqml", "raar", "adam")
 THREADS = 2
 KEY = ("problem", "seed", "program")
 """What makes a row another one."""
-Row = dict[str, Any]
+FILE = "iterative_peers"
 
 
 def run(
-    python: Path | None,
-    seeds: list[int],
-    names: list[str],
-    engines: list[str],
-    solvers: list[str],
-    budget_s: float | None,
+    *,
+    python: Annotated[Path | None, "interpreter of the environment with the other packages"] = None,
+    seeds: Seeds = (0,),
+    problems: Problems = ("small", "big"),
+    engines: Annotated[tuple[str, ...], "only these, such as 'cdtools simple'"] = (),
+    solvers: Solvers = (),
+    budget: Annotated[float | None, "seconds for each run; 80 (small) and 50 (big) if not stated"] = None,
 ) -> list[Row]:
     """One row for each program, problem and seed; other packages only where `python` leads to their environment."""
     rows: list[Row] = []
-    for name in names:
+    for name in problems:
         for seed in seeds:
-            trial = problems.common(name, seed)
-            empty = problems.flat_error(trial)
+            trial = common(name, seed)
+            empty = flat_error(trial)
             print(f"-- {name}, seed {seed}: {len(trial.scan)} frames; an empty object scores {empty:.3f}", flush=True)
             known = ENGINES[name] | BY_NAME
             chosen = [engine for engine in engines if engine in known] if engines else list(ENGINES[name])
             for engine in chosen if python else []:
-                rows += _told(name, seed, theirs(python, known[engine], engine, trial, budget_s or BUDGET_S[name]))
+                rows += _told(name, seed, theirs(python, known[engine], engine, trial, budget or BUDGET_S[name]))
             for solver in solvers or OURS:
                 if make(solver) is not None:
-                    case = {"name": name, "seed": seed, "spec": solver, "most_seconds": budget_s or BUDGET_S[name]}
-                    rows += _told(name, seed, isolated.call("studies.peers:ours", case, THREADS))
+                    case = {"name": name, "seed": seed, "spec": solver, "most_seconds": budget or BUDGET_S[name]}
+                    rows += _told(name, seed, subprocess_run.call("studies.peers:ours", case, THREADS))
     return rows
 
 
@@ -90,12 +92,12 @@ def ours(name: str, seed: int, spec: Any, most_seconds: float) -> Row:
     """One of our solvers, in this process."""
     solver = make(spec, epochs=OUR_EPOCHS)
     assert solver is not None
-    trial = problems.common(name, seed)
+    trial = common(name, seed)
     label = spec if isinstance(spec, str) else spec["name"]
     return summary(f"exitwave {label}", scoring.run(solver, trial, most_seconds=most_seconds, seed=seed), repr(solver))
 
 
-def theirs(python: Path, runner: str, engine: str, trial: problems.Trial, budget_s: float) -> Row | None:
+def theirs(python: Path, runner: str, engine: str, trial: Trial, budget_s: float) -> Row | None:
     """One engine of another package, in its own environment; None after a message where it fails."""
     with tempfile.TemporaryDirectory() as folder:
         given, made = Path(folder) / "problem.npz", Path(folder) / "out.npz"
@@ -110,7 +112,7 @@ def theirs(python: Path, runner: str, engine: str, trial: problems.Trial, budget
             "--seconds",
             budget_s,
         ]
-        environment = {k: v for k, v in isolated.environment(THREADS).items() if k != "PYTHONPATH"}
+        environment = {k: v for k, v in subprocess_run.environment(THREADS).items() if k != "PYTHONPATH"}
         done = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True)
         if done.returncode or not made.exists():
             print(f"   failed: {engine}, exit code {done.returncode}: {done.stderr[-500:]}")
@@ -124,7 +126,7 @@ def theirs(python: Path, runner: str, engine: str, trial: problems.Trial, budget
             return summary(f"{package} {version}: {engine.split()[1]}", course, str(file["settings"]))
 
 
-def write_problem(trial: problems.Trial, path: os.PathLike[str]) -> None:
+def write_problem(trial: Trial, path: os.PathLike[str]) -> None:
     """What the runners read: no truth."""
     geometry = trial.scan.geometry
     np.savez(

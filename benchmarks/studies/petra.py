@@ -6,22 +6,22 @@ may be fitted noise, which the split half shows.
 """
 
 import time
-from typing import Any
 
 import exitwave as ew
-import isolated
-import problems
-from roster import make, registered
+from harness import problems, subprocess_run
+from harness.command_line import Epochs, Solvers
+from harness.solvers import make, registered
+from harness.tables import Row, shown
 
 EPOCHS = 60
 BEST = 3
 THREADS = 2
 KEY = ("solver",)
 """What makes a row another one."""
-Row = dict[str, Any]
+FILE = "iterative_petra"
 
 
-def run(solvers: list[str], epochs: int | None) -> list[Row]:
+def run(*, solvers: Solvers = (), epochs: Epochs = EPOCHS) -> list[Row]:
     """One row for each method, by residual."""
     if not problems.PETRA.exists():
         print(f"skipped: {problems.PETRA.name} is not here")
@@ -29,14 +29,13 @@ def run(solvers: list[str], epochs: int | None) -> list[Row]:
     rows: list[Row] = []
     for name in solvers or registered():
         if make(name) is not None:
-            row = isolated.call("studies.petra:whole", {"name": name, "epochs": epochs or EPOCHS}, THREADS)
-            rows += [row] if row else []
-            print(f"   {row}", flush=True)
+            row = subprocess_run.call("studies.petra:whole", {"name": name, "epochs": epochs}, THREADS)
+            rows += [shown(row)] if row else []
     rows.sort(key=lambda row: row["residual"])
     for row in rows[:BEST]:
-        case = {"name": row["solver"], "epochs": epochs or EPOCHS}
-        row |= isolated.call("studies.petra:split", case, THREADS) or {}
-        print(f"   {row}", flush=True)
+        case = {"name": row["solver"], "epochs": epochs}
+        row |= subprocess_run.call("studies.petra:split", case, THREADS) or {}
+        shown(row)
     return rows
 
 

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 
 import exitwave as ew
-import isolated
-import problems
 from exitwave.evaluation.metrics import nrmse
 from exitwave.evaluation.region import scanned_region
 from exitwave.running.pose import pose
-from roster import make, registered
-from scoring import finished
+from harness import problems, subprocess_run
+from harness.command_line import Seeds, Solvers
+from harness.scoring import finished
+from harness.solvers import make, registered
+from harness.tables import Row, shown
 
 STEPS_PX = (8, 12, 16, 20, 25)
 OVERLAP = {8: "75 %", 12: "62.5 %", 16: "50 %", 20: "37.5 %", 25: "21.9 %"}
@@ -40,10 +41,10 @@ REFERENCE: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
 """Label -> solver with options, and the errors to compare with, for each step."""
 KEY = ("method", "step_px")
 """What makes a row another one."""
-Row = dict[str, Any]
+FILE = "iterative_quality"
 
 
-def run(seeds: list[int], solvers: list[str]) -> list[Row]:
+def run(*, seeds: Seeds = (0,), solvers: Solvers = ()) -> list[Row]:
     """One row for each method and step; errors are means over the seeds, which draw object and noise."""
     named = {spec["name"] for spec, _ in REFERENCE.values()}
     others = {name: ({"name": name}, ()) for name in registered() if name not in named}
@@ -51,13 +52,10 @@ def run(seeds: list[int], solvers: list[str]) -> list[Row]:
     for label, (spec, reference) in (REFERENCE | others).items():
         if (solvers and spec["name"] not in solvers) or make(spec, epochs=EPOCHS, probe="known") is None:
             continue
-        found = isolated.call("studies.quality:errors", {"spec": spec, "seeds": seeds}, 1)
+        found = subprocess_run.call("studies.quality:errors", {"spec": spec, "seeds": seeds}, 1)
         if found is None:
             continue
-        print(
-            f"   {label:20}" + "".join(f"{value:8.3f}" if value is not None else "       -" for value in found),
-            flush=True,
-        )
+        shown({"method": label} | {f"step {step_px}": error for step_px, error in zip(STEPS_PX, found, strict=True)})
         for place, step_px in enumerate(STEPS_PX):
             known = reference[place] if reference else None
             row = {"method": label, "step_px": step_px, "nrmse": found[place], "reference": known}

@@ -8,14 +8,14 @@ whole scan, which hardly change a pattern, are what remains.
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import exitwave as ew
-import isolated
-import problems
-import scoring
 from exitwave.running.pose import pose
-from roster import make, registered
+from harness import problems, scoring, subprocess_run
+from harness.command_line import Epochs, Solvers
+from harness.solvers import make, registered
+from harness.tables import Row, shown
 
 EPOCHS = 40
 REACH_PX = 6.0
@@ -25,18 +25,24 @@ SETTLE = 5
 THREADS = 1
 KEY = ("solver", "modes", "positions", "frames")
 """What makes a row another one."""
-Row = dict[str, Any]
+FILE = "iterative_twin"
 
 
-def run(solvers: list[str], epochs: int | None, every: int, seeds: list[int]) -> list[Row]:
+def run(
+    *,
+    solvers: Solvers = (),
+    epochs: Epochs = EPOCHS,
+    every: Annotated[int, "take every so many-th of the 1595 frames"] = 4,
+    seeds: Annotated[tuple[int, ...], "drawing of noise; the first counts"] = (0,),
+) -> list[Row]:
     """One row for each method, number of modes, and refinement or none."""
     if not problems.GOLD_BALLS.exists():
         print(f"skipped: {problems.GOLD_BALLS.name} is not here")
         return []
     rows: list[Row] = []
     for name in solvers or registered():
-        case = {"name": name, "epochs": epochs or EPOCHS, "every": every, "seed": seeds[0]}
-        found = isolated.call("studies.twin:variants", case, THREADS) if make(name) is not None else None
+        case = {"name": name, "epochs": epochs, "every": every, "seed": seeds[0]}
+        found = subprocess_run.call("studies.twin:variants", case, THREADS) if make(name) is not None else None
         rows += found or []
     return rows
 
@@ -55,11 +61,9 @@ def variants(name: str, epochs: int, every: int, seed: int) -> list[Row]:
                 if positions
                 else plain
             )
-            rows.append(row | one(solver, trial, modes))
+            rows.append(shown(row | one(solver, trial, modes)))
         except Exception as error:  # a method that refuses modes or refinement says so, and the next goes on
             print(f"   skipped: {row}: {error}", flush=True)
-            continue
-        print(f"   {rows[-1]}", flush=True)
     return rows
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin
 import numpy as np
 import pytest
 import torch
@@ -13,6 +12,7 @@ from exitwave.data.errors import FormatError
 from exitwave.data.scan import Scan
 from exitwave.io import dectris, formats
 from exitwave.io.assemble import ReadOptions, assemble
+from format_files import write_dectris
 
 Explain = Callable[[Scan], None]
 DETECTOR = "entry/instrument/detector"
@@ -24,34 +24,7 @@ def read(path: Path, stated: ReadOptions) -> Scan:
 
 @pytest.fixture
 def master(tmp_path: Path, oracle: Any) -> Path:
-    """As the file writer of an EIGER leaves it: a master file, blocks of up to 5 frames in files beside it."""
-    path = tmp_path / "scan_master.h5"
-    frames = oracle.patterns.astype(np.uint32)
-    frames[:, ~oracle.mask] = 2**32 - 1
-    with h5py.File(path, "w") as file:
-        for block, start in enumerate(range(0, 12, 5), 1):
-            name = f"scan_data_{block:06d}.h5"
-            with h5py.File(tmp_path / name, "w") as data:
-                data.create_dataset(
-                    "entry/data/data", data=frames[start : start + 5], chunks=(1, 16, 20),
-                    compression=hdf5plugin.Bitshuffle(cname="lz4"),
-                )  # fmt: skip
-            file[f"entry/data/data_{block:06d}"] = h5py.ExternalLink(name, "/entry/data/data")
-        detector = file.create_group(DETECTOR)
-        for name, value, units in (
-            ("detector_distance", 1.5, b"m"),
-            ("y_pixel_size", 75e-6, b"m"),
-            ("x_pixel_size", 55e-6, b"m"),
-            ("detectorSpecific/photon_energy", 8000.0, b"eV"),
-        ):
-            detector[name] = np.float32(value)
-            detector[name].attrs["units"] = units
-        detector["beam_center_y"], detector["beam_center_x"] = 8.2, 9.9
-        specific = detector["detectorSpecific"]
-        specific["nimages"], specific["ntrigger"] = 1, 12
-        specific["pixel_mask"] = np.where(oracle.mask, 0, 8).astype(np.uint32)
-        file["entry/sample/goniometer/chi"] = np.zeros(12)
-    return path
+    return write_dectris(tmp_path / "scan_master.h5", oracle)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from exitwave.data.geometry import Geometry
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.io import formats, npz, npz_arrays
 from exitwave.io.assemble import ReadOptions
+from format_files import write_slac
 
 STATED = {"energy_ev": 8000.0, "distance_m": 1.5, "detector_pixel_m": (75e-6, 55e-6)}
 
@@ -72,13 +73,7 @@ def test_python_objects_are_never_loaded(tmp_path, oracle, truth):
 
 
 def test_slac_archives_hold_metres_and_frames_last(tmp_path, oracle, explain):
-    np.savez(
-        tmp_path / "slac.npz",
-        diffraction=oracle.patterns.transpose(1, 2, 0),
-        ycoords_start=oracle.positions_m[:, 0],
-        xcoords_start=oracle.positions_m[:, 1],
-        probeGuess=oracle.probe,
-    )
+    write_slac(tmp_path / "slac.npz", oracle)
     found = formats.detect(tmp_path / "slac.npz")
     assert found.name == "slac-npz"
     explain(formats.read_scan(tmp_path / "slac.npz", ReadOptions(**STATED)))

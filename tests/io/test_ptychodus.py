@@ -12,47 +12,9 @@ from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
 from exitwave.io import formats, npz_arrays, ptychodus, ptychodus_patterns
 from exitwave.io.assemble import ReadOptions
+from format_files import write_patterns, write_product, write_training
 
 STATED = {"energy_ev": 8000.0, "distance_m": 1.5, "detector_pixel_m": (75e-6, 55e-6)}
-
-
-def write_product(path, oracle, names="new", order=None, with_object=True):
-    """A product as release 1.7 ("new") or older ones ("old") write it; the window (0, 0) of 40 x 44 stands at its corner."""
-    pixel_y, pixel_x = oracle.scan.object_pixel_m
-    order = np.arange(12) if order is None else order
-    with h5py.File(path, "w") as file:
-        file.attrs.update({"name": "oracle", "comments": "", "detector_object_distance_m": 1.5, "exposure_time_s": 0.1})
-        file.attrs["photon_energy_eV" if names == "new" else "probe_energy_eV"] = 8000.0
-        if names == "new":
-            file.attrs.update({"focus_object_distance_m": 0.0, "far_field": True, "polarization": "linear_horizontal"})
-        file["probe_position_indexes"] = order
-        file["probe_position_x_m"] = oracle.positions_m[order, 1]
-        file["probe_position_y_m"] = oracle.positions_m[order, 0]
-        if not with_object:
-            return
-        probe = file.create_dataset("probe", data=oracle.probe.astype(np.complex64)[None, None])
-        probe.attrs.update({"pixel_width_m": pixel_x, "pixel_height_m": pixel_y})
-        obj = file.create_dataset("object", data=oracle.object.astype(np.complex64)[None])
-        centre = oracle.positions_m[0] + 12 * np.array([pixel_y, pixel_x])
-        obj.attrs.update(
-            {"pixel_width_m": pixel_x, "pixel_height_m": pixel_y, "center_x_m": centre[1], "center_y_m": centre[0]}
-        )
-        file["object_layer_spacing_m"] = np.zeros(0)
-        file["costs" if names == "old" else "loss_values"] = [1.0, 0.5]
-
-
-def write_patterns(path, oracle, indexes=None, pixel_as="attribute"):
-    indexes = np.arange(12) if indexes is None else indexes
-    with h5py.File(path, "w") as file:
-        patterns = file.create_dataset("patterns", data=oracle.patterns[indexes].astype(np.uint16))
-        file["indexes"] = indexes
-        file["bad_pixels"] = ~oracle.mask
-        pixel = {"detector_pixel_height_m": 75e-6, "detector_pixel_width_m": 55e-6}
-        if pixel_as == "attribute":
-            patterns.attrs.update(pixel)
-        else:
-            for name, value in pixel.items():
-                file[name] = value
 
 
 @pytest.mark.parametrize("names", ["new", "old"])
@@ -195,12 +157,7 @@ def test_a_product_that_we_write_comes_back(tmp_path, oracle, truth, object_shap
 
 
 def test_training_files_count_positions_from_the_middle_of_the_object(tmp_path, oracle, truth, explain):
-    with h5py.File(tmp_path / "training.h5", "w") as file:
-        file["patterns"], file["bad_pixels"] = oracle.patterns, ~oracle.mask
-        file["probe"], file["object"] = oracle.probe[None], oracle.object
-        file["probe_position_y_px"], file["probe_position_x_px"] = (truth.positions_px.numpy() - 12).T
-        file["object_pixel_height_m"], file["object_pixel_width_m"] = oracle.scan.object_pixel_m
-        file.attrs["photon_energy_eV"], file.attrs["detector_object_distance_m"] = 8000.0, 1.5
+    write_training(tmp_path / "training.h5", oracle, truth)
     found = formats.detect(tmp_path / "training.h5")
     assert found.name == "ptychodus-training"
     explain(formats.read_scan(tmp_path / "training.h5", ReadOptions()))

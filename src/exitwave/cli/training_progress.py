@@ -1,4 +1,4 @@
-"""What a training shows while it runs: a bar on a terminal, lines in a log, and a preview picture once a minute."""
+"""Display of a training while it runs: a bar on a terminal, lines in a log, and a preview picture once a minute."""
 
 import math
 import sys

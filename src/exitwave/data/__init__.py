@@ -1,1 +1,1 @@
-"""What was measured and what we believe: frozen values, no files, no physics."""
+"""Measurements, estimates and results: frozen values, no files, no physics."""

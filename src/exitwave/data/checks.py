@@ -1,4 +1,4 @@
-"""Whether a scan can be believed: layout, photons, positions; each fault with its cure."""
+"""Checks of a scan: layout, photons, positions; each fault with its cure."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Where the beam, the sample and the detector stand, and what pixel size follows."""
+"""Geometry of a measurement: wavelength, distances, detector pixel, and the pixel size of the object that follows."""
 
 import math
 from dataclasses import dataclass

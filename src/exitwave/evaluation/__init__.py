@@ -1,1 +1,1 @@
-"""How good an image is: alignment, metrics under precise ids, resolution. Judges; never runs a solver."""
+"""Evaluation of an image: alignment, metrics under precise ids, resolution. Judges; never runs a solver."""

@@ -1,4 +1,4 @@
-"""Remove what a diffraction measurement cannot know, before two images are compared: the gauge freedoms."""
+"""Alignment of two images before they are compared: the gauge freedoms, which no diffraction measurement knows, are removed."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Laying reconstructions of one pattern onto one another: translation, the conjugate-inverted twin and a phase are free.
+"""Alignment of reconstructions from one pattern (CDI): translation, the conjugate-inverted twin and a phase are free.
 
 Arrays may have two or three axes; they wrap at their edges, where an isolated object has nothing.
 """

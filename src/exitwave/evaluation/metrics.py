@@ -1,4 +1,4 @@
-"""How far an image is from the truth: every metric under the precise id by which the literature's figures were made.
+"""Metrics of image quality against the truth, each under the precise id by which the literature's figures were made.
 
 None of these aligns anything beyond what its definition says; call `align` first. A bare "PSNR" does not exist here:
 peak, scaling and phase handling differ between papers by 50 dB.

@@ -1,4 +1,4 @@
-"""Where two reconstructions may be compared: on the part of the sample that the beam lit in both."""
+"""Regions of comparison: the part of the sample that the beam lit in both reconstructions."""
 
 from dataclasses import dataclass, replace
 from functools import singledispatch

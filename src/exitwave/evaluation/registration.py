@@ -1,4 +1,4 @@
-"""The mathematics of laying one complex image onto another: moving by parts of a pixel, finding shift and ramp."""
+"""Registration of complex images: moving by parts of a pixel, finding shift and phase ramp."""
 
 import numpy as np
 import torch

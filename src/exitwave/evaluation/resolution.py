@@ -1,4 +1,4 @@
-"""How fine the trustworthy detail is: Fourier ring correlation and its thresholds."""
+"""Resolution of an image: Fourier ring correlation (FRC) and its thresholds."""
 
 from dataclasses import dataclass
 

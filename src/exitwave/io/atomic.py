@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: write beside the target, then rename."""
+"""Atomic writing: files appear whole or not at all, written beside the target and then renamed."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""A result for other programs: CXI, ptychodus product, TIFF for ImageJ, pictures."""
+"""Export of a result for other programs: CXI, ptychodus product, TIFF for ImageJ, pictures."""
 
 import io
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Diffraction patterns on their way into an HDF5 file, a few at a time."""
+"""Writing of diffraction patterns into an HDF5 file, a few at a time."""
 
 import h5py
 import numpy as np

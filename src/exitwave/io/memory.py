@@ -1,4 +1,4 @@
-"""How much memory can still be taken, so that what cannot fit is refused before the system kills the program."""
+"""Available memory, so that what cannot fit is refused before the system kills the program."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The truth behind a simulated scan, in a group of its own which no reader of scans opens."""
+"""Ground truth of a simulated scan, in a group of its own which no reader of scans opens."""
 
 from pathlib import Path
 

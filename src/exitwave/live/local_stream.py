@@ -1,4 +1,4 @@
-"""Groups solved as their frames arrive."""
+"""Live reconstruction with the local solver: groups are solved as their frames arrive."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The layers that networks for images are made of, and how their weights begin."""
+"""Layers of networks for images, and the initialisation of their weights."""
 
 from collections.abc import Iterable
 
@@ -22,7 +22,7 @@ class Convolution(nn.Conv2d):
 
 
 class Downsample(nn.Conv2d):
-    """Every 2 x 2 pixels become one, with weights to be learned."""
+    """Downsampling: every 2 x 2 pixels become one, with weights to be learned."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 2, stride=2)

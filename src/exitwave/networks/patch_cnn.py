@@ -1,4 +1,4 @@
-"""The published networks: a few diffraction patterns in, a small image of the object behind each of them out."""
+"""Encoder-decoder networks as published: a few diffraction patterns in, a small image of the object behind each out."""
 
 from typing import Literal
 

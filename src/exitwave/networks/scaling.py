@@ -1,4 +1,4 @@
-"""All numbers that make patterns fit a network and its images fit the photons, in one place and stored with the weights."""
+"""Scaling of a network's inputs and outputs to the photons, in one place and stored with the weights."""
 
 import torch
 from jaxtyping import Float, Inexact
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Scaling(nn.Module):
-    """What stands between photons and a network: the gain of its inputs and the scale of its images.
+    """Scaling between photons and a network: the gain of its inputs and the scale of its images.
 
     Networks see amplitudes divided by the square root of the probe's photons and times `input_gain`, which is set once,
     from the scans trained on, so that a unit object gives inputs of order 1. Data and probe k times as strong give the

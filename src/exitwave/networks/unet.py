@@ -1,4 +1,4 @@
-"""A network that corrects images: fully convolutional, for canvases of any size."""
+"""U-Nets that correct images: fully convolutional, for canvases of any size."""
 
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ START = 0.1
 
 
 class Residual(nn.Module):
-    """Two convolutions whose sum with the input goes on: x + W2 s(W1 s(x)), s = SiLU (He et al., ECCV 2016, without norms)."""
+    """Residual block, two convolutions and the input: x + W2 s(W1 s(x)), s = SiLU (He et al., ECCV 2016, without norms)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

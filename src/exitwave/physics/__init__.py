@@ -1,1 +1,1 @@
-"""How light goes: interaction, propagation, detection; pure functions and forward models."""
+"""Optics: interaction, propagation, detection; pure functions and forward models."""

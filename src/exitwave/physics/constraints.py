@@ -1,4 +1,4 @@
-"""What is known of probe and object beforehand, imposed exactly: support, centre and power, amplitudes and phases."""
+"""Constraints on probe and object that are known beforehand, imposed exactly: support, centre, power, amplitudes, phases."""
 
 from dataclasses import replace
 

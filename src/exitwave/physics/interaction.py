@@ -1,4 +1,4 @@
-"""How the probe meets the sample: windows of the object, sub-pixel probes, thin and thick samples."""
+"""Interaction of the probe with the sample: windows of the object, sub-pixel probes, thin and thick samples."""
 
 import torch
 from jaxtyping import Complex, Float

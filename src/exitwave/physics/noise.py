@@ -1,4 +1,4 @@
-"""How counts scatter around the expected intensity: negative log likelihoods, one small value each."""
+"""Noise models: negative log likelihoods of counts around the expected intensity, one small value each."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What images of samples look like: penalties on the object, each with its descent direction."""
+"""Regularisation: penalties on the object, each with its descent direction."""
 
 import torch
 from jaxtyping import Complex, Float

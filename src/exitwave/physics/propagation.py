@@ -1,4 +1,4 @@
-"""From the sample to the detector, and through free space. All operators here are unitary or, beyond the evanescent limit, damping."""
+"""Propagation to the detector, and through free space. All operators are unitary or, beyond the evanescent limit, damping."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where an isolated object is: its support, from the pattern alone and then from the object found so far. Two or three axes."""
+"""Support of an isolated object, from the pattern alone and then from the object found so far. Two or three axes."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""What a solver may look at: measurement, forward model, noise, and the passes over frames."""
+"""Problems, all that a solver may look at: measurement, forward model, noise, and the passes over frames."""

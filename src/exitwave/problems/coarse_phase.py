@@ -1,4 +1,4 @@
-"""Slow phase: errors wider than the probe, which every method that goes frame by frame mends last, found all at once."""
+"""Coarse phase correction: errors wider than the probe, which methods that go frame by frame mend last, found all at once."""
 
 import math
 from dataclasses import dataclass

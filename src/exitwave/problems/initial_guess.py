@@ -1,4 +1,4 @@
-"""Where to start: a probe and an object from the data alone."""
+"""Initial guess: a probe and an object from the data alone."""
 
 import math
 from dataclasses import replace
@@ -226,7 +226,7 @@ def _trial_frames(problem: Problem) -> tuple[Tensor, Tensor]:
 
 
 def _trial(problem: Problem, probe: Tensor, fitted: Tensor, predicted: Tensor) -> float:
-    """How badly a probe explains a patch of the scan: misfit of fitted frames times misfit of predicted ones.
+    """Cost of a probe on a patch of the scan: misfit of fitted frames times misfit of predicted ones.
 
     Object, then probe come from a few gradient steps on the fitted frames. The fit alone would favour small probes, whose
     frames do not overlap and can be fitted one by one; the prediction alone favours wide ones, which cover the places

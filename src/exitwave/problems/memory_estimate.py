@@ -1,4 +1,4 @@
-"""How much memory a reconstruction takes, known before it begins."""
+"""Estimate of the memory that a reconstruction takes, before it begins."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What gradient methods lower: the misfit of a noise model, and penalties on the object; with its descent direction."""
+"""Objective function of gradient methods: the misfit of a noise model, and penalties on the object; with its descent direction."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""Frames read ahead by a thread while a solver works on those before."""
+"""Prefetching: frames are read ahead by a thread while a solver works on those before."""
 
 import threading
 from collections import deque

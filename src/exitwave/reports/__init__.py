@@ -1,1 +1,1 @@
-"""What a reconstruction looks like and how far to trust it: figures, and one HTML page that opens offline."""
+"""Reports, of what a reconstruction looks like and how far to trust it: figures, and one HTML page that opens offline."""

@@ -1,4 +1,4 @@
-"""What a report says in words and numbers: headline, remarks, metrics, how the result was made."""
+"""Tables of a report, in words and numbers: headline, remarks, metrics, how the result was made."""
 
 import json
 import math

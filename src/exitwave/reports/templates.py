@@ -1,4 +1,4 @@
-"""What all pages share: the templates, and solvers in words."""
+"""Templates that all pages share, and solvers in words."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What of a reconstruction is shown: the scanned part, without meaningless ramps, at the size of a screen."""
+"""Views of a reconstruction: the scanned part, without meaningless ramps, at the size of a screen."""
 
 from dataclasses import dataclass, replace
 from functools import singledispatch

@@ -1,4 +1,4 @@
-"""What a real detector and stage make of perfect intensities: photon counts, read-out, dead pixels, drift, wrong positions."""
+"""Simulated detector and stage: photon counts, read-out, dead pixels, drift, wrong positions."""
 
 import math
 from dataclasses import dataclass

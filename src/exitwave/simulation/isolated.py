@@ -1,4 +1,4 @@
-"""A made pattern of an isolated object: one exposure of a particle in an even beam, nothing around it."""
+"""Simulated pattern of an isolated object: one exposure of a particle in an even beam, nothing around it."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Made measurements: a known sample and a known probe through the library's own physics onto an imperfect detector."""
+"""Simulated measurements: a known sample and a known probe through the library's own physics onto an imperfect detector."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Made samples: each function draws the complex transmission of something that a microscopist knows, |O| <= 1."""
+"""Simulated samples: each function draws the complex transmission of something that a microscopist knows, |O| <= 1."""
 
 from collections.abc import Callable
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Made illuminations: what discs, focusing mirrors, zone plates and multilayer lenses put onto the sample.
+"""Simulated probes: what discs, focusing mirrors, zone plates and multilayer lenses put onto the sample.
 
 Probes are complex images centred at [h // 2, w // 2] whose summed |probe|^2 is `photons`. All lengths are in pixels of the
 object; `Geometry.object_pixel_m` tells how long one is.

@@ -1,4 +1,4 @@
-"""What objects are drawn with: random fields, soft-edged lines and stars, as real images in numpy."""
+"""Textures with which objects are drawn: random fields, soft-edged lines and stars, as real images in numpy."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Made scans: where the probe goes. Positions (y, x) in pixels, float64, in the order of travel, smallest y and x 0."""
+"""Scan trajectories: where the probe goes. Positions (y, x) in pixels, float64, in the order of travel, smallest y and x 0."""
 
 import math
 from typing import Protocol

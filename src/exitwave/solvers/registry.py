@@ -1,4 +1,4 @@
-"""The solvers there are, by name."""
+"""Registry of solvers, by name."""
 
 from collections.abc import Mapping
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""What of the physics a method can honour, and its refusal by name of what it cannot."""
+"""Requirements on a method: what of the physics it cannot honour is refused by name."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,1 +1,1 @@
-"""How networks learn: one loop for all of them, on any device, which resumes exactly and notices when nothing is learned."""
+"""Training of networks: one loop for all of them, on any device, which resumes exactly and notices when nothing is learned."""

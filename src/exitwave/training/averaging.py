@@ -1,4 +1,4 @@
-"""A running average of a network's weights, which predicts better than the weights of any one step."""
+"""Exponential moving average (EMA) of a network's weights, which predicts better than the weights of any one step."""
 
 import torch
 from torch import nn
@@ -6,7 +6,7 @@ from torch import nn
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Let `average` follow the network after `step` earlier steps; quickly at first, so that the beginning is forgotten.
+    """Update the moving average after `step` earlier steps; quickly at first, so that the beginning is forgotten.
 
     Polyak & Juditsky, SIAM J. Control Optim. 30, 838 (1992), with exponential weights.
     """

@@ -1,4 +1,4 @@
-"""Networks that answer the same whatever they are shown, noticed while they train."""
+"""Collapse, noticed while networks train: the answer is the same whatever they are shown."""
 
 import torch
 from jaxtyping import Complex, Float

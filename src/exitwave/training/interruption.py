@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for a moment at which nothing is half done."""
+"""Deferred Ctrl-C: it waits for a moment at which nothing is half done."""
 
 import signal
 import threading

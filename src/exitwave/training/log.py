@@ -1,4 +1,4 @@
-"""What a training tells while it runs: a line an epoch in `log.jsonl`, and TensorBoard for those who want it."""
+"""Log of a training: a line an epoch in `log.jsonl`, and TensorBoard for those who want it."""
 
 import json
 import math

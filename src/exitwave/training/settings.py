@@ -1,4 +1,4 @@
-"""How a network is trained: epochs, batch, learning rate and its schedule, averaging, precision."""
+"""Settings of a training: epochs, batch, learning rate and its schedule, averaging, precision."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ PLATEAU_FACTOR, PLATEAU_PATIENCE, PLATEAU_LEAST, PLATEAU_GAIN = 0.5, 2, 1e-4, 1e
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """How long, in which steps and how carefully a network learns. Raises InputError for values that make no sense."""
+    """Settings of a training, such as learning rate and epochs. Raises InputError for values that make no sense."""
 
     epochs: int
     """Passes over all training samples."""

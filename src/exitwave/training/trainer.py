@@ -30,7 +30,7 @@ Images = Float[Tensor, "sample ..."] | Complex[Tensor, "sample ..."]
 
 
 class TrainingTask(Protocol):
-    """What a network learns from. Its tensors are on the device of the network; nothing is left to chance but by seed."""
+    """Training samples and their loss. Its tensors are on the device of the network; nothing is left to chance but by seed."""
 
     def __len__(self) -> int:
         """Training samples of an epoch."""
@@ -54,7 +54,7 @@ class TrainingTask(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a training stands after a step, for progress bars."""
+    """Progress of a training after a step, for progress bars."""
 
     epoch: int
     """The epoch under way, from 1 on."""
@@ -73,7 +73,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """What an epoch brought."""
+    """Losses of one epoch, and how far the images varied."""
 
     epoch: int
     """Epochs done."""

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import torch
+from exitwave.running.initial_estimate import with_slices
 
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.refinement.modelled_frames import ModelledFrames
 from exitwave.problems.refinement.variations import Variations, with_variations
-from exitwave.running.initial_estimate import with_slices
 from scans import known_scan
 
 

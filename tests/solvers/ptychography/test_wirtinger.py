@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 import torch
+from exitwave.running.initial_estimate import with_slices
 
 from exitwave.problems.initial_guess import amplitude_guess, first_guess
 from exitwave.problems.ptychography import Problem
 from exitwave.problems.sweep import Sweep
-from exitwave.running.initial_estimate import with_slices
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.wirtinger import AWF, WF
 from scans import known_scan, object_error

@@ -1,4 +1,4 @@
-"""What every preparation step needs: chunks of frames, a note of what was done, sizes as pairs."""
+"""Basis of every preparation step: chunks of frames, a note of what was done, sizes as pairs."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which pixels a frame consists of: turn, crop, centre, bin and pad.
+"""Preparation of the pixels of each frame: turn, crop, centre, bin and pad.
 
 Far-field frames keep the beam centre at [h // 2, w // 2] through every step, for even and odd sizes alike.
 """

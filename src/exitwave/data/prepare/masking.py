@@ -1,4 +1,4 @@
-"""Which detector pixels can be trusted."""
+"""Masks of the detector: which pixels can be trusted."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""How many photons a pixel really received: background, noise floor, beam intensity."""
+"""Corrections of photon counts: background, noise floor, beam intensity."""
 
 from dataclasses import replace
 from functools import partial

@@ -1,4 +1,4 @@
-"""Which frames a scan consists of, and where they are kept."""
+"""Selection of the frames of a scan, and of where they are kept."""
 
 from collections.abc import Sequence
 from dataclasses import replace

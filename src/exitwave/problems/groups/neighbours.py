@@ -1,4 +1,4 @@
-"""Which frames lie close together: small groups that cover a scan of any shape."""
+"""Groups of neighbouring frames: small ones that cover a scan of any shape."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Grouping(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Singles(Grouping):
-    """Every frame by itself."""
+    """Groups of one frame: every frame by itself."""
 
     size: int = 1
 

@@ -1,4 +1,4 @@
-"""How strongly patterns tell of detail of each size: what conjugate gradients are preconditioned with."""
+"""Preconditioner of the conjugate gradients: how strongly patterns tell of detail of each size."""
 
 from dataclasses import dataclass
 from itertools import pairwise

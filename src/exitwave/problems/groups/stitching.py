@@ -1,4 +1,4 @@
-"""Many small canvases made into one object: aligned with their neighbours through what they share, then averaged."""
+"""Stitching of many small canvases into one object: aligned with their neighbours through what they share, then averaged."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field

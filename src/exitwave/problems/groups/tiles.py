@@ -1,4 +1,4 @@
-"""The overlap constraint as a map: images of single frames, moved to where they were seen and averaged on one canvas."""
+"""Overlap constraint on tiles, as a map: images of single frames, moved to where they were seen and averaged on one canvas."""
 
 from typing import Literal
 

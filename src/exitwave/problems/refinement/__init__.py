@@ -1,1 +1,1 @@
-"""Unknowns beyond object and probe, each improved from one look at all frames."""
+"""Refinement of unknowns beyond object and probe, each improved from one pass over all frames."""

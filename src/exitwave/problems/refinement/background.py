@@ -1,4 +1,4 @@
-"""Photons that reach the detector on other ways than through the sample's window."""
+"""Background refinement: photons that reach the detector on other ways than through the sample's window."""
 
 from dataclasses import dataclass, replace
 

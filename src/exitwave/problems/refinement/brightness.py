@@ -1,4 +1,4 @@
-"""How bright the beam was in each frame."""
+"""Brightness refinement: the strength of the beam in each frame."""
 
 from dataclasses import dataclass, replace
 

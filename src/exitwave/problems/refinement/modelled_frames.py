@@ -1,4 +1,4 @@
-"""One look at all frames, shared by everything that is refined between epochs: the model's waves beside what was measured."""
+"""One pass over all frames, shared by everything that is refined between epochs: the model's waves beside what was measured."""
 
 import math
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""Where the probe really stood: a search for large errors in whole pixels and Gauss-Newton steps for the rest."""
+"""Position refinement: a search for large errors in whole pixels and Gauss-Newton steps for the rest."""
 
 import math
 from dataclasses import dataclass, field, replace

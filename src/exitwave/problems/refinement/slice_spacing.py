@@ -1,4 +1,4 @@
-"""How far apart the slices of a thick sample are."""
+"""Slice spacing refinement: the distances between the slices of a thick sample."""
 
 from dataclasses import dataclass, replace
 

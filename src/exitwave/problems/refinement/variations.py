@@ -1,4 +1,4 @@
-"""A probe that varies from frame to frame: orthogonal probe relaxation."""
+"""Orthogonal probe relaxation (OPR): a probe that varies from frame to frame."""
 
 from dataclasses import dataclass, replace
 

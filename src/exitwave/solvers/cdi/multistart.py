@@ -1,4 +1,4 @@
-"""Phasing from several random starts: the best of them, laid onto one another and averaged; and the usual recipe."""
+"""Phase retrieval from several random starts: the best of them, laid onto one another and averaged; and the usual recipe."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ class BestOf(Solver[SupportEstimate]):
     starts: PositiveInt = 5
     """Random starts; 5-10 is usual. The first is the start of the run, the others have phases of their own."""
     keep: PositiveInt = 2
-    """How many of the best to average; their standard deviation is the spread. The best are those with the lowest
+    """Number of the best reconstructions to average; their standard deviation is the spread. The best are those with the lowest
     residual, the free residual where pixels were held out; those that found another object are left out of the mean."""
 
     @property
@@ -98,7 +98,7 @@ class CDI(Solver[SupportEstimate]):
     starts: PositiveInt = 5
     """Random starts; raise it when few of them agree."""
     keep: PositiveInt = 2
-    """How many of the best to average; their standard deviation is the spread."""
+    """Number of the best reconstructions to average; their standard deviation is the spread."""
     cycles: PositiveInt = 3
     """Turns of er, hio, er in each start."""
     er: NonNegativeInt = 20

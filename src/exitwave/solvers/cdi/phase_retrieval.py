@@ -1,4 +1,4 @@
-"""Phasing one pattern of an isolated object: error reduction, hybrid input-output and relaxed averaged reflections.
+"""Phase retrieval from one pattern of an isolated object: error reduction, hybrid input-output and relaxed averaged reflections.
 
 Written for any number of axes. All three put the measured modulus into the transform of the object and keep the result
 inside the support; they differ in what they make of the rest.

@@ -1,4 +1,4 @@
-"""Whether a trained network fits a measurement: the same network, frames, photons and a probe like those trained on."""
+"""Compatibility of a trained network with a measurement: the same network, frames, photons and a probe like those trained on."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What a network's images are judged by: the patterns they would give, or known images. All of order 1."""
+"""Loss functions of a network's images: the patterns they would give, or known images. All of order 1."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal

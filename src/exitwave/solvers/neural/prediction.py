@@ -1,4 +1,4 @@
-"""A whole object from a trained network: every frame in a group, every group in the object."""
+"""Prediction of a whole object by a trained network: every frame in a group, every group in the object."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Networks at work on groups of frames: from measured amplitudes to an image on the canvas of each group."""
+"""Reconstruction networks, which work on groups of frames: from measured amplitudes to an image on the canvas of each group."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Where a trained network is computed when it predicts: torch, ONNX Runtime or OpenVINO."""
+"""Runtimes in which a trained network predicts: torch, ONNX Runtime or OpenVINO."""
 
 import copy
 import threading

@@ -1,4 +1,4 @@
-"""What networks learn from: groups of frames of one or several scans, judged by their patterns or by known images."""
+"""Training data: groups of frames of one or several scans, judged by their patterns or by known images (labels)."""
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -227,7 +227,7 @@ class _Groupwise:
 
 
 class SelfSupervised(_Groupwise):
-    """Lessons without labels: an image is as good as the patterns it gives. Hoidn, Mishra & Mehta (2023)."""
+    """Self-supervised training, without labels: an image is as good as the patterns it gives. Hoidn, Mishra & Mehta (2023)."""
 
     def __init__(self, scenes: GroupSamples, *, loss: Loss) -> None:
         super().__init__(scenes)
@@ -248,7 +248,7 @@ class SelfSupervised(_Groupwise):
 
 
 class Supervised(_Groupwise):
-    """Lessons with labels: images of the same frames that are already known, from a result or a simulation."""
+    """Supervised training with labels: images of the same frames that are already known, from a result or a simulation."""
 
     def loss(
         self, network: nn.Module, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
@@ -284,7 +284,7 @@ def shown(images: Sequence[Images]) -> Images:
 
 
 def thinned(problem: Problem, share: float, seed: int) -> tuple[Problem, Problem]:
-    """The problem with the photons of its frames dealt out at random: all but `share` of them, and that share; both scaled to all.
+    """Binomial thinning, the photons of the frames dealt out at random: all but `share` of them, and that share; both scaled to all.
 
     Parts of a Poisson process are independent (binomial thinning): what one part shows and the other does not is noise.
     """

@@ -1,4 +1,4 @@
-"""Momentum of several methods: going on in directions that helped."""
+"""Momentum of several methods: steps go on in directions that helped."""
 
 import math
 from collections.abc import Mapping

@@ -141,7 +141,7 @@ def _warm_start(
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Misfit at an estimate, the way down, and how strongly light fixes each pixel."""
+    """Misfit and descent direction at an estimate, and how strongly light fixes each pixel."""
 
     down: Blocks
     """Steepest descent of half the misfit."""

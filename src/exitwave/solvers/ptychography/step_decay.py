@@ -1,8 +1,8 @@
-"""How steps shrink towards the end of a run, so that noise averages out."""
+"""Step decay: steps shrink towards the end of a run, so that noise averages out."""
 
 
 def step_decay_done(epoch: int, epochs: int, share: float) -> float:
-    """How much of the settling is done, which takes the last `share` of the epochs: 0 before, 1 in the last epoch."""
+    """Share of the step decay that is done, which takes the last `share` of the epochs: 0 before, 1 in the last epoch."""
     last = round(share * epochs)
     return max(epoch - (epochs - last), 0) / last if last else 0.0
 

@@ -1,20 +1,14 @@
 """On a machine with a GPU: do its kernels agree with their definition, and how fast is an epoch?
 
-python benchmarks/gpu.py [--json benchmarks/results/gpu.json]
-
-Prints, for 64, 128 and 256 pixels, frames a second of rpie, awf and lsqml, the time of an epoch over that of the forward
+For 64, 128 and 256 pixels, frames a second of rpie, awf and lsqml, the time of an epoch over that of the forward
 and inverse transforms of all frames, and the memory traffic of an epoch over the measured copy bandwidth.
 """
 
-import argparse
-import json
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import torch
 
@@ -24,37 +18,31 @@ from exitwave.problems.initial_guess import first_guess
 from exitwave.running.pose import pose
 from exitwave.solvers.base import Step
 from exitwave.solvers.spec import from_spec
+from harness import record
+from harness.tables import Row, shown
 
 SIZES = {64: 4096, 128: 2048, 256: 512}
 SPECS = ({"name": "rpie", "batch": 256}, {"name": "awf"}, {"name": "lsqml", "batch": 256})
 EPOCHS = 12
 
 
-def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "gpu.json")
-    path: Path = arguments.parse_args().json
+def run(*, out: Annotated[Path, "write here instead"] = record.RESULTS / "gpu.json") -> None:
+    """Measure, and keep the rows with the device."""
     if not torch.cuda.is_available():
-        print("there is no GPU here that torch can use; run this on a machine with one", file=sys.stderr)
-        return 2
+        raise SystemExit("there is no GPU here that torch can use; run this on a machine with one")
     worst = agreement()
     copy = copy_bytes_per_second()
-    rows = [row for size, frames in SIZES.items() for row in speed(size, frames, copy)]
-    for row in rows:
-        print("  ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{value}" for key, value in row.items()))
     about = {
         "device": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **record.circumstances(["gpu"]),
         "largest_relative_deviation": worst,
         "copy_gigabytes_per_second": copy / 1e9,
-        "rows": rows,
+        "rows": [shown(row) for size, frames in SIZES.items() for row in speed(size, frames, copy)],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(about, indent=1) + "\n")
-    print(f"kernels agree to {worst:.1e}, copies run at {copy / 1e9:.0f} GB/s -> {path}")
-    return 0 if worst < 1e-5 else 1
+    record.write(about, out)
+    print(f"kernels agree to {worst:.1e}, copies run at {copy / 1e9:.0f} GB/s")
+    if worst >= 1e-5:
+        raise SystemExit("the kernels do not agree with their definition")
 
 
 def agreement() -> float:
@@ -100,7 +88,7 @@ def copy_bytes_per_second() -> float:
     return 2 * 4 * 2**28 / timed(lambda: target.copy_(source))
 
 
-def speed(size: int, frames: int, copy: float) -> list[dict[str, str | int | float]]:
+def speed(size: int, frames: int, copy: float) -> list[Row]:
     """One row for each solver."""
     scan = ew.simulate("textured", frame_px=size, frames=frames, seed=1).scan
     problem = pose(scan, device="cuda")
@@ -109,7 +97,7 @@ def speed(size: int, frames: int, copy: float) -> list[dict[str, str | int | flo
     floor = timed(lambda: torch.fft.ifft2(torch.fft.fft2(waves)))
     # The least that must move: waves written and read by exit, transform, modulus, transform and sums.
     least = frames * size * size * (8 * 8 + 4) / copy
-    rows: list[dict[str, str | int | float]] = []
+    rows: list[Row] = []
     for spec in SPECS:
         steps = from_spec({**spec, "epochs": EPOCHS}).solve(problem, Step(epoch=0, estimate=start))
         next(steps)
@@ -125,7 +113,3 @@ def speed(size: int, frames: int, copy: float) -> list[dict[str, str | int | flo
             }
         )
     return rows
-
-
-if __name__ == "__main__":
-    sys.exit(main())

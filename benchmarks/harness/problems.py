@@ -21,7 +21,7 @@ from exitwave.simulation.objects import textured
 from exitwave.simulation.probes import zone_plate
 from exitwave.simulation.trajectories import jittered_raster, raster
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+DATA = Path(__file__).parents[3] / "shared" / "data"
 """Where the measured data are, beside the checkout; studies that need them are skipped where they are not."""
 PETRA = DATA / "PETRAIII_P25_Near_Field_Ptycho.cxi"
 GOLD_BALLS = DATA / "objects_probes" / "cdtools_gold_balls_recon.mat"

@@ -1,11 +1,11 @@
-"""Tables of the studies of `benchmarks/iterative.py`, for docs/benchmarks.md; filled in by docs/tables.py."""
+"""Tables of the studies of the iterative methods, for docs/benchmarks.md; filled in by docs/scripts/tables.py."""
 
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STUDIES = ROOT / "benchmarks" / "results"
 Rows = list[dict[str, Any]]
 
@@ -22,7 +22,7 @@ def study(name: str, render: Callable[[Rows], str]) -> str:
     """What one study of the iterative methods measured, with command, machine and date."""
     path = STUDIES / f"iterative_{name}.json"
     if not path.exists():
-        return f"Not measured yet: `python benchmarks/iterative.py {name}` measures.\n"
+        return f"Not measured yet: `python benchmarks {name}` measures.\n"
     record = json.loads(path.read_text())
     image = f"images/iterative_{name}.png"
     picture = f"\n```{{image}} {image}\n:alt: {name}\n```\n" if (ROOT / "docs" / image).exists() else ""
@@ -180,7 +180,7 @@ def throughput() -> str:
     """Frames per second of trained networks, a table for each size of frame; threads side by side."""
     path = STUDIES / "throughput.json"
     if not path.exists():
-        return "Not measured yet: `python benchmarks/throughput.py` measures.\n"
+        return "Not measured yet: `python benchmarks throughput` measures.\n"
     record = json.loads(path.read_text())
     text = ""
     for size in dict.fromkeys(row["frame_px"] for row in record["rows"]):

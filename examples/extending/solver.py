@@ -1,6 +1,6 @@
 """You will see a new solver, twenty lines long, take part like the built-in ones: checked options, chains, specs, reports.
 
-    python own_solver.py [frames]
+    python solver.py [frames]
 
 The method: gradient descent with RMSprop on object and probe; automatic differentiation finds the gradient of the likelihood.
 """

@@ -18,7 +18,7 @@ from exitwave.evaluation.metrics import nrmse
 from exitwave.evaluation.resolution import edge_window, radial_frequency, windowed_spectrum
 from exitwave.problems.ptychography import Problem
 from exitwave.running.pose import pose
-from problems import Trial
+from harness.problems import Trial
 
 RIM_PX = 24
 """Pixels kept around the compared rectangle while the image is moved onto the truth."""

@@ -1,7 +1,7 @@
 """Fill the tables of README.md and docs/ from the code and from the measured figures.
 
-    python docs/tables.py            rewrite what stands between the markers
-    python docs/tables.py --check    only say which files are out of date, with exit code 1
+    python docs/scripts/tables.py            rewrite what stands between the markers
+    python docs/scripts/tables.py --check    only say which files are out of date, with exit code 1
 
 A table begins with the line `<!-- table: NAME -->` and ends with `<!-- end of table -->`.
 """
@@ -46,10 +46,10 @@ from exitwave.solvers.requirements import PHYSICS
 from network_tables import USES, compared, used
 from study_tables import ITERATIVE, study, table, throughput
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 FIGURES = ROOT / "benchmarks" / "results" / "figures.json"
 LOCAL_FIGURES = ROOT / "benchmarks" / "results" / "local.json"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/[!_]*.md"))]
 PLACE = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 FEW = 4
 """More figures of one kind than this are shown by their worst in the summary."""
@@ -230,7 +230,7 @@ def scans() -> str:
 def figures() -> str:
     """The figures that have a target: one line each, or the worst of many alike."""
     if not FIGURES.exists():
-        return "Not measured yet: `make bench` measures and `python docs/tables.py` fills in this table.\n"
+        return "Not measured yet: `make bench` measures and `python docs/scripts/tables.py` fills in this table.\n"
     rows = []
     for found in json.loads(FIGURES.read_text()).values():
         aimed = [row for row in found["rows"] if row["target"]]

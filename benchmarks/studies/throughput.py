@@ -1,26 +1,14 @@
 """Frames per second of trained networks, stage by stage: network alone, with the physics around it, stitched, with residual.
 
-    python benchmarks/throughput.py            all, some 20 minutes on 2 idle cores
-    python benchmarks/throughput.py --quick    whether it runs: small scans, one repetition, nothing written
-
-Prints rows and writes benchmarks/results/throughput.json. Weights are random, which changes no time. Where there is a GPU
-it is measured, too.
+Some 20 minutes on 2 idle cores. Weights are random, which changes no time. Where there is a GPU it is measured, too.
 """
 
-import argparse
-import json
 import math
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -37,8 +25,8 @@ from exitwave.solvers.neural.prediction import predicted
 from exitwave.solvers.neural.reconstruction_network import ReconstructionNetwork
 from exitwave.solvers.neural.runtimes import Precision, Runtime, engine_for
 from exitwave.solvers.neural.training_data import group_batch
+from harness.tables import Row, shown
 
-RESULTS = Path(__file__).parent / "results" / "throughput.json"
 GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 MARGIN_PX = 4
 NETWORKS = {
@@ -58,7 +46,6 @@ SIZES, BATCHES, THREADS = (64, 128), (1, 32, 256), (1, 2)
 GPU_BATCH = 4096
 ENOUGH_S = 4.0
 """Repetitions end after so long, but not before the first."""
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,34 +270,14 @@ def gpu(frame_px: int, side: int, clock: Clock) -> list[Row]:
     return rows
 
 
-def shown(row: Row) -> Row:
-    """The same row, printed."""
-    print(" ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
-    return row
-
-
-def main() -> None:
-    """Measure, and keep the rows unless it was only a trial."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="whether it runs")
-    quick: bool = parser.parse_args().quick
+def run(
+    *, quick: Annotated[bool, "whether it runs: small scans, one repetition, nothing kept"] = False
+) -> list[Row] | None:
+    """Measure on the processor and, where there is one, on the GPU."""
     clock, before = Clock(1 if quick else 5), torch.get_num_threads()
     rows = [row for px in SIZES for row in networks(px, 6 if quick else 32, clock)]
     torch.set_num_threads(before)
     if torch.cuda.is_available():
         synchronised = replace(clock, synchronise=torch.cuda.synchronize)
         rows += [row for px in SIZES for row in gpu(px, 6 if quick else math.isqrt(2 * GPU_BATCH), synchronised)]
-    if quick:
-        return
-    record = {
-        "about": " ".join((__doc__ or "").splitlines()[0].split()),
-        "command": "python benchmarks/throughput.py",
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors, torch {torch.__version__}",
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "rows": rows,
-    }
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    return None if quick else rows

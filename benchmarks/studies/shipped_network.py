@@ -1,21 +1,16 @@
 """Train the network that comes with the package: `general`, for any probe and sample, on made scans alone.
 
-    python benchmarks/shipped_network.py          trains and puts it into src/exitwave/io/networks (ten minutes on one core)
-
-PtychoPINN without labels on small scans of made samples under made probes: zone plates, lenses, mirrors and pinholes, in
-and out of focus, frames of 64 and 128 pixels, 1e4 to 1e9 photons. Blood cells and measured probes are left out: they
-judge. Scans, seeds, date and versions are kept in the file.
+Puts it into src/exitwave/io/networks; ten minutes on one core. PtychoPINN without labels on small scans of made samples
+under made probes: zone plates, lenses, mirrors and pinholes, in and out of focus, frames of 64 and 128 pixels, 1e4 to 1e9
+photons. Blood cells and measured probes are left out: they judge. Scans, seeds, date and versions are kept in the file.
 """
 
-import argparse
 import math
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -27,7 +22,7 @@ from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import airy, disc, gaussian, kb, multilayer_laue, zone_plate
 from exitwave.simulation.trajectories import TRAJECTORIES
 
-PLACE = Path(__file__).parent.parent / "src" / "exitwave" / "io" / "networks" / "general.safetensors"
+PLACE = Path(__file__).parents[2] / "src" / "exitwave" / "io" / "networks" / "general.safetensors"
 GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 UNSEEN = ("cells",)
 SEED = 7
@@ -82,17 +77,17 @@ def made_probe(number: int, frame_px: int, diameter_px: float, drawn: np.random.
     return kind, make()
 
 
-def main() -> None:
+def run(
+    *,
+    epochs: int = 3,
+    save: Annotated[Path | None, "keep the training in this folder, and resume from it"] = None,
+    out: Annotated[Path, "where the package finds it, if not stated"] = PLACE,
+) -> None:
     """Train, and put the network where the package finds it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--save", type=Path, default=None, help="keep the training in this folder, and resume from it")
-    parser.add_argument("--output", type=Path, default=PLACE)
-    arguments = parser.parse_args()
-    folder = arguments.save or Path(tempfile.mkdtemp())
+    folder = save or Path(tempfile.mkdtemp())
     made = (lesson(number) for number in range(SCANS))
     examples = [ew.TrainingExample(scan=scan, probe=probe) for scan, probe in made]
-    solver = ew.PtychoPINN(epochs=arguments.epochs, averaging=0.998)
+    solver = ew.PtychoPINN(epochs=epochs, averaging=0.998)
 
     def tell(taught: ew.TrainingProgress) -> None:
         at = taught.progress
@@ -110,10 +105,6 @@ def main() -> None:
         run=ew.TrainingRun(seed=SEED, resume=(folder / "training.safetensors").exists(), checkpoint_every=1),
         watch=tell,
     )
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / IN_FOLDER, arguments.output)
-    print(f"{arguments.output}: {arguments.output.stat().st_size / 1e6:.2f} MB")
-
-
-if __name__ == "__main__":
-    main()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / IN_FOLDER, out)
+    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")

@@ -1,4 +1,4 @@
-"""Tables of networks compared with each other and with no network, for docs/benchmarks.md; filled in by docs/tables.py."""
+"""Tables of networks compared with each other and with no network, for docs/benchmarks.md; filled in by docs/scripts/tables.py."""
 
 import json
 import statistics
@@ -10,7 +10,7 @@ SAMPLES = ("lines", "grf", "features")
 
 
 def compared() -> str:
-    """The study of benchmarks/pinn.py: medians over seeds, with the failures counted."""
+    """The study of benchmarks/studies/pinn.py: medians over seeds, with the failures counted."""
     path = STUDIES / "pinn.json"
     if not path.exists():
         return "Not measured yet: `make study-pinn` measures.\n"
@@ -53,14 +53,14 @@ def _compared_of(rows: list[dict[str, Any]], parts: tuple[str, ...]) -> str:
 
 
 def used(name: str) -> str:
-    """One study of benchmarks/network_use.py."""
+    """One study of benchmarks/studies/network_use.py."""
     path = STUDIES / "network_use.json"
     if not path.exists() or name not in json.loads(path.read_text()):
-        return f"Not measured yet: `python benchmarks/network_use.py {name}` measures.\n"
+        return f"Not measured yet: `python benchmarks network_use {name}` measures.\n"
     record = json.loads(path.read_text())[name]
     rows = record["rows"]
     body = [tuple(short(value) for value in row.values()) for row in rows]
-    told = f"`python benchmarks/network_use.py {name}` ({record['machine']}; {record['date']})"
+    told = f"`python benchmarks network_use {name}` ({record['machine']}; {record['date']})"
     return f"\n{' '.join(record['about'].split())}\n\n{table(tuple(rows[0]), body)}\n{told}\n"
 
 

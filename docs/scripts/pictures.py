@@ -1,7 +1,7 @@
 """Make every picture of README.md and docs/: simulate and reconstruct small scans, write docs/images/*.png.
 
-python docs/pictures.py              all pictures, about two minutes
-python docs/pictures.py overview     only some
+python docs/scripts/pictures.py              all pictures, about two minutes
+python docs/scripts/pictures.py overview     only some
 """
 
 import json
@@ -24,10 +24,10 @@ from exitwave.simulation.probes import PROBES
 from exitwave.simulation.trajectories import TRAJECTORIES
 from exitwave.solvers.neural.prediction import predicted
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).parents[1] / "images"
 MOST_BYTES = 300_000
 RESULTS = {
-    name: Path(__file__).parents[1] / "benchmarks" / "results" / f"{name}.json"
+    name: Path(__file__).parents[2] / "benchmarks" / "results" / f"{name}.json"
     for name in ("iterative_growth", "iterative_peers")
 }
 
@@ -147,7 +147,7 @@ def _laid_on(result: ew.Result, truth: ew.PtychoEstimate) -> torch.Tensor:
 
 
 def iterative_growth(path: Path) -> None:
-    """Time of an epoch and memory against the number of frames, as measured by benchmarks/iterative.py growth."""
+    """Time of an epoch and memory against the number of frames, as measured by the study `growth`."""
     rows = json.loads(RESULTS["iterative_growth"].read_text())["rows"]
     figure = Figure(figsize=(8, 3), layout="constrained")
     shown = {"epoch_s": "seconds of an epoch", "beyond_start_mib": "memory for the scan, MiB"}
@@ -164,7 +164,7 @@ def iterative_growth(path: Path) -> None:
 
 
 def iterative_peers(path: Path) -> None:
-    """Error against time for every program, first drawing of each problem, by benchmarks/iterative.py peers."""
+    """Error against time for every program, first drawing of each problem, by the study `peers`."""
     rows = json.loads(RESULTS["iterative_peers"].read_text())["rows"]
     names = list(dict.fromkeys(row["problem"] for row in rows))
     colours = {program: f"C{n}" for n, program in enumerate(dict.fromkeys(row["program"] for row in rows))}

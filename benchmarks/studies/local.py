@@ -1,26 +1,15 @@
 """How good and how fast `local` is: quality against iterations, group, dose and curvature of the probe; frames per second.
 
-    python benchmarks/local.py                    all, two to three minutes on 2 idle cores
-    python benchmarks/local.py iterations speed   only some
-
-Prints tables and writes benchmarks/results/local.json. Options were chosen on other seeds than those measured here.
+Two to three minutes on 2 idle cores. Options were chosen on other seeds than those measured here.
 Errors are NRMSE of the object, one complex factor removed, where the light of the scan is at least half its maximum.
 """
 
-import argparse
-import json
 import math
-import os
-import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from torch import Tensor
@@ -32,14 +21,14 @@ from exitwave.physics.kernels.reference import scatter_add_
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.ptychography import Problem
 from exitwave.simulation.objects import lines, textured
+from harness.command_line import Parts
+from harness.tables import Part, Row, measured
 
-RESULTS = Path(__file__).parent / "results" / "local.json"
 GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 FRAME_PX = 64
 RADIUS_PX = 20.0
 SEEDS = (11, 12)
 MARGIN_PX = 4
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,26 +186,9 @@ def _fft_seconds() -> float:
     return min(_seconds(lambda: ifft2(fft2(waves))) for _ in range(200)) / len(waves)
 
 
-STUDIES = {study.__name__: study for study in (iterations, groups, dose, curvature, speed)}
+PARTS = {study.__name__: study for study in (iterations, groups, dose, curvature, speed)}
 
 
-def main() -> None:
-    """Run the studies named on the command line and keep their rows."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("studies", nargs="*", choices=[[], *STUDIES], default=[])
-    chosen = parser.parse_args().studies or list(STUDIES)
-    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name in chosen:
-        rows = STUDIES[name]()
-        print(f"\n{name}: {STUDIES[name].__doc__}")
-        print(" | ".join(rows[0]))
-        for row in rows:
-            print(" | ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
-        machine = f"{platform.machine()}, {os.cpu_count()} processors, torch {torch.__version__}"
-        found[name] = {"about": STUDIES[name].__doc__, "machine": machine, "date": f"{datetime.now(UTC):%Y-%m-%d}"}
-        found[name]["rows"] = rows
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def run(*, parts: Parts = ()) -> Iterator[Part]:
+    """Measure the parts asked for."""
+    yield from measured(PARTS, parts)

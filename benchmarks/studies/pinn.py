@@ -1,32 +1,25 @@
 """PtychoPINN against PtychoNN and against no network at all, at equal steps and equal parameters, on the paper's samples.
 
-    python benchmarks/pinn.py                     the reduced study (make study-pinn): resumable, at most two hours on 2 cores
-    python benchmarks/pinn.py --full --device cuda      the paper's configuration (make study-pinn-full)
-    python benchmarks/pinn.py --samples lines --methods "pinn unet" --seeds 11 --steps 300      a part, kept with the rest
+The reduced study (make study-pinn) is resumable and takes at most two hours on 2 cores; `--full --device cuda` is the
+paper's configuration (make study-pinn-full); a part, such as `--samples lines --methods "pinn unet" --seeds 11`, is kept
+with the rest.
 
 Scans as in Hoidn, Mishra & Mehta, Sci. Rep. 13, 22789 (2023): 64 px frames, flat disc-like probe, 1e9 photons, clusters of
-2 x 2 frames 4 px apart, on a raster of 9 px for training and 10 px for judging; objects of 392 px. Results go to
-benchmarks/results/pinn.json after every run. Recipes were chosen on objects of other seeds than those here: 100 and 101 to
+2 x 2 frames 4 px apart, on a raster of 9 px for training and 10 px for judging; objects of 392 px. Results are
+kept after every run. Recipes were chosen on objects of other seeds than those here: 100 and 101 to
 train on, 150 to judge.
 """
 
-import argparse
-import json
 import math
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import product
-from pathlib import Path
-from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+from typing import Annotated, Any, Literal
 
 import torch
 from scipy import ndimage
@@ -45,8 +38,10 @@ from exitwave.training.collapse import Collapsed
 from exitwave.training.engine import fabric_for
 from exitwave.training.state import load
 from exitwave.training.trainer import Trainer
+from harness import record
+from harness.command_line import Out, Seeds
+from harness.tables import Row, print_table
 
-RESULTS = Path(__file__).parent / "results"
 GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 FRAME_PX, OBJECT_PX = 64, 392
 RADIUS_PX = 13.0
@@ -58,7 +53,6 @@ STEPS, FULL_STEPS = 500, 42_000
 """Of 64 frames each: about a hundredth of the paper's, and those of the paper."""
 EDGE_PX = 33
 """Cut off each side of an object of 392 px: what is judged is 326 px wide, as in the paper."""
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +101,7 @@ ALONE = ew.PtychoPINN(group=4, warm_start=None)
 """Makes a scan ready that a network saw nothing of before."""
 
 
-def methods(steps: int, *, width: float = ENCODER_WIDTH) -> dict[str, NetworkSolver]:
+def networks(steps: int, *, width: float = ENCODER_WIDTH) -> dict[str, NetworkSolver]:
     """The four ways to train, each with the published network and with ours; all take 64 frames a step."""
     published = {"network": "encoder", "width": width, "learning_rate": 1e-3, "translation": "bilinear"}
     # From the frames of a group alone, as the paper has it: nothing is known of the rest of the scan.
@@ -211,7 +205,7 @@ class Trial:
         return f"{self.sample} | {self.method} | {self.seed} | {self.steps}"
 
 
-def run(trial: Trial) -> tuple[str, Row]:
+def one(trial: Trial) -> tuple[str, Row]:
     """Train, predict, judge."""
     torch.set_num_threads(1 if trial.device == "cpu" else 8)
     test = case(trial.sample, 1000 + trial.seed, TEST_PITCH_PX)
@@ -222,7 +216,7 @@ def run(trial: Trial) -> tuple[str, Row]:
         (lesson,) = training_data(ALONE, [ew.TrainingExample(scan=test.scan, probe=test.probe)])
         image = alone(solver, lesson)
     else:
-        solver = methods(trial.steps, width=trial.encoder_width)[trial.method]
+        solver = networks(trial.steps, width=trial.encoder_width)[trial.method]
         # Objects of the training differ between seeds, too.
         train = [case(trial.sample, 10 * trial.seed + n, TRAIN_PITCH_PX) for n in range(trial.objects)]
         network, collapsed = learned(solver, train, trial.steps, trial.seed, trial.device)
@@ -246,74 +240,64 @@ def alone(solver: ew.Local, lesson: TrainingScan) -> Tensor:
     return work.image()[None]
 
 
-def table(rows: Sequence[Row]) -> None:
-    """Medians over seeds."""
+def medians(rows: Sequence[Row]) -> None:
+    """Print medians over seeds, a table for each sample."""
     for sample in dict.fromkeys(row["sample"] for row in rows):
-        print(
-            f"\n{sample}: medians over seeds; M-MAE, M-PSNR255, M-FRC50, high-pass correlation of amplitude"
-            + ("" if sample == "lines" else ", then of phase")
-        )
-        for method in dict.fromkeys(row["method"] for row in rows if row["sample"] == sample):
-            mine = [row for row in rows if row["sample"] == sample and row["method"] == method]
-            names = SHOWN + (() if sample == "lines" else SHOWN_PHASE)
-            told = " ".join(f"{statistics.median(row[name] for row in mine):9.4g}" for name in names)
-            print(f"  {method:20} {told}   seeds {len(mine)}", flush=True)
+        print(f"\n{sample}: medians over seeds")
+        own = [row for row in rows if row["sample"] == sample]
+        names = SHOWN + (() if sample == "lines" else SHOWN_PHASE)
+        told: list[Row] = []
+        for method in dict.fromkeys(row["method"] for row in own):
+            mine = [row for row in own if row["method"] == method]
+            middle = {name: statistics.median(row[name] for row in mine) for name in names}
+            told.append({"method": method, **middle, "seeds": len(mine)})
+        print_table(told)
 
 
-def trials(arguments: argparse.Namespace) -> list[Trial]:
-    """All that is asked for, the quickest answers first."""
-    known = [*BASELINES, *methods(1)]
-    chosen = arguments.methods or known
-    return [
+def run(
+    *,
+    full: Annotated[bool, "the paper's configuration: 9 objects, 42,000 steps, width 2"] = False,
+    samples: tuple[Literal["lines", "grf", "features"], ...] = SAMPLES,
+    methods: Annotated[tuple[str, ...], "only these ways to train, such as 'pinn unet', or to do without"] = (),
+    seeds: Seeds = SEEDS,
+    steps: Annotated[int | None, "500 if not stated, 42,000 with --full"] = None,
+    device: str = "cpu",
+    again: Annotated[bool, "run anew what is known already"] = False,
+    workers: Annotated[int | None, "trainings at a time, one thread each"] = None,
+    out: Out = None,
+) -> None:
+    """Run what is missing, keep every result at once, print the table."""
+    known = [*BASELINES, *networks(1)]
+    if strange := set(methods) - set(known):
+        raise SystemExit(f"there is no method {sorted(strange)}; the methods are {', '.join(known)}")
+    asked = [
         Trial(
             sample=sample,
             method=method,
             seed=seed,
-            steps=0 if method in BASELINES else arguments.steps,
-            device=arguments.device,
-            objects=arguments.objects,
-            encoder_width=arguments.encoder_width,
+            steps=0 if method in BASELINES else steps or (FULL_STEPS if full else STEPS),
+            device=device,
+            objects=9 if full else 2,
+            encoder_width=2.0 if full else ENCODER_WIDTH,
         )
-        for seed, method, sample in product(arguments.seeds, chosen, arguments.samples)
+        # The quickest answers first.
+        for seed, method, sample in product(seeds, methods or known, samples)
     ]
-
-
-def main() -> None:
-    """Run what is missing, keep every result at once, print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument(
-        "--full", action="store_true", help="the paper's configuration: 9 objects, 42,000 steps, width 2"
-    )
-    parser.add_argument("--samples", nargs="*", choices=SAMPLES, default=SAMPLES)
-    parser.add_argument("--methods", nargs="*", choices=[*BASELINES, *methods(1)], default=[])
-    parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
-    parser.add_argument("--steps", type=int, default=None)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--again", action="store_true", help="run anew what is known already")
-    parser.add_argument("--workers", type=int, default=None, help="trainings at a time, one thread each")
-    arguments = parser.parse_args()
-    full = arguments.full
-    arguments.steps = arguments.steps or (FULL_STEPS if full else STEPS)
-    arguments.objects, arguments.encoder_width = (9, 2.0) if full else (2, ENCODER_WIDTH)
-    path = RESULTS / ("pinn_full.json" if full else "pinn.json")
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"runs": {}}
-    asked = trials(arguments)
-    missing = [trial for trial in asked if arguments.again or trial.key not in found["runs"]]
-    workers = arguments.workers or (1 if arguments.device != "cpu" else os.cpu_count() or 1)
+    path = out or record.RESULTS / ("pinn_full.json" if full else "pinn.json")
+    found = record.read(path) or {"runs": {}}
+    missing = [trial for trial in asked if again or trial.key not in found["runs"]]
+    workers = workers or (1 if device != "cpu" else os.cpu_count() or 1)
     print(f"{len(asked)} runs, {len(missing)} to do, {workers} at a time", flush=True)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done in as_completed([pool.submit(run, trial) for trial in missing]):
+        for done in as_completed([pool.submit(one, trial) for trial in missing]):
             key, row = done.result()
             found["runs"][key] = row
-            found["machine"] = f"{platform.machine()}, {os.cpu_count()} processors, torch {torch.__version__}"
-            found["device"], found["date"] = arguments.device, f"{datetime.now(UTC):%Y-%m-%d}"
-            found["objects"] = arguments.objects
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(found, indent=1) + "\n")
-            partial.replace(path)
+            found |= {
+                "machine": record.machine(),
+                "device": device,
+                "date": record.today(),
+                "objects": asked[0].objects,
+            }
+            record.write(found, path)
             print(f"{key}: {row['M-MAE-amplitude']:.4f} {row['M-FRC50-amplitude']:.0f}", flush=True)
-    table([found["runs"][trial.key] for trial in asked])
-
-
-if __name__ == "__main__":
-    main()
+    medians([found["runs"][trial.key] for trial in asked])

@@ -1,29 +1,18 @@
 """Where a network earns its place: the shipped network against no network, by dose, probe, overlap, and for single shots.
 
-    python benchmarks/network_use.py                    all, about ten minutes on 2 cores
-    python benchmarks/network_use.py dose probes        only some
-
-The network is `general`, which has seen neither these objects' seeds, nor blood cells, nor measured probes
-(benchmarks/shipped_network.py). Beside it `local`, conjugate gradients on the same groups of 16 frames, and a few epochs of
+About ten minutes on 2 cores. The network is `general`, which has seen neither these objects' seeds, nor blood cells, nor
+measured probes (study shipped_network). Beside it `local`, conjugate gradients on the same groups of 16 frames, and a few epochs of
 `newton`, all with the probe known. Errors are NRMSE of the object, one complex factor removed, where the light of the scan
-is at least half its maximum; CPU seconds a frame are of one thread. Writes benchmarks/results/network_use.json.
+is at least half its maximum; CPU seconds a frame are of one thread.
 """
 
-import argparse
-import json
 import math
-import os
-import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
@@ -37,16 +26,16 @@ from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import disc, zone_plate
 from exitwave.simulation.trajectories import TRAJECTORIES
 from exitwave.solvers.neural.labels import label_on
+from harness.command_line import Parts
+from harness.problems import DATA
+from harness.tables import Part, Row, measured
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "network_use.json"
-REAL = HERE.parent.parent / "shared" / "data" / "objects_probes"
+REAL = DATA / "objects_probes"
 GEOMETRY = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
 FRAME_PX, FRAMES = 64, 196
 DIAMETER_PX = 28.0
 SEEDS = (31, 32, 33)
 NETWORK = "general"
-Row = dict[str, Any]
 
 
 def probe_of(name: str, frame_px: int = FRAME_PX) -> Tensor:
@@ -246,29 +235,11 @@ def refined() -> list[Row]:
     return rows
 
 
-STUDIES = {study.__name__: study for study in (dose, overlap, probes, single, refined)}
+PARTS = {study.__name__: study for study in (dose, overlap, probes, single, refined)}
 
 
-def main() -> None:
-    """Run the studies named on the command line and keep their rows."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("studies", nargs="*", choices=[[], *STUDIES], default=[])
+def run(*, parts: Parts = ()) -> Iterator[Part]:
+    """Measure the parts asked for."""
+    # CPU seconds are told, of one thread.
     torch.set_num_threads(1)
-    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name in parser.parse_args().studies or list(STUDIES):
-        rows = STUDIES[name]()
-        print(f"\n{name}: {STUDIES[name].__doc__}\n" + (" | ".join(rows[0]) if rows else "no data"))
-        for row in rows:
-            print(" | ".join(f"{v:.3g}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
-        machine = f"{platform.machine()}, {os.cpu_count()} processors, torch {torch.__version__}"
-        found[name] = {
-            "about": STUDIES[name].__doc__,
-            "machine": machine,
-            "date": f"{datetime.now(UTC):%Y-%m-%d}",
-            "rows": rows,
-        }
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    yield from measured(PARTS, parts)

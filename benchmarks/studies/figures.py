@@ -1,25 +1,16 @@
-"""Measure the figures that exitwave promises; print a table and write benchmarks/results/figures.json.
+"""The figures that exitwave promises, beside what was promised.
 
-    python benchmarks/figures.py            all figures, about ten minutes on 2 cores
-    python benchmarks/figures.py demo petra only some
-
-Speed is given as a ratio to something measured beside it in the same process, medians of several; machines differ.
+All of them take about ten minutes on 2 cores. Speed is given as a ratio to something measured beside it in the same
+process, medians of several; machines differ.
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
@@ -28,11 +19,10 @@ from exitwave.physics.fourier import fft2, ifft2
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.ptychography import Problem
 from exitwave.simulation.detection import Detection
+from harness import problems
+from harness.command_line import Parts
+from harness.tables import Part, Row, measured, shown
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results" / "figures.json"
-PETRA = ROOT.parent / "shared" / "data" / "PETRAIII_P25_Near_Field_Ptycho.cxi"
-Row = dict[str, Any]
 FOCUSED = ("gaussian", "airy", "kb")
 
 
@@ -63,10 +53,10 @@ def demo() -> list[Row]:
 
 def petra() -> list[Row]:
     """The real near-field scan of a Siemens star, 40 epochs."""
-    if not PETRA.exists():
-        print(f"skipped: {PETRA.name} is not here")
+    if not problems.PETRA.exists():
+        print(f"skipped: {problems.PETRA.name} is not here")
         return []
-    scan = ew.read(PETRA, ew.ReadOptions(focus_distance_m=3.65e-3))
+    scan = problems.petra()
     rows = []
     for solver in (ew.default_solver(), ew.RPIE(epochs=40), ew.EPIE(epochs=40), ew.MPIE(epochs=40)):
         residual = ew.reconstruct(scan, solver).residual
@@ -154,8 +144,7 @@ def startup() -> list[Row]:
 
 def row(figure: str, value: float, target: str, reached: bool) -> Row:
     """One figure; an empty target means for information."""
-    print(f"{figure:95} {value:10.4g}  {target:10} {'' if reached else 'MISSED'}", flush=True)
-    return {"figure": figure, "value": value, "target": target, "reached": reached}
+    return shown({"figure": figure, "value": value, "target": target, "reached": reached})
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -176,7 +165,7 @@ def run_times(command: list[str]) -> float:
     return statistics.median(timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(5))
 
 
-STUDIES: dict[str, Callable[[], list[Row]]] = {
+PARTS: dict[str, Callable[[], list[Row]]] = {
     "demo": demo,
     "petra": petra,
     "known_probe": known_probe,
@@ -185,24 +174,6 @@ STUDIES: dict[str, Callable[[], list[Row]]] = {
 }
 
 
-def main() -> None:
-    """Run the studies named and merge their rows into the results file, each with machine and date."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("studies", nargs="*", choices=[*STUDIES, []], help="which; all by default")
-    chosen = parser.parse_args().studies or list(STUDIES)
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name in chosen:
-        print(f"-- {STUDIES[name].__doc__}")
-        kept[name] = {
-            "about": STUDIES[name].__doc__,
-            "rows": STUDIES[name](),
-            "command": f"python benchmarks/figures.py {name}",
-            "machine": f"{platform.machine()}, {os.cpu_count()} processors, {torch.get_num_threads()} threads, torch {torch.__version__}",
-            "date": datetime.now(UTC).date().isoformat(),
-        }
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def run(*, parts: Parts = ()) -> Iterator[Part]:
+    """Measure the parts asked for."""
+    yield from measured(PARTS, parts)
