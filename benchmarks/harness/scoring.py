@@ -16,7 +16,7 @@ import exitwave as ew
 from exitwave.evaluation.align import align
 from exitwave.evaluation.metrics import nrmse
 from exitwave.evaluation.resolution import edge_window, radial_frequency, windowed_spectrum
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.running.pose import pose
 from harness.problems import Trial
 
@@ -123,7 +123,7 @@ def run(solver: ew.Solver, trial: Trial, *, most_seconds: float = math.inf, seed
     return course(seen, trial)
 
 
-def finished(solver: ew.Solver, problem: Problem, start: ew.PtychoEstimate) -> ew.PtychoEstimate:
+def finished(solver: ew.Solver, problem: PtychographyProblem, start: ew.PtychoEstimate) -> ew.PtychoEstimate:
     """The last estimate of a run."""
     return deque(solver.solve(problem, ew.Step(epoch=0, estimate=start)), maxlen=1)[0].estimate
 

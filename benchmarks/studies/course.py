@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 import exitwave as ew
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from harness import subprocess_run
 from harness.command_line import Problems, Seeds, Solvers
 from harness.problems import MARGIN_PX, Trial, common
@@ -89,7 +89,7 @@ class Counting:
 
 def course(solver: ew.Solver, trial: Trial) -> Iterator[tuple[float, float]]:
     """Passes and error at each look."""
-    problem = Problem.of(trial.scan, margin_px=MARGIN_PX)
+    problem = PtychographyProblem.of(trial.scan, margin_px=MARGIN_PX)
     counter = Counting(problem.model.propagator)
     problem = replace(problem, model=replace(problem.model, propagator=counter))
     for step in solver.solve(problem, ew.Step(epoch=0, estimate=trial.start)):

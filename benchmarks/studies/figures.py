@@ -17,7 +17,7 @@ import torch
 import exitwave as ew
 from exitwave.physics.fourier import fft2, ifft2
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.simulation.detection import Detection
 from harness import problems
 from harness.command_line import Parts
@@ -110,7 +110,7 @@ def epoch() -> list[Row]:
         (128, 400, 2, True),
     ):
         made = ew.simulate("textured", frame_px=size, frames=frames, overlap=0.65, modes=modes, seed=1)
-        problem = Problem.of(made.scan)
+        problem = PtychographyProblem.of(made.scan)
         start = first_guess(problem, modes=modes)
         if whole:
             start = ew.PtychoEstimate(object=start.object, probe=start.probe, positions_px=start.positions_px.round())

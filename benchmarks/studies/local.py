@@ -19,7 +19,7 @@ from exitwave.physics.fourier import fft2, ifft2, to_centre
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels.reference import scatter_add_
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.simulation.objects import lines, textured
 from harness.command_line import Parts
 from harness.tables import Part, Row, measured
@@ -35,7 +35,7 @@ MARGIN_PX = 4
 class Case:
     """A scan with its truth: a disc-like probe with phase `curvature` r^2, on a raster."""
 
-    problem: Problem
+    problem: PtychographyProblem
     start: ew.PtychoEstimate
     """Flat object, true probe."""
     truth: Tensor
@@ -76,7 +76,7 @@ def case(
     patterns = torch.poisson(to_centre(fft2(probe * windows).abs().square()).double(), generator=noise)
     pixel_m = torch.tensor(GEOMETRY.object_pixel_m((FRAME_PX, FRAME_PX)), dtype=torch.float64)
     scan = ew.Scan(patterns=patterns.to(torch.float32), positions_m=corners * pixel_m, geometry=GEOMETRY)
-    problem = Problem.of(scan, seed=seed, margin_px=MARGIN_PX)
+    problem = PtychographyProblem.of(scan, seed=seed, margin_px=MARGIN_PX)
     start = replace(first_guess(problem, probe=probe[None]), probe=probe[None])
     truth = torch.ones(problem.object_shape, dtype=torch.complex64)
     truth[MARGIN_PX : MARGIN_PX + extent, MARGIN_PX : MARGIN_PX + extent] = obj

@@ -20,7 +20,7 @@ from scipy.io import loadmat
 from torch import Tensor
 
 import exitwave as ew
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.running.train import training_data
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import disc, zone_plate
@@ -76,7 +76,7 @@ class Case:
         )
         example = ew.TrainingExample(scan=made.scan, probe=made.truth.probe)
         (lesson,) = training_data(ew.PtychoPINN(warm_start=None), [example])
-        self.problem: Problem = lesson.problem
+        self.problem: PtychographyProblem = lesson.problem
         # The true probe, its photons those of a mean frame, as every run has it that is given a probe.
         self.start: ew.PtychoEstimate = lesson.x
         light = torch.zeros(self.problem.object_shape)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import exitwave as ew
 from exitwave.problems.groups.neighbours import Grouping
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.threads import run_in_threads, single_threaded
 from exitwave.simulation.objects import textured
 from exitwave.simulation.probes import zone_plate
@@ -52,7 +52,7 @@ ENOUGH_S = 4.0
 class Case:
     """A scan, and an estimate with an empty object."""
 
-    problem: Problem
+    problem: PtychographyProblem
     x: ew.PtychoEstimate
 
 
@@ -63,7 +63,7 @@ def case(frame_px: int, side: int, *, device: str = "cpu", whole: bool = True) -
     extent = (side - 1) * step + frame_px + 2 * MARGIN_PX
     probe = zone_plate(shape, diameter_px=0.47 * frame_px, aperture=0.7)
     made = ew.measure(textured((extent, extent), seed=1), probe, positions, GEOMETRY, seed=1)
-    problem = Problem.of(made.scan, margin_px=MARGIN_PX, device=device)
+    problem = PtychographyProblem.of(made.scan, margin_px=MARGIN_PX, device=device)
     shift = 0 if whole else torch.rand(len(positions), 2, generator=torch.Generator().manual_seed(0)) - 0.5
     x = ew.PtychoEstimate(
         object=torch.ones(1, *problem.object_shape, dtype=torch.complex64),

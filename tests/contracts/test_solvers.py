@@ -13,7 +13,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.cdi import IsolatedProblem, isolated_guess, isolated_problem
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.background import with_background
 from exitwave.problems.refinement.brightness import with_brightness
 from exitwave.problems.refinement.variations import with_variations
@@ -62,13 +62,13 @@ NAMES = sorted(set(solvers()) - set(TAUGHT))
 
 
 @cache
-def posed(one_pattern: bool) -> Problem:
+def posed(one_pattern: bool) -> PtychographyProblem:
     if one_pattern:
         return isolated_problem(simulate_pattern(frame_px=48, seed=2).scan, seed=5)
-    return Problem.of(known_scan(side=4, photons=1e5).scan, seed=5)
+    return PtychographyProblem.of(known_scan(side=4, photons=1e5).scan, seed=5)
 
 
-BEYOND: Mapping[str, Callable[[Problem, PtychoEstimate], PtychoEstimate]] = {
+BEYOND: Mapping[str, Callable[[PtychographyProblem, PtychoEstimate], PtychoEstimate]] = {
     "slices": lambda problem, x: with_slices(x, 2, 1e-6),
     "variations": lambda problem, x: with_variations(problem, x, 1),
     "brightness": with_brightness,
@@ -77,7 +77,7 @@ BEYOND: Mapping[str, Callable[[Problem, PtychoEstimate], PtychoEstimate]] = {
 """Starts with more than object and probe."""
 
 
-def guessed(problem: Problem) -> PtychoEstimate:
+def guessed(problem: PtychographyProblem) -> PtychoEstimate:
     return isolated_guess(problem) if isinstance(problem, IsolatedProblem) else first_guess(problem)
 
 
@@ -183,7 +183,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Network
 
 
 def begin(scan, solver, **more):
-    problem = Problem.of(scan, seed=5, margin_px=solver.margin_px)
+    problem = PtychographyProblem.of(scan, seed=5, margin_px=solver.margin_px)
     return problem, Step(epoch=0, estimate=first_guess(problem, probe=more.get("probe", KNOWN.truth.probe)))
 
 

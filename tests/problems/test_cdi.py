@@ -9,7 +9,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import Scan
 from exitwave.problems.cdi import isolated_guess, isolated_problem, require_isolated
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.isolated import simulate_pattern
 from scans import known_scan
@@ -149,4 +149,4 @@ def test_a_scan_is_no_isolated_problem(made):
     with pytest.raises(
         InputError, match="hio phases one pattern of an isolated object and was given a scan of 16 frames"
     ):
-        require_isolated("hio", Problem.of(known.scan), known.truth)
+        require_isolated("hio", PtychographyProblem.of(known.scan), known.truth)

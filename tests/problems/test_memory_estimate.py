@@ -13,7 +13,7 @@ from exitwave.data.errors import FormatError, InputError
 from exitwave.io.hdf5_patterns import Hdf5Patterns
 from exitwave.io.memory import parse_size
 from exitwave.problems.memory_estimate import memory_estimate
-from exitwave.problems.ptychography import MemoryBudget, Problem
+from exitwave.problems.ptychography import MemoryBudget, PtychographyProblem
 from exitwave.problems.setup import Setup
 from exitwave.running.pose import pose
 from exitwave.running.reconstruct import reconstruct
@@ -46,7 +46,7 @@ def test_other_words_are_no_amount_of_memory(words):
 
 
 def test_amplitudes_are_held_where_they_fit_and_streamed_where_not(known):
-    need = memory_estimate(known.scan, Problem.of(known.scan).object_shape)
+    need = memory_estimate(known.scan, PtychographyProblem.of(known.scan).object_shape)
     assert need.amplitudes == 49 * 32 * 32 * 4
     assert need.waves == 2 * 49 * 32 * 32 * 8
     enough = need.working + 2 * need.amplitudes
@@ -59,7 +59,7 @@ def test_amplitudes_are_held_where_they_fit_and_streamed_where_not(known):
 
 
 def test_solvers_that_hold_more_objects_need_more_memory(known):
-    shape = Problem.of(known.scan).object_shape
+    shape = PtychographyProblem.of(known.scan).object_shape
     pixels = shape[0] * shape[1]
     assert (
         memory_estimate(known.scan, shape, 25).working - memory_estimate(known.scan, shape, 5).working
@@ -74,7 +74,7 @@ def test_solvers_that_hold_more_objects_need_more_memory(known):
 
 
 def test_exit_waves_go_to_disk_where_they_do_not_fit(known):
-    need = memory_estimate(known.scan, Problem.of(known.scan).object_shape)
+    need = memory_estimate(known.scan, PtychographyProblem.of(known.scan).object_shape)
     enough = need.working + need.amplitudes + 2 * need.waves
     for memory, fits in ((enough, True), (enough - 2, False)):
         assert need.fit_waves(memory) == fits
@@ -83,7 +83,7 @@ def test_exit_waves_go_to_disk_where_they_do_not_fit(known):
 
 @pytest.mark.parametrize("batch", [5, 16, 49])
 def test_streamed_frames_give_the_same_image_as_frames_in_memory(known, batch):
-    need = memory_estimate(known.scan, Problem.of(known.scan).object_shape)
+    need = memory_estimate(known.scan, PtychographyProblem.of(known.scan).object_shape)
     solver = RPIE(epochs=3, batch=batch)
     held = reconstruct(known.scan, solver)
     streamed = reconstruct(known.scan, solver, setup=Setup(memory=need.working))
@@ -104,7 +104,7 @@ def streamed(scan):
             read.extend(index.tolist())
             return scan.patterns.read(index)
 
-    problem = Problem.of(replace(scan, patterns=Counting()), memory=MemoryBudget(cached=0))
+    problem = PtychographyProblem.of(replace(scan, patterns=Counting()), memory=MemoryBudget(cached=0))
     read.clear()
     return problem, read
 
@@ -134,7 +134,9 @@ def test_a_file_that_is_cut_short_while_it_is_streamed_is_named(known, tmp_path)
     with h5py.File(path, "w") as file:
         frames = known.scan.frames(slice(None)).numpy()
         file.create_dataset("data", data=frames, chunks=(1, 32, 32), compression="gzip")
-    problem = Problem.of(replace(known.scan, patterns=Hdf5Patterns(path, ("data",))), memory=MemoryBudget(cached=0))
+    problem = PtychographyProblem.of(
+        replace(known.scan, patterns=Hdf5Patterns(path, ("data",))), memory=MemoryBudget(cached=0)
+    )
     batches = problem.batches(5, 1)
     next(batches)
     with path.open("rb+") as file:

@@ -9,7 +9,7 @@ from exitwave.physics.noise import Amplitude
 from exitwave.physics.penalties import sparsity, total_variation
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.objective import L1_SOFTNESS, TV_SOFTNESS, Objective, dose, noise_of
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.threads import Schedule
 from scans import known_scan
 
@@ -18,7 +18,7 @@ NAMES = ("amplitude", "poisson", "gaussian", "smooth_l1")
 
 def made(**options):
     made = known_scan(side=4, frame=24, step=5.0, photons=2e4, modes=2, **options)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     x = first_guess(problem, modes=2)
     ripple = torch.randn(x.object.shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
     return problem, replace(x, object=x.object + 0.2 * ripple)

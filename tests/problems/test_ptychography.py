@@ -10,7 +10,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import Scan
 from exitwave.problems.initial_guess import defocused, first_guess, guess_probe, more_modes
-from exitwave.problems.ptychography import MemoryBudget, Problem
+from exitwave.problems.ptychography import MemoryBudget, PtychographyProblem
 from scans import known_scan
 
 
@@ -26,7 +26,7 @@ def spoiled(scan: Scan, change) -> Scan:
 
 
 def test_residual_is_zero_at_the_truth_and_relative_to_the_photons(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     assert problem.residual(known.truth) < 1e-9
     dim = replace(known.truth, probe=known.truth.probe * 0.5)
     assert problem.residual(dim) == pytest.approx(0.25, rel=1e-4)
@@ -34,7 +34,7 @@ def test_residual_is_zero_at_the_truth_and_relative_to_the_photons(known):
 
 
 def test_threads_change_no_residual(known):
-    problem, before = Problem.of(known.scan), torch.get_num_threads()
+    problem, before = PtychographyProblem.of(known.scan), torch.get_num_threads()
     wrong = replace(known.truth, object=known.truth.object * torch.polar(torch.tensor(0.9), torch.tensor(0.3)))
     found = []
     try:
@@ -49,7 +49,7 @@ def test_threads_change_no_residual(known):
 
 
 def test_windows_of_all_frames_lie_inside_the_canvas(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     corners = problem.positions_px.round()
     assert bool((corners >= 0).all())
     assert bool((corners + 32 <= torch.tensor(problem.object_shape)).all())
@@ -57,7 +57,7 @@ def test_windows_of_all_frames_lie_inside_the_canvas(known):
 
 
 def test_every_epoch_visits_each_frame_once_in_an_order_of_its_own(known):
-    problem = Problem.of(known.scan, seed=3)
+    problem = PtychographyProblem.of(known.scan, seed=3)
     one, again, other = (torch.cat(list(problem.batches(5, epoch))) for epoch in (1, 1, 2))
     assert torch.equal(one.sort().values, torch.arange(len(known.scan)))
     assert torch.equal(one, again)
@@ -68,11 +68,11 @@ def test_untrusted_pixels_do_not_enter_the_residual(known):
     broken = spoiled(known.scan, lambda p: p[:, 5, 7].fill_(float("nan")))
     mask = torch.ones(32, 32, dtype=torch.bool)
     mask[5, 7] = False
-    assert Problem.of(replace(broken, mask=mask)).residual(known.truth) < 1e-9
+    assert PtychographyProblem.of(replace(broken, mask=mask)).residual(known.truth) < 1e-9
 
 
 def test_held_out_pixels_are_hidden_from_solvers_and_kept_for_the_test(known):
-    problem = Problem.of(known.scan, free_fraction=0.1, seed=1)
+    problem = PtychographyProblem.of(known.scan, free_fraction=0.1, seed=1)
     share = float(problem.held_out.float().mean())
     assert 0.05 < share < 0.15
     assert not bool((problem.held_out & (problem.trusted > 0)).any())
@@ -81,7 +81,10 @@ def test_held_out_pixels_are_hidden_from_solvers_and_kept_for_the_test(known):
 
 
 def test_frames_read_one_by_one_give_the_same_problem_as_frames_in_memory(known):
-    cached, streamed = Problem.of(known.scan), Problem.of(known.scan, memory=MemoryBudget(cached=0))
+    cached, streamed = (
+        PtychographyProblem.of(known.scan),
+        PtychographyProblem.of(known.scan, memory=MemoryBudget(cached=0)),
+    )
     frames = torch.tensor([3, 1, 8])
     assert torch.equal(cached.amplitudes(frames), streamed.amplitudes(frames))
 
@@ -97,44 +100,44 @@ def test_frames_read_one_by_one_give_the_same_problem_as_frames_in_memory(known)
 )
 def test_senseless_frames_are_refused_with_their_number_and_a_cure(known, change, words):
     with pytest.raises(InputError, match=words):
-        Problem.of(spoiled(known.scan, change))
+        PtychographyProblem.of(spoiled(known.scan, change))
 
 
 @pytest.mark.parametrize(("factor", "unit"), [(1e6, "um"), (1e3, "mm"), (1e9, "nm")])
 def test_positions_in_a_wrong_unit_are_refused_and_the_unit_that_fits_is_named(known, factor, unit):
     with pytest.raises(InputError, match=f"What would fit: .*--position-unit {unit}"):
-        Problem.of(replace(known.scan, positions_m=known.scan.positions_m * factor))
+        PtychographyProblem.of(replace(known.scan, positions_m=known.scan.positions_m * factor))
 
 
 @pytest.mark.parametrize(("factor", "energy"), [(1000, "8e\\+06 eV"), (1e-3, "8 eV")])
 def test_an_energy_a_thousand_times_off_is_refused_and_the_fitting_one_named(known, factor, energy):
     wrong = Geometry.from_energy(8000 * factor, 2.0, (75e-6, 75e-6))
     with pytest.raises(InputError, match=f"8000 eV instead of {energy}.*--energy-ev"):
-        Problem.of(replace(known.scan, geometry=wrong))
+        PtychographyProblem.of(replace(known.scan, geometry=wrong))
 
 
 def test_duplicate_positions_single_frames_and_empty_masks_are_refused(known):
     repeated = known.scan.positions_m.clone()
     repeated[3] = repeated[2]
     with pytest.raises(InputError, match="drop_duplicates"):
-        Problem.of(replace(known.scan, positions_m=repeated))
+        PtychographyProblem.of(replace(known.scan, positions_m=repeated))
     lone = Scan(patterns=torch.ones(1, 8, 8), positions_m=torch.zeros(1, 2), geometry=known.scan.geometry)
     with pytest.raises(InputError, match="1 frame is not"):
-        Problem.of(lone)
+        PtychographyProblem.of(lone)
     with pytest.raises(InputError, match="trusts no pixel"):
-        Problem.of(replace(known.scan, mask=torch.zeros(32, 32, dtype=torch.bool)))
+        PtychographyProblem.of(replace(known.scan, mask=torch.zeros(32, 32, dtype=torch.bool)))
 
 
 def test_an_outlier_among_the_positions_is_refused_before_memory_is_taken(known):
     far = known.scan.positions_m.clone()
     far[0] += 1.0
     with pytest.raises(InputError, match="outliers"):
-        Problem.of(replace(known.scan, positions_m=far))
+        PtychographyProblem.of(replace(known.scan, positions_m=far))
 
 
 def test_guessed_probe_has_the_photons_of_a_frame_and_the_shape_of_the_truth():
     made = known_scan(frame=48, side=8, step=8.0, photons=1e5)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     guess = first_guess(problem)
     photons = float(made.scan.frames(slice(None)).sum()) / len(made.scan)
     assert float(guess.probe.abs().square().sum()) == pytest.approx(photons, rel=1e-3)
@@ -155,7 +158,7 @@ def test_the_guess_finds_size_and_sign_of_the_defocus(defocus_sign):
     extent = int(positions.max()) + 64 + 6
     geometry = Geometry.from_energy(8000, 2.0, (75e-6, 75e-6))
     made = measure(OBJECTS["textured"]((extent, extent), seed=2), true, positions, geometry, seed=1)
-    guess = guess_probe(Problem.of(made.scan))
+    guess = guess_probe(PtychographyProblem.of(made.scan))
     match = torch.fft.ifft2(torch.fft.fft2(guess).conj() * torch.fft.fft2(true)).abs().max() / (
         guess.norm() * true.norm()
     )
@@ -166,7 +169,7 @@ def test_near_field_guess_is_the_empty_beam():
     geometry = Geometry(wavelength_m=1e-10, distance_m=0.1, detector_pixel_m=(1e-6, 1e-6), focus_distance_m=np.inf)
     beam = torch.full((3, 24, 24), 9.0)
     positions = torch.tensor([[0.0, 0.0], [5e-6, 1e-6], [2e-6, 6e-6]])
-    problem = Problem.of(Scan(patterns=beam, positions_m=positions, geometry=geometry))
+    problem = PtychographyProblem.of(Scan(patterns=beam, positions_m=positions, geometry=geometry))
     assert torch.allclose(guess_probe(problem).abs(), torch.full((24, 24), 3.0), atol=1e-4)
 
 
@@ -182,4 +185,4 @@ def test_added_modes_are_orthogonal_and_weak():
 
 def test_a_given_probe_of_another_size_is_refused(known):
     with pytest.raises(InputError, match=r"40, 40.*32, 32"):
-        first_guess(Problem.of(known.scan), probe=torch.ones(1, 40, 40, dtype=torch.complex64))
+        first_guess(PtychographyProblem.of(known.scan), probe=torch.ones(1, 40, 40, dtype=torch.complex64))

@@ -8,7 +8,7 @@ import torch
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.ptychography import Ptychography
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.threads import Schedule
 from scans import known_scan
@@ -18,9 +18,9 @@ def random(*shape: int, seed: int) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(seed))
 
 
-def made(kind: str) -> tuple[Problem, PtychoEstimate]:
+def made(kind: str) -> tuple[PtychographyProblem, PtychoEstimate]:
     scan = known_scan(side=4, frame=24, step=5.0, whole=kind == "whole", modes=2).scan
-    problem = Problem.of(scan)
+    problem = PtychographyProblem.of(scan)
     x = first_guess(problem, modes=2 if kind == "modes" else 1)
     x = replace(x, object=x.object + 0.2 * random(*x.object.shape, seed=1))
     frames = len(problem)
@@ -45,7 +45,7 @@ def made(kind: str) -> tuple[Problem, PtychoEstimate]:
 KINDS = ("whole", "subpixel", "modes", "slices", "variations", "brightness", "background", "exposure")
 
 
-def misfit(problem: Problem, x: PtychoEstimate) -> torch.Tensor:
+def misfit(problem: PtychographyProblem, x: PtychoEstimate) -> torch.Tensor:
     frames = torch.arange(len(problem))
     deviation = (problem.model.intensity(x, frames) + 1e-12).sqrt() - problem.amplitudes(frames)
     return (deviation.square() * problem.trusted).sum()

@@ -10,7 +10,7 @@ import torch
 from exitwave.data import prepare
 from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.setup import Setup
 from exitwave.running.checkpoints import CheckpointFile, Checkpoints
 from exitwave.running.divergence import advice
@@ -235,7 +235,7 @@ def test_advice_is_for_the_method_that_diverged(known, last):
 def test_what_is_resumed_lies_where_the_run_computes(known, tmp_path):
     checkpoints = Checkpoints(path=tmp_path / "c", resume=True)
     record = CheckpointFile(checkpoints=checkpoints, spec={"name": "rpie"}, identity={"seed": 0})
-    begin = Step(epoch=0, estimate=first_guess(Problem.of(known.scan)))
+    begin = Step(epoch=0, estimate=first_guess(PtychographyProblem.of(known.scan)))
     record.save(begin, [0.5])
     step, history = record.resumed(replace(begin, estimate=begin.estimate.to("meta")))
     assert step.estimate.probe.device.type == "meta"

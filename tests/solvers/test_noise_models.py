@@ -6,7 +6,7 @@ import torch
 from exitwave.data.errors import InputError
 from exitwave.physics.noise import Amplitude, Gaussian, Poisson, SmoothL1, noise_model
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.running.reconstruct import reconstruct
 from exitwave.solvers.base import Step
 from exitwave.solvers.registry import solvers
@@ -28,14 +28,17 @@ def image(problem, name, **options):
 
 @pytest.mark.parametrize("name", HONOUR)
 def test_the_noise_a_problem_is_posed_with_is_that_of_the_option(scan, name):
-    named = image(Problem.of(scan), name, noise="poisson")
-    assert torch.equal(image(Problem.of(scan, noise=noise_model("poisson")), name), named)
-    assert not torch.equal(image(Problem.of(scan), name), named)
+    named = image(PtychographyProblem.of(scan), name, noise="poisson")
+    assert torch.equal(image(PtychographyProblem.of(scan, noise=noise_model("poisson")), name), named)
+    assert not torch.equal(image(PtychographyProblem.of(scan), name), named)
 
 
 @pytest.mark.parametrize("name", HONOUR)
 def test_an_option_named_outweighs_the_problem(scan, name):
-    assert torch.equal(image(Problem.of(scan, noise=Poisson()), name, noise="amplitude"), image(Problem.of(scan), name))
+    assert torch.equal(
+        image(PtychographyProblem.of(scan, noise=Poisson()), name, noise="amplitude"),
+        image(PtychographyProblem.of(scan), name),
+    )
 
 
 @pytest.mark.parametrize("name", sorted(set(solvers()) - {"apg"}))
@@ -43,7 +46,7 @@ def test_who_does_not_know_the_noise_refuses_it_and_names_those_that_do(scan, na
     cls = solvers()[name]
     if cls.one_pattern or "noise" not in cls.unsupported:
         return
-    problem = Problem.of(scan, noise=Poisson())
+    problem = PtychographyProblem.of(scan, noise=Poisson())
     with pytest.raises(InputError, match=rf"{name} cannot reconstruct with noise.*adam, apg, lbfgs can"):
         list(cls().solve(problem, Step(epoch=0, estimate=first_guess(problem))))
 
@@ -62,7 +65,7 @@ def test_reconstruct_hands_its_noise_on_or_says_who_can(scan):
 def test_apg_refuses_noise_without_a_proximal_map(scan):
     for noise in (Gaussian(), SmoothL1()):
         with pytest.raises(InputError, match="no proximal map"):
-            image(Problem.of(scan, noise=noise), "apg")
+            image(PtychographyProblem.of(scan, noise=noise), "apg")
 
 
 def test_what_0_1_0_called_gaussian_in_apg_is_the_amplitude_model():

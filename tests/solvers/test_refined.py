@@ -15,7 +15,7 @@ from exitwave.data.scan import Scan
 from exitwave.physics.constraints import window_disc
 from exitwave.physics.fourier import to_centre
 from exitwave.physics.ptychography import Ptychography
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.running.pose import in_flight
 from exitwave.simulation.measure import Simulated
 from exitwave.solvers import refined as refined_module
@@ -101,7 +101,7 @@ def test_background_is_found_where_the_patterns_are_dark():
     for level in (4.0, 8.0):
         here = dark & (background == level)
         assert float(x.background[here].mean()) == pytest.approx(level, rel=0.1)
-    problem = Problem.of(scan)
+    problem = PtychographyProblem.of(scan)
     assert problem.residual(x) < 0.7 * problem.residual(without)
 
 
@@ -113,7 +113,7 @@ def test_a_probe_that_drifts_is_followed():
     weights = torch.stack([0.3 * along, 0.3 * torch.cos(3 * along)], dim=1).to(torch.complex64)
     scan = measured(replace(truth, variations=waves, weights=weights))
     x, without = found(scan, variations=2), found(scan)
-    problem = Problem.of(scan)
+    problem = PtychographyProblem.of(scan)
     assert problem.residual(x) < 0.2 * problem.residual(without)
     assert x.weights is not None
     assert x.variations is not None
@@ -208,7 +208,7 @@ class Bounds:
 def test_what_is_known_holds_after_every_epoch(options):
     shifted = made().truth.probe.roll(3, dims=-1) if "centre_probe" in options else made().truth.probe
     solver = Refined(solver=ew.RPIE(epochs=4, probe_start=0), **options)
-    problem = Problem.of(made().scan)
+    problem = PtychographyProblem.of(made().scan)
     begin = ew.Step(epoch=0, estimate=replace(_start(problem), probe=shifted))
     for step in solver.solve(problem, begin):
         assert Bounds(options).hold(step.estimate), step.epoch
@@ -217,7 +217,7 @@ def test_what_is_known_holds_after_every_epoch(options):
 @pytest.mark.parametrize("method", ["mpie", "newton", "awf", "dm", "adam", "lbfgs"])
 def test_what_a_solver_remembers_moves_along_with_a_probe_that_is_centred(method):
     truth = made().truth
-    problem = Problem.of(measured(truth))
+    problem = PtychographyProblem.of(measured(truth))
     shifted = replace(truth, object=truth.object.roll(3, dims=-1), probe=truth.probe.roll(3, dims=-1))
     options = {"name": method, "epochs": 6} | ({"finish": 0} if method == "dm" else {})
     worst: list[float] = []
@@ -267,7 +267,7 @@ def test_every_image_that_a_solver_remembers_moves_along_when_its_estimate_is_mo
         # Its state is a network, and holds nothing that lies on the object or the probe.
         assert solver.transform_state({"weight": torch.ones(48, 48)}, Shifted((1, 2)))["weight"].eq(1).all()
         return
-    problem = Problem.of(measured(made().truth))
+    problem = PtychographyProblem.of(measured(made().truth))
     *_, step = (step for step, _ in zip(solver.solve(problem, _begin(problem)), range(2), strict=False))
     moved = solver.transform_state(step.state, Shifted((1, 2)))
     images = [key for key, value in step.state.items() if value.ndim > 2]
@@ -280,7 +280,7 @@ def test_every_image_that_a_solver_remembers_moves_along_when_its_estimate_is_mo
 @pytest.mark.parametrize("name", ["newton", "lbfgs"])
 def test_curvature_learnt_without_a_constraint_is_forgotten_with_it(name):
     solver = ew.from_spec({"name": name, "epochs": 3} | ({"warm_start": 0} if name == "newton" else {}))
-    problem = Problem.of(measured(made().truth))
+    problem = PtychographyProblem.of(measured(made().truth))
     *_, step = solver.solve(problem, _begin(problem))
     kept = solver.transform_state(step.state, Constrained(step.estimate, lambda x: x))
     assert any(value.ndim > 2 for value in step.state.values())
@@ -293,7 +293,7 @@ def test_a_change_from_outside_reaches_the_member_at_work_through_all_that_is_ar
     solver = ew.chain(
         ew.RPIE(epochs=1), Refined(solver=Refined(solver=inner, centre_probe=True), refine_positions=True)
     )
-    problem = Problem.of(measured(made().truth))
+    problem = PtychographyProblem.of(measured(made().truth))
     *_, step = solver.solve(problem, _begin(problem))
     moved = solver.transform_state(step.state, Shifted((1, 2)))
     key = "chain:refined:refined:velocity.object"
@@ -348,11 +348,11 @@ def test_one_pattern_leaves_nothing_to_refine_and_no_constraint_of_scans():
         ew.reconstruct(one, Refined(solver=ew.ER(epochs=2), phase_only=True))
 
 
-def _begin(problem: Problem) -> ew.Step[PtychoEstimate]:
+def _begin(problem: PtychographyProblem) -> ew.Step[PtychoEstimate]:
     return ew.Step(epoch=0, estimate=_start(problem))
 
 
-def _start(problem: Problem) -> PtychoEstimate:
+def _start(problem: PtychographyProblem) -> PtychoEstimate:
     return PtychoEstimate(
         object=torch.ones(1, *problem.object_shape, dtype=torch.complex64),
         probe=made().truth.probe,
@@ -393,7 +393,7 @@ def test_an_ensemble_of_refined_members_resumes_exactly():
     solver = ew.ensemble(
         ew.Refined(solver=ew.MPIE(epochs=6, batch=8), refine_positions=True, refine_brightness=True), size=2
     )
-    problem = Problem.of(misplaced(made(), 1.0))
+    problem = PtychographyProblem.of(misplaced(made(), 1.0))
     steps = [*solver.solve(problem, ew.Step(epoch=0, estimate=_start(problem)))]
     for at in (4, 8):
         last = [*solver.solve(problem, steps[at])][-1]

@@ -10,7 +10,7 @@ import torch
 
 from exitwave.data.errors import InputError, RenamedOptionWarning
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.base import Step
 from exitwave.solvers.chain import chain
 from exitwave.solvers.ensemble import ensemble
@@ -31,7 +31,7 @@ class Options:
 
 @pytest.fixture(scope="module")
 def problem():
-    return Problem.of(known_scan(side=4).scan)
+    return PtychographyProblem.of(known_scan(side=4).scan)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from jaxtyping import Complex, Float
@@ -17,6 +17,7 @@ from exitwave.data.measurement import Measurement
 from exitwave.problems.setup import Setup
 
 E = TypeVar("E", bound=Estimate)
+P = TypeVar("P", bound="Problem[Any]")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,7 +104,7 @@ class Problem(ABC, Generic[E]):
         """What a result says of the estimate, beside what all results say. JSON-able."""
         return {}
 
-    def with_seed(self, seed: int) -> Self:
+    def with_seed(self: P, seed: int) -> P:
         """The same problem with other random numbers."""
         return replace(self, seed=seed)
 

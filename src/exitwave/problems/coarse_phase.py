@@ -11,7 +11,7 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels import reference
-from exitwave.problems.ptychography import CHUNK, Problem
+from exitwave.problems.ptychography import CHUNK, PtychographyProblem
 
 CUTOFF = 1.5
 """Cycles per window at which a wave of phase counts for 1/e: faster ones are seen well by single frames."""
@@ -22,7 +22,7 @@ PARTS = 8
 
 
 @torch.no_grad()
-def ramp_sensitivity(problem: Problem, x: PtychoEstimate, *, seed: int = 0) -> Float[Tensor, "2 2"]:
+def ramp_sensitivity(problem: PtychographyProblem, x: PtychoEstimate, *, seed: int = 0) -> Float[Tensor, "2 2"]:
     """How strongly a frame's misfit rises with a phase ramp (rad per pixel, y and x) on the sample: mean Gauss-Newton curvature.
 
     A ramp moves the pattern on the detector; a constant phase, by contrast, is seen by no frame.
@@ -36,7 +36,7 @@ def ramp_sensitivity(problem: Problem, x: PtychoEstimate, *, seed: int = 0) -> F
 
 
 def modulus_slopes(
-    problem: Problem, x: PtychoEstimate, frames: Int[Tensor, " batch"]
+    problem: PtychographyProblem, x: PtychoEstimate, frames: Int[Tensor, " batch"]
 ) -> Float[Tensor, "axis batch y x"]:
     """Derivatives of the modulus at the detector with respect to a phase ramp along y and along x, per rad per pixel."""
     waves = problem.model.exit_waves(x, frames)
@@ -66,7 +66,7 @@ class SlowPhase:
     cell: tuple[int, int]
 
     @classmethod
-    def of(cls, problem: Problem, x: PtychoEstimate, ramp: Float[Tensor, "2 2"]) -> "SlowPhase":
+    def of(cls, problem: PtychographyProblem, x: PtychoEstimate, ramp: Float[Tensor, "2 2"]) -> "SlowPhase":
         """For the frames of a problem at the positions of an estimate, with the `ramp_sensitivity` of its frames."""
         corners = split_positions(x.positions_px)[0]
         window, canvas = (x.probe.shape[-2], x.probe.shape[-1]), x.object.shape[-2:]
@@ -115,7 +115,7 @@ class FramePulls:
     Give it to the sweep as `exit_wave_update`: it imposes the measured modulus on the exit waves and sums Im(conj(wave) change).
     """
 
-    def __init__(self, problem: Problem, x: PtychoEstimate) -> None:
+    def __init__(self, problem: PtychographyProblem, x: PtychoEstimate) -> None:
         self.problem, self.positions_px = problem, x.positions_px
         self.background = problem.model.background(x)
         self.shape = (x.probe.shape[-2], x.probe.shape[-1])

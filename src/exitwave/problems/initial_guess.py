@@ -14,7 +14,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.fourier import frequencies, ifft2, to_centre, to_corner
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels.reference import gather, scatter_add_
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.setup import Setup
 from exitwave.problems.untrusted_pixels import filled_from_neighbours
 
@@ -29,7 +29,7 @@ REACHES = 18
 
 @torch.no_grad()
 def first_guess(
-    problem: Problem, *, modes: int = 1, probe: Complex[Tensor, "mode y x"] | None = None
+    problem: PtychographyProblem, *, modes: int = 1, probe: Complex[Tensor, "mode y x"] | None = None
 ) -> PtychoEstimate:
     """An empty object and a probe made from the mean pattern (or the given one), scaled to the measured photons.
 
@@ -53,7 +53,7 @@ def first_guess(
 
 
 def first_estimate(
-    problem: Problem,
+    problem: PtychographyProblem,
     start: PtychoEstimate | None = None,
     *,
     probe: Complex[Tensor, "mode y x"] | None = None,
@@ -102,7 +102,7 @@ def with_slices(x: PtychoEstimate, setup: Setup) -> PtychoEstimate:
     return replace(x, object=torch.cat([x.object, empty]), slice_spacing_m=spaced)
 
 
-def _check_start(problem: Problem, start: PtychoEstimate) -> None:
+def _check_start(problem: PtychographyProblem, start: PtychoEstimate) -> None:
     if len(start.positions_px) != len(problem):
         raise InputError(
             f"the start was made from {len(start.positions_px)} frames but the scan has {len(problem)}; start from a result "
@@ -122,7 +122,7 @@ def _check_start(problem: Problem, start: PtychoEstimate) -> None:
         raise InputError("the start's positions lie outside its object array; it is damaged or was edited")
 
 
-def scale_to_photons(probe: Complex[Tensor, "mode y x"], problem: Problem) -> Complex[Tensor, "mode y x"]:
+def scale_to_photons(probe: Complex[Tensor, "mode y x"], problem: PtychographyProblem) -> Complex[Tensor, "mode y x"]:
     """Give the probe as many photons as a frame has on average, counting only pixels that can be trusted."""
     at_detector = problem.model.propagate(probe).abs().square().sum(dim=0)
     seen = float((at_detector * problem.trusted).sum())
@@ -147,7 +147,7 @@ def more_modes(probe: Complex[Tensor, "given y x"], modes: int) -> Complex[Tenso
     return torch.cat([probe, new])
 
 
-def guess_probe(problem: Problem) -> Complex[Tensor, "y x"]:
+def guess_probe(problem: PtychographyProblem) -> Complex[Tensor, "y x"]:
     """The probe behind the mean pattern. Averaged over the scan, the sample's own scattering is mostly washed out.
 
     Near field: the mean amplitude taken back to the sample with a flat phase. Far field: the mean amplitude is the
@@ -174,7 +174,7 @@ def guess_probe(problem: Problem) -> Complex[Tensor, "y x"]:
     return defocused(to_corner(aperture).to(problem.device), min(fine, key=fine.__getitem__) * scale)
 
 
-def _trial_problem(problem: Problem, aperture: Float[Tensor, "y x"]) -> Problem:
+def _trial_problem(problem: PtychographyProblem, aperture: Float[Tensor, "y x"]) -> PtychographyProblem:
     """The middle of the scan, its frames cut down to the aperture and some scattering around it: enough, and much faster."""
     size = max(problem.scan.frame_shape)
     wanted = 16 * math.ceil(1.5 * 2 * _edge_frequency(to_corner(aperture)) * size / 16)
@@ -183,7 +183,7 @@ def _trial_problem(problem: Problem, aperture: Float[Tensor, "y x"]) -> Problem:
     part = prepare.select(problem.scan, nearest)
     if problem.scan.frame_shape[0] == problem.scan.frame_shape[1] and 48 <= wanted < size:
         part = prepare.crop(part, wanted)
-    return Problem.of(part, seed=problem.seed, device=problem.device)
+    return PtychographyProblem.of(part, seed=problem.seed, device=problem.device)
 
 
 def _cut(image: Float[Tensor, "y x"], shape: tuple[int, int]) -> Float[Tensor, "y2 x2"]:
@@ -215,7 +215,7 @@ def _defocus_reaches(shape: tuple[int, int]) -> list[float]:
     return [0.0, 1.5, -1.5, *sizes, *(-size for size in sizes)]
 
 
-def _trial_frames(problem: Problem) -> tuple[Tensor, Tensor]:
+def _trial_frames(problem: PtychographyProblem) -> tuple[Tensor, Tensor]:
     """Frames to fit, and frames in the midst of them to predict."""
     count = len(problem)
     inner = torch.zeros(count, dtype=torch.bool)
@@ -225,7 +225,7 @@ def _trial_frames(problem: Problem) -> tuple[Tensor, Tensor]:
     return frames[~inner], frames[inner]
 
 
-def _trial(problem: Problem, probe: Tensor, fitted: Tensor, predicted: Tensor) -> float:
+def _trial(problem: PtychographyProblem, probe: Tensor, fitted: Tensor, predicted: Tensor) -> float:
     """Cost of a probe on a patch of the scan: misfit of fitted frames times misfit of predicted ones.
 
     Object, then probe come from a few gradient steps on the fitted frames. The fit alone would favour small probes, whose
@@ -252,7 +252,7 @@ def _trial(problem: Problem, probe: Tensor, fitted: Tensor, predicted: Tensor) -
     return float(misfit.mean()) * float(unseen.mean())
 
 
-def _filled_mean_pattern(problem: Problem) -> Float[Tensor, "y x"]:
+def _filled_mean_pattern(problem: PtychographyProblem) -> Float[Tensor, "y x"]:
     """The mean pattern with untrusted pixels taken from their nearest trusted neighbours."""
     return filled_from_neighbours(problem.statistics.mean_pattern, problem.scan.mask)
 
@@ -265,7 +265,7 @@ def _smoothed(amplitude: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:
 
 
 @torch.no_grad()
-def amplitude_guess(problem: Problem, x: PtychoEstimate) -> Complex[Tensor, "slice Y X"]:
+def amplitude_guess(problem: PtychographyProblem, x: PtychoEstimate) -> Complex[Tensor, "slice Y X"]:
     """An object without phase, as transparent in each window as that pattern's brightness over the probe's says.
 
     Averaged where windows overlap and smoothed by a Gaussian of one pixel; 1 outside. Slices share the absorption.

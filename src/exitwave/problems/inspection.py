@@ -20,7 +20,7 @@ from exitwave.physics.support import extent_px
 from exitwave.problems.cdi import correlated_region, pattern_problem
 from exitwave.problems.initial_guess import guess_probe
 from exitwave.problems.memory_estimate import MemoryEstimate, memory_estimate
-from exitwave.problems.ptychography import Problem, object_canvas
+from exitwave.problems.ptychography import PtychographyProblem, object_canvas
 
 MOST_FRAMES = 512
 """A larger scan is judged by this many of its frames, evenly chosen."""
@@ -136,7 +136,7 @@ def _(scan: Scan, seen: ScanStatistics) -> _Looked:
     try:
         check(scan, seen)
         shape = object_canvas(scan, 4).shape
-        size_px = probe_diameter_px(guess_probe(Problem.of(prepare.select(scan, _compact(scan)))))
+        size_px = probe_diameter_px(guess_probe(PtychographyProblem.of(prepare.select(scan, _compact(scan)))))
     except ExitwaveError as error:
         refusal = str(error)
     step, span = step_px(scan), scan.positions_m.amax(dim=0) - scan.positions_m.amin(dim=0)

@@ -10,14 +10,14 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.kernels import reference
 from exitwave.physics.noise import Amplitude, Noise, NoiseName, noise_model
 from exitwave.physics.penalties import sparsity, total_variation
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sums, Sweep
 
 TV_SOFTNESS, L1_SOFTNESS = 1.0, 0.1
 """Penalties are quadratic below this share of their weight: sharper bends take descent many more steps."""
 
 
-def noise_of(name: NoiseName | None, problem: Problem) -> Noise | None:
+def noise_of(name: NoiseName | None, problem: PtychographyProblem) -> Noise | None:
     """The noise model of a name, or that of the problem where none is named; None for the amplitude model, which passes
     over frames compute by themselves.
 
@@ -28,14 +28,14 @@ def noise_of(name: NoiseName | None, problem: Problem) -> Noise | None:
     return None if isinstance(noise, Amplitude) else noise
 
 
-def _typical_sigma(problem: Problem) -> float:
+def _typical_sigma(problem: PtychographyProblem) -> float:
     mean = (
         problem.model.to_detector_order(problem.statistics.mean_pattern).to(problem.device).double() * problem.trusted
     )
     return max(float(mean.square().sum() / mean.sum().clamp(min=1e-12)), 1e-12) ** 0.5
 
 
-def dose(problem: Problem, x: PtychoEstimate) -> float:
+def dose(problem: PtychographyProblem, x: PtychoEstimate) -> float:
     """Photons per object pixel, on average over the scanned rectangle with a rim of a quarter of a frame."""
     span = x.positions_px.amax(dim=0) - x.positions_px.amin(dim=0)
     area = (span + torch.tensor(x.probe.shape[-2:], device=span.device) / 2).prod()
@@ -51,7 +51,7 @@ class Objective:
     vacuum, are taken for noise. Object and probe of `x` may be changed in place between passes.
     """
 
-    problem: Problem
+    problem: PtychographyProblem
     x: PtychoEstimate
     noise: Noise | None
     tv: float = 0.0

@@ -20,7 +20,7 @@ from exitwave.physics.constraints import orthogonal_modes
 from exitwave.physics.kernels import dispatch as verbs
 from exitwave.physics.noise import Amplitude, Noise
 from exitwave.physics.ptychography import Ptychography
-from exitwave.problems import base
+from exitwave.problems.base import Problem
 from exitwave.problems.prefetch import Prefetcher
 from exitwave.problems.setup import Setup
 from exitwave.problems.threads import Schedule, threads_on
@@ -50,8 +50,8 @@ class MemoryBudget:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Problem(base.Problem[PtychoEstimate]):
-    """A ptychography scan put to solvers. Made by `exitwave.pose` or, without a look at memory, by `Problem.of`."""
+class PtychographyProblem(Problem[PtychoEstimate]):
+    """A ptychography scan put to solvers. Made by `exitwave.pose` or, without a look at memory, by `PtychographyProblem.of`."""
 
     title: ClassVar[str] = "a ptychography scan"
     measures: ClassVar[type[Scan]] = Scan
@@ -84,7 +84,7 @@ class Problem(base.Problem[PtychoEstimate]):
         margin_px: int = 4,
         free_fraction: float = 0.0,
         memory: MemoryBudget | None = None,
-    ) -> "Problem":
+    ) -> "PtychographyProblem":
         """Check a scan and pose it. `margin_px` widens the object canvas; `free_fraction` of the pixels is held out.
 
         Raises InputError where the scan makes no sense.
@@ -114,7 +114,7 @@ class Problem(base.Problem[PtychoEstimate]):
         device: torch.device | str,
         free_fraction: float,
         memory: MemoryBudget,
-    ) -> "Problem":
+    ) -> "PtychographyProblem":
         """Pose a scan whose layout was checked, with its frames in these places. Every frame is read once, for statistics
         and amplitudes together. Raises InputError where frames hold no counts.
         """

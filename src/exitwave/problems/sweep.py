@@ -12,7 +12,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.fourier import fft2, ifft2, shift_factors
 from exitwave.physics.interaction import multislice, propagate_gap, split_positions
 from exitwave.physics.kernels import dispatch as kernels
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.threads import Schedule, frames_in_cache
 
 DetectorUpdate = Callable[[Complex[Tensor, "batch mode y x"], Int[Tensor, " batch"]], Float[Tensor, " batch"]]
@@ -56,7 +56,7 @@ class Sweep:
     Object and probe of `x` may be changed in place between passes; its positions and whatever else it holds may not.
     """
 
-    problem: Problem
+    problem: PtychographyProblem
     x: PtychoEstimate
     detector_update: DetectorUpdate | None = None
     """What is wanted of the waves at the detector; the modulus constraint when left out."""

@@ -18,7 +18,7 @@ from exitwave.problems.base import Problem
 from exitwave.problems.cdi import SupportProblem, pattern_problem
 from exitwave.problems.memory_estimate import OBJECTS, memory_estimate
 from exitwave.problems.objective import noise_of
-from exitwave.problems.ptychography import MemoryBudget, Problem as PtychographyProblem, object_canvas
+from exitwave.problems.ptychography import MemoryBudget, PtychographyProblem, object_canvas
 from exitwave.problems.setup import Setup
 from exitwave.solvers.base import Solver
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from exitwave.data.estimate import Estimate
 from exitwave.problems.base import Problem
 from exitwave.problems.memory_estimate import OBJECTS
-from exitwave.problems.ptychography import Problem as PtychographyProblem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.changes import Change
 from exitwave.solvers.nested_state import nested, unnested
 

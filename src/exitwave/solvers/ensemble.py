@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.nested_state import nested
 from exitwave.solvers.registry import solver
@@ -45,7 +45,7 @@ class Ensemble(Solver[PtychoEstimate]):
         # Origin, member, mean and deviations.
         return super().object_arrays + 4
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         own, state = self.unnested(start.state)
         first, inner = int(own.get("number", 0)), int(own.get("epoch", 0))
         moments = _Moments.from_state(own)

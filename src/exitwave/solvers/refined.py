@@ -14,7 +14,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics import constraints
 from exitwave.physics.fourier import fft2, frequencies, ifft2
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.background import Background, with_background
 from exitwave.problems.refinement.brightness import Brightness, with_brightness
 from exitwave.problems.refinement.modelled_frames import Refinement, refined
@@ -123,7 +123,7 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
     def _far(self) -> bool:
         return self.refine_positions and self.max_position_error_px > FAR_PX
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         step, own = self._begun(problem, start)
         running = None
         while True:
@@ -141,7 +141,7 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
                 running = None
             yield replace(step, state=nested(self.name, own.state(), step.state))
 
-    def _begun(self, problem: Problem, start: Step[PtychoEstimate]) -> "tuple[Step[PtychoEstimate], _Own]":
+    def _begun(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> "tuple[Step[PtychoEstimate], _Own]":
         """The start of the solver inside, with room for what will be refined, and what is remembered beside its state."""
         x = start.estimate.to(problem.device)
         waving = next((part.name for part in self.leaf_solvers() if part.stores_exit_waves), None)
@@ -170,7 +170,7 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
             self.refines and epoch >= max(self.first_epoch, 1) and (epoch - self.first_epoch) % self.refine_every == 0
         )
 
-    def _improved(self, problem: Problem, step: Step[PtychoEstimate], own: "_Own") -> PtychoEstimate:
+    def _improved(self, problem: PtychographyProblem, step: Step[PtychoEstimate], own: "_Own") -> PtychoEstimate:
         x, since = step.estimate, step.epoch - self.first_epoch
         if self._far:
             widest = min(BLUR * self.max_position_error_px, WIDEST_BLUR * _radius_px(x.probe))

@@ -8,16 +8,16 @@ from exitwave.problems.groups.canvases import Canvases
 from exitwave.problems.groups.conjugate_gradients import ConjugateGradients
 from exitwave.problems.groups.neighbours import neighbour_groups
 from exitwave.problems.groups.sensitivity import Sensitivity
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from scans import Known, known_scan
 
 
-def posed(known: Known, size: int = 9) -> tuple[Problem, torch.Tensor]:
-    problem = Problem.of(known.scan)
+def posed(known: Known, size: int = 9) -> tuple[PtychographyProblem, torch.Tensor]:
+    problem = PtychographyProblem.of(known.scan)
     return problem, neighbour_groups(known.truth.positions_px, size)
 
 
-def canvases(problem: Problem, known: Known, groups: torch.Tensor) -> Canvases:
+def canvases(problem: PtychographyProblem, known: Known, groups: torch.Tensor) -> Canvases:
     amplitudes = problem.amplitudes(groups.flatten())
     return Canvases.of(problem.model, problem.trusted, known.truth, groups, amplitudes)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.neural.training_data import TrainingScan
 from scans import known_scan
 
@@ -13,7 +13,7 @@ def make_lesson(*, photons=None, step=8.0, side=5, whole=True, seed=0, brighter=
     scan = known.scan
     if brighter != 1.0:
         scan = replaced_patterns(scan, brighter)
-    problem = Problem.of(scan, seed=seed, margin_px=4)
+    problem = PtychographyProblem.of(scan, seed=seed, margin_px=4)
     height, width = problem.object_shape
     truth = known.truth.object[:, :height, :width].clone()
     probe = known.truth.probe * brighter**0.5

@@ -109,10 +109,10 @@ def test_it_learns(solver):
 
 def posed():
     from exitwave.problems.initial_guess import first_guess
-    from exitwave.problems.ptychography import Problem
+    from exitwave.problems.ptychography import PtychographyProblem
     from exitwave.solvers.base import Step
 
-    problem = Problem.of(KNOWN.scan, margin_px=4)
+    problem = PtychographyProblem.of(KNOWN.scan, margin_px=4)
     return problem, Step(epoch=0, estimate=first_guess(problem, probe=EXAMPLE.probe))
 
 

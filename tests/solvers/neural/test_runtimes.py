@@ -11,7 +11,7 @@ import torch
 from exitwave.data.errors import InputError
 from exitwave.io.weights import Weights, write_weights
 from exitwave.problems.groups.neighbours import Neighbours
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.neural import runtimes
 from exitwave.solvers.neural.export import export_network
 from exitwave.solvers.neural.onnx import as_onnx
@@ -80,7 +80,7 @@ def test_every_part_gives_what_torch_gives(kind, runtime, capfd):
 
 def test_an_image_is_the_same_whatever_computes_it_on_any_number_of_threads(runtime):
     known = known_scan(side=6, whole=False)
-    problem, x = Problem.of(known.scan), replace(known.truth, object=torch.ones_like(known.truth.object))
+    problem, x = PtychographyProblem.of(known.scan), replace(known.truth, object=torch.ones_like(known.truth.object))
     network = NETWORKS["unet"].fresh((32, 32), 1)
     wanted = predicted(network, problem, x, grouping=FOUR, together=8, begun=False).image
     before = torch.get_num_threads()

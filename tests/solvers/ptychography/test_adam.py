@@ -9,7 +9,7 @@ import torch
 from exitwave.data.scan import Scan
 from exitwave.physics.noise import Amplitude
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.measure import simulate
 from exitwave.solvers.base import Step
@@ -36,7 +36,7 @@ def empty(problem, truth):
 
 def test_adam_walks_as_that_of_torch_does():
     made = known_scan(side=4, photons=1e5)
-    problem = Problem.of(made.scan, seed=3)
+    problem = PtychographyProblem.of(made.scan, seed=3)
     ripple = torch.randn(1, *problem.object_shape, dtype=torch.complex64, generator=torch.Generator().manual_seed(2))
     # No dark pixels: the phase of an empty wave is that of rounding.
     start = replace(made.truth, object=1 + 0.3 * ripple)
@@ -78,7 +78,7 @@ def test_curvature_learnt_from_a_step_is_met_again():
 
 @pytest.mark.parametrize("options", [{}, {"noise": "poisson"}, {"tv": 0.02}, {"probe_start": 4}, {"pairs": 1}])
 def test_lbfgs_never_goes_uphill(options):
-    problem = Problem.of(known_scan(side=4, photons=1e5).scan)
+    problem = PtychographyProblem.of(known_scan(side=4, photons=1e5).scan)
     solver = LBFGS(epochs=25, **options)
     from exitwave.problems.objective import Objective, noise_of
 
@@ -91,19 +91,19 @@ def test_lbfgs_never_goes_uphill(options):
 
 @pytest.mark.parametrize("solver", [LBFGS(epochs=60, update_probe=False), Adam(epochs=150, update_probe=False)])
 def test_noise_free_data_with_a_known_probe_give_the_object(known, solver):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     assert object_error(last(solver, problem, empty(problem, known.truth)).estimate, known.truth) < 0.02
 
 
 @pytest.mark.parametrize("solver", [LBFGS(epochs=50), Adam(epochs=60)])
 def test_unknown_probe_is_retrieved_with_the_object(known, solver):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     assert last(solver, problem, first_guess(problem)).residual < 1e-3
 
 
 @pytest.mark.parametrize("solver", [LBFGS(epochs=10), LBFGS(epochs=10, noise="poisson")])
 def test_started_at_the_truth_it_stays_there(known, solver):
-    step = last(solver, Problem.of(known.scan), known.truth)
+    step = last(solver, PtychographyProblem.of(known.scan), known.truth)
     assert object_error(step.estimate, known.truth) < 1e-3
     assert step.residual < 1e-6
 
@@ -111,7 +111,7 @@ def test_started_at_the_truth_it_stays_there(known, solver):
 def test_a_probe_in_focus_where_rpie_stalls():
     detection = Detection(noise="none")
     made = simulate("textured", probe_name="airy", overlap=0.75, frames=64, frame_px=32, seed=3, detection=detection)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = first_guess(problem, probe=made.truth.probe)
     quick = last(LBFGS(epochs=150, alpha=0.001, update_probe=False), problem, start)
     slow = last(RPIE(epochs=150, update_probe=False), problem, start)
@@ -120,7 +120,7 @@ def test_a_probe_in_focus_where_rpie_stalls():
 
 @pytest.mark.parametrize("cls", [Adam, LBFGS])
 def test_the_probe_rests_before_its_start_and_when_it_is_known(known, cls):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = first_guess(problem)
     assert torch.equal(last(cls(epochs=3, probe_start=3), problem, start).estimate.probe, start.probe)
     assert torch.equal(last(cls(epochs=3, update_probe=False), problem, start).estimate.probe, start.probe)
@@ -129,7 +129,7 @@ def test_the_probe_rests_before_its_start_and_when_it_is_known(known, cls):
 
 def test_with_very_few_photons_poisson_explains_them_all_and_amplitudes_fewer():
     made = known_scan(photons=300)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = empty(problem, made.truth)
     explained = {}
     for noise in ("poisson", "amplitude"):
@@ -145,7 +145,7 @@ def test_smooth_l1_bears_wrong_pixels(known):
     wrong = torch.rand(frames.shape, generator=torch.Generator().manual_seed(4)) < 0.002
     frames[wrong] = 20 * frames.mean()
     spoiled = Scan(patterns=frames, positions_m=known.scan.positions_m, geometry=known.scan.geometry)
-    problem = Problem.of(spoiled)
+    problem = PtychographyProblem.of(spoiled)
     start = empty(problem, known.truth)
     errors = {}
     for noise in ("smooth_l1", "amplitude"):
@@ -158,7 +158,7 @@ def noisy_grey(level):
     """Problem and start whose sample is an even grey, with 1e4 photons a frame."""
     made = known_scan(side=5, photons=1e4)
     grey = replace(made.truth, object=torch.full_like(made.truth.object, level))
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     photons = problem.model.intensity(grey, torch.arange(len(problem)))
     noisy = torch.poisson(photons, generator=torch.Generator().manual_seed(1)).sqrt()
     return replace(problem, _amplitudes=noisy), grey

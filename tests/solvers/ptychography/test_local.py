@@ -8,7 +8,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.live.local_stream import LocalStream
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.base import Step
 from exitwave.solvers.chain import chain
 from exitwave.solvers.ptychography.local import Local
@@ -18,11 +18,11 @@ from scans import Known, known_scan, object_error
 KNOWN = Local(update_probe=False)
 
 
-def start_of(problem: Problem, known: Known) -> PtychoEstimate:
+def start_of(problem: PtychographyProblem, known: Known) -> PtychoEstimate:
     return replace(first_guess(problem, probe=known.truth.probe), probe=known.truth.probe)
 
 
-def solved(solver, problem: Problem, start: PtychoEstimate) -> Step:
+def solved(solver, problem: PtychographyProblem, start: PtychoEstimate) -> Step:
     *_, last = solver.solve(problem, Step(epoch=0, estimate=start))
     return last
 
@@ -34,7 +34,7 @@ def known():
 
 @pytest.fixture(scope="module")
 def problem(known):
-    return Problem.of(known.scan, seed=1)
+    return PtychographyProblem.of(known.scan, seed=1)
 
 
 def stream(known: Known, options: Local = KNOWN, *, in_order: bool = True) -> LocalStream:
@@ -60,7 +60,7 @@ def test_one_sweep_with_a_known_probe_finds_the_object(problem, known, group, sh
 
 def test_more_iterations_find_more():
     known = known_scan(side=10, step=4)
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = start_of(problem, known)
     errors = [
         object_error(solved(replace(KNOWN, iterations=n), problem, start).estimate, known.truth) for n in (1, 5, 20)
@@ -70,7 +70,7 @@ def test_more_iterations_find_more():
 
 def test_groups_that_start_from_their_neighbours_do_better_than_alone():
     known = known_scan(side=10, step=4, seed=3)
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = start_of(problem, known)
     informed, alone = (replace(KNOWN, group=4, batch=batch, iterations=10) for batch in (1, 1000))
     found = [object_error(solved(solver, problem, start).estimate, known.truth) for solver in (informed, alone)]
@@ -79,14 +79,14 @@ def test_groups_that_start_from_their_neighbours_do_better_than_alone():
 
 def test_sub_pixel_positions_and_modes():
     known = known_scan(side=8, step=4, whole=False, modes=2)
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = start_of(problem, known)
     assert object_error(solved(KNOWN, problem, start).estimate, known.truth) < 0.03
 
 
 def test_an_imperfect_probe_gets_better():
     known = known_scan(side=10, step=4)
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     axis = torch.arange(32) - 16
     wrong = torch.polar(torch.ones(32, 32), 0.004 * (axis[:, None] ** 2 + axis[None, :] ** 2).float())
     start = replace(start_of(problem, known), probe=known.truth.probe * wrong)

@@ -7,7 +7,7 @@ import torch
 from exitwave.running.initial_estimate import with_slices
 
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import interaction, object_direction
 from exitwave.solvers.base import Step
@@ -22,7 +22,7 @@ def last(solver, problem, estimate):
 
 def test_step_lengths_minimise_the_linearised_misfit_of_the_batch():
     made = known_scan(side=4, modes=2)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     x = first_guess(problem, modes=2)
     x.object.mul_(torch.polar(torch.ones_like(x.object.real), 0.3 * torch.rand_like(x.object.real)))
     frames = torch.tensor([1, 5, 6, 9])
@@ -48,14 +48,14 @@ def test_without_a_probe_direction_the_object_still_moves():
 
 @pytest.mark.parametrize("grouping", ["random", "sparse", "compact"])
 def test_every_frame_is_in_exactly_one_batch_whatever_the_grouping(grouping):
-    problem = Problem.of(known_scan(side=7).scan)
+    problem = PtychographyProblem.of(known_scan(side=7).scan)
     batches = list(LSQML(batch=8, grouping=grouping)._batches(problem, 3))
     assert sorted(torch.cat(batches).tolist()) == list(range(len(problem)))
     assert max(len(batch) for batch in batches) <= 8
 
 
 def test_compact_batches_are_neighbours_and_sparse_ones_are_not():
-    problem = Problem.of(known_scan(side=10, frame=16, step=6.0).scan)
+    problem = PtychographyProblem.of(known_scan(side=10, frame=16, step=6.0).scan)
 
     def nearest(grouping: str) -> float:
         found = []
@@ -70,7 +70,7 @@ def test_compact_batches_are_neighbours_and_sparse_ones_are_not():
 
 def test_it_mends_large_slow_errors_in_fewer_epochs_than_rpie():
     made = known_scan(side=8)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = replace(first_guess(problem), probe=made.truth.probe)
     solvers = (LSQML(epochs=30, update_probe=False, batch=16, regularisation=0.02), RPIE(epochs=30, update_probe=False))
     errors = [object_error(last(solver, problem, start).estimate, made.truth) for solver in solvers]
@@ -79,7 +79,7 @@ def test_it_mends_large_slow_errors_in_fewer_epochs_than_rpie():
 
 def test_a_known_probe_without_noise_gives_the_object():
     made = known_scan(side=7)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = replace(first_guess(problem), probe=made.truth.probe)
     result = last(LSQML(epochs=100, update_probe=False, batch=16), problem, start)
     assert object_error(result.estimate, made.truth) < 0.01
@@ -88,7 +88,7 @@ def test_a_known_probe_without_noise_gives_the_object():
 
 def test_the_truth_stays():
     made = known_scan(side=5)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = replace(made.truth, positions_px=problem.positions_px)
     result = last(LSQML(epochs=5), problem, start)
     assert object_error(result.estimate, made.truth) < 1e-3
@@ -96,7 +96,7 @@ def test_the_truth_stays():
 
 
 def test_four_slices_go_down_together():
-    problem = Problem.of(known_scan(side=5).scan)
+    problem = PtychographyProblem.of(known_scan(side=5).scan)
     start = with_slices(first_guess(problem), 4, 1e-7)
     course = [step.residual for step in LSQML(epochs=8, batch=16).solve(problem, Step(epoch=0, estimate=start))]
     assert course[-1] < 0.1 * course[0]

@@ -9,7 +9,7 @@ import torch
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.pie import EPIE, MPIE, RPIE
 from scans import known_scan, object_error, smooth_field
@@ -37,7 +37,7 @@ def with_true_probe(problem, truth):
 
 
 def test_one_frame_at_a_time_is_table_1_of_the_paper(known):
-    problem = Problem.of(known.scan, seed=4)
+    problem = PtychographyProblem.of(known.scan, seed=4)
     # No empty aperture here: where a wave is exactly zero its phase is anybody's guess.
     turned = torch.polar(
         torch.ones(problem.object_shape), torch.from_numpy(smooth_field(problem.object_shape, 9)).float()
@@ -67,7 +67,7 @@ def test_one_frame_at_a_time_is_table_1_of_the_paper(known):
 
 @pytest.mark.parametrize("batch", [1, 16])
 def test_rpie_with_alpha_one_equals_epie_exactly(known, batch):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = first_guess(problem)
     one = run(RPIE(epochs=3, alpha=1, beta=1, batch=batch), problem, start)
     other = run(EPIE(epochs=3, batch=batch), problem, start)
@@ -76,7 +76,7 @@ def test_rpie_with_alpha_one_equals_epie_exactly(known, batch):
 
 
 def test_mpie_without_feedback_to_speak_of_equals_rpie(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = first_guess(problem)
     one = run(MPIE(epochs=2, alpha=0.1, beta=0.5, object_gain=1, probe_gain=1, feedback=1e-9), problem, start)
     other = run(RPIE(epochs=2, alpha=0.1, beta=0.5), problem, start)
@@ -85,13 +85,13 @@ def test_mpie_without_feedback_to_speak_of_equals_rpie(known):
 
 @pytest.mark.parametrize("solver", [RPIE(epochs=150, update_probe=False), MPIE(epochs=150, update_probe=False)])
 def test_noise_free_data_with_a_known_probe_give_the_object(known, solver):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     step = run(solver, problem, with_true_probe(problem, known.truth))
     assert object_error(step.estimate, known.truth) < 0.02
 
 
 def test_epie_with_a_known_probe_gives_the_object_within_two_hundred_epochs(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     # Its steps are short where the probe is dim: slower than rPIE, which the limit allows for.
     step = run(EPIE(epochs=200, update_probe=False, batch=4), problem, with_true_probe(problem, known.truth))
     assert object_error(step.estimate, known.truth) < 0.03
@@ -100,7 +100,7 @@ def test_epie_with_a_known_probe_gives_the_object_within_two_hundred_epochs(know
 @pytest.mark.parametrize("whole", [True, False])
 def test_started_at_the_truth_it_stays_there(whole):
     made = known_scan(whole=whole)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     for solver in (RPIE(epochs=10, probe_start=0), EPIE(epochs=10), MPIE(epochs=10)):
         step = run(solver, problem, made.truth)
         assert object_error(step.estimate, made.truth) < 1e-3
@@ -109,7 +109,7 @@ def test_started_at_the_truth_it_stays_there(whole):
 
 def test_sub_pixel_positions_are_used_not_rounded():
     made = known_scan(whole=False)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = with_true_probe(problem, made.truth)
     exact = run(RPIE(epochs=60, update_probe=False), problem, start)
     rounded = PtychoEstimate(object=start.object, probe=start.probe, positions_px=start.positions_px.round())
@@ -118,21 +118,21 @@ def test_sub_pixel_positions_are_used_not_rounded():
 
 
 def test_unknown_probe_is_retrieved_with_the_object(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     step = run(RPIE(epochs=100, alpha=0.05), problem, first_guess(problem))
     assert step.residual < 1e-3
 
 
 def test_known_modes_explain_partly_coherent_light_that_one_mode_cannot():
     made = known_scan(modes=2)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     one = run(RPIE(epochs=100), problem, first_guess(problem))
     two = run(RPIE(epochs=100), problem, first_guess(problem, modes=2))
     assert two.residual < 0.7 * one.residual
 
 
 def test_the_probe_rests_before_its_start_and_when_it_is_known(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = first_guess(problem)
     assert torch.equal(run(RPIE(epochs=3, probe_start=3), problem, start).estimate.probe, start.probe)
     assert torch.equal(run(MPIE(epochs=3, update_probe=False), problem, start).estimate.probe, start.probe)
@@ -140,7 +140,7 @@ def test_the_probe_rests_before_its_start_and_when_it_is_known(known):
 
 
 def test_slices_without_spacing_are_refused(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = first_guess(problem)
     with pytest.raises(InputError, match="nothing says how far apart"):
         run(RPIE(epochs=1), problem, replace(start, object=start.object.repeat(2, 1, 1)))
@@ -148,7 +148,7 @@ def test_slices_without_spacing_are_refused(known):
 
 def test_settling_steps_average_noise_out():
     made = known_scan(photons=3e4, side=9)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = with_true_probe(problem, made.truth)
     settled = run(RPIE(epochs=60, update_probe=False), problem, start)
     restless = run(RPIE(epochs=60, update_probe=False, settle=0), problem, start)

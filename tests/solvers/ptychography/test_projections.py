@@ -12,7 +12,7 @@ import torch
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.ptychography import Ptychography
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.projections import AP, DM, RAAR
 from scans import known_scan, object_error, smooth_field
@@ -48,13 +48,13 @@ EACH = pytest.mark.parametrize(
 @pytest.mark.parametrize("whole", [True, False])
 def test_started_at_the_truth_it_stays_there(solver, whole):
     made = known_scan(whole=whole, side=5, modes=2)
-    step = last(solver, Problem.of(made.scan), made.truth)
+    step = last(solver, PtychographyProblem.of(made.scan), made.truth)
     assert object_error(step.estimate, made.truth) < 1e-3
     assert step.residual < 1e-6
 
 
 def test_raar_with_beta_one_equals_the_difference_map_exactly(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = first_guess(problem)
     same = {"epochs": 6, "relax": 0.0, "finish": 2}
     one, other = last(RAAR(beta=1, **same), problem, start), last(DM(alpha=1, **same), problem, start)
@@ -63,7 +63,7 @@ def test_raar_with_beta_one_equals_the_difference_map_exactly(known):
 
 
 def test_difference_map_without_reflection_equals_alternating_projections(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = with_true_probe(problem, known.truth)
     one = last(DM(epochs=5, alpha=0, relax=0, finish=0, update_probe=False), problem, start)
     other = last(AP(epochs=5, update_probe=False), problem, start)
@@ -75,7 +75,7 @@ def test_difference_map_without_reflection_equals_alternating_projections(known)
 )
 def test_two_epochs_follow_the_general_form_of_projection_methods(known, solver, a, b, c):
     """psi <- (1 - a - b) psi + a O psi + b M [(1 - c) psi + c O psi]."""
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     # No empty aperture here: where a wave is exactly zero its phase is anybody's guess.
     turned = torch.polar(
         torch.ones(problem.object_shape), torch.from_numpy(smooth_field(problem.object_shape, 9)).float()
@@ -104,7 +104,7 @@ def test_two_epochs_follow_the_general_form_of_projection_methods(known, solver,
 
 @pytest.mark.parametrize("update_probe", [False, True])
 def test_the_residual_of_alternating_projections_only_falls(known, update_probe):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = first_guess(problem) if update_probe else with_true_probe(problem, known.truth)
     history = [step.residual for step in steps_of(AP(epochs=40, update_probe=update_probe), problem, start)]
     assert all(after <= before * (1 + 1e-6) for before, after in pairwise(history))
@@ -114,7 +114,7 @@ def test_the_residual_of_alternating_projections_only_falls(known, update_probe)
     ("solver", "most"), [(DM(epochs=100), 0.02), (RAAR(epochs=80), 0.02), (AP(epochs=200), 0.02)], ids=str
 )
 def test_noise_free_data_with_a_known_probe_give_the_object(known, solver, most):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     step = last(replace(solver, update_probe=False), problem, with_true_probe(problem, known.truth))
     assert object_error(step.estimate, known.truth) < most
 
@@ -122,7 +122,7 @@ def test_noise_free_data_with_a_known_probe_give_the_object(known, solver, most)
 @pytest.mark.parametrize("solver", [DM(epochs=60), RAAR(epochs=60)], ids=lambda solver: solver.name)
 def test_a_somewhat_wrong_probe_is_put_right_with_the_object(solver):
     made = known_scan(side=6, step=6.0)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     wrong = made.truth.probe * torch.polar(
         0.8 + 0.4 * torch.from_numpy(smooth_field((32, 32), 5)).float(),
         0.6 * torch.from_numpy(smooth_field((32, 32), 6)).float(),
@@ -136,7 +136,7 @@ def test_a_somewhat_wrong_probe_is_put_right_with_the_object(solver):
 
 def test_several_modes_explain_partly_coherent_light_that_one_mode_cannot():
     made = known_scan(modes=2)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     solver = RAAR(epochs=60, beta=0.9)
     one = last(solver, problem, first_guess(problem))
     two = last(solver, problem, first_guess(problem, modes=2))
@@ -145,7 +145,7 @@ def test_several_modes_explain_partly_coherent_light_that_one_mode_cannot():
 
 def test_sub_pixel_positions_are_used_not_rounded():
     made = known_scan(whole=False)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = with_true_probe(problem, made.truth)
     solver = RAAR(epochs=40, update_probe=False)
     blunt = last(solver, problem, replace(start, positions_px=start.positions_px.round()))
@@ -155,7 +155,7 @@ def test_sub_pixel_positions_are_used_not_rounded():
 def test_a_fly_scan_is_explained_by_the_way_of_the_probe(known):
     way = torch.tensor([[-1.0, 0.0], [1.0, 0.0]], dtype=torch.float64).expand(len(known.scan), -1, -1)
     model = Ptychography.of(known.scan.geometry, known.scan.frame_shape, exposure_px=way)
-    problem = Problem.of(known.scan, model=model)
+    problem = PtychographyProblem.of(known.scan, model=model)
     photons = problem.model.intensity(known.truth, torch.arange(len(problem)))
     smeared = replace(problem, _amplitudes=photons.sqrt())
     step = last(DM(epochs=3, relax=0), smeared, known.truth)
@@ -164,7 +164,7 @@ def test_a_fly_scan_is_explained_by_the_way_of_the_probe(known):
 
 def test_tolerance_keeps_the_difference_map_at_rest_when_photons_are_few():
     made = known_scan(photons=3e3, side=9)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = with_true_probe(problem, made.truth)
     options = {"epochs": 80, "alpha": 1.0, "update_probe": False}
     tolerant = last(DM(**options, relax=1.0), problem, start)
@@ -174,7 +174,7 @@ def test_tolerance_keeps_the_difference_map_at_rest_when_photons_are_few():
 
 def test_a_frame_within_its_photon_noise_is_left_alone(known):
     noisy = known_scan(photons=1e4)
-    problem = Problem.of(noisy.scan)
+    problem = PtychographyProblem.of(noisy.scan)
     step = last(DM(epochs=1, relax=100, finish=0), problem, noisy.truth)
     assert torch.equal(step.estimate.object, noisy.truth.object)
     assert step.residual > 1e-3
@@ -182,7 +182,7 @@ def test_a_frame_within_its_photon_noise_is_left_alone(known):
 
 def test_the_finish_makes_the_difference_map_usable():
     made = known_scan(photons=1e5)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = with_true_probe(problem, made.truth)
     options = {"epochs": 60, "alpha": 1.0, "relax": 0.0, "update_probe": False}
     finished, raw = last(DM(**options, finish=20), problem, start), last(DM(**options, finish=0), problem, start)
@@ -192,7 +192,7 @@ def test_the_finish_makes_the_difference_map_usable():
 @pytest.mark.parametrize("update_probe", [False, True])
 def test_exit_waves_on_disk_give_the_same_image(known, update_probe, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     solver = DM(epochs=4, finish=1, update_probe=update_probe)
     inside = last(solver, problem, first_guess(problem))
     outside = last(solver, replace(problem, spare_bytes=0), first_guess(problem))
@@ -204,7 +204,7 @@ def test_exit_waves_on_disk_give_the_same_image(known, update_probe, tmp_path, m
 
 @EACH
 def test_the_probe_rests_before_its_start_and_when_it_is_known(known, solver):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = first_guess(problem)
     few = replace(solver, epochs=3)
     assert torch.equal(last(replace(few, probe_start=3), problem, start).estimate.probe, start.probe)

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.proximal import APG, amplitude_proximal, poisson_proximal
 from scans import known_scan, object_error, smooth_field
@@ -66,7 +66,7 @@ def test_proximal_maps_tend_to_the_measured_modulus_and_to_nothing(noise):
 @pytest.mark.parametrize("whole", [True, False])
 def test_started_at_the_truth_it_stays_there(noise, whole):
     made = known_scan(whole=whole, side=5, modes=2)
-    step = last(APG(epochs=10, noise=noise), Problem.of(made.scan), made.truth)
+    step = last(APG(epochs=10, noise=noise), PtychographyProblem.of(made.scan), made.truth)
     assert object_error(step.estimate, made.truth) < 1e-3
     assert step.residual < 1e-6
 
@@ -75,7 +75,7 @@ def test_started_at_the_truth_it_stays_there(noise, whole):
 def test_extrapolating_the_object_is_extrapolating_the_exit_waves(known, noise):
     """Section 7.5's form: y from two sets of waves, overlap projection, proximal map."""
     proximal, *_ = LIKELIHOODS[noise]
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     turned = torch.polar(
         torch.ones(problem.object_shape), torch.from_numpy(smooth_field(problem.object_shape, 9)).float()
     )
@@ -116,7 +116,7 @@ def known():
 
 @NOISES
 def test_noise_free_data_with_a_known_probe_give_the_object(known, noise):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     step = last(APG(epochs=60, noise=noise, update_probe=False), problem, with_true_probe(problem, known.truth))
     assert object_error(step.estimate, known.truth) < 0.02
 
@@ -124,7 +124,7 @@ def test_noise_free_data_with_a_known_probe_give_the_object(known, noise):
 @NOISES
 def test_a_somewhat_wrong_probe_is_put_right_with_the_object(noise):
     made = known_scan(side=8, step=6.0)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     wrong = made.truth.probe * torch.polar(
         0.8 + 0.4 * torch.from_numpy(smooth_field((32, 32), 5)).float(),
         0.6 * torch.from_numpy(smooth_field((32, 32), 6)).float(),
@@ -139,7 +139,7 @@ def test_a_somewhat_wrong_probe_is_put_right_with_the_object(noise):
 
 def test_the_likelihood_of_counts_helps_where_photons_are_few():
     made = known_scan(photons=500, side=9)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = with_true_probe(problem, made.truth)
     errors = {
         noise: object_error(last(APG(epochs=60, noise=noise, update_probe=False), problem, start).estimate, made.truth)

@@ -12,7 +12,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.problems.coarse_phase import FramePulls, SlowPhase, modulus_slopes, ramp_sensitivity
 from exitwave.problems.initial_guess import first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.pie import RPIE
@@ -27,7 +27,7 @@ def known():
 
 @pytest.fixture(scope="module")
 def problem(known):
-    return Problem.of(known.scan)
+    return PtychographyProblem.of(known.scan)
 
 
 def steps(solver, problem, start):
@@ -90,7 +90,7 @@ def test_pulls_of_frames_ask_for_the_phase_that_the_gradient_asks_for(known, pro
 
 def test_one_step_of_slow_phase_mends_most_of_a_wave_across_the_scan():
     made = known_scan(side=12, step=6.0)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     bent = replace(rough(problem, made.truth), probe=made.truth.probe)
     slow = SlowPhase.of(problem, bent, ramp_sensitivity(problem, bent))
     down = Sweep(problem, bent).everything().object_descent
@@ -112,7 +112,9 @@ def test_the_slope_of_a_slow_phase_is_left_to_the_probe(known, problem):
 @pytest.mark.parametrize("probe_is_known", [False, True])
 def test_what_shifts_all_patterns_turns_the_probe_and_not_the_object_unless_the_probe_is_known(known, probe_is_known):
     patterns = known.scan.frames(torch.arange(len(known.scan))).roll(1, dims=2)
-    shifted = Problem.of(Scan(patterns=patterns, positions_m=known.scan.positions_m, geometry=known.scan.geometry))
+    shifted = PtychographyProblem.of(
+        Scan(patterns=patterns, positions_m=known.scan.positions_m, geometry=known.scan.geometry)
+    )
     plain, mended = (
         steps(
             QuasiNewton(epochs=1, warm_start=1, slow_gain=gain, update_probe=not probe_is_known), shifted, known.truth
@@ -166,7 +168,7 @@ def test_the_misfit_never_rises_after_the_approach(known, problem):
 @pytest.mark.parametrize("approach", [0, 8])
 def test_started_at_the_truth_it_stays_there(whole, approach):
     made = known_scan(whole=whole)
-    step = steps(QuasiNewton(epochs=10, warm_start=approach), Problem.of(made.scan), made.truth)[-1]
+    step = steps(QuasiNewton(epochs=10, warm_start=approach), PtychographyProblem.of(made.scan), made.truth)[-1]
     assert object_error(step.estimate, made.truth) < 2e-3
     assert step.residual < 1e-6
 
@@ -174,7 +176,7 @@ def test_started_at_the_truth_it_stays_there(whole, approach):
 @pytest.mark.parametrize("whole", [True, False])
 def test_noise_free_data_with_a_known_probe_give_the_object(whole):
     made = known_scan(whole=whole)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     start = replace(made.truth, object=torch.ones_like(made.truth.object))
     step = steps(QuasiNewton(epochs=40, warm_start=8, update_probe=False), problem, start)[-1]
     assert torch.equal(step.estimate.probe, made.truth.probe)
@@ -183,7 +185,7 @@ def test_noise_free_data_with_a_known_probe_give_the_object(whole):
 
 def test_several_probe_modes_explain_what_one_cannot():
     made = known_scan(modes=2)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     both = replace(made.truth, object=torch.ones_like(made.truth.object))
     one = replace(both, probe=both.probe[:1])
     known_probe = QuasiNewton(epochs=24, warm_start=8, update_probe=False)
@@ -199,7 +201,11 @@ def test_untrusted_pixels_do_not_matter(known):
     spoilt = clean.clone()
     spoilt[:, 10:13, 5:9] = 7e4
     runs = [
-        steps(QuasiNewton(epochs=4, warm_start=2), Problem.of(replace(known.scan, patterns=p, mask=mask)), known.truth)
+        steps(
+            QuasiNewton(epochs=4, warm_start=2),
+            PtychographyProblem.of(replace(known.scan, patterns=p, mask=mask)),
+            known.truth,
+        )
         for p in (clean, spoilt)
     ]
     assert torch.equal(runs[0][-1].estimate.object, runs[1][-1].estimate.object)
@@ -207,7 +213,7 @@ def test_untrusted_pixels_do_not_matter(known):
 
 def test_fewer_epochs_than_rpie_where_the_scan_is_wide():
     made = known_scan(side=14, step=7.0, photons=1e6)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     axis = torch.arange(32) - 16
     bent = made.truth.probe * torch.exp(0.004j * (axis[:, None] ** 2 + axis[None, :] ** 2))
     start = PtychoEstimate(object=torch.ones_like(made.truth.object), probe=bent, positions_px=made.truth.positions_px)

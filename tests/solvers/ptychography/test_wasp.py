@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.simulation.measure import simulate
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.wasp import WASP
@@ -32,7 +32,7 @@ def with_true_probe(problem, truth):
 
 
 def test_two_epochs_with_a_known_probe_are_those_of_the_paper(known):
-    problem = Problem.of(known.scan, seed=4)
+    problem = PtychographyProblem.of(known.scan, seed=4)
     turned = torch.polar(
         torch.ones(problem.object_shape), torch.from_numpy(smooth_field(problem.object_shape, 9)).float()
     )
@@ -62,13 +62,13 @@ def test_two_epochs_with_a_known_probe_are_those_of_the_paper(known):
 @pytest.mark.parametrize("whole", [True, False])
 def test_started_at_the_truth_it_stays_there(whole):
     made = known_scan(whole=whole, side=5, modes=2)
-    step = last(WASP(epochs=10), Problem.of(made.scan), made.truth)
+    step = last(WASP(epochs=10), PtychographyProblem.of(made.scan), made.truth)
     assert object_error(step.estimate, made.truth) < 1e-3
     assert step.residual < 1e-6
 
 
 def test_noise_free_data_with_a_known_probe_give_the_object(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     step = last(WASP(epochs=80, update_probe=False), problem, with_true_probe(problem, known.truth))
     assert object_error(step.estimate, known.truth) < 0.02
 
@@ -76,7 +76,7 @@ def test_noise_free_data_with_a_known_probe_give_the_object(known):
 @pytest.mark.parametrize("batch", [1, 16])
 def test_a_somewhat_wrong_probe_is_put_right_with_the_object(batch):
     made = known_scan(side=6, step=6.0)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     wrong = made.truth.probe * torch.polar(
         0.8 + 0.4 * torch.from_numpy(smooth_field((32, 32), 5)).float(),
         0.6 * torch.from_numpy(smooth_field((32, 32), 6)).float(),
@@ -90,7 +90,7 @@ def test_a_somewhat_wrong_probe_is_put_right_with_the_object(batch):
 
 
 def test_a_probe_that_starts_beside_the_middle_is_brought_back(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     aside = replace(
         known.truth, probe=known.truth.probe.roll((3, -2), (1, 2)), object=known.truth.object.roll((3, -2), (1, 2))
     )
@@ -102,7 +102,7 @@ def test_a_probe_that_starts_beside_the_middle_is_brought_back(known):
 
 
 def test_pixels_far_brighter_than_the_rest_are_cut_off(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = with_true_probe(problem, known.truth)
     free = last(WASP(epochs=3, update_probe=False, max_amplitude=100), problem, start).estimate.object.abs()
     cut = last(WASP(epochs=3, update_probe=False, max_amplitude=1.2), problem, start).estimate.object.abs()
@@ -111,7 +111,7 @@ def test_pixels_far_brighter_than_the_rest_are_cut_off(known):
 
 def test_in_the_near_field_the_probe_keeps_its_place():
     made = simulate("grf", frame_px=32, frames=25, overlap=0.7, focus_distance_m=2e-3, distance_m=1.0, seed=1)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     aside = replace(made.truth, probe=made.truth.probe.roll((3, -2), (1, 2)))
     seen = replace(problem, _amplitudes=problem.model.intensity(aside, torch.arange(len(problem))).sqrt())
     step = last(WASP(epochs=2, probe_start=0), seen, aside)
@@ -120,7 +120,7 @@ def test_in_the_near_field_the_probe_keeps_its_place():
 
 def test_variations_of_the_probe_move_along_with_it():
     made = known_scan(side=5)
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     axis = (torch.arange(32) - 16) / 10
     weights = 0.3 * torch.randn(len(problem), 1, dtype=torch.complex64, generator=torch.Generator().manual_seed(1))
     varying = replace(made.truth, variations=made.truth.probe * axis, weights=weights)

@@ -8,7 +8,7 @@ import torch
 from exitwave.running.initial_estimate import with_slices
 
 from exitwave.problems.initial_guess import amplitude_guess, first_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.wirtinger import AWF, WF
@@ -30,7 +30,7 @@ def empty(problem, truth):
 
 @pytest.mark.parametrize("alpha", [1.0, 0.1, 0.0])
 def test_the_misfit_never_rises_with_a_known_probe(known, alpha):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     course = [
         s.residual for s in steps(WF(epochs=25, alpha=alpha, update_probe=False), problem, empty(problem, known.truth))
     ]
@@ -39,13 +39,13 @@ def test_the_misfit_never_rises_with_a_known_probe(known, alpha):
 
 @pytest.mark.parametrize("alpha", [1.0, 0.1])
 def test_the_misfit_never_rises_with_the_probe_moving_too(alpha):
-    problem = Problem.of(known_scan(side=4, modes=2, whole=False).scan)
+    problem = PtychographyProblem.of(known_scan(side=4, modes=2, whole=False).scan)
     course = [s.residual for s in steps(WF(epochs=25, alpha=alpha), problem, first_guess(problem, modes=2))]
     assert all(after <= before * (1 + 1e-6) for before, after in pairwise(course))
 
 
 def test_a_step_is_the_gradient_over_the_largest_illumination(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = empty(problem, known.truth)
     sums = Sweep(problem, start).everything()
     wanted = start.object + sums.object_descent / sums.illumination.max()
@@ -54,7 +54,7 @@ def test_a_step_is_the_gradient_over_the_largest_illumination(known):
 
 
 def test_alpha_zero_is_the_overlap_projection(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = empty(problem, known.truth)
     sums = Sweep(problem, start).everything()
     lit = sums.illumination > 0.1 * sums.illumination.max()
@@ -65,7 +65,7 @@ def test_alpha_zero_is_the_overlap_projection(known):
 
 
 def test_momentum_needs_a_fraction_of_the_epochs(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = empty(problem, known.truth)
     plain = steps(WF(epochs=150, update_probe=False), problem, start)[-1]
     quick = steps(AWF(epochs=150, alpha=1, update_probe=False), problem, start)[-1]
@@ -75,7 +75,7 @@ def test_momentum_needs_a_fraction_of_the_epochs(known):
 
 
 def test_momentum_starts_anew_when_the_misfit_rises(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     before = steps(AWF(epochs=20, update_probe=False), problem, empty(problem, known.truth))[-1]
     # A last step that went far astray: going on along it makes the misfit rise.
     astray = {
@@ -97,18 +97,18 @@ def test_momentum_starts_anew_when_the_misfit_rises(known):
 @pytest.mark.parametrize("solver", [WF(epochs=10), AWF(epochs=10), AWF(epochs=10, alpha=0)])
 def test_started_at_the_truth_it_stays_there(solver, whole):
     made = known_scan(whole=whole)
-    last = steps(solver, Problem.of(made.scan), made.truth)[-1]
+    last = steps(solver, PtychographyProblem.of(made.scan), made.truth)[-1]
     assert object_error(last.estimate, made.truth) < 1e-3
     assert last.residual < 1e-6
 
 
 def test_unknown_probe_is_retrieved_with_the_object(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     assert steps(AWF(epochs=60), problem, first_guess(problem))[-1].residual < 1e-3
 
 
 def test_the_probe_rests_before_its_start_and_when_it_is_known(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = first_guess(problem)
     for solver in (AWF(epochs=3, probe_start=3), WF(epochs=3, update_probe=False)):
         assert torch.equal(steps(solver, problem, start)[-1].estimate.probe, start.probe)
@@ -116,7 +116,7 @@ def test_the_probe_rests_before_its_start_and_when_it_is_known(known):
 
 
 def test_two_slices_go_down_together(known):
-    problem = Problem.of(known.scan)
+    problem = PtychographyProblem.of(known.scan)
     start = with_slices(first_guess(problem), 2, 1e-6)
     course = [s.residual for s in steps(WF(epochs=15), problem, start)]
     assert all(after <= before * (1 + 1e-6) for before, after in pairwise(course))
@@ -126,7 +126,7 @@ def test_two_slices_go_down_together(known):
 def test_amplitude_guess_of_an_even_absorber_is_its_transmission():
     made = known_scan(side=4)
     grey = replace(made.truth, object=torch.full_like(made.truth.object, 0.6))
-    problem = Problem.of(made.scan)
+    problem = PtychographyProblem.of(made.scan)
     photons = problem.model.intensity(grey, torch.arange(len(problem)))
     even = replace(problem, _amplitudes=photons.sqrt())
     guess = amplitude_guess(even, made.truth)

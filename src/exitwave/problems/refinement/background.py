@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.modelled_frames import ModelledFrames, Refinement
 
 
@@ -18,7 +18,7 @@ class Background(Refinement):
     Never negative; zero where pixels cannot be trusted. Costs no propagation of its own.
     """
 
-    def empty(self, problem: Problem, x: PtychoEstimate) -> tuple[Tensor, ...]:
+    def empty(self, problem: PtychographyProblem, x: PtychoEstimate) -> tuple[Tensor, ...]:
         return (torch.zeros(2, *x.probe.shape[-2:], dtype=torch.float64, device=x.probe.device),)
 
     def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
@@ -27,14 +27,14 @@ class Background(Refinement):
         sums[0][0] += (excess * weight).sum(dim=0)
         sums[0][1] += weight.sum(dim=0)
 
-    def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
+    def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         assert x.background is not None
         step = (sums[0][0] / sums[0][1]).to(torch.float32)
         known = problem.model.background(x) + step
         return replace(x, background=stored(problem, known.clamp_(min=0) * problem.trusted))
 
 
-def stored(problem: Problem, image: Tensor) -> Tensor:
+def stored(problem: PtychographyProblem, image: Tensor) -> Tensor:
     """From detector order to the order of estimates and files, beam at [h // 2, w // 2]."""
     order = torch.arange(image.numel(), device=image.device).reshape(image.shape)
     back = torch.empty(image.numel(), dtype=image.dtype, device=image.device)
@@ -42,7 +42,7 @@ def stored(problem: Problem, image: Tensor) -> Tensor:
     return back.reshape(image.shape)
 
 
-def with_background(problem: Problem, x: PtychoEstimate) -> PtychoEstimate:
+def with_background(problem: PtychographyProblem, x: PtychoEstimate) -> PtychoEstimate:
     """The estimate with room for a background, unless it knows one.
 
     It starts at zero: in the bright part of the pattern a background that is too strong would be given up very slowly.

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.modelled_frames import ModelledFrames, Refinement
 
 LARGEST_STEP = 0.3
@@ -23,7 +23,7 @@ class Brightness(Refinement):
     its own.
     """
 
-    def empty(self, problem: Problem, x: PtychoEstimate) -> tuple[Tensor, ...]:
+    def empty(self, problem: PtychographyProblem, x: PtychoEstimate) -> tuple[Tensor, ...]:
         return (torch.zeros(2, len(problem), dtype=torch.float64),)
 
     def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
@@ -31,7 +31,7 @@ class Brightness(Refinement):
         sums[0][0, view.frames] = (slopes * view.deviation).double().sum(dim=(1, 2)).cpu()
         sums[0][1, view.frames] = slopes.double().square().sum(dim=(1, 2)).cpu()
 
-    def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
+    def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         assert x.brightness is not None
         pull, curvature = sums[0]
         step = (pull / curvature.clamp(min=1e-30)).clamp(-LARGEST_STEP, LARGEST_STEP)
@@ -60,7 +60,7 @@ def _without_trend(step: Float[Tensor, " frame"], places: Float[Tensor, "frame 2
     return step - (rulers * slopes).sum(dim=1)
 
 
-def with_brightness(problem: Problem, x: PtychoEstimate) -> PtychoEstimate:
+def with_brightness(problem: PtychographyProblem, x: PtychoEstimate) -> PtychoEstimate:
     """The estimate with the same brightness in every frame, unless it knows better."""
     if x.brightness is not None:
         return x

@@ -14,7 +14,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.interaction import multislice, split_positions
 from exitwave.physics.kernels import reference
 from exitwave.physics.kernels.reference import Corners
-from exitwave.problems.ptychography import CHUNK, Problem
+from exitwave.problems.ptychography import CHUNK, PtychographyProblem
 from exitwave.problems.threads import CHUNK_PIXELS, Schedule
 
 DARKEST = 1e-6
@@ -25,7 +25,7 @@ DARKEST = 1e-6
 class ModelledFrames:
     """Some frames as the model has them and as they were measured, at the detector."""
 
-    problem: Problem
+    problem: PtychographyProblem
     x: PtychoEstimate
     frames: Int[Tensor, " batch"]
     gaps: Complex[Tensor, "gap y x"] | None
@@ -84,7 +84,7 @@ class Refinement(ABC):
     """An unknown that is improved from one look at all frames, while object and probe stay as they are."""
 
     @abstractmethod
-    def empty(self, problem: Problem, x: PtychoEstimate) -> tuple[Tensor, ...]:
+    def empty(self, problem: PtychographyProblem, x: PtychoEstimate) -> tuple[Tensor, ...]:
         """Sums with nothing in them."""
 
     @abstractmethod
@@ -92,12 +92,12 @@ class Refinement(ABC):
         """Add what some frames say to the sums."""
 
     @abstractmethod
-    def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
+    def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         """The estimate with this unknown improved by what all frames said."""
 
 
 @torch.no_grad()
-def refined(problem: Problem, x: PtychoEstimate, refinements: Sequence[Refinement]) -> PtychoEstimate:
+def refined(problem: PtychographyProblem, x: PtychoEstimate, refinements: Sequence[Refinement]) -> PtychoEstimate:
     """Improve several unknowns from one look at all frames; what each does is in its class. `x` is left as it is."""
     if not refinements:
         return x

@@ -11,7 +11,7 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.fourier import fft2, frequencies, ifft2
 from exitwave.physics.kernels import dispatch as kernels
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.modelled_frames import ModelledFrames, Refinement
 
 DAMPING = 0.01
@@ -39,7 +39,7 @@ class Positions(Refinement):
     """The last steps, for the next look."""
     _looked_at: Float[Tensor, "frame 2"] | None = field(init=False, default=None)
 
-    def empty(self, problem: Problem, x: PtychoEstimate) -> tuple[Tensor, ...]:
+    def empty(self, problem: PtychographyProblem, x: PtychoEstimate) -> tuple[Tensor, ...]:
         frames, self._looked_at = len(problem), x.positions_px
         return torch.zeros(frames, 2, dtype=torch.float64), torch.zeros(frames, 2, 2, dtype=torch.float64)
 
@@ -49,7 +49,7 @@ class Positions(Refinement):
         pulls[view.frames] = torch.einsum("bayx,byx->ba", slopes, view.deviation).double().cpu()
         curvatures[view.frames] = torch.einsum("bayx,bcyx->bac", slopes, slopes).double().cpu()
 
-    def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
+    def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         pulls, curvatures = sums
         typical = DAMPING * curvatures.diagonal(dim1=1, dim2=2).mean() + 1e-30
         steps = torch.linalg.solve(curvatures + typical * torch.eye(2, dtype=torch.float64), pulls)
@@ -110,7 +110,7 @@ class Search(Refinement):
     def __post_init__(self) -> None:
         self._moves = torch.zeros(self.trials, 0, 2)
 
-    def empty(self, problem: Problem, x: PtychoEstimate) -> tuple[Tensor, ...]:
+    def empty(self, problem: PtychographyProblem, x: PtychoEstimate) -> tuple[Tensor, ...]:
         rng = np.random.default_rng(self.seed)
         shape = (self.trials, len(problem))
         radius, angle = self.reach_px * np.sqrt(rng.random(shape)), 2 * np.pi * rng.random(shape)
@@ -130,7 +130,7 @@ class Search(Refinement):
             # A place outside the object array was not tried.
             misfits[trial + 1, view.frames] = torch.where((there == corners).all(dim=1), misfit, torch.inf)
 
-    def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
+    def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         # What the threads did not look at is zero in their sums, which infinities survive.
         best = sums[0].argmin(dim=0)
         moves = torch.cat([torch.zeros_like(self._moves[:1]), self._moves])[best, torch.arange(len(problem))]

@@ -10,7 +10,7 @@ from exitwave.physics.fourier import fft2, ifft2
 from exitwave.physics.interaction import multislice, propagate_gap
 from exitwave.physics.kernels import dispatch as kernels
 from exitwave.physics.propagation import angular_spectrum_transfer
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.modelled_frames import ModelledFrames, Refinement
 
 LARGEST_STEP = 0.2
@@ -23,7 +23,7 @@ class Spacing(Refinement):
     through the gaps. Slowly found, because the slices themselves adapt to a wrong spacing: give a good one.
     """
 
-    def empty(self, problem: Problem, x: PtychoEstimate) -> tuple[Tensor, ...]:
+    def empty(self, problem: PtychographyProblem, x: PtychoEstimate) -> tuple[Tensor, ...]:
         gaps = len(x.object) - 1
         return torch.zeros(gaps, dtype=torch.float64), torch.zeros(gaps, gaps, dtype=torch.float64)
 
@@ -54,7 +54,7 @@ class Spacing(Refinement):
             waves = kernels.exit_waves(x.object[number], waves.contiguous(), view.corners)
         return model.propagate(waves)
 
-    def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
+    def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         assert x.slice_spacing_m is not None
         spacings = x.slice_spacing_m.cpu().double()
         # In units of the spacings, so that the damping is one number.

@@ -11,7 +11,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.interaction import propagate_gap
 from exitwave.physics.kernels import dispatch as kernels
 from exitwave.physics.kernels.reference import gather
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.modelled_frames import ModelledFrames, Refinement
 
 FLOOR = 0.5
@@ -27,7 +27,7 @@ class Variations(Refinement):
     a frame.
     """
 
-    def empty(self, problem: Problem, x: PtychoEstimate) -> tuple[Tensor, ...]:
+    def empty(self, problem: PtychographyProblem, x: PtychoEstimate) -> tuple[Tensor, ...]:
         assert x.variations is not None
         assert x.weights is not None
         return torch.zeros_like(x.weights), torch.zeros_like(x.variations)
@@ -42,7 +42,7 @@ class Variations(Refinement):
         weights[index] = found
         axes += torch.einsum("bc,byx->cyx", found.conj(), asked)
 
-    def improved(self, problem: Problem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
+    def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         assert x.variations is not None
         weights, axes = sums
         basis = orthonormal(axes)
@@ -81,7 +81,7 @@ def orthonormal(waves: Complex[Tensor, "component y x"]) -> Complex[Tensor, "com
     return right.reshape(waves.shape).contiguous()
 
 
-def with_variations(problem: Problem, x: PtychoEstimate, components: int) -> PtychoEstimate:
+def with_variations(problem: PtychographyProblem, x: PtychoEstimate, components: int) -> PtychoEstimate:
     """The estimate with room for variations of the probe, none of which any frame has yet."""
     known = 0 if x.variations is None else len(x.variations)
     if known == components:

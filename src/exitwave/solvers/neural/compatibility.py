@@ -13,7 +13,7 @@ from exitwave.io.network_paths import network_path
 from exitwave.io.weights import Weights, read_weights
 from exitwave.physics.fourier import fft2, ifft2
 from exitwave.problems.groups.neighbours import Grouping
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.neural.reconstruction_network import option_names
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _told(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def network_warnings(
-    problem: Problem, x: PtychoEstimate, stored: Weights | None, *, groups: Grouping, name: str
+    problem: PtychographyProblem, x: PtychoEstimate, stored: Weights | None, *, groups: Grouping, name: str
 ) -> tuple[str, ...]:
     """Why the image of a network may not be trusted, with numbers; `stored` are its weights, None while it learns here."""
     found: list[str] = []
@@ -142,7 +142,7 @@ def network_warnings(
     return (*found, *_misfits(problem, x, stored, name))
 
 
-def strays_told(groups: Grouping, problem: Problem) -> str:
+def strays_told(groups: Grouping, problem: PtychographyProblem) -> str:
     """Which part of a scan stands in groups unlike the others; nothing where it is small. Raises InputError where it is large."""
     share = groups.strays(problem.positions_px)
     if share <= FEW_STRAYS:
@@ -159,7 +159,7 @@ def unlike(one: Float[Tensor, "member 2"], other: Float[Tensor, "member 2"]) -> 
     return float((one - other).norm(dim=1).max() / torch.pdist(other).min())
 
 
-def _rearranged(groups: Grouping, problem: Problem, stored: Weights, name: str) -> list[str]:
+def _rearranged(groups: Grouping, problem: PtychographyProblem, stored: Weights, name: str) -> list[str]:
     here, known = groups.arrangement(problem.positions_px), stored.record.get("arrangement")
     if here is None or known is None or len(known) != len(here):
         return []
@@ -171,7 +171,7 @@ def _rearranged(groups: Grouping, problem: Problem, stored: Weights, name: str) 
     ]
 
 
-def _misfits(problem: Problem, x: PtychoEstimate, stored: Weights, name: str) -> list[str]:
+def _misfits(problem: PtychographyProblem, x: PtychoEstimate, stored: Weights, name: str) -> list[str]:
     found: list[str] = []
     shape, record = tuple(problem.scan.frame_shape), stored.record
     shapes = _shapes(stored)

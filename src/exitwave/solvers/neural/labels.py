@@ -7,7 +7,7 @@ from torch import Tensor
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.fourier import fourier_shift
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 
 NEGLIGIBLE_PX = 0.02
 """Shifts of a label below this are not made."""
@@ -15,7 +15,7 @@ ELSEWHERE_PX = 5.0
 """Frames of a label that stand further from those of the scan, in the median, are others; refined positions are nearer."""
 
 
-def label_on(problem: Problem, known: PtychoEstimate, name: str) -> Complex[Tensor, "1 Y X"]:
+def label_on(problem: PtychographyProblem, known: PtychoEstimate, name: str) -> Complex[Tensor, "1 Y X"]:
     """A known object on the canvas of the problem, its mean phase zero; `name` is that of the scan.
 
     Raises InputError where the known object is not that of the same frames, prepared alike.
@@ -36,7 +36,7 @@ def label_on(problem: Problem, known: PtychoEstimate, name: str) -> Complex[Tens
     return (label * (mean.conj() / mean.abs().clamp(min=1e-12))).to(problem.device)
 
 
-def _check(problem: Problem, known: PtychoEstimate, name: str) -> None:
+def _check(problem: PtychographyProblem, known: PtychoEstimate, name: str) -> None:
     same = "give a result or truth of the same frames, prepared alike"
     if len(known.positions_px) != len(problem):
         raise InputError(

@@ -18,7 +18,7 @@ from exitwave.io.weights import Weights
 from exitwave.problems.groups.canvases import Images
 from exitwave.problems.groups.clusters import Clusters
 from exitwave.problems.groups.neighbours import Grouping, Neighbours, Singles
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.neural.compatibility import (
     network_warnings,
@@ -258,7 +258,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
         """Whether the network starts from an image of the whole scan. Single shots stay by themselves."""
         return self.network.starts_from_image and self.warm_start is not None and self.group > 1
 
-    def warm_started(self, problem: Problem, x: PtychoEstimate) -> PtychoEstimate:
+    def warm_started(self, problem: PtychographyProblem, x: PtychoEstimate) -> PtychoEstimate:
         """Where the network starts."""
         x = replace(x, object=torch.ones_like(x.object))
         if self.warm_start is None or not self.has_warm_start:
@@ -267,12 +267,12 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
         return replace(x, object=last.estimate.object)
 
     def training_scan(
-        self, problem: Problem, x: PtychoEstimate, *, label: Images | None = None, seed: int = 0
+        self, problem: PtychographyProblem, x: PtychoEstimate, *, label: Images | None = None, seed: int = 0
     ) -> TrainingScan:
         """A scan made ready to learn from, with the probe of `x`."""
         return TrainingScan(problem=problem, x=self.warm_started(problem, x), label=label)
 
-    def warnings(self, problem: Problem, start: PtychoEstimate) -> tuple[str, ...]:
+    def warnings(self, problem: PtychographyProblem, start: PtychoEstimate) -> tuple[str, ...]:
         # What will be refused anyway need not be doubted first.
         self.require_ready()
         stored = None if self.weights is None else self._stored(self.weights, problem.scan.frame_shape)
@@ -286,7 +286,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
         require_same_frames(self, stored, frame_shape)
         return stored
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)
         self.require_ready()
         x = self.warm_started(problem, start.estimate.to(problem.device).clone())
@@ -306,7 +306,11 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
             )
 
     def _learning(
-        self, network: ReconstructionNetwork, problem: Problem, x: PtychoEstimate, start: Step[PtychoEstimate]
+        self,
+        network: ReconstructionNetwork,
+        problem: PtychographyProblem,
+        x: PtychoEstimate,
+        start: Step[PtychoEstimate],
     ) -> Iterator[Step[PtychoEstimate]]:
         """Train on this scan, with an image after every epoch."""
         lesson = self.training_scan(problem, x, seed=problem.seed)
@@ -325,7 +329,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
             yield replace(self._step(network, problem, x, epoch.epoch), state=course.state())
 
     def _step(
-        self, network: ReconstructionNetwork, problem: Problem, x: PtychoEstimate, epoch: int
+        self, network: ReconstructionNetwork, problem: PtychographyProblem, x: PtychoEstimate, epoch: int
     ) -> Step[PtychoEstimate]:
         image, variance = self.image(network, problem, x)
         found = replace(x.clone(), object=image)
@@ -340,7 +344,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
         )
         return Step(epoch=epoch, estimate=found, residual=problem.residual(found), spread=spread)
 
-    def image(self, network: ReconstructionNetwork, problem: Problem, x: PtychoEstimate) -> Prediction:
+    def image(self, network: ReconstructionNetwork, problem: PtychographyProblem, x: PtychoEstimate) -> Prediction:
         """The whole object as the network sees it, and its variance where the network says it."""
         return predicted(
             network, problem, x, grouping=self.groups, together=self.frames_per_batch, begun=self.has_warm_start

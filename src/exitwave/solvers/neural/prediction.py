@@ -11,7 +11,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.groups.canvases import Canvases
 from exitwave.problems.groups.neighbours import Grouping
 from exitwave.problems.groups.stitching import Patchwork
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.threads import run_in_threads, single_threaded
 from exitwave.solvers.neural.reconstruction_network import Prediction, ReconstructionNetwork
 from exitwave.solvers.neural.training_data import group_batch
@@ -23,7 +23,7 @@ LEAST_VARIANCE = 1e-12
 @torch.no_grad()
 def predicted(
     network: ReconstructionNetwork,
-    problem: Problem,
+    problem: PtychographyProblem,
     x: PtychoEstimate,
     *,
     grouping: Grouping,
@@ -113,7 +113,7 @@ class _Glance:
     """What is needed to see any group of a scan."""
 
     network: ReconstructionNetwork
-    problem: Problem
+    problem: PtychographyProblem
     x: PtychoEstimate
     begun: bool
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.groups.canvases import Images
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.neural.losses import Loss
 from exitwave.solvers.neural.network_solver import NetworkSolver
 from exitwave.solvers.neural.training_data import SelfSupervised, TrainingScan, TrainingScans, thinned
@@ -34,7 +34,7 @@ class PtychoPINN(NetworkSolver):
         return SelfSupervised(self.group_samples(data, seed), loss=self.loss)
 
     def training_scan(
-        self, problem: Problem, x: PtychoEstimate, *, label: Images | None = None, seed: int = 0
+        self, problem: PtychographyProblem, x: PtychoEstimate, *, label: Images | None = None, seed: int = 0
     ) -> TrainingScan:
         if not self.judge_photons:
             return TrainingScan(problem=problem, x=self.warm_started(problem, x))

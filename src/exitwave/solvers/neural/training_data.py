@@ -17,7 +17,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.problems.groups.canvases import Canvases, Images
 from exitwave.problems.groups.neighbours import Grouping
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.neural.losses import LOSSES, Loss, labelled_loss
 from exitwave.solvers.neural.reconstruction_network import GroupBatch
 from exitwave.training.source import JUDGES, TrainingSource
@@ -36,11 +36,11 @@ KEPT = 2 * AT_A_TIME
 class TrainingScan:
     """A scan to learn from: its frames, and an estimate with their probe and positions."""
 
-    problem: Problem
+    problem: PtychographyProblem
     """What the network sees."""
     x: PtychoEstimate
     """Its object is where the network starts; empty where it starts from the back-projection of each group."""
-    judge: Problem | None = None
+    judge: PtychographyProblem | None = None
     """The same frames with other photons, which judge; None where they are the same."""
     label: Images | None = None
     """The known object ("1 Y X") on the canvas of the problem, for networks that learn from labels."""
@@ -283,7 +283,7 @@ def shown(images: Sequence[Images]) -> Images:
     return torch.cat([image[:, :height, :width].detach() for image in images])
 
 
-def thinned(problem: Problem, share: float, seed: int) -> tuple[Problem, Problem]:
+def thinned(problem: PtychographyProblem, share: float, seed: int) -> tuple[PtychographyProblem, PtychographyProblem]:
     """Binomial thinning, the photons of the frames dealt out at random: all but `share` of them, and that share; both scaled to all.
 
     Parts of a Poisson process are independent (binomial thinning): what one part shows and the other does not is noise.
@@ -297,8 +297,8 @@ def thinned(problem: Problem, share: float, seed: int) -> tuple[Problem, Problem
     return _with_patterns(problem, kept), _with_patterns(problem, rest)
 
 
-def _with_patterns(problem: Problem, patterns: Float[Tensor, "frame y x"]) -> Problem:
-    made = Problem.of(
+def _with_patterns(problem: PtychographyProblem, patterns: Float[Tensor, "frame y x"]) -> PtychographyProblem:
+    made = PtychographyProblem.of(
         replace(problem.scan, patterns=ArrayPatterns(patterns)),
         model=problem.model,
         noise=problem.noise,
@@ -316,7 +316,7 @@ def _with_patterns(problem: Problem, patterns: Float[Tensor, "frame y x"]) -> Pr
 
 @torch.no_grad()
 def group_batch(
-    problem: Problem, x: PtychoEstimate, members: Int[Tensor, "group member"], *, begun: bool
+    problem: PtychographyProblem, x: PtychoEstimate, members: Int[Tensor, "group member"], *, begun: bool
 ) -> GroupBatch:
     """Groups of frames as the network sees them.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from exitwave.data.errors import DoubtfulImageWarning, InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.neural.compatibility import ALIKE, SAME_PLACE, overlap, strays_told, unlike
 from exitwave.solvers.neural.labels import label_on
 from exitwave.solvers.neural.trained_solver import Posing
@@ -116,7 +116,11 @@ class _Preparation:
         return solver.training_scan(problem, x, label=label, seed=self._seed)
 
     def _warn_of_another(
-        self, problem: Problem, label: Complex[Tensor, "1 Y X"], probe: Complex[Tensor, "mode y x"], name: str
+        self,
+        problem: PtychographyProblem,
+        label: Complex[Tensor, "1 Y X"],
+        probe: Complex[Tensor, "mode y x"],
+        name: str,
     ) -> None:
         """Nothing but their patterns tells scans on the same positions apart."""
         empty = self._posing.begin(problem, probe)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.objective import Objective, noise_of
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
 from exitwave.solvers.options import (
@@ -65,7 +65,7 @@ class Adam(Solver[PtychoEstimate]):
             for key, value in state.items()
         }
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         x = start.estimate.to(problem.device).clone()
         noise = noise_of(self.noise, problem)
         objective = Objective(problem, x, noise, tv=self.tv, l1=self.l1, isotropic=self.isotropic)

@@ -11,7 +11,7 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.memory_estimate import OBJECTS
 from exitwave.problems.objective import Objective, noise_of
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sums
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
@@ -65,7 +65,7 @@ class LBFGS(Solver[PtychoEstimate]):
         # All that it keeps is curvature.
         return {} if change.forgets_curvature else {key: change.of_directions(value) for key, value in state.items()}
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         x = start.estimate.to(problem.device).clone()
         noise = noise_of(self.noise, problem)
         objective = Objective(problem, x, noise, tv=self.tv, l1=self.l1, isotropic=self.isotropic)

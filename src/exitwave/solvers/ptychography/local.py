@@ -19,7 +19,7 @@ from exitwave.problems.groups.conjugate_gradients import ConjugateGradients
 from exitwave.problems.groups.neighbours import neighbour_groups
 from exitwave.problems.groups.sensitivity import Sensitivity
 from exitwave.problems.groups.stitching import Patchwork
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.threads import Schedule, threads_on
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.options import ProbeGain, UpdateProbe
@@ -63,7 +63,7 @@ class Local(Solver[PtychoEstimate]):
     probe_gain: ProbeGain = 0.5
     """Share of the probe step that a group asks for; lower it when the residual jumps."""
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         groups = neighbour_groups(problem.positions_px, self.group, shared=self.shared)

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import interaction, object_direction, step_along
 from exitwave.solvers.base import Solver, Step
@@ -52,7 +52,7 @@ class LSQML(Solver[PtychoEstimate]):
             key: change.of_directions(value) if key.startswith("velocity.") else value for key, value in state.items()
         }
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         sweep, momentum = Sweep(problem, x), _Momentum(x, self.momentum, start.state)
@@ -65,7 +65,7 @@ class LSQML(Solver[PtychoEstimate]):
             momentum.after_epoch(x, misfit)
             yield Step(epoch=epoch, estimate=x.clone(), residual=misfit / problem.power, state=momentum.state())
 
-    def _batches(self, problem: Problem, epoch: int) -> Iterator[Int[Tensor, " batch"]]:
+    def _batches(self, problem: PtychographyProblem, epoch: int) -> Iterator[Int[Tensor, " batch"]]:
         if self.grouping == "random":
             yield from problem.batches(self.batch, epoch)
             return

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import pie_update
 from exitwave.solvers.base import Solver, Step
@@ -41,7 +41,7 @@ class RPIE(Solver[PtychoEstimate]):
     batch: PositiveInt = 16
     """Frames updated together; 1 is the published order, larger is faster and needs more epochs."""
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         yield from _engine(self, problem, x, start.epoch, alpha=self.alpha, beta=self.beta)
@@ -65,7 +65,7 @@ class EPIE(Solver[PtychoEstimate]):
     batch: PositiveInt = 16
     """Frames updated together; 1 is the published order."""
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         yield from _engine(self, problem, x, start.epoch, alpha=1.0, beta=1.0)
@@ -102,7 +102,7 @@ class MPIE(Solver[PtychoEstimate]):
     def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
         return Momentum.transform_state(state, change)
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         momentum = Momentum(x, start.state, friction=self.friction, feedback=self.feedback, every=self.momentum_every)
@@ -111,7 +111,7 @@ class MPIE(Solver[PtychoEstimate]):
 
 def _engine(
     options: "RPIE | EPIE | MPIE",
-    problem: Problem,
+    problem: PtychographyProblem,
     x: PtychoEstimate,
     done: int,
     *,

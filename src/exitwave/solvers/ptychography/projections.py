@@ -18,7 +18,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.kernels import dispatch as kernels
-from exitwave.problems.ptychography import CHUNK, Problem
+from exitwave.problems.ptychography import CHUNK, PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
@@ -63,7 +63,7 @@ class DM(Solver[PtychoEstimate]):
     def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
         return {name: change.of_directions(waves) for name, waves in state.items()}
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _reflect(self, problem, start, gain=1.0, reach=1.0 + self.alpha)
 
 
@@ -98,7 +98,7 @@ class RAAR(Solver[PtychoEstimate]):
     def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
         return {name: change.of_directions(waves) for name, waves in state.items()}
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _reflect(self, problem, start, gain=self.beta, reach=2.0)
 
 
@@ -119,7 +119,7 @@ class AP(Solver[PtychoEstimate]):
     probe_start: ProbeStart = 1
     update_probe: UpdateProbe = True
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         sweep = Sweep(problem, x)
@@ -140,7 +140,7 @@ def _alternate(sweep: Sweep, inertia: float, probe_gain: float, *, with_probe: b
 
 
 def _reflect(
-    options: "DM | RAAR", problem: Problem, start: Step[PtychoEstimate], *, gain: float, reach: float
+    options: "DM | RAAR", problem: PtychographyProblem, start: Step[PtychoEstimate], *, gain: float, reach: float
 ) -> Iterator[Step[PtychoEstimate]]:
     """Epochs of the projection method, then those of its finish."""
     require_supported(options, problem, start.estimate)
@@ -164,7 +164,7 @@ class _Waves:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: PtychographyProblem,
         x: PtychoEstimate,
         options: "DM | RAAR",
         gain: float,
@@ -236,7 +236,7 @@ def _move_probe(sweep: Sweep, gain: float) -> float:
     return float(change.norm() / probe.norm().clamp(min=1e-30))
 
 
-def _noise(problem: Problem) -> Float[Tensor, " frame"]:
+def _noise(problem: PtychographyProblem) -> Float[Tensor, " frame"]:
     """The misfit that photon noise makes in each frame: a quarter for every pixel that counted, whatever it counted."""
     parts: list[Tensor] = []
     for frames in problem.prefetch(torch.arange(len(problem)).split(CHUNK)):

@@ -14,7 +14,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.kernels.reference import intensity
 from exitwave.physics.noise import Poisson
 from exitwave.problems.objective import noise_of
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sums, Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
@@ -62,7 +62,7 @@ class APG(Solver[PtychoEstimate]):
         return {**options, "noise": "amplitude"} if options.get("noise") == "gaussian" else options
 
     @torch.no_grad()
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         path = NesterovMomentum(x, start.state)
@@ -92,7 +92,7 @@ def poisson_proximal(
     return (modulus + (modulus.square() + 8 * weight * share * measured.square()).sqrt()) / (2 * share)
 
 
-def _proximal(options: APG, problem: Problem) -> Proximal:
+def _proximal(options: APG, problem: PtychographyProblem) -> Proximal:
     """The map of the noise model that was named, or that the problem was posed with."""
     noise = noise_of(options.noise, problem)
     if noise is not None and not isinstance(noise, Poisson):
@@ -106,7 +106,7 @@ def _proximal(options: APG, problem: Problem) -> Proximal:
 class _Pull:
     """The change of waves at the detector that the proximal map asks for; their phases stay."""
 
-    def __init__(self, problem: Problem, x: PtychoEstimate, proximal: Proximal, weight: float) -> None:
+    def __init__(self, problem: PtychographyProblem, x: PtychoEstimate, proximal: Proximal, weight: float) -> None:
         self._problem, self._proximal, self._weight = problem, proximal, weight
         self._background = problem.model.background(x)
 

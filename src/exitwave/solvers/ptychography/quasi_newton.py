@@ -12,7 +12,7 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.coarse_phase import FramePulls, SlowPhase, ramp_sensitivity
 from exitwave.problems.memory_estimate import OBJECTS
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import pie_update
 from exitwave.solvers.base import Solver, Step
@@ -83,7 +83,7 @@ class QuasiNewton(Solver[PtychoEstimate]):
             for key, value in kept.items()
         }
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         epoch = start.epoch
@@ -109,7 +109,7 @@ class QuasiNewton(Solver[PtychoEstimate]):
 
 
 def _warm_start(
-    options: QuasiNewton, problem: Problem, x: PtychoEstimate, start: Step[PtychoEstimate]
+    options: QuasiNewton, problem: PtychographyProblem, x: PtychoEstimate, start: Step[PtychoEstimate]
 ) -> Iterator[Step[PtychoEstimate]]:
     """Epochs of PIE with momentum, `x` changed in place; after each, the slow phase that its frames asked for."""
     pulls = FramePulls(problem, x)
@@ -170,7 +170,7 @@ class Descent:
     def resumed(
         cls,
         options: QuasiNewton,
-        problem: Problem,
+        problem: PtychographyProblem,
         x: PtychoEstimate,
         memory: Mapping[str, Tensor],
         *,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.constraints import moved, off_centre
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import nudge_object
 from exitwave.solvers.base import Solver, Step
@@ -51,7 +51,7 @@ class WASP(Solver[PtychoEstimate]):
     """Frames nudged together; 1 is the published order, larger is faster and needs more epochs."""
 
     @torch.no_grad()
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         sweep = Sweep(problem, x)

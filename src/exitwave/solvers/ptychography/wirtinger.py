@@ -11,7 +11,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.initial_guess import amplitude_guess
-from exitwave.problems.ptychography import Problem
+from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sums, Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
@@ -43,7 +43,7 @@ class WF(Solver[PtychoEstimate]):
     def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
         return NesterovMomentum.transform_state(state, change)
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _descent(self, problem, start, momentum=False, restart=False)
 
 
@@ -73,12 +73,12 @@ class AWF(Solver[PtychoEstimate]):
     def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
         return NesterovMomentum.transform_state(state, change)
 
-    def solve(self, problem: Problem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _descent(self, problem, start, momentum=True, restart=self.restart)
 
 
 def _descent(
-    options: WF | AWF, problem: Problem, start: Step[PtychoEstimate], *, momentum: bool, restart: bool
+    options: WF | AWF, problem: PtychographyProblem, start: Step[PtychoEstimate], *, momentum: bool, restart: bool
 ) -> Iterator[Step[PtychoEstimate]]:
     """Gradient steps from a point extrapolated along the last step: eqs. of FISTA with k / (k + 3)."""
     require_supported(options, problem, start.estimate)
