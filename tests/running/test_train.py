@@ -284,7 +284,15 @@ def of_before(folder: Path) -> None:
     kept = read_weights(folder)
     spec = {option: value for option, value in kept.spec.items() if option != "grouping"}
     record = {key: value for key, value in kept.record.items() if key != "arrangement"}
-    write_weights(folder / "weights.safetensors", replace(kept, spec=spec, record=record))
+    # It wrote the encoder under two names, and its options beside those of the solver.
+    network = spec.pop("network")
+    spec |= {"network": network.pop("name"), "stages": 2, "warm_start_epochs": 5, **network}
+    spec.pop("warm_start")
+    spec.pop("whole_frames", None)
+    twice = {n.replace(".parts.0.", ".network."): v for n, v in kept.tensors.items() if spec["network"] == "encoder"}
+    write_weights(
+        folder / "weights.safetensors", replace(kept, tensors={**kept.tensors, **twice}, spec=spec, record=record)
+    )
 
 
 @pytest.mark.parametrize("network", ["unet", "encoder"])

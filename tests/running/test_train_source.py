@@ -53,10 +53,10 @@ def test_a_large_source_begins_within_seconds_and_holds_few_scans(tmp_path: Path
     def look(taught: TrainingProgress) -> None:
         first.append((time.monotonic() - began_s, len(made.numbers)))
         gc.collect()
-        held.append(sum(isinstance(thing, TrainingScan) for thing in gc.get_objects()))
+        held.append(sum(type(thing) is TrainingScan for thing in gc.get_objects()))
 
     gc.collect()
-    before = sum(isinstance(thing, TrainingScan) for thing in gc.get_objects())
+    before = sum(type(thing) is TrainingScan for thing in gc.get_objects())
     solver = replace(SMALL, epochs=8)
     train(solver, source(made, examples=examples, draws_per_example=2), save=tmp_path, watch=look)
     seconds, makes = first[0]

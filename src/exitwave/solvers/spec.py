@@ -89,7 +89,7 @@ def resolve_paths(spec: Any, folder: Path) -> Any:
     if not isinstance(spec, Mapping):
         return spec
     told = dict(cast("Mapping[str, Any]", spec))
-    for key in ("name", "stages", "member", "solver"):
+    for key in ("name", "stages", "member", "solver", "warm_start"):
         told |= {key: resolve_paths(told[key], folder)} if key in told else {}
     if isinstance(told.get("weights"), str):
         told["weights"] = _network_in(folder, told["weights"])
