@@ -9,7 +9,8 @@ import torch
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
-from exitwave.data.scan import ArrayPatterns, Scan
+from exitwave.data.patterns import ArrayPatterns
+from exitwave.data.scan import Scan
 
 HEIGHT, WIDTH = 16, 20
 ENERGY_EV, DISTANCE_M, DETECTOR_PIXEL_M = 8000.0, 1.5, (75e-6, 55e-6)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 import exitwave as ew
-from exitwave.data.scan import ArrayPatterns
+from exitwave.data.patterns import ArrayPatterns
 from exitwave.io.assemble import Contents, Format
 from exitwave.io.formats import FORMATS, detect
 

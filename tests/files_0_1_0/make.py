@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import yaml
-from exitwave.job import Job
 
 import exitwave as ew
 from exitwave.cli import answer
+from exitwave.job import Job
 
 SOLVERS: list[dict[str, Any]] = [
     {
@@ -452,10 +452,8 @@ def _require_every_name() -> None:
 
 def results() -> None:
     scan, pattern = ew.read("scan.cxi"), ew.read("pattern.cxi")
-    ew.write(ew.reconstruct(scan, ew.RPIE(epochs=6), setup=ew.Setup(modes=2, free_fraction=0.1)), "results/modes.h5")
-    ew.write(
-        ew.reconstruct(scan, ew.RPIE(epochs=4), setup=ew.Setup(slices=2, slice_spacing_m=1e-3)), "results/thick.h5"
-    )
+    ew.write(ew.reconstruct(scan, ew.RPIE(epochs=6), modes=2, free_fraction=0.1), "results/modes.h5")
+    ew.write(ew.reconstruct(scan, ew.RPIE(epochs=4), slices=2, slice_spacing_m=1e-3), "results/thick.h5")
     ew.write(ew.reconstruct(scan, ew.ensemble(ew.RPIE(epochs=4), size=3)), "results/ensemble.h5")
     ew.write(ew.reconstruct(scan, ew.QuasiNewton(epochs=6, approach=3)), "results/newton.h5")
     cdi = ew.CDI(starts=3, keep=3, cycles=1, er=5, hio=30, finish=10)
@@ -473,7 +471,7 @@ def checkpoints() -> None:
     finals: dict[str, np.ndarray] = {}
     for name, (scan, spec, last) in INTERRUPTED.items():
         interrupted(ew.read(scan), spec, last, Path(f"checkpoints/{name}.h5"), seed=4)
-        whole = ew.reconstruct(ew.read(scan), ew.from_spec(spec), setup=ew.Setup(seed=4))
+        whole = ew.reconstruct(ew.read(scan), ew.from_spec(spec), seed=4)
         finals[name] = middle(whole.estimate.object.numpy())
     np.savez_compressed("checkpoints/finals.npz", **finals)
 
@@ -490,7 +488,7 @@ def interrupted(scan: ew.Scan, spec: Mapping[str, Any] | list[Any], last: int, p
             raise KeyboardInterrupt
 
     kept = ew.Checkpoints(path=path, every=10**6)
-    result = ew.reconstruct(scan, ew.from_spec(spec), setup=ew.Setup(seed=seed), checkpoints=kept, watch=press)
+    result = ew.reconstruct(scan, ew.from_spec(spec), seed=seed, checkpoints=kept, watch=press)
     # Ctrl-C comes between an epoch and its being saved: the state kept is that after this epoch.
     assert result.provenance["ending"] == f"interrupted after epoch {last}"
 
