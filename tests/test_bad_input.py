@@ -147,7 +147,7 @@ class TestFrames:
 
     def test_a_single_frame_is_no_scan(self, scan: Path) -> None:
         line = complaint(scan, "--prepare", "select=0:1")
-        assert "1 frame is not a ptychography scan; expected several overlapping positions" in line
+        assert "rpie is for a ptychography scan, but this is one pattern of an isolated object; " in line
 
     def test_no_frame_at_all(self, scan: Path) -> None:
         change(scan, FRAMES, lambda frames: frames[:0])

@@ -346,7 +346,7 @@ class TestBadInput:
     def test_too_few_frames(self, place: Path) -> None:
         line = self.complaint(place, "ptychopinn", place / "a.cxi", "--prepare", "select=0:10")
         assert "a.cxi has 10 frames, less than one group of 16; lower group" in line
-        assert "1 frame is not a ptychography scan" in self.complaint(
+        assert "one of them is one pattern of an isolated object" in self.complaint(
             place, "ptychopinn", place / "a.cxi", "--prepare", "select=0:1", "--group", 1
         )
 

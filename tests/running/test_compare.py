@@ -12,11 +12,12 @@ from exitwave.data.errors import FormatError, InputError
 from exitwave.evaluation.comparison import align_estimate, higher_is_better
 from exitwave.io.results import write_result
 from exitwave.problems.setup import Setup
-from exitwave.running.compare import candidates, compare
+from exitwave.running.compare import candidates, compare, with_epochs
 from exitwave.running.reconstruct import reconstruct
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.chain import chain
 from exitwave.solvers.ptychography.pie import EPIE, RPIE
+from exitwave.solvers.spec import from_spec
 from scans import known_scan
 
 
@@ -50,7 +51,10 @@ def raising(error: BaseException, when: int = 1):
 
 def test_every_solver_gives_what_it_gives_alone_and_is_judged_by_the_same_figures(known):
     found = compare(
-        known.scan, [RPIE(epochs=4), "epie"], truth=known.truth, epochs=4, setup=Setup(free_fraction=0.05, seed=2)
+        known.scan,
+        [RPIE(epochs=4), with_epochs(from_spec("epie"), 4)],
+        truth=known.truth,
+        setup=Setup(free_fraction=0.05, seed=2),
     )
     alone = reconstruct(known.scan, EPIE(epochs=4), setup=Setup(free_fraction=0.05, seed=2))
     assert [entry.name for entry in found.entries] == ["rpie", "epie"]
@@ -102,7 +106,8 @@ def test_files_with_solvers_and_results_take_part(known, tmp_path):
     write_result(tmp_path / "old.h5", result)
     (tmp_path / "job.yaml").write_text("scan: other.cxi\nsolver: {name: rpie, alpha: 0.3}\noutput: out.h5\n")
     (tmp_path / "spec.yml").write_text("- {name: rpie, epochs: 1}\n- {name: epie, epochs: 1}\n")
-    found = compare(known.scan, [tmp_path / "old.h5", str(tmp_path / "job.yaml"), tmp_path / "spec.yml"], epochs=3)
+    chosen = candidates([tmp_path / "old.h5", str(tmp_path / "job.yaml"), tmp_path / "spec.yml"])
+    found = compare(known.scan, {name: with_epochs(each, 3) for name, each in chosen})
     assert torch.equal(found["old"].result.estimate.object, result.estimate.object)
     assert found["old"].times_s == ()
     assert found["job"].result.spec["alpha"] == 0.3
@@ -117,7 +122,7 @@ def test_what_a_job_wants_refined_or_kept_takes_part_too(known, tmp_path):
     assert name == "job"
     assert (job.name, job.solver, job.refine_positions, job.max_amplitude) == ("refined", RPIE(epochs=7), True, 1.1)
     assert (alone.name, alone.solver, alone.refine_brightness) == ("refined", RPIE(), True)
-    found = compare(known.scan, [tmp_path / "job.yaml"], epochs=2)["job"]
+    found = compare(known.scan, {"job": with_epochs(job, 2)})["job"]
     assert found.epochs == 2
     assert float(found.result.estimate.object.abs().max()) < 1.1 + 1e-6
     (tmp_path / "job.yaml").write_text("solver: rpie\nmax_amplitude: -1")

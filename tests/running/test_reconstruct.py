@@ -81,7 +81,7 @@ def test_two_halves_agree_though_they_saw_different_frames(known):
     first, second = reconstruct_halves(known.scan, MPIE(epochs=40), result)
     assert first.estimate.object.shape == second.estimate.object.shape == result.estimate.object.shape
     assert len(first.estimate.positions_px) + len(second.estimate.positions_px) == 81
-    from exitwave.evaluation.evaluate import compare_halves
+    from exitwave.evaluation.ptychography import compare_halves
 
     assert compare_halves(first.estimate, second.estimate).metrics["FRC-half-bit-split"] > 0.5
 

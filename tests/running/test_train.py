@@ -382,7 +382,7 @@ def test_doubts_reach_the_result_from_inside_other_solvers(around: Callable[[Sol
     probe = PROBE.abs().to(PROBE.dtype)
     inner = PtychoPINN(epochs=1, stages=1, group=1, learning_rate=1e-4)
     solver = around(inner)
-    problem = pose(KNOWN.scan, margin_px=solver.margin_px)
+    problem = pose(KNOWN.scan, solver=solver)
     (doubt,) = set(solver.warnings(problem, first_guess(problem, probe=probe)))
     assert "cannot tell the sample from its mirror image" in doubt
 

@@ -9,7 +9,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.base import Problem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.nested_state import nested
 from exitwave.solvers.registry import solver
@@ -45,7 +45,7 @@ class Ensemble(Solver[PtychoEstimate]):
         # Origin, member, mean and deviations.
         return super().object_arrays + 4
 
-    def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: Problem[Any], start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         own, state = self.unnested(start.state)
         first, inner = int(own.get("number", 0)), int(own.get("epoch", 0))
         moments = _Moments.from_state(own)
@@ -56,7 +56,7 @@ class Ensemble(Solver[PtychoEstimate]):
         done = start.epoch
         for number in range(first, self.size):
             step = begin = Step(epoch=inner, estimate=estimate, state=state)
-            for step in self.member.solve(replace(problem, seed=problem.seed + 1000 * number), begin):
+            for step in self.member.solve(problem.with_seed(problem.seed + 1000 * number), begin):
                 done += 1
                 seen = moments.with_member(step.estimate)
                 place = {"number": torch.tensor(number), "epoch": torch.tensor(step.epoch)}
