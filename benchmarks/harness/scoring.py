@@ -17,6 +17,7 @@ from exitwave.evaluation.align import align
 from exitwave.evaluation.metrics import nrmse
 from exitwave.evaluation.resolution import edge_window, radial_frequency, windowed_spectrum
 from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.setup import Setup
 from exitwave.running.pose import pose
 from harness.problems import Trial
 
@@ -101,7 +102,7 @@ def run(solver: ew.Solver, trial: Trial, *, most_seconds: float = math.inf, seed
     Posing the problem (square roots of the patterns) is not counted, as the loading of data is not for the others; one
     epoch is run before and thrown away, so that nothing is compiled while the clock runs.
     """
-    problem = pose(trial.scan, seed=seed, device="cpu")
+    problem = pose(trial.scan, setup=Setup(seed=seed, device="cpu"))
     begin = ew.Step(epoch=0, estimate=trial.start)
     next(solver.solve(problem, begin))
     seen: list[tuple[int, float, Tensor]] = []

@@ -14,6 +14,7 @@ import torch
 
 import exitwave as ew
 from exitwave.problems.initial_guess import first_guess
+from exitwave.problems.setup import Setup
 from exitwave.running.pose import pose
 from harness import subprocess_run
 from harness.command_line import Solvers
@@ -48,7 +49,7 @@ def run(*, solvers: Solvers = (), threads: Annotated[tuple[int, ...], "numbers o
 def measure(size: int, modes: int, whole: bool, solvers: list[str]) -> list[Row]:
     """All solvers on one case, in this process."""
     made = ew.simulate("textured", frame_px=size, frames=SIZES[size], overlap=0.65, modes=modes, seed=1)
-    problem = pose(made.scan, device="cpu")
+    problem = pose(made.scan, setup=Setup(device="cpu"))
     start = first_guess(problem, modes=modes, probe=made.truth.probe)
     # Off the whole pixels by at most 0.4, for certain: rounding must not make the case easy.
     offsets = 0.0 if whole else 0.4 * torch.rand(start.positions_px.shape, generator=torch.Generator().manual_seed(0))

@@ -15,6 +15,7 @@ import torch
 import exitwave as ew
 from exitwave.physics.kernels import dispatch as verbs, reference
 from exitwave.problems.initial_guess import first_guess
+from exitwave.problems.setup import Setup
 from exitwave.running.pose import pose
 from exitwave.solvers.base import Step
 from exitwave.solvers.spec import from_spec
@@ -91,7 +92,7 @@ def copy_bytes_per_second() -> float:
 def speed(size: int, frames: int, copy: float) -> list[Row]:
     """One row for each solver."""
     scan = ew.simulate("textured", frame_px=size, frames=frames, seed=1).scan
-    problem = pose(scan, device="cuda")
+    problem = pose(scan, setup=Setup(device="cuda"))
     start = first_guess(problem)
     waves = torch.randn(frames, size, size, dtype=torch.complex64, device="cuda")
     floor = timed(lambda: torch.fft.ifft2(torch.fft.fft2(waves)))

@@ -17,6 +17,7 @@ import numpy as np
 
 import exitwave as ew
 from exitwave.problems.initial_guess import first_guess
+from exitwave.problems.setup import Setup
 from exitwave.running.pose import pose
 from harness import problems, subprocess_run
 from harness.command_line import Solvers
@@ -52,7 +53,7 @@ def measure(path: str, name: str) -> Row:
     """One solver on one file, in this process: the median of some epochs after the first, and the peak of memory."""
     before_mib = peak_mib()
     scan = ew.read(Path(path))
-    problem = pose(scan, device="cpu")
+    problem = pose(scan, setup=Setup(device="cpu"))
     guess = first_guess(problem, probe=problems.zone_plate(scan.frame_shape, diameter_px=30.0)[None])
     solver = make(name, epochs=EPOCHS + 1)
     assert solver is not None

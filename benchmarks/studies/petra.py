@@ -44,7 +44,7 @@ def whole(name: str, epochs: int) -> Row:
     solver, scan = make(name, epochs=epochs), problems.petra()
     assert solver is not None
     began = time.perf_counter()
-    result = ew.reconstruct(scan, solver, device="cpu")
+    result = ew.reconstruct(scan, solver, setup=ew.Setup(device="cpu"))
     seconds = time.perf_counter() - began
     return {"solver": name, "epochs": len(result.history), "residual": result.residual, "seconds": seconds}
 
@@ -53,7 +53,7 @@ def split(name: str, epochs: int) -> Row:
     """Two reconstructions from halves, compared."""
     solver, scan = make(name, epochs=epochs), problems.petra()
     assert solver is not None
-    result = ew.reconstruct(scan, solver, device="cpu")
-    first, second = ew.reconstruct_halves(scan, solver, result, device="cpu")
+    result = ew.reconstruct(scan, solver, setup=ew.Setup(device="cpu"))
+    first, second = ew.reconstruct_halves(scan, solver, result, setup=ew.Setup(device="cpu"))
     judged = ew.compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m).metrics
     return {"frc_split": judged["FRC-half-bit-split"], "nrmse_split": judged["M-NRMSE-split"]}

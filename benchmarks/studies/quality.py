@@ -13,6 +13,7 @@ import torch
 import exitwave as ew
 from exitwave.evaluation.metrics import nrmse
 from exitwave.evaluation.region import scanned_region
+from exitwave.problems.setup import Setup
 from exitwave.running.pose import pose
 from harness import problems, subprocess_run
 from harness.command_line import Seeds, Solvers
@@ -81,7 +82,7 @@ def errors(spec: dict[str, Any], seeds: list[int]) -> list[float | None]:
 
 def once(solver: ew.Solver, trial: problems.Trial, seed: int) -> float:
     """The error of one run."""
-    return error(finished(solver, pose(trial.scan, seed=seed, device="cpu"), trial.start).object[0], trial)
+    return error(finished(solver, pose(trial.scan, setup=Setup(seed=seed, device="cpu")), trial.start).object[0], trial)
 
 
 def error(obj: torch.Tensor, trial: problems.Trial) -> float:

@@ -11,6 +11,7 @@ import math
 from typing import Annotated, Any
 
 import exitwave as ew
+from exitwave.problems.setup import Setup
 from exitwave.running.pose import pose
 from harness import problems, scoring, subprocess_run
 from harness.command_line import Epochs, Solvers
@@ -69,7 +70,7 @@ def variants(name: str, epochs: int, every: int, seed: int) -> list[Row]:
 
 def one(solver: Any, trial: problems.Trial, modes: int) -> Row:
     """Run from the recorded positions; judge object and positions."""
-    problem = pose(trial.scan, device="cpu")
+    problem = pose(trial.scan, setup=Setup(device="cpu"))
     last = scoring.finished(solver, problem, problems.with_modes(trial.start, modes))
     found = scoring.score(scoring.projection(last), trial)
     return {

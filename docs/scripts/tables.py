@@ -34,7 +34,8 @@ from exitwave.io.recipe_schema import (
     Term,
     shipped_recipes,
 )
-from exitwave.running.job import Job, Running
+from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.running.job import OWN, PARTS, Job
 from exitwave.simulation import trajectories
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.objects import OBJECTS
@@ -118,7 +119,9 @@ def methods() -> str:
 
 def physics() -> str:
     """What may be unknown beyond object and probe, and the methods that refuse it."""
-    methods = {name: cls for name, cls in members().items() if not (cls.combines or cls.one_pattern)}
+    methods = {
+        name: cls for name, cls in members().items() if not cls.combines and issubclass(cls.solves, PtychographyProblem)
+    }
     rows = []
     for name, text in PHYSICS.items():
         refusing = [f"`{method}`" for method, cls in methods.items() if name in cls.unsupported]
@@ -166,13 +169,13 @@ def stated() -> str:
 
 
 def running() -> str:
-    rows = ((f"`{name}`", flag(name), default, text) for name, default, text in described(Running))
+    parts = [row for kind in PARTS.values() for row in described(kind)]
+    rows = ((f"`{name}`", flag(name), default, text) for name, default, text in parts)
     return table(("YAML", "command line", "default", "meaning"), rows)
 
 
 def job() -> str:
-    shared = {name for name, _, _ in described(Running)}
-    rows = ((f"`{name}`", default, text) for name, default, text in described(Job) if name not in shared)
+    rows = ((f"`{name}`", default, text) for name, default, text in described(Job) if name in OWN)
     return table(("key", "default", "meaning"), rows)
 
 

@@ -48,7 +48,7 @@ def test_a_job_with_little_memory_gives_the_same_image_and_keeps_the_wish(folder
     done("reconstruct", folder / "s.cxi", "rpie", "--epochs", 2, "-o", folder / "streamed.h5", "--memory", "3.2MB")
     held, streamed = read_result(folder / "held.h5"), read_result(folder / "streamed.h5")
     assert held.residual == streamed.residual
-    assert job_of(streamed).memory == "3.2MB"
+    assert job_of(streamed).setup.memory == "3.2MB"
 
 
 def test_a_run_that_diverged_says_what_was_saved_and_what_to_change_and_exits_with_2(folder, capsys):

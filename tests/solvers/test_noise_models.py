@@ -7,6 +7,7 @@ from exitwave.data.errors import InputError
 from exitwave.physics.noise import Amplitude, Gaussian, Poisson, SmoothL1, noise_model
 from exitwave.problems.initial_guess import first_guess
 from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.setup import Setup
 from exitwave.running.reconstruct import reconstruct
 from exitwave.solvers.base import Step
 from exitwave.solvers.registry import solvers
@@ -57,9 +58,11 @@ def test_only_three_methods_honour_other_noise():
 
 
 def test_reconstruct_hands_its_noise_on_or_says_who_can(scan):
-    assert reconstruct(scan, solvers()["lbfgs"](epochs=1), noise=Poisson()).estimate.object.isfinite().all()
+    assert (
+        reconstruct(scan, solvers()["lbfgs"](epochs=1), setup=Setup(noise=Poisson())).estimate.object.isfinite().all()
+    )
     with pytest.raises(InputError, match="rpie cannot"):
-        reconstruct(scan, solvers()["rpie"](epochs=1), noise=Poisson())
+        reconstruct(scan, solvers()["rpie"](epochs=1), setup=Setup(noise=Poisson()))
 
 
 def test_apg_refuses_noise_without_a_proximal_map(scan):

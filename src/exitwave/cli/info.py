@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from functools import singledispatch
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -12,7 +13,7 @@ from exitwave.data.prepare.steps import prepared
 from exitwave.data.scan import Scan
 from exitwave.io.files import read
 from exitwave.io.memory import scratch, size
-from exitwave.problems.inspection import Inspection, inspect
+from exitwave.problems.inspection import Inspection, ScanInspection, inspect
 from exitwave.problems.setup import Memory
 from exitwave.running.orientation import rank_orientations, suspicious_overlap
 from exitwave.running.pose import allowed_bytes, choose_device
@@ -51,24 +52,7 @@ def described(i: Inspection, allowed: int) -> str:
     """The inspection as aligned lines with units, and what fits into the memory that is allowed, bytes."""
     least, median, most = i.photons_per_frame
     beam = "near field" if i.magnification == 1 else f"near field, magnification {i.magnification:.4g}"
-    own = i.further
-    of_scan = (
-        []
-        if not own
-        else [
-            (
-                "object",
-                f"{own['object_shape'][0]} x {own['object_shape'][1]} pixels; positions span {_pair(own['span_m'])}",
-            ),
-            ("step", f"{own['step_px']:.4g} object pixels between neighbours"),
-            (
-                "overlap",
-                f"{own['overlap_array']:.1%} of the window"
-                + _or_nothing(", {:.1%} of the probe (guessed)", own["overlap_probe"]),
-            ),
-        ]
-    )
-    seen = "probe" if own else "object, by its autocorrelation"
+    seen = "probe" if isinstance(i, ScanInspection) else "object, by its autocorrelation"
     rows = [
         ("file", f"{i.provenance.get('file', '-')} ({i.provenance.get('format', '-')})"),
         ("frames", f"{i.frames} of {i.frame_shape[0]} x {i.frame_shape[1]} pixels"),
@@ -76,7 +60,7 @@ def described(i: Inspection, allowed: int) -> str:
         ("detector", f"{_length(i.distance_m)} away, pixel {_pair(i.detector_pixel_m)}"),
         ("regime", i.regime if i.regime == "far field" else beam),
         ("object pixel", _pair(i.object_pixel_m)),
-        *of_scan,
+        *own_rows(i),
         ("oversampling", "-" if i.oversampling is None else f"{i.oversampling:.2f} (frame / {seen})"),
         (
             "photons" if i.particle == "photon" else "electrons",
@@ -88,7 +72,6 @@ def described(i: Inspection, allowed: int) -> str:
             f"{i.untrusted_pixels} untrusted, {i.dead_pixels} dead, {i.hot_pixels} hot, {i.saturated_pixels} saturated",
         ),
         ("beam offset", f"{i.beam_offset_px[0]:+.2f}, {i.beam_offset_px[1]:+.2f} px (y, x)"),
-        *_position_sign(i),
         *_memory(i, allowed),
     ]
     text = "\n".join(f"{name:16} {value}" for name, value in rows)
@@ -99,9 +82,21 @@ def described(i: Inspection, allowed: int) -> str:
     return text + "".join(f"\n{'! check':16} {line}" for line in i.suspicious)
 
 
-def _position_sign(i: Inspection) -> list[tuple[str, str]]:
-    sign = i.provenance.get("position_sign", "-" if i.further else None)
-    return [] if sign is None else [("position sign", f"{sign} positions in the file")]
+@singledispatch
+def own_rows(i: Inspection) -> list[tuple[str, str]]:
+    """What a kind of measurement has of its own to be told."""
+    return []
+
+
+@own_rows.register
+def _(i: ScanInspection) -> list[tuple[str, str]]:
+    guessed = _or_nothing(", {:.1%} of the probe (guessed)", i.overlap_probe)
+    return [
+        ("object", f"{i.object_shape[0]} x {i.object_shape[1]} pixels; positions span {_pair(i.span_m)}"),
+        ("step", f"{i.step_px:.4g} object pixels between neighbours"),
+        ("overlap", f"{i.overlap_array:.1%} of the window{guessed}"),
+        ("position sign", str(i.provenance.get("position_sign", "-")) + " positions in the file"),
+    ]
 
 
 def _memory(i: Inspection, allowed: int) -> list[tuple[str, str]]:
@@ -115,7 +110,11 @@ def _memory(i: Inspection, allowed: int) -> list[tuple[str, str]]:
         ("amplitudes", f"{size(i.memory.amplitudes)}, {cached}"),
     ]
     # No method for one pattern holds exit waves.
-    holding = sorted(name for name, cls in solvers().items() if cls.stores_exit_waves) if i.further else []
+    holding = (
+        sorted(name for name, cls in solvers().items() if cls.stores_exit_waves)
+        if isinstance(i, ScanInspection)
+        else []
+    )
     if holding:
         folder, free, _ = scratch()
         fits = i.memory.fit_waves(allowed)

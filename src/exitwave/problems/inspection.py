@@ -58,68 +58,36 @@ class Inspection:
     suspicious: tuple[str, ...]
     """What looks wrong, each with its cure; empty when nothing does."""
     provenance: Mapping[str, Any]
-    further: Mapping[str, Any]
-    """What a kind of measurement has of its own: of a scan `object_shape`, `span_m`, `step_px` (median distance to the nearest
-    other position, object pixels), `overlap_array` (1 - step / frame) and `overlap_probe` (1 - step / probe diameter, which
-    holds 90 % of the photons of the probe guessed from the data; None where it cannot be guessed)."""
 
 
-@dataclass(frozen=True)
-class _Looked:
-    """What looking at a measurement of some kind found."""
+@dataclass(frozen=True, kw_only=True)
+class ScanInspection(Inspection):
+    """The figures of a ptychography scan; lengths in metres, pixels where named so."""
 
-    size_px: float | None
-    """Diameter of what makes the pattern: probe, or isolated object."""
     object_shape: tuple[int, int]
-    refusal: str
-    """Why it would be refused; empty when it would not."""
-    further: Mapping[str, Any]
-    speckled: bool
-    """Whether speckles may look like hot pixels, and chance like dead ones."""
+    span_m: tuple[float, float]
+    step_px: float
+    """Median distance to the nearest other position, object pixels."""
+    overlap_array: float
+    """1 - step / frame: how far neighbouring windows overlap."""
+    overlap_probe: float | None
+    """1 - step / probe diameter (90 % of the photons of the probe guessed from the data); None where it cannot be guessed."""
 
 
 def inspect(measurement: Measurement) -> Inspection:
     """Look at a measurement without reconstructing it; one that would be refused is still described, and the reason listed."""
-    seen = scan_statistics(measurement, most_frames=MOST_FRAMES)
-    looked = look(measurement, seen)
-    few = _few(measurement)
-    photons, geometry, mask = seen.photons_per_frame, measurement.geometry, measurement.mask
-    side = min(measurement.frame_shape)
-    inspection = Inspection(
-        frames=len(measurement),
-        frame_shape=measurement.frame_shape,
-        particle=geometry.particle,
-        energy_ev=geometry.energy_ev,
-        wavelength_m=geometry.wavelength_m,
-        distance_m=geometry.distance_m,
-        detector_pixel_m=geometry.detector_pixel_m,
-        regime="near field" if geometry.near_field else "far field",
-        magnification=geometry.magnification,
-        object_pixel_m=measurement.object_pixel_m,
-        photons_per_frame=(float(photons.min()), float(photons.median()), float(photons.max())),
-        brightest_pixel=float(seen.max_pattern[mask].max()) if bool(mask.any()) else 0.0,
-        untrusted_pixels=int((~mask).sum()),
-        hot_pixels=0 if looked.speckled else int((mask & ~prepare.mask_hot(few).mask).sum()),
-        dead_pixels=0 if looked.speckled else int((mask & ~prepare.mask_dead(few).mask).sum()),
-        saturated_pixels=_saturated(seen),
-        beam_offset_px=_beam_offset(seen),
-        oversampling=None if looked.size_px is None else side / looked.size_px,
-        memory=memory_estimate(measurement, looked.object_shape),
-        suspicious=(f"would be refused: {looked.refusal}",) if looked.refusal else (),
-        provenance=measurement.provenance,
-        further=looked.further,
-    )
-    return replace(inspection, suspicious=(*inspection.suspicious, *suspicions(measurement, inspection)))
+    found = look(measurement, scan_statistics(measurement, most_frames=MOST_FRAMES))
+    return replace(found, suspicious=(*found.suspicious, *suspicions(found)))
 
 
 @singledispatch
-def look(measurement: Measurement, seen: ScanStatistics) -> _Looked:
-    """What a kind of measurement has of its own to be looked at."""
-    return _Looked(None, measurement.frame_shape, "", {}, speckled=len(measurement) < 2)
+def look(measurement: Measurement, seen: ScanStatistics) -> Inspection:
+    """The figures of a measurement, by kind, and in `suspicious` why it would be refused."""
+    return Inspection(**_figures(measurement, seen, _Looked(measurement.frame_shape, speckled=len(measurement) < 2)))
 
 
 @look.register
-def _(pattern: Pattern, seen: ScanStatistics) -> _Looked:
+def _(pattern: Pattern, seen: ScanStatistics) -> Inspection:
     size_px, refusal = None, ""
     try:
         # The autocorrelation is twice as wide as the object.
@@ -127,11 +95,12 @@ def _(pattern: Pattern, seen: ScanStatistics) -> _Looked:
         pattern_problem(pattern)
     except ExitwaveError as error:
         refusal = str(error)
-    return _Looked(size_px, pattern.frame_shape, refusal, {}, speckled=True)
+    looked = _Looked(pattern.frame_shape, size_px=size_px, refusal=refusal, speckled=True)
+    return Inspection(**_figures(pattern, seen, looked))
 
 
 @look.register
-def _(scan: Scan, seen: ScanStatistics) -> _Looked:
+def _(scan: Scan, seen: ScanStatistics) -> ScanInspection:
     shape, size_px, refusal = (0, 0), None, ""
     try:
         check(scan, seen)
@@ -140,14 +109,56 @@ def _(scan: Scan, seen: ScanStatistics) -> _Looked:
     except ExitwaveError as error:
         refusal = str(error)
     step, span = step_px(scan), scan.positions_m.amax(dim=0) - scan.positions_m.amin(dim=0)
-    further = {
-        "object_shape": shape,
-        "span_m": (float(span[0]), float(span[1])),
-        "step_px": step,
-        "overlap_array": 1 - step / min(scan.frame_shape),
-        "overlap_probe": None if size_px is None else 1 - step / size_px,
+    return ScanInspection(
+        **_figures(scan, seen, _Looked(shape, size_px=size_px, refusal=refusal)),
+        object_shape=shape,
+        span_m=(float(span[0]), float(span[1])),
+        step_px=step,
+        overlap_array=1 - step / min(scan.frame_shape),
+        overlap_probe=None if size_px is None else 1 - step / size_px,
+    )
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What a kind of measurement found out by means of its own."""
+
+    object_shape: tuple[int, int]
+    size_px: float | None = None
+    """Diameter of what makes the pattern: probe, or isolated object."""
+    refusal: str = ""
+    """Why it would be refused; empty when it would not."""
+    speckled: bool = False
+    """Whether speckles may look like hot pixels, and chance like dead ones."""
+
+
+def _figures(measurement: Measurement, seen: ScanStatistics, looked: _Looked) -> dict[str, Any]:
+    """What is told of any measurement, by the names of `Inspection`."""
+    few, mask, photons = _few(measurement), measurement.mask, seen.photons_per_frame
+    geometry, side = measurement.geometry, min(measurement.frame_shape)
+    return {
+        "frames": len(measurement),
+        "frame_shape": measurement.frame_shape,
+        "particle": geometry.particle,
+        "energy_ev": geometry.energy_ev,
+        "wavelength_m": geometry.wavelength_m,
+        "distance_m": geometry.distance_m,
+        "detector_pixel_m": geometry.detector_pixel_m,
+        "regime": "near field" if geometry.near_field else "far field",
+        "magnification": geometry.magnification,
+        "object_pixel_m": measurement.object_pixel_m,
+        "photons_per_frame": (float(photons.min()), float(photons.median()), float(photons.max())),
+        "brightest_pixel": float(seen.max_pattern[mask].max()) if bool(mask.any()) else 0.0,
+        "untrusted_pixels": int((~mask).sum()),
+        "hot_pixels": 0 if looked.speckled else int((mask & ~prepare.mask_hot(few).mask).sum()),
+        "dead_pixels": 0 if looked.speckled else int((mask & ~prepare.mask_dead(few).mask).sum()),
+        "saturated_pixels": _saturated(seen),
+        "beam_offset_px": _beam_offset(seen),
+        "oversampling": None if looked.size_px is None else side / looked.size_px,
+        "memory": memory_estimate(measurement, looked.object_shape),
+        "suspicious": (f"would be refused: {looked.refusal}",) if looked.refusal else (),
+        "provenance": measurement.provenance,
     }
-    return _Looked(size_px, shape, refusal, further, speckled=False)
 
 
 def probe_diameter_px(probe: Complex[Tensor, "y x"]) -> float:
@@ -191,10 +202,10 @@ def _saturated(seen: ScanStatistics) -> int:
 
 
 @singledispatch
-def suspicions(measurement: Measurement, i: Inspection) -> list[str]:
+def suspicions(i: Inspection) -> list[str]:
     """What looks wrong in the figures of a measurement, each with its cure."""
     found: list[str] = []
-    if measurement.geometry.particle == "photon" and (3.5 < i.energy_ev < 25 or i.energy_ev > 3e5 or i.energy_ev < 0.5):
+    if i.particle == "photon" and (3.5 < i.energy_ev < 25 or i.energy_ev > 3e5 or i.energy_ev < 0.5):
         found.append(f"photon energy {i.energy_ev:.4g} eV: unusual; were keV or joules meant? state --energy-ev")
     least, median, most = i.photons_per_frame
     if most > 5 * max(median, 1e-9) or least < 0.2 * median:
@@ -214,23 +225,21 @@ def suspicions(measurement: Measurement, i: Inspection) -> list[str]:
             f"{i.saturated_pixels} pixels share the highest count {i.brightest_pixel:g}: saturated? "
             f"--prepare mask_saturated={i.brightest_pixel:g}"
         )
-    if not measurement.geometry.near_field and max(map(abs, i.beam_offset_px)) > 2:
+    if i.regime == "far field" and max(map(abs, i.beam_offset_px)) > 2:
         y, x = i.beam_offset_px
         found.append(f"the beam is {y:+.1f}, {x:+.1f} px (y, x) off the frame's centre: --prepare recentre")
     return found
 
 
 @suspicions.register
-def _(scan: Scan, i: Inspection) -> list[str]:
-    found, probe = list[str](), i.further["overlap_probe"]
-    if i.further["overlap_array"] < 0.3:
-        found.append(
-            f"windows overlap only {i.further['overlap_array']:.0%}: check --position-unit and the energy, or scan finer"
-        )
-    elif probe is not None and probe < 0.5 and not scan.geometry.near_field:
+def _(i: ScanInspection) -> list[str]:
+    found, probe = list[str](), i.overlap_probe
+    if i.overlap_array < 0.3:
+        found.append(f"windows overlap only {i.overlap_array:.0%}: check --position-unit and the energy, or scan finer")
+    elif probe is not None and probe < 0.5 and i.regime == "far field":
         found.append(f"probes overlap about {probe:.0%}; 60 % and more converge reliably: expect more epochs")
-    if i.oversampling is not None and i.oversampling < 1.3 and not scan.geometry.near_field:
+    if i.oversampling is not None and i.oversampling < 1.3 and i.regime == "far field":
         found.append(
             f"the probe fills the frame (oversampling {i.oversampling:.2f}): pad the frames (--prepare pad=...) or check the distance"
         )
-    return found + suspicions.dispatch(Measurement)(scan, i)
+    return found + suspicions.dispatch(Inspection)(i)

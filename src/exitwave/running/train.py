@@ -97,7 +97,7 @@ def train(
     fabric = fabric_for(choose_device(run.device), solver.precision, run.devices)
     given = training_data(solver, data, run)
     network = solver.new_network(given, run.seed)
-    identity = {**solver.identity(given, Posing(solver, run)), "seed": run.seed}
+    identity = {**solver.identity(given), "seed": run.seed}
     if run.resume and _is_finished(folder, solver, identity):
         return _trained(solver, folder)
     task = solver.training_task(given, run.seed)

@@ -16,8 +16,8 @@ from exitwave.problems.groups.neighbours import Grouping
 
 LOOSE = 0.25
 """A frame further from its place in the arrangement, in steps of the scan, is a stray."""
-STRAYS = 1 / 3
-"""A scan with a larger share of strays has no arrangement."""
+STRAYS = 0.75
+"""A scan with a larger share of strays has no arrangement. The encoder still learned from a spiral, with half of that."""
 ROUNDS = 5
 """So often at most the arrangement is found anew from the groups that fit it best."""
 
@@ -32,7 +32,7 @@ class Clusters(Grouping):
     """
 
     def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Int[Tensor, "group member"]:
-        """All groups that fit, whatever the seed: overlapping ones in a raster, the clusters themselves in a scan of clusters."""
+        """All groups that fit, whatever the seed: overlapping ones in a raster, the clusters alone in a scan of clusters."""
         found = self._arranged(positions_px)
         return torch.from_numpy(found.groups[found.fitting])
 
@@ -52,12 +52,12 @@ class Clusters(Grouping):
             raise InputError(f"a scan of {len(points)} frames has no group of {self.size}; ask for smaller groups")
         found = _arranged(points.tobytes(), self.size)
         if found is None or found.strays > STRAYS:
-            told = "no two" if found is None else f"{100 * found.strays:.0f} % of the frames do not"
+            share = 1.0 if found is None else found.strays
             raise InputError(
-                f"groups of {self.size} frames in one arrangement are needed, as in a raster, but {told} stand so that groups "
-                f"are alike (at most {100 * STRAYS:.0f} % may not): a network that sees no positions cannot tell such groups "
-                "apart. Take the network unet, or single frames (group 1); groups of nearest neighbours (grouping neighbours) "
-                "are made of any scan, but the encoder learns little from them"
+                f"{100 * share:.0f} % of the frames stand in no group of {self.size} that is arranged like the others; clusters "
+                f"need a regular scan, in which at most {100 * STRAYS:.0f} % do: a network that is not told where frames are "
+                "cannot tell other groups apart. Take the network unet, or single frames (group 1); groups of nearest neighbours "
+                "(grouping neighbours) are made of any scan, but the encoder learns little from them"
             )
         return found
 
@@ -100,21 +100,24 @@ class _Arranged:
             if not len(fits) or np.abs(moved := _about_middle(fits).mean(axis=0) - found.places).max() < 1e-3 * step:
                 break
             found = cls._with(tree, found.places + moved, order, step)
-        return found
+        return found._with_strays(tree, order, step)
 
     @classmethod
     def _with(cls, tree: KDTree, places: np.ndarray, order: np.ndarray, step: float) -> "_Arranged":
-        """Every frame as the first of a group; strays in every other place of a group, too."""
+        """Every frame as the first of a group."""
         places = places - places.mean(axis=0)
         groups = _around(tree, places, order, 0, of=1)
         members = np.sort(groups, axis=1)
-        groups = groups[(np.diff(members, axis=1) > 0).all(axis=1)]
-        found = cls._judged(tree, places, groups, step)
-        strays = order[found.best[order] > LOOSE]
+        return cls._judged(tree, places, groups[(np.diff(members, axis=1) > 0).all(axis=1)], step)
+
+    def _with_strays(self, tree: KDTree, order: np.ndarray, step: float) -> "_Arranged":
+        """Frames that stand in no such group in every place of one, too, so that each is in a group."""
+        strays = order[self.best[order] > LOOSE]
         if not 0 < len(strays) <= STRAYS * len(order):
-            return found
-        more = [_around(tree, places, strays, member, of=len(places)) for member in range(len(places))]
-        return cls._judged(tree, places, np.concatenate([groups, *more]), step)
+            return self
+        size = len(self.places)
+        more = [_around(tree, self.places, strays, member, of=size) for member in range(size)]
+        return self._judged(tree, self.places, np.concatenate([self.groups, *more]), step)
 
     @classmethod
     def _judged(cls, tree: KDTree, places: np.ndarray, groups: np.ndarray, step: float) -> "_Arranged":

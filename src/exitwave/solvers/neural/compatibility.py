@@ -149,8 +149,8 @@ def strays_told(groups: Grouping, problem: PtychographyProblem) -> str:
         return ""
     return (
         f"{100 * share:.0f} % of the frames stand in no group of {groups.size} that is arranged like the others (below "
-        f"{100 * FEW_STRAYS:.0f} % is good): the network is not told where frames are, and its image is blurred there; take the "
-        "network unet, or single frames (group 1)"
+        f"{100 * FEW_STRAYS:.0f} % is good): the network is not told where frames are, so that its image is less sharp there; a "
+        "regular scan is better, or the network unet, or single frames (group 1)"
     )
 
 

@@ -213,7 +213,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
             set_gain(network, known)
         return network
 
-    def identity(self, data: TrainingScans, posing: Posing) -> dict[str, Any]:
+    def identity(self, data: TrainingScans) -> dict[str, Any]:
         known = known_scans(data)
         labels = [None if x.label is None else f"{float(x.label.abs().mean()):.4g}" for x in known]
         told: dict[str, Any] = {"scan_fingerprints": [x.problem.fingerprint() for x in known], "labels": labels}

@@ -132,7 +132,7 @@ class TrainedSolver(Solver[E], Generic[E, D]):
         """What the network learns from these examples."""
 
     @abstractmethod
-    def identity(self, data: D, posing: Posing) -> dict[str, Any]:
+    def identity(self, data: D) -> dict[str, Any]:
         """What a training that goes on from another must have in common with it, beside options and seed. JSON-able."""
 
     @abstractmethod
