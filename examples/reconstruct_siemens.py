@@ -19,8 +19,7 @@ print(f"{len(made.scan)} patterns of {made.scan.frame_shape}, object pixel {made
 
 # Look before you reconstruct: what is suspicious comes with its cure.
 found = ew.inspect(made.scan)
-overlap = found.further["overlap_probe"]
-print(f"neighbouring probes overlap by about {overlap:.0%}; suspicious: {found.suspicious or 'nothing'}")
+print(f"neighbouring probes overlap by about {found.overlap_probe:.0%}; suspicious: {found.suspicious or 'nothing'}")
 
 # Object and probe both start from the data alone. A solver is a value; its fields are its options.
 solver = ew.RPIE(epochs=60, alpha=0.05)
