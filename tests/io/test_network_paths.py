@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 import exitwave as ew
 from command import done, refused
 from exitwave.io.network_paths import as_word, names_network, network_name, network_path, shipped_networks

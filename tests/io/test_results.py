@@ -153,8 +153,8 @@ def test_a_newer_foreign_or_damaged_file_is_refused_by_name(tmp_path, result):
         read_result(path)
     path.write_bytes(whole)
     with h5py.File(path, "r+") as file:
-        del file["entry_1/image_2"]
-    with pytest.raises(FormatError, match="image_2"):
+        del file["entry_1/exitwave/estimate/probe"]
+    with pytest.raises(FormatError, match="lacks /entry_1/exitwave/estimate/probe"):
         read_result(path)
 
 
