@@ -176,7 +176,13 @@ def _product(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any
 
 
 def _made(oracle: Oracle, truth: PtychoEstimate) -> Result:
-    return Result(estimate=truth, geometry=oracle.scan.geometry, spec={"name": "rpie"}, history=(0.5,))
+    return Result(
+        estimate=truth,
+        geometry=oracle.scan.geometry,
+        object_pixel_m=oracle.scan.object_pixel_m,
+        spec={"name": "rpie"},
+        history=(0.5,),
+    )
 
 
 EXAMPLES: dict[str, Writer] = {

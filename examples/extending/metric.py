@@ -10,8 +10,8 @@ import sys
 import torch
 
 import exitwave as ew
-from exitwave.evaluation.evaluate import aligned
 from exitwave.evaluation.metrics import METRICS, Metric
+from exitwave.evaluation.ptychography import aligned
 from exitwave.evaluation.region import common_region, inscribed_rectangle
 
 

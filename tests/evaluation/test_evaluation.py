@@ -14,7 +14,9 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
 from exitwave.evaluation.align import move
-from exitwave.evaluation.evaluate import compare_halves, evaluate, merge_evaluations, position_error, probe_error
+from exitwave.evaluation.evaluate import evaluate
+from exitwave.evaluation.evaluation import merge_evaluations
+from exitwave.evaluation.ptychography import compare_halves, position_error, probe_error
 
 SIDE = 24
 GEOMETRY = Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
@@ -24,6 +26,7 @@ def result_of(estimate: PtychoEstimate) -> Result:
     return Result(
         estimate=estimate,
         geometry=GEOMETRY,
+        object_pixel_m=GEOMETRY.object_pixel_m((SIDE, SIDE)),
         spec={"name": "none"},
         history=(0.5,),
         residual=0.02,

@@ -13,12 +13,18 @@ from exitwave.data.errors import InputError
 from exitwave.data.result import Result
 from exitwave.io import formats
 from exitwave.io.export import amplitude_picture, complex_picture, export, phase_picture
-from exitwave.io.results import illumination, read_result
+from exitwave.io.results import read_result
 
 
 @pytest.fixture(scope="module")
 def result(oracle, truth) -> Result:
-    return Result(estimate=truth, geometry=oracle.scan.geometry, spec={"name": "rpie"}, history=(0.5, 0.2))
+    return Result(
+        estimate=truth,
+        geometry=oracle.scan.geometry,
+        object_pixel_m=oracle.scan.object_pixel_m,
+        spec={"name": "rpie"},
+        history=(0.5, 0.2),
+    )
 
 
 def test_cxi_holds_image_probe_and_the_scanned_mask(tmp_path, result, truth):
@@ -97,7 +103,7 @@ def test_pictures_show_less_amplitude_darker_and_phase_as_grey_and_hue(result):
     assert phase_picture(shown)[24, 27] < phase_picture(shown)[12, 15]
     colours = complex_picture(shown).astype(int)
     assert np.abs(colours[24, 27] - colours[12, 15]).max() > 60
-    unseen = np.argwhere(illumination(shown) == 0)[0]
+    unseen = np.argwhere(shown.estimate.light().numpy() == 0)[0]
     assert colours[tuple(unseen)].max() == 0
 
 

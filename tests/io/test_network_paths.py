@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from exitwave.solver import placed, to_spec
 
 import exitwave as ew
 from command import done, refused
 from exitwave.io.network_paths import as_word, names_network, network_name, network_path, shipped_networks
 from exitwave.io.weights import Weights, write_weights
+from exitwave.solvers.neural import export as network_export
+from exitwave.solvers.spec import resolve_paths, to_spec
 
 TOLD = "general means the network that came with the package, not general; write ./general to mean that"
 
@@ -28,7 +29,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def network_in(folder: Path) -> Path:
     """A network with random weights, told from the shipped one by its group."""
-    solver = ew.PtychoPINN(group=4, stages=1, width=0.5)
+    solver = ew.PtychoPINN(group=4, network=ew.UnrolledUNet(stages=1, width=0.5))
     tensors = {f"network.{name}": value for name, value in solver.fresh((32, 32), 3).state_dict().items()}
     folder.mkdir(parents=True)
     record = {"frame_shapes": [[32, 32]], "photons_per_frame": [1e6, 1e6]}
@@ -98,20 +99,20 @@ class TestJobs:
         network_in(place / "jobs" / "general")
         for spec in ("general", {"name": "ptychopinn", "weights": "general"}, ["general", "rpie"]):
             with pytest.warns(ew.AmbiguousNameWarning, match=r"not jobs/general; write \./general"):
-                assert placed(spec, Path("jobs")) == spec
+                assert resolve_paths(spec, Path("jobs")) == spec
 
     @pytest.mark.parametrize("word", ["./general", "general/"])
     def test_beside_a_job_a_path_means_the_folder(self, place: Path, word: str, no_warnings: None) -> None:
         folder = network_in(place / "jobs" / "general")
-        assert Path(placed(word, Path("jobs"))) == folder
-        spec = placed({"name": "ptychopinn", "weights": word}, Path("jobs"))
+        assert Path(resolve_paths(word, Path("jobs"))) == folder
+        spec = resolve_paths({"name": "ptychopinn", "weights": word}, Path("jobs"))
         assert Path(spec["weights"]) == folder
 
     def test_a_word_that_only_the_folder_of_the_job_knows_means_that(self, place: Path, no_warnings: None) -> None:
         folder = network_in(place / "jobs" / "mine")
-        assert Path(placed("mine", Path("jobs"))) == folder
+        assert Path(resolve_paths("mine", Path("jobs"))) == folder
         with pytest.raises(ew.InputError, match="there is no solver 'mine'"):
-            placed("mine", place)
+            resolve_paths("mine", place)
 
 
 class TestCommands:
@@ -163,18 +164,19 @@ class TestCommands:
             seen.append(path)
             raise ew.FormatError("seen")
 
-        monkeypatch.setattr("exitwave.neural.exporting.read_weights", read)
+        monkeypatch.setattr(network_export, "read_weights", read)
         refused(place, "export", "./general", "--onnx")
         assert seen == [place / "general"]
 
     def test_a_training_says_how_its_network_is_called(self, place: Path) -> None:
         done("simulate", "lines", "--frame-px", 16, "--frames", 9, "-o", "scan.cxi")
-        words = ("--epochs", 1, "--stages", 1, "--group", 4, "--width", 0.25, "--approach", 0)
+        words = ("--epochs", 1, "--stages", 1, "--group", 4, "--width", 0.25, "--warm-start-epochs", 0)
         told = done("train", "ptychopinn", "scan.cxi", "--save", "general", *words)
         assert "next: exitwave reconstruct SCAN ./general --probe" in told.out
         assert "general means" not in told.err
         shutil.rmtree(place / "general")
-        solver = ew.PtychoPINN(epochs=1, stages=1, group=4, width=0.25, approach=0)
+        small = ew.UnrolledUNet(stages=1, width=0.25)
+        solver = ew.PtychoPINN(epochs=1, network=small, group=4, warm_start=None)
         trained = ew.train(solver, [ew.read("scan.cxi")], save="general")
         assert trained.weights == str(place / "general")
 

@@ -139,7 +139,11 @@ def test_a_product_without_an_image_is_refused_as_a_start(tmp_path, oracle):
 def test_a_product_that_we_write_comes_back(tmp_path, oracle, truth, object_shape):
     obj = torch.nn.functional.pad(truth.object, (0, object_shape[1] - 44, 0, object_shape[0] - 40))
     result = Result(
-        estimate=replace(truth, object=obj), geometry=oracle.scan.geometry, spec={"name": "rpie"}, history=(0.5, 0.2)
+        estimate=replace(truth, object=obj),
+        geometry=oracle.scan.geometry,
+        object_pixel_m=oracle.scan.object_pixel_m,
+        spec={"name": "rpie"},
+        history=(0.5, 0.2),
     )
     ptychodus.write_product(tmp_path / "product.h5", result)
     npz_arrays.write(tmp_path / "product.npz", {k: np.asarray(v) for k, v in ptychodus.product_values(result).items()})

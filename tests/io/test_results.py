@@ -25,6 +25,7 @@ def result(oracle, truth) -> Result:
     return Result(
         estimate=replace(truth, positions_px=truth.positions_px + 1 / 3),
         geometry=oracle.scan.geometry,
+        object_pixel_m=oracle.scan.object_pixel_m,
         spec={"name": "rpie", "epochs": 3, "alpha": 0.05, "stages": [{"name": "epie"}], "weights": None},
         history=(0.5, 0.1, 1 / 3),
         residual=0.012345678901234567,
@@ -73,7 +74,12 @@ def test_every_kind_of_geometry_comes_back(tmp_path, result, geometry):
 
 
 def test_what_a_run_did_not_give_stays_absent(tmp_path, result):
-    bare = Result(estimate=result.estimate, geometry=result.geometry, spec={"name": "epie"})
+    bare = Result(
+        estimate=result.estimate,
+        geometry=result.geometry,
+        object_pixel_m=result.object_pixel_m,
+        spec={"name": "epie"},
+    )
     write_result(tmp_path / "out.h5", bare)
     back = read_result(tmp_path / "out.h5")
     assert back.spread is None
@@ -118,7 +124,7 @@ def test_positions_in_metres_point_at_the_middle_of_each_window_in_the_image(tmp
     np.testing.assert_allclose(rows, corners[:, 0] + 8, atol=1e-6)
     np.testing.assert_allclose(columns, corners[:, 1] + 10, atol=1e-6)
     np.testing.assert_allclose(translation[:, :2], -places[:, ::-1])
-    np.testing.assert_allclose(positions_m(result), places)
+    np.testing.assert_allclose(positions_m(result.estimate, result.object_pixel_m), places)
 
 
 def test_the_format_is_recognised_by_content_and_gives_estimate_and_probe(tmp_path, result):
@@ -147,8 +153,8 @@ def test_a_newer_foreign_or_damaged_file_is_refused_by_name(tmp_path, result):
         read_result(path)
     path.write_bytes(whole)
     with h5py.File(path, "r+") as file:
-        del file["entry_1/image_2"]
-    with pytest.raises(FormatError, match="image_2"):
+        del file["entry_1/exitwave/estimate/probe"]
+    with pytest.raises(FormatError, match="lacks /entry_1/exitwave/estimate/probe"):
         read_result(path)
 
 

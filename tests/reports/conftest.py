@@ -26,13 +26,15 @@ def made_result(
     probe = np.stack([30.0 * gauss * (ruler[:, None] / 4) ** mode / (mode + 1) for mode in range(modes)])
     grid = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"), dim=-1)
     positions = grid.reshape(-1, 2).double() * step_px + 4
+    geometry = Geometry.from_energy(8000.0, 2.0, (75e-6 * squeeze, 75e-6))
     return Result(
         estimate=PtychoEstimate(
             object=torch.from_numpy(amplitude * np.exp(1j * phase)).to(torch.complex64),
             probe=torch.from_numpy(probe).to(torch.complex64),
             positions_px=positions,
         ),
-        geometry=Geometry.from_energy(8000.0, 2.0, (75e-6 * squeeze, 75e-6)),
+        geometry=geometry,
+        object_pixel_m=geometry.object_pixel_m((frame_px, frame_px)),
         spec={"name": "rpie", "epochs": 20, "alpha": 0.1},
         history=tuple(0.1 * 0.5**epoch + 0.003 for epoch in range(20)),
         residual=0.0042,

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -7,14 +9,16 @@ from PIL import Image
 
 from exitwave.data.errors import InputError
 from exitwave.reports import figures, panels
+from exitwave.reports.axes import image_figure
+from exitwave.reports.kinds import reported
 from exitwave.reports.views import object_views
 
 
 @pytest.mark.parametrize("squeeze", [1.0, 0.5, 2.0])
 def test_the_scale_bar_is_as_long_on_screen_as_it_says(make_result, squeeze):
     result = make_result(squeeze=squeeze)
-    view = object_views(result)[0]
-    figure, axes = figures.image_figure(view.size_m, 4.0)
+    _, view = object_views(result)[0]
+    figure, axes = image_figure(view.size_m, 4.0)
     panels.draw_amplitude(axes, view)
     FigureCanvasAgg(figure).draw()
     (bar,) = axes.findobj(lambda artist: type(artist) is AuxTransformBox)
@@ -28,8 +32,8 @@ def test_the_scale_bar_is_as_long_on_screen_as_it_says(make_result, squeeze):
 
 def test_images_have_the_proportions_of_the_sample(make_result):
     result = make_result(squeeze=0.5)
-    view = object_views(result)[0]
-    figure, axes = figures.image_figure(view.size_m, 4.0)
+    _, view = object_views(result)[0]
+    figure, axes = image_figure(view.size_m, 4.0)
     panels.draw_phase(axes, view)
     FigureCanvasAgg(figure).draw()
     box = axes.images[0].get_window_extent()
@@ -38,9 +42,9 @@ def test_images_have_the_proportions_of_the_sample(make_result):
 
 def test_positions_are_drawn_at_the_centres_of_their_windows(make_result):
     result = make_result()
-    view = object_views(result)[0]
-    _figure, axes = figures.image_figure(view.size_m, 4.0)
-    panels.draw_positions(axes, result, view)
+    _, view = object_views(result)[0]
+    _figure, axes = image_figure(view.size_m, 4.0)
+    panels.draw_positions(axes, result.estimate, result.object_pixel_m, result.frame_residual, view)
     (points,) = [artist for artist in axes.collections if isinstance(artist, PathCollection)]
     expected = (result.estimate.positions_px.numpy() + 16) * np.array(result.object_pixel_m)
     np.testing.assert_allclose(points.get_offsets(), expected[:, ::-1])
@@ -49,10 +53,11 @@ def test_positions_are_drawn_at_the_centres_of_their_windows(make_result):
 
 def test_shares_of_the_modes_add_up_and_follow_their_photons(make_result):
     result = make_result(modes=3)
-    powers = figures.mode_powers(result)
+    headings = [row.heading for row in reported(result.estimate, result).rows()]
+    shares = [float(re.fullmatch(r"Mode \d: ([\d.]+) % of the photons", heading)[1]) / 100 for heading in headings]
     photons = result.estimate.probe.abs().square().sum(dim=(1, 2)).numpy()
-    assert powers.sum() == pytest.approx(1)
-    np.testing.assert_allclose(powers, photons / photons.sum(), rtol=1e-6)
+    assert sum(shares) == pytest.approx(1, abs=2e-3)
+    np.testing.assert_allclose(shares, photons / photons.sum(), rtol=5e-3)
 
 
 def test_the_overview_is_one_picture_on_white(make_result, tmp_path):

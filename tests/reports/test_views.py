@@ -53,7 +53,7 @@ def test_a_phase_with_vortices_is_shown_wrapped():
 def test_only_the_scanned_region_is_shown(make_result):
     result = make_result()
     region = displayed_region(result)
-    shown = object_views(result)[0]
+    _, shown = object_views(result)[0]
     rows = np.flatnonzero(region.any(axis=1))
     pixel = result.object_pixel_m[0]
     assert shown.corner_m[0] == pytest.approx(rows[0] * pixel)
@@ -67,7 +67,7 @@ def test_pixels_that_are_not_square_keep_their_lengths(make_result):
     tall = make_result(squeeze=0.5)
     pixel_y, pixel_x = tall.object_pixel_m
     assert pixel_y == pytest.approx(2 * pixel_x)
-    shown = object_views(tall)[0]
+    _, shown = object_views(tall)[0]
     assert shown.size_m[0] == pytest.approx(shown.image.shape[0] * pixel_y)
     assert shown.size_m[1] == pytest.approx(shown.image.shape[1] * pixel_x)
 

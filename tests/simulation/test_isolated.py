@@ -27,7 +27,7 @@ def test_the_seed_decides():
 
 def test_the_pattern_is_the_transform_of_the_true_exit_wave():
     made = simulate_pattern(frame_px=48, seed=5, detection=Detection(noise="none", photons_per_frame=3e5))
-    wave = made.truth.object[0] * made.truth.probe[0]
+    wave = made.truth.object * made.truth.beam_photons.sqrt()
     expected = to_centre(fft2(wave)).abs().square()
     assert torch.allclose(made.scan.frames(slice(None))[0], expected, atol=1e-4 * float(expected.max()))
     assert float(expected.sum()) == pytest.approx(3e5, rel=1e-4)

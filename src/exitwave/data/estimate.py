@@ -184,7 +184,7 @@ class SupportEstimate(Estimate):
         seen = self.support.detach().cpu()
         while seen.ndim > 2:
             seen = seen[len(seen) // 2]
-        return seen.double()
+        return (seen if seen.ndim == 2 else seen[None]).double()
 
     def fault(self) -> str:
         if self.support.dtype != torch.bool:

@@ -43,7 +43,7 @@ def _write_tiff(path: Path, result: Result) -> None:
     """Channels amplitude and phase (radians, as reconstructed), slices as z, the pixel size as ImageJ stores it."""
     obj = _object(result)
     stack = np.stack((np.abs(obj), np.angle(obj)), axis=1).astype(np.float32)
-    per_um = tuple(1e-6 / size for size in result.object_pixel_m[:-3:-1])
+    across, down, *_ = (*result.object_pixel_m[::-1], result.object_pixel_m[-1])
     labels = ["amplitude", "phase (rad)"] * len(obj)
     held = io.BytesIO()
     # Into memory first: tifffile names neither file nor reason when a disk is full.
@@ -52,7 +52,7 @@ def _write_tiff(path: Path, result: Result) -> None:
             held,
             stack,
             imagej=True,
-            resolution=(per_um[0], per_um[1]),
+            resolution=(1e-6 / across, 1e-6 / down),
             metadata={"axes": "ZCYX", "unit": "um", "Labels": labels, "mode": "grayscale"},
         )
         partial.write_bytes(held.getbuffer())

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -102,15 +102,29 @@ def write_estimate(group: h5py.Group, estimate: Estimate) -> None:
 
 def read_estimate(group: h5py.Group) -> Estimate:
     """An estimate of any kind that `write_estimate` stored. Raises FormatError where it is not what it should be."""
-    name, kinds = attribute_text(group, "kind"), estimate_kinds()
-    if name is None:
+    kind = kind_of(group)
+    if kind is None:
         return estimate_of_0_1_0(group.file, {str(key): read_tensor(group, str(key)) for key in group})
-    if name not in kinds:
+    return checked_estimate(group.file, kind, tensors_of(group, kind))
+
+
+def kind_of(group: h5py.Group) -> type[Estimate] | None:
+    """The kind of the estimate in a group; None in files of 0.1.0. Raises FormatError for one that is not known here."""
+    name, kinds = attribute_text(group, "kind"), estimate_kinds()
+    if name is not None and name not in kinds:
         raise FormatError(
             f"{group.file.filename} holds an estimate of kind {name}, which is not installed here: import or install its package"
         )
-    known = [option.name for option in fields(kinds[name])]
-    return checked_estimate(group.file, kinds[name], {key: read_tensor(group, key) for key in known if key in group})
+    return None if name is None else kinds[name]
+
+
+def tensors_of(group: h5py.Group, kind: type[Estimate]) -> dict[str, Tensor]:
+    """The tensors of an estimate of this kind, by name. Raises FormatError where one is missing that it cannot be without."""
+    return {
+        value.name: read_tensor(group, value.name)
+        for value in fields(kind)
+        if value.name in group or value.default is MISSING
+    }
 
 
 def estimate_of_0_1_0(file: h5py.File, tensors: Mapping[str, Tensor]) -> Estimate:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exitwave.data.errors import FormatError
+from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
 from exitwave.data.geometry import JOULE_PER_EV, Geometry, sensible_pixel
 from exitwave.data.result import Result
@@ -27,11 +27,13 @@ from exitwave.io.hdf5_values import (
     estimate_of_0_1_0,
     group_at,
     is_stamped,
+    kind_of,
     read_estimate,
     read_floats,
     read_json,
     read_tensor,
     stamp,
+    tensors_of,
     write_estimate,
     write_json,
     write_tensor,
@@ -79,7 +81,7 @@ def read_result(path: str | Path) -> Result:
             residual=float("nan") if residual is None else residual,
             free_residual=attribute_number(exact, "free_residual"),
             frame_residual=read_tensor(exact, "frame_residual") if "frame_residual" in exact else None,
-            spread=_read_spread(entry),
+            spread=_read_spread(entry, exact),
             provenance=read_json(exact, "provenance"),
         )
     _check(result, path)
@@ -129,7 +131,8 @@ def _write_instrument(entry: h5py.Group, geometry: Geometry) -> None:
 @singledispatch
 def write_images(estimate: Estimate, entry: h5py.Group, result: Result) -> None:
     """Write what viewers open as images: the object as image_1, its amplitude and phase; more by kind of estimate."""
-    pixel_m, axes = result.object_pixel_m, _AXES[-estimate.object.ndim :]
+    pixel_m = result.object_pixel_m
+    axes = _object_axes(estimate.object.ndim, len(pixel_m))
     image = _write_image(entry, "image_1", axes, estimate.object, pixel_m, "Object: complex transmission function")
     image["data_type"], image["data_space"] = "transmission function", "real"
     image["process_1"] = h5py.SoftLink("/entry_1/process_1")
@@ -150,20 +153,26 @@ def _(estimate: PtychoEstimate, entry: h5py.Group, result: Result) -> None:
 def _(estimate: SupportEstimate, entry: h5py.Group, result: Result) -> None:
     write_images.dispatch(Estimate)(estimate, entry, result)
     support, title = estimate.support.to(torch.uint8), "Support of the object: 1 where it may be"
-    _write_image(entry, "object_support", _AXES[-support.ndim :], support, result.object_pixel_m, title)
+    axes = _object_axes(support.ndim, len(result.object_pixel_m))
+    _write_image(entry, "object_support", axes, support, result.object_pixel_m, title)
 
 
-_AXES = ("slice", "y", "x")
+def _object_axes(axes: int, sizes: int) -> tuple[str, ...]:
+    """Names of the axes of an object: slices have no size, depth has."""
+    further = tuple(f"axis_{number}" for number in range(axes - 3))
+    return (*further, "z" if sizes > 2 else "slice", "y", "x")[-axes:]
+
+
+_SPREAD_IMAGES = ("object", "probe")
 
 
 def _write_spread(entry: h5py.Group, result: Result) -> None:
-    if result.spread is None:
-        return
-    for name, axes, what in (("object", _AXES, "object"), ("probe", ("mode", "y", "x"), "probe")):
-        deviation = result.spread.tensors().get(name)
-        if deviation is not None:
-            axes, title = axes[-deviation.ndim :], f"Standard deviation of the {what}"
-            _write_image(entry, f"{name}_spread", axes, deviation.real, result.object_pixel_m, title)
+    pixel_m, tensors = result.object_pixel_m, {} if result.spread is None else result.spread.tensors()
+    for name in _SPREAD_IMAGES:
+        if name in tensors:
+            deviation, title = tensors[name].real, f"Standard deviation of the {name}"
+            axes = ("mode", "y", "x") if name == "probe" else _object_axes(deviation.ndim, len(pixel_m))
+            _write_image(entry, f"{name}_spread", axes, deviation, pixel_m, title)
 
 
 def _write_image(
@@ -225,6 +234,12 @@ def _write_exact(entry: h5py.Group, result: Result) -> None:
         if place in entry:
             group[name] = entry[place]
     write_estimate(group, result.estimate)
+    if result.spread is not None:
+        group = exact.create_group("spread")
+        for name in _SPREAD_IMAGES:
+            if f"{name}_spread" in entry:
+                group[name] = entry[f"{name}_spread/data"]
+        write_estimate(group, result.spread)
     write_tensor(exact, "history", torch.tensor(list(result.history), dtype=torch.float64))
     if result.frame_residual is not None:
         write_tensor(exact, "frame_residual", result.frame_residual)
@@ -287,16 +302,37 @@ def _read_pixel(exact: h5py.Group, estimate: Estimate, geometry: Geometry) -> tu
     return geometry.object_pixel_m((frame.shape[-2], frame.shape[-1]))
 
 
-def _read_spread(entry: h5py.Group) -> Estimate | None:
+def _read_spread(entry: h5py.Group, exact: h5py.Group) -> Estimate | None:
+    if attribute_number(entry.file, "exitwave_format") == 1:
+        return _spread_of_0_1_0(entry)
+    if "spread" not in exact:
+        return None
+    group = group_at(exact, "spread")
+    kind = kind_of(group) or Estimate
+    tensors = tensors_of(group, kind)
+    return _spread(
+        entry, kind, {**tensors, **{name: _complex(tensors[name]) for name in _SPREAD_IMAGES if name in tensors}}
+    )
+
+
+def _spread_of_0_1_0(entry: h5py.Group) -> Estimate | None:
+    """Images alone tell it; an isolated object was stored as one slice."""
     if "object_spread" not in entry:
         return None
     obj = _complex(read_tensor(entry, "object_spread/data"))
     if "object_support" in entry or "probe_spread" not in entry:
-        # 0.1.0 stored an isolated object as one slice.
-        one_slice = "object_support" in entry and attribute_number(entry.file, "exitwave_format") == 1
-        return Estimate(object=obj[0] if one_slice else obj)
+        return _spread(entry, Estimate, {"object": obj[0] if "object_support" in entry else obj})
+    positions_px = torch.zeros(0, 2, dtype=torch.float64)
     probe = _complex(read_tensor(entry, "probe_spread/data"))
-    return PtychoEstimate(object=obj, probe=probe, positions_px=torch.zeros(0, 2, dtype=torch.float64))
+    return _spread(entry, PtychoEstimate, {"object": obj, "probe": probe, "positions_px": positions_px})
+
+
+def _spread(entry: h5py.Group, kind: type[Estimate], tensors: dict[str, Tensor]) -> Estimate:
+    """No estimate that has to make sense: a deviation may be anything, where a solver went wrong."""
+    try:
+        return kind(**tensors)  # pyright: ignore[reportArgumentType]
+    except (InputError, TypeError, RuntimeError, IndexError) as error:
+        raise FormatError(f"{entry.file.filename} is damaged or was edited: its spread: {error}") from error
 
 
 def _complex(spread: Tensor) -> Tensor:
