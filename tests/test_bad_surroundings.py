@@ -179,7 +179,7 @@ class TestMemory:
         def fail(*arguments: object, **options: object) -> None:
             raise error
 
-        monkeypatch.setattr("exitwave.running.initial_estimate.first_guess", fail)
+        monkeypatch.setattr("exitwave.problems.initial_guess.first_guess", fail)
         line = complaint(scan)
         for advice in ("bin=2", "crop=128", "select=::2", "on disk in HDF5"):
             assert advice in line

@@ -30,7 +30,9 @@ from .io.files import (
 )
 from .live.local_stream import LocalStream as LocalStream
 from .problems.base import Problem as Problem
+from .problems.cdi import SupportProblem as SupportProblem
 from .problems.inspection import Inspection as Inspection, ScanInspection as ScanInspection, inspect as inspect
+from .problems.ptychography import PtychographyProblem as PtychographyProblem
 from .problems.setup import Setup as Setup
 from .reports.page import report as report
 from .running.checkpoints import Checkpoints as Checkpoints

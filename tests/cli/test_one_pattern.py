@@ -68,7 +68,7 @@ def test_a_result_starts_another_run(pattern, phased):
 def test_the_report_speaks_of_the_object_and_not_of_a_probe(pattern, phased):
     done("report", phased, "--truth", pattern)
     page = phased.with_suffix(".html").read_text("utf-8")
-    assert "Isolated object phased from one pattern" in page
+    assert "Isolated object phased from its pattern" in page
     assert "Support in the whole frame" in page
     assert "<h2>Probe</h2>" not in page
     assert "twin image turned back" in page

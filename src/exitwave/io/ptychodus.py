@@ -4,6 +4,7 @@ https://github.com/AdvancedPhotonSource/ptychodus, release 1.7. The "para" file 
 """
 
 from dataclasses import dataclass
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 
 from exitwave.data.errors import FormatError, InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
 from exitwave.data.geometry import PLANCK_EV_M, photon_wavelength_m
 from exitwave.data.result import Result
 from exitwave.io import npz_arrays
@@ -111,6 +112,25 @@ def write_product(path: Path, result: Result) -> None:
                 file[owner].attrs[attribute] = value
             else:
                 file.attrs[name] = value
+
+
+@singledispatch
+def seen_as_scan(estimate: Estimate) -> PtychoEstimate:
+    """An estimate as object, probe and positions, which is what a product holds. Raises InputError where it is no such thing."""
+    raise InputError(f"a product holds object, probe and positions of a scan; this is an estimate of {estimate.kind}")
+
+
+@seen_as_scan.register
+def _(estimate: PtychoEstimate) -> PtychoEstimate:
+    return estimate
+
+
+@seen_as_scan.register
+def _(estimate: SupportEstimate) -> PtychoEstimate:
+    """One frame under an even probe."""
+    obj = estimate.plane()[None]
+    probe = torch.ones_like(obj) * estimate.beam_photons.cpu().sqrt()
+    return PtychoEstimate(object=obj, probe=probe, positions_px=torch.zeros(1, 2, dtype=torch.float64))
 
 
 def product_values(result: Result) -> dict[str, Any]:

@@ -175,9 +175,9 @@ class SupportProblem(Problem[SupportEstimate]):
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(repr(self.geometry).encode())
-        # The zeros stand where 0.1.0 had the position of its one frame: its checkpoints go on.
+        # Where 0.1.0 had the position of its one frame, as read from a file: its checkpoints go on.
         arrays = (
-            np.zeros((1, 2)),
+            -np.zeros((1, 2)),
             self.pattern.mask.numpy(),
             np.array([self.photons], np.float32),
             self.trusted.cpu().numpy(),

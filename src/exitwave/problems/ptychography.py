@@ -283,6 +283,8 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         same = super().identity(x, setup)
         if setup.exposure_m is not None:
             same |= {"exposure_m": list(setup.exposure_m), "exposure_points": setup.exposure_points}
+        if not isinstance(self.noise, Amplitude):
+            same["noise"] = repr(self.noise)
         if setup.slice_spacing_m is not None and x.slice_spacing_m is not None:
             same["slice_spacing_m"] = x.slice_spacing_m.tolist()
         return same

@@ -94,6 +94,8 @@ def _in_names_of_today(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _but_for_epochs(spec: Mapping[str, Any]) -> dict[str, Any]:
     inner = spec.get("solver")
+    # Named or left out it is the noise model of the problem, which the identity holds.
+    spec = {**spec, "noise": None} if spec.get("noise") == "amplitude" else spec
     return {**spec, "epochs": None} | ({"solver": _but_for_epochs(inner)} if isinstance(inner, Mapping) else {})
 
 
