@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from exitwave.io.colour import mean_ramp
-from exitwave.reports.views import MOST_PIXELS, averaged, contrast, displayed_region, object_views, view
+from exitwave.reports.views import MOST_PIXELS, averaged, contrast, lit_region, object_views, view
 
 PIXEL_M = (1e-8, 1e-8)
 
@@ -52,7 +52,7 @@ def test_a_phase_with_vortices_is_shown_wrapped():
 
 def test_only_the_scanned_region_is_shown(make_result):
     result = make_result()
-    region = displayed_region(result)
+    region = lit_region(result.estimate)
     _, shown = object_views(result)[0]
     rows = np.flatnonzero(region.any(axis=1))
     pixel = result.object_pixel_m[0]

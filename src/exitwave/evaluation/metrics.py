@@ -27,6 +27,8 @@ from exitwave.evaluation.resolution import (
 )
 
 Image = Complex[Tensor, "y x"]
+SSIM_WINDOW = 7
+"""Side of the window in which images are compared; smaller ones have no structural similarity (NaN)."""
 BANDS = {"low": (0.0, 0.1), "mid": (0.1, 0.1**0.5), "high": (0.1**0.5, math.inf)}
 """Half-decades of spatial frequency as fractions of Nyquist; the zero frequency belongs to none, the corners to high."""
 
@@ -273,7 +275,9 @@ def _ratio(error: float, signal: float) -> float:
 
 
 def _ssim(truth: Float[ndarray, "*shape"], estimate: Float[ndarray, "*shape"], extent: float) -> float:
-    return float(np.asarray(structural_similarity(truth, estimate, data_range=extent, win_size=7)))
+    if min(truth.shape) < SSIM_WINDOW:
+        return math.nan
+    return float(np.asarray(structural_similarity(truth, estimate, data_range=extent, win_size=SSIM_WINDOW)))
 
 
 def _decibel(peak: float, difference: Float[ndarray, "y x"]) -> float:

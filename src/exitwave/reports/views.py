@@ -47,30 +47,46 @@ class ObjectImage:
 
     name: str
     image: Complex[np.ndarray, "y x"]
+    region: Bool[np.ndarray, "y x"]
+    """Pixels that were really lit, and so mean something."""
     pixel_m: tuple[float, float]
 
 
 @singledispatch
 def object_images(estimate: Estimate, pixel_m: tuple[float, ...]) -> list[ObjectImage]:
     """What is shown of an object, by kind: here itself, or its three middle cuts where it has three axes."""
-    obj, pixel_m = _numpy(estimate.object), (1.0, 1.0, *pixel_m)
-    if obj.ndim < 3:
-        return [
-            ObjectImage(name="the object", image=obj.reshape(-1, obj.shape[-1]), pixel_m=(pixel_m[-2], pixel_m[-1]))
-        ]
-    sizes, found = pixel_m[-obj.ndim :], list[ObjectImage]()
-    for axis, name in enumerate("zyx"):
-        others = tuple(size for other, size in enumerate(sizes[-3:]) if other != axis)
-        cut = obj.take(obj.shape[axis] // 2, axis)
-        found.append(ObjectImage(name=f"the middle cut across {name}", image=cut, pixel_m=(others[0], others[1])))
-    return found
+    while estimate.object.ndim > 3:
+        estimate = _cut(estimate, 0)
+    sizes = (1.0, 1.0, *pixel_m)[-3:]
+    if estimate.object.ndim < 3:
+        return [_image("the object", estimate, sizes[1:])]
+    return [
+        _image(f"the middle cut across {name}", _cut(estimate, axis), sizes[:axis] + sizes[axis + 1 :])
+        for axis, name in enumerate("zyx")
+    ]
 
 
 @object_images.register
 def _(estimate: PtychoEstimate, pixel_m: tuple[float, float]) -> list[ObjectImage]:
-    slices = _numpy(estimate.object)
+    slices, region = _numpy(estimate.object), lit_region(estimate)
     names = [f"slice {n + 1} of {len(slices)}" for n in range(len(slices))] if len(slices) > 1 else ["the object"]
-    return [ObjectImage(name=name, image=image, pixel_m=pixel_m) for name, image in zip(names, slices, strict=True)]
+    return [
+        ObjectImage(name=name, image=image, region=region & np.isfinite(image), pixel_m=pixel_m)
+        for name, image in zip(names, slices, strict=True)
+    ]
+
+
+def _image(name: str, estimate: Estimate, pixel_m: tuple[float, ...]) -> ObjectImage:
+    image = _numpy(estimate.plane())
+    region = lit_region(estimate) & np.isfinite(image)
+    return ObjectImage(name=name, image=image, region=region, pixel_m=(pixel_m[0], pixel_m[1]))
+
+
+def _cut(estimate: Estimate, axis: int) -> Estimate:
+    """The middle of all that lies over the object, such as its support, across an axis."""
+    shape = estimate.object.shape
+    over = {name: value for name, value in estimate.tensors().items() if value.shape == shape}
+    return replace(estimate, **{name: value.select(axis, shape[axis] // 2) for name, value in over.items()})
 
 
 def pixel_pair(pixel_m: tuple[float, ...]) -> tuple[float, float]:
@@ -81,20 +97,14 @@ def pixel_pair(pixel_m: tuple[float, ...]) -> tuple[float, float]:
 
 def object_views(result: Result) -> list[tuple[str, View]]:
     """What is shown of the object, by name, cropped to what was really lit (of a scan: coverage above 5 %)."""
-    region = displayed_region(result)
     return [
-        (shown.name, view(shown.image, _region_of(shown.image, region), shown.pixel_m))
+        (shown.name, view(shown.image, shown.region, shown.pixel_m))
         for shown in object_images(result.estimate, result.object_pixel_m)
     ]
 
 
-def _region_of(image: Complex[np.ndarray, "y x"], region: Bool[np.ndarray, "y x"]) -> Bool[np.ndarray, "y x"]:
-    return np.isfinite(image) & (region if region.shape == image.shape else np.ones(image.shape, dtype=bool))
-
-
-def displayed_region(result: Result) -> Bool[np.ndarray, "y x"]:
+def lit_region(x: Estimate) -> Bool[np.ndarray, "y x"]:
     """Pixels of the object's image that were really lit; all of them where probe or positions tell nothing."""
-    x = result.estimate
     everything = np.ones(x.plane().shape, dtype=bool)
     others = [value for name, value in x.tensors().items() if name != "object"]
     if not all(bool(value.isfinite().all()) for value in others) or not bool((x.light() > 0).any()):
@@ -195,13 +205,12 @@ def _both(inside: Bool[np.ndarray, "y x"], axis: int) -> Bool[np.ndarray, "y x"]
 
 def shown_like(result: Result, deviation: Estimate) -> list[Float[np.ndarray, "y x"]]:
     """The modulus of another object of this shape (its spread), cropped and averaged down as the object's views are."""
-    region, pixel_m = displayed_region(result), result.object_pixel_m
+    pixel_m = result.object_pixel_m
     # Cut as the object is: of its kind, with the other numbers.
     maps = object_images(replace(result.estimate, object=deviation.object), pixel_m)
     shown: list[np.ndarray] = []
     for image, values in zip(object_images(result.estimate, pixel_m), maps, strict=True):
-        inside = _region_of(image.image, region)
-        inside = inside if inside.any() else np.ones_like(inside)
+        inside = image.region if image.region.any() else np.ones_like(image.region)
         box = _box_around(inside)
         factor = _factor(inside[box].shape)
         share = averaged(inside[box], factor)
