@@ -8,7 +8,7 @@ import torch
 from pydantic import field_validator
 
 from exitwave.data.estimate import Estimate
-from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.base import Problem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.nested_state import nested
 from exitwave.solvers.registry import solver
@@ -21,6 +21,7 @@ class Chain(Solver[Estimate]):
 
     name: ClassVar[str] = "chain"
     combines: ClassVar[bool] = True
+    solves: ClassVar[type[Problem[Any]]] = Problem
     own_state_of_0_1_0: ClassVar[Mapping[str, str]] = {"chain.stage": "number"}
     stages: tuple[SolverField, ...]
     """The solvers, in order."""
@@ -37,7 +38,7 @@ class Chain(Solver[Estimate]):
     def members(self) -> tuple[Solver[Any], ...]:
         return self.stages
 
-    def solve(self, problem: PtychographyProblem, start: Step[Estimate]) -> Iterator[Step[Estimate]]:
+    def solve(self, problem: Problem[Any], start: Step[Estimate]) -> Iterator[Step[Estimate]]:
         own, state = self.unnested(start.state)
         first, inner = int(own.get("number", 0)), int(own.get("epoch", 0))
         done, estimate = start.epoch, start.estimate
