@@ -65,7 +65,7 @@ def simulate(
     if sample in ISOLATED:
         given = {"probe": probe, "trajectory": trajectory, "frames": frames, "overlap": overlap, "modes": modes}
         _refuse_scanning(sample, {**given, "focus-distance-m": focus_distance_m})
-        _one_pattern(sample, output, frame_px, energy_ev, distance_m, detector_pixel_m, detection, seed)
+        _isolated(sample, output, frame_px, energy_ev, distance_m, detector_pixel_m, detection, seed)
         return
     made = make(
         sample,
@@ -92,7 +92,7 @@ def _refuse_scanning(sample: str, given: Mapping[str, object]) -> None:
         raise InputError(f"{sample} is one far-field pattern in an even beam; leave out {', '.join(refused)}")
 
 
-def _one_pattern(
+def _isolated(
     sample: str,
     output: Path,
     frame_px: int,

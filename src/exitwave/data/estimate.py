@@ -1,7 +1,7 @@
 """What is believed of a sample: the object, and whatever else had to be found with it. One class a kind of measurement."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -27,6 +27,8 @@ class Estimate:
     """What files call it."""
     title: ClassVar[str] = "Reconstruction"
     """What it is, in the words of a heading."""
+    images: ClassVar[tuple[str, ...]] = ("object",)
+    """Its fields that have a mean over several reconstructions of one measurement, once these are in one gauge; object first."""
     object: Complex[Tensor, "*axes"]
 
     def clone(self: E) -> E:
@@ -41,6 +43,14 @@ class Estimate:
         """All that it holds, by name, without what is None."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
+
+    def with_images(self: E, images: Sequence[Tensor]) -> E:
+        """The same with other `images`, such as their means."""
+        return replace(self, **dict(zip(self.images, images, strict=True)))
+
+    def spread(self, deviations: Sequence[Tensor]) -> "Estimate":
+        """Standard deviations of its `images` as an estimate of their own."""
+        return Estimate(object=deviations[0])
 
     @property
     def layout(self) -> tuple[int, ...]:
@@ -96,6 +106,7 @@ class PtychoEstimate(Estimate):
 
     kind: ClassVar[str] = "ptychography"
     title: ClassVar[str] = "Ptychographic reconstruction"
+    images: ClassVar[tuple[str, ...]] = ("object", "probe")
     object: Complex[Tensor, "slice Y X"]
     probe: Complex[Tensor, "mode y x"]
     positions_px: Float[Tensor, "frame 2"]
@@ -124,6 +135,10 @@ class PtychoEstimate(Estimate):
             )
         if (self.variations is None) != (self.weights is None):
             raise InputError("variations of the probe and their weights go together; one of them is missing")
+
+    def spread(self, deviations: Sequence[Tensor]) -> Estimate:
+        obj, probe = deviations
+        return PtychoEstimate(object=obj, probe=probe, positions_px=torch.zeros(0, 2, dtype=torch.float64))
 
     @property
     def layout(self) -> tuple[int, ...]:
@@ -178,6 +193,11 @@ class SupportEstimate(Estimate):
             raise InputError(
                 f"the support is {tuple(self.support.shape)}, the object {tuple(self.object.shape)}; expected the same"
             )
+
+    def with_images(self, images: Sequence[Tensor]) -> "SupportEstimate":
+        (obj,) = images
+        # A mean may be wherever any of its parts was.
+        return replace(self, object=obj, support=obj != 0)
 
     def light(self) -> Float[Tensor, "y x"]:
         """1 inside the support, 0 elsewhere."""

@@ -129,12 +129,11 @@ def tensors_of(group: h5py.Group, kind: type[Estimate]) -> dict[str, Tensor]:
 
 def estimate_of_0_1_0(file: h5py.File, tensors: Mapping[str, Tensor]) -> Estimate:
     """The estimate in a file of 0.1.0, where an isolated object was one slice under an even probe."""
-    support = tensors.get("support")
-    if support is None:
+    if "support" not in tensors:
         return checked_estimate(file, PtychoEstimate, tensors)
     obj, probe = tensors["object"], tensors["probe"]
     photons = probe.abs().double().square().mean()
-    return checked_estimate(file, SupportEstimate, {"object": obj[0], "support": support[0], "beam_photons": photons})
+    return checked_estimate(file, SupportEstimate, {"object": obj[0], "support": tensors["support"][0], "beam_photons": photons})
 
 
 def checked_estimate(file: h5py.File, kind: type[Estimate], tensors: Mapping[str, Tensor]) -> Estimate:

@@ -88,6 +88,10 @@ class Problem(ABC, Generic[E]):
         """Squared relative amplitude residual over all frames and pixels: sum (|F| - A)^2 / sum A^2."""
         return relative(*self.misfits(x, held_out=held_out))[0]
 
+    def begun_anew(self, start: E) -> E:
+        """Where a run with this seed begins that repeats another one: from the same start, unless chance makes the start."""
+        return start
+
     def finished(self, x: E) -> E:
         """A last estimate as it is handed out, such as with orthogonal modes."""
         return x

@@ -148,6 +148,9 @@ class SupportProblem(Problem[SupportEstimate]):
         wave = torch.fft.ifftn(torch.polar(self.amplitudes * self.trusted, phases), norm="ortho")
         return self.estimate(torch.where(support, wave / self._beam, 0.0), support.clone())
 
+    def begun_anew(self, start: SupportEstimate) -> SupportEstimate:
+        return self.random_start(start.support.to(self.device))
+
     def estimate(self, obj: Complex[Tensor, "*axes"], support: Bool[Tensor, "*axes"]) -> SupportEstimate:
         """An estimate in the beam of this pattern."""
         photons = torch.tensor(self.beam_photons, dtype=torch.float64, device=self.device)

@@ -101,7 +101,7 @@ def _begun(
 ) -> _Begun:
     """Pose, find the first estimate; refuse what the solver cannot do, warn of what it can do but not be trusted with."""
     posed = isinstance(measurement, Problem)
-    require_solved(solver, measurement.measurement if posed else measurement)
+    require_solved(solver, measurement)
     problem = measurement if posed else pose(measurement, setup, solver=solver)
     estimate = problem.initial(start, setup, probe=probe)
     require_supported(solver, problem, estimate)

@@ -49,7 +49,7 @@ class Solver(ABC, Generic[E]):
     that they diverge."""
 
     unsupported: ClassVar[frozenset[str]] = frozenset()
-    """What of `PHYSICS` the method cannot honour; `require_able` then refuses it: before a run, and as the first line of `solve`."""
+    """What of `PHYSICS` the method cannot honour; `require_supported` then refuses it: before a run, and as the first line of `solve`."""
 
     solves: ClassVar[type[Problem[Any]]] = PtychographyProblem
     """The problems that it is for: a ptychography scan, one pattern of an isolated object, or another kind of measurement."""
@@ -121,6 +121,12 @@ class Solver(ABC, Generic[E]):
         result."""
         return tuple(text for member in self._different() for text in member.warnings(problem, start))
 
+    def parts(self) -> "Iterator[Solver[Any]]":
+        """Itself and all solvers that it is made of, each once, single methods before what combines them."""
+        for member in self._different():
+            yield from member.parts()
+        yield self
+
     def _different(self) -> "list[Solver[Any]]":
         """Its members, each once."""
         return list({id(member): member for member in self.members}.values())
@@ -137,6 +143,11 @@ class Solver(ABC, Generic[E]):
             return getattr(self, "epochs", None)
         each = [member.total_epochs for member in self.members]
         return None if None in each else sum(epochs or 0 for epochs in each)
+
+    @property
+    def seeds(self) -> int:
+        """Seeds, 1000 apart, that it makes use of: several for what begins several times."""
+        return max((member.seeds for member in self.members), default=1)
 
     @property
     def margin_px(self) -> int:

@@ -21,6 +21,7 @@ class Chain(Solver[Estimate]):
 
     name: ClassVar[str] = "chain"
     combines: ClassVar[bool] = True
+    solves: ClassVar[type[Problem[Any]]] = Problem
     own_state_of_0_1_0: ClassVar[Mapping[str, str]] = {"chain.stage": "number"}
     stages: tuple[SolverField, ...]
     """The solvers, in order."""

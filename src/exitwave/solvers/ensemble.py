@@ -1,14 +1,15 @@
 """The same solver several times with other seeds: what chance has to do with each pixel."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate
+from exitwave.evaluation.gauge import same_gauge
 from exitwave.problems.base import Problem
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.nested_state import nested
@@ -17,15 +18,17 @@ from exitwave.solvers.spec import SolverField
 
 
 @solver
-class Ensemble(Solver[PtychoEstimate]):
+class Ensemble(Solver[Estimate]):
     """The same solver with several seeds: their mean, and their standard deviation in each pixel as spread.
 
-    Members are brought to one global phase and scale before they are compared. Deep ensembles: Lakshminarayanan,
-    Pritzel & Blundell, NeurIPS 30 (2017).
+    Members are brought to one gauge before they are compared: one global phase, and of an isolated object one place and
+    twin. Where chance makes the start, each has one of its own. Deep ensembles: Lakshminarayanan, Pritzel & Blundell,
+    NeurIPS 30 (2017).
     """
 
     name: ClassVar[str] = "ensemble"
     combines: ClassVar[bool] = True
+    solves: ClassVar[type[Problem[Any]]] = Problem
     own_state_of_0_1_0: ClassVar[Mapping[str, str]] = {
         "ensemble.member": "number",
         "moments.count": "count",
@@ -41,11 +44,15 @@ class Ensemble(Solver[PtychoEstimate]):
         return (self.member,) * self.size
 
     @property
+    def seeds(self) -> int:
+        return self.size * self.member.seeds
+
+    @property
     def object_arrays(self) -> int:
         # Origin, member, mean and deviations.
         return super().object_arrays + 4
 
-    def solve(self, problem: Problem[Any], start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
+    def solve(self, problem: Problem[Any], start: Step[Estimate]) -> Iterator[Step[Estimate]]:
         own, state = self.unnested(start.state)
         first, inner = int(own.get("number", 0)), int(own.get("epoch", 0))
         moments = _Moments.from_state(own)
@@ -55,13 +62,16 @@ class Ensemble(Solver[PtychoEstimate]):
         estimate = _unpacked(own, "member", start.estimate)
         done = start.epoch
         for number in range(first, self.size):
+            seeded = problem.with_seed(problem.seed + 1000 * self.member.seeds * number)
+            if number and estimate is origin:
+                estimate = seeded.begun_anew(origin)
             step = begin = Step(epoch=inner, estimate=estimate, state=state)
-            for step in self.member.solve(problem.with_seed(problem.seed + 1000 * number), begin):
+            for step in self.member.solve(seeded, begin):
                 done += 1
                 seen = moments.with_member(step.estimate)
                 place = {"number": torch.tensor(number), "epoch": torch.tensor(step.epoch)}
                 own = {**kept, **_packed("member", step.estimate), **moments.state(), **place}
-                mean, spread = seen.mean(step.estimate), seen.spread()
+                mean, spread = seen.mean(step.estimate), seen.spread(step.estimate)
                 carried = nested(self.name, own, step.state)
                 yield replace(step, epoch=done, estimate=mean, spread=spread, state=carried)
             moments = moments.with_member(step.estimate)
@@ -73,34 +83,32 @@ def ensemble(member: Solver[Any], size: int = 5) -> Ensemble:
     return Ensemble(member=member, size=size)
 
 
-def _packed(name: str, x: PtychoEstimate) -> dict[str, Tensor]:
+def _packed(name: str, x: Estimate) -> dict[str, Tensor]:
     """All that an estimate holds, for the state of a step."""
-    values = {field.name: getattr(x, field.name) for field in fields(x)}
-    return {f"{name}.{key}": value for key, value in values.items() if value is not None}
+    return {f"{name}.{key}": value for key, value in x.tensors().items()}
 
 
-def _unpacked(own: Mapping[str, Tensor], name: str, otherwise: PtychoEstimate) -> PtychoEstimate:
+def _unpacked(own: Mapping[str, Tensor], name: str, otherwise: Estimate) -> Estimate:
     """The estimate of this name in a state; another one when it holds none."""
     if f"{name}.object" not in own:
         return otherwise
-    return PtychoEstimate(**{f.name: own.get(f"{name}.{f.name}") for f in fields(otherwise)})  # pyright: ignore[reportArgumentType]
+    held = {key.removeprefix(f"{name}."): value for key, value in own.items() if key.startswith(f"{name}.")}
+    return type(otherwise)(**held)  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True, eq=False)
 class _Moments:
-    """Running mean and sum of squared deviations of phase-aligned members (Welford 1962)."""
+    """Running mean and sum of squared deviations of members in one gauge (Welford 1962)."""
 
     count: int = 0
     means: tuple[Tensor, ...] = ()
     deviations: tuple[Tensor, ...] = ()
 
-    def with_member(self, x: PtychoEstimate) -> "_Moments":
-        values = (x.object, x.probe)
+    def with_member(self, x: Estimate) -> "_Moments":
         if not self.count:
+            values = _images(x)
             return _Moments(1, values, tuple(torch.zeros_like(v.real) for v in values))
-        overlap = (self.means[0].conj() * values[0]).sum()
-        turn = (overlap / overlap.abs().clamp(min=1e-30)).conj()
-        values = (values[0] * turn, values[1] * turn.conj())
+        values = _images(same_gauge(x, x.with_images(self.means)))
         count = self.count + 1
         means = tuple(m + (v - m) / count for m, v in zip(self.means, values, strict=True))
         spread = tuple(
@@ -109,16 +117,13 @@ class _Moments:
         )
         return _Moments(count, means, spread)
 
-    def mean(self, like: PtychoEstimate) -> PtychoEstimate:
-        return replace(like, object=self.means[0], probe=self.means[1])
+    def mean(self, like: Estimate) -> Estimate:
+        return like.with_images(self.means)
 
-    def spread(self) -> PtychoEstimate | None:
+    def spread(self, like: Estimate) -> Estimate | None:
         if self.count < 2:
             return None
-        deviation = [(d / (self.count - 1)).clamp(min=0).sqrt().to(torch.complex64) for d in self.deviations]
-        return PtychoEstimate(
-            object=deviation[0], probe=deviation[1], positions_px=torch.zeros(0, 2, dtype=torch.float64)
-        )
+        return like.spread([(d / (self.count - 1)).clamp(min=0).sqrt().to(torch.complex64) for d in self.deviations])
 
     def state(self) -> dict[str, Tensor]:
         named = {f"mean.{i}": m for i, m in enumerate(self.means)} | {
@@ -131,4 +136,9 @@ class _Moments:
         count = int(own.get("count", 0))
         if not count:
             return _Moments()
-        return _Moments(count, (own["mean.0"], own["mean.1"]), (own["dev.0"], own["dev.1"]))
+        held = range(sum(key.startswith("mean.") for key in own))
+        return _Moments(count, tuple(own[f"mean.{i}"] for i in held), tuple(own[f"dev.{i}"] for i in held))
+
+
+def _images(x: Estimate) -> tuple[Tensor, ...]:
+    return tuple(x.tensors()[name] for name in x.images)

@@ -216,7 +216,7 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         return replace(step, estimate=x, state=self.solver.transform_state(step.state, change))
 
     def _imposed(self, x: PtychoEstimate, photons: float) -> PtychoEstimate:
-        if self.probe_support is not None:
+        if self.probe_support:
             x = constraints.supported(x, self.probe_support)
         if self.keep_probe_power:
             x = constraints.with_power(x, photons)

@@ -67,5 +67,5 @@ class RefinementOptions:
     def active(self) -> bool:
         """Whether they ask for anything, but for orthogonal modes, whose mixture no pattern shows."""
         known = self.centre_probe or self.keep_probe_power or self.phase_only
-        given = self.probe_support is not None or self.max_amplitude is not None
+        given = bool(self.probe_support) or self.max_amplitude is not None
         return self.refines or known or given

@@ -23,13 +23,18 @@ PHYSICS: Mapping[str, str] = {
 """What may be unknown or different beyond a thin object, one probe and known positions; what a method cannot do, it names."""
 
 
-def require_solved(solver: Solver[Any], measurement: Measurement) -> None:
-    """Refuse, by name, methods for another kind of measurement, before any frame is read."""
-    for part in solver.leaf_solvers():
-        if not isinstance(measurement, part.solves.measures):
-            able = [name for name, cls in _single_methods() if isinstance(measurement, cls.solves.measures)]
+def require_solved(solver: Solver[Any], given: Measurement | Problem[Any]) -> None:
+    """Refuse, by name, methods for another kind of measurement, before any frame is read; or of problem that is posed."""
+
+    def suits(cls: type[Solver[Any]]) -> bool:
+        return isinstance(given, cls.solves if isinstance(given, Problem) else cls.solves.measures)
+
+    for part in solver.parts():
+        if not suits(type(part)):
+            name = f"{part.name} ({', '.join(sorted(part.adds))})" if part.adds else part.name
+            able = [name for name, cls in _single_methods() if suits(cls)]
             raise InputError(
-                f"{part.name} is for {part.solves.title}, but this is {measurement.title}; {_listed(able)} can reconstruct it"
+                f"{name} is for {part.solves.title}, but this is {given.title}; {_listed(able)} can reconstruct it"
             )
 
 

@@ -49,6 +49,10 @@ class BestOf(Solver[SupportEstimate]):
     def members(self) -> tuple[Solver[Any], ...]:
         return (self.member,) * self.starts
 
+    @property
+    def seeds(self) -> int:
+        return self.starts * self.member.seeds
+
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         own, state = self.unnested(start.state)
         first, inner = int(own.get("number", 0)), int(own.get("epoch", 0))
@@ -58,7 +62,7 @@ class BestOf(Solver[SupportEstimate]):
         epoch = start.epoch
         for number in range(first, self.starts):
             seeded = problem.with_seed(problem.seed + 1000 * number)
-            begin = current or (origin if number == 0 else _redrawn(seeded, origin))
+            begin = current or (origin if number == 0 else seeded.begun_anew(origin))
             held = None
             for step in self.member.solve(seeded, Step(epoch=inner, estimate=begin, state=state)):
                 if held is not None:
@@ -118,6 +122,10 @@ class CDI(Solver[SupportEstimate]):
     def epochs(self) -> int:
         """Epochs in all, over all starts."""
         return self.starts * (self.cycles * (2 * self.er + self.hio) + self.finish)
+
+    @property
+    def seeds(self) -> int:
+        return self.starts
 
     @cached_property
     def recipe(self) -> BestOf:
@@ -189,10 +197,6 @@ class _Found:
         residuals = tuple(own.get("found.residuals", torch.zeros(0)).tolist())
         members = (_unpacked(own, f"found.{i}", like) for i in range(len(residuals)))
         return _Found(tuple(x for x in members if x is not None), residuals)
-
-
-def _redrawn(problem: SupportProblem, origin: SupportEstimate) -> SupportEstimate:
-    return problem.random_start(origin.support.to(problem.device))
 
 
 def _packed(name: str, x: SupportEstimate) -> dict[str, Tensor]:
