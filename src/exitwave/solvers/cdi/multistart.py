@@ -206,4 +206,6 @@ def _packed(name: str, x: SupportEstimate) -> dict[str, Tensor]:
 def _unpacked(own: Mapping[str, Tensor], name: str, like: SupportEstimate) -> SupportEstimate | None:
     if f"{name}.object" not in own:
         return None
-    return replace(like, object=own[f"{name}.object"], support=own[f"{name}.support"])
+    shape = like.object.shape
+    # Files of 0.1.0 have one slice more.
+    return replace(like, object=own[f"{name}.object"].reshape(shape), support=own[f"{name}.support"].reshape(shape))

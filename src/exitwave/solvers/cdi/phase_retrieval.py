@@ -99,8 +99,10 @@ def _project(
 
     What is yielded is o' inside the support, the best that is known of the object; o itself is in the memory.
     """
-    x, power = problem.started(start.estimate), problem.power
-    support, obj = x.support, start.state.get("iterate", x.object).to(problem.device)
+    x, power = problem.require(start.estimate, SupportEstimate).to(problem.device), problem.power
+    # Files of 0.1.0 have one slice more.
+    obj = start.state.get("iterate", x.object).to(problem.device).reshape(x.object.shape)
+    support = x.support
     for epoch in range(start.epoch + 1, options.epochs + 1):
         fitting, misfit = problem.with_modulus(obj)
         obj = torch.where(support, fitting, kept * obj + returned * fitting)
