@@ -297,7 +297,7 @@ class TestResults:
 class TestCheckpoints:
     @pytest.mark.parametrize("name", INTERRUPTED)
     def test_a_run_goes_on_to_the_same_image(self, own: Path, name: str) -> None:
-        scan, before, epochs = INTERRUPTED[name]
+        scan, done_before, epochs = INTERRUPTED[name]
         seen: list[int] = []
         result = ew.reconstruct(
             ew.read(own / scan),
@@ -306,9 +306,11 @@ class TestCheckpoints:
             checkpoints=ew.Checkpoints(path=own / "checkpoints" / f"{name}.h5", resume=True, every=10**6),
             watch=lambda step, problem: seen.append(step.epoch),
         )
-        assert seen == list(range(before + 1, epochs + 1))
+        assert seen == list(range(done_before + 1, epochs + 1))
         assert len(result.history) == epochs
-        assert difference(middle(result.estimate.object), images(FILES / "checkpoints" / "finals.npz")[name]) < ROUNDING
+        found, before = middle(result.estimate.object), images(FILES / "checkpoints" / "finals.npz")[name]
+        # 0.1.0 kept the object of one pattern as the one slice of a sample.
+        assert difference(found, before.reshape(found.shape)) < ROUNDING
 
     def test_a_job_goes_on_from_its_checkpoint(self, own: Path) -> None:
         (own / "checkpoints" / "chain.h5").rename(own / "jobs" / "chain.h5.checkpoint")

@@ -135,11 +135,7 @@ def _(estimate: SupportEstimate) -> PtychoEstimate:
 
 def product_values(result: Result) -> dict[str, Any]:
     """A result under the names of the NPZ variant of a product."""
-    estimate, geometry, pixel_m = result.estimate, result.geometry, result.object_pixel_m
-    if not isinstance(estimate, PtychoEstimate):
-        raise InputError(
-            f"a product holds object, probe and positions of a scan; this is an estimate of {estimate.kind}"
-        )
+    estimate, geometry, pixel_m = seen_as_scan(result.estimate), result.geometry, result.object_pixel_m
     obj, probe = estimate.object.cpu().numpy(), estimate.probe.cpu().numpy()
     spare = np.asarray(obj.shape[1:]) - np.asarray(probe.shape[1:])
     positions = (estimate.positions_px.cpu().numpy() - spare / 2) * np.asarray(pixel_m)
