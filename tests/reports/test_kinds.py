@@ -136,7 +136,7 @@ def test_every_cut_of_a_volume_is_cropped_to_what_it_shows(shape):
     long = replace(estimate, object=estimate.object.clone())
     long.object[:, shape[1] // 2, shape[2] // 2] = 1
     long = replace(long, support=long.object.abs() > 0)
-    seen = {name: view for name, view in object_views(result_of(long))}
+    seen = dict(object_views(result_of(long)))
     outlines = [tuple(view.amplitude.shape) for view in seen.values()]
     across = [int((long.support.sum(dim=tuple(o for o in range(3) if o != axis)) > 1).sum()) for axis in range(3)]
     assert outlines == [(across[1], across[2]), (shape[0], across[2]), (shape[0], across[1])]
