@@ -228,3 +228,14 @@ def test_an_image_taken_out_for_a_viewer_does_not_harm_the_exact_tensors(tmp_pat
 def test_every_kind_can_be_exported_as_an_image(tmp_path, name, ending):
     export(RESULTS[name], tmp_path / f"out.{ending}")
     assert (tmp_path / f"out.{ending}").stat().st_size > 100
+
+
+@pytest.mark.parametrize("value", [np.array([1.0, 2.0]), 0.0, -1.0, float("nan"), 1 + 1j, np.ones((1, 1))])
+def test_a_beam_without_a_number_of_photons_is_refused(tmp_path, value):
+    path = tmp_path / "out.h5"
+    write_result(path, RESULTS["isolated object"])
+    with h5py.File(path, "r+") as file:
+        del file["entry_1/exitwave/estimate/beam_photons"]
+        file["entry_1/exitwave/estimate/beam_photons"] = value
+    with pytest.raises(FormatError, match="is damaged or was edited"):
+        read_result(path)
