@@ -215,6 +215,28 @@ def test_a_tensor_that_is_missing_is_named_and_a_kind_that_is_not_installed_too(
         read_result(path)
 
 
+@pytest.mark.parametrize("name", ["isolated object", "ptychography"])
+def test_a_file_that_says_no_kind_or_no_length_of_a_pixel_is_refused(tmp_path, name):
+    path = tmp_path / "out.h5"
+    for group, attribute, value in (
+        ("estimate", "kind", None),
+        (".", "object_pixel_m", 1j),
+        (".", "object_pixel_m", "a"),
+    ):
+        write_result(path, RESULTS[name])
+        with h5py.File(path, "r+") as file:
+            attributes = file["entry_1/exitwave"][group].attrs
+            del attributes[attribute]
+            if value is not None:
+                attributes[attribute] = value
+        if value is None and name == "ptychography":
+            # As files of 0.1.0 were.
+            assert_same_bits(read_result(path).estimate, RESULTS[name].estimate)
+            continue
+        with pytest.raises(FormatError, match="damaged or was edited"):
+            read_result(path)
+
+
 def test_an_image_taken_out_for_a_viewer_does_not_harm_the_exact_tensors(tmp_path):
     path = tmp_path / "out.h5"
     write_result(path, RESULTS["ptychography"])
@@ -228,3 +250,14 @@ def test_an_image_taken_out_for_a_viewer_does_not_harm_the_exact_tensors(tmp_pat
 def test_every_kind_can_be_exported_as_an_image(tmp_path, name, ending):
     export(RESULTS[name], tmp_path / f"out.{ending}")
     assert (tmp_path / f"out.{ending}").stat().st_size > 100
+
+
+@pytest.mark.parametrize("value", [np.array([1.0, 2.0]), 0.0, -1.0, float("nan"), 1 + 1j, np.ones((1, 1))])
+def test_a_beam_without_a_number_of_photons_is_refused(tmp_path, value):
+    path = tmp_path / "out.h5"
+    write_result(path, RESULTS["isolated object"])
+    with h5py.File(path, "r+") as file:
+        del file["entry_1/exitwave/estimate/beam_photons"]
+        file["entry_1/exitwave/estimate/beam_photons"] = value
+    with pytest.raises(FormatError, match="is damaged or was edited"):
+        read_result(path)

@@ -209,4 +209,8 @@ class SupportEstimate(Estimate):
     def fault(self) -> str:
         if self.support.dtype != torch.bool:
             return "its support is not what it should be"
-        return super().fault()
+        if found := super().fault():
+            return found
+        light = self.beam_photons
+        known = light.numel() == 1 and not light.is_complex() and float(light) > 0
+        return "" if known and not light.ndim else "its beam has no number of photons"

@@ -131,7 +131,9 @@ def estimate_of_0_1_0(file: h5py.File, tensors: Mapping[str, Tensor]) -> Estimat
     """The estimate in a file of 0.1.0, where an isolated object was one slice under an even probe."""
     if "support" not in tensors:
         return checked_estimate(file, PtychoEstimate, tensors)
-    obj, probe = tensors["object"], tensors["probe"]
+    obj, probe = tensors.get("object"), tensors.get("probe")
+    if obj is None or probe is None or obj.ndim != 3 or support.ndim != 3 or len(obj) != 1 or len(support) != 1:
+        raise FormatError(f"{file.filename} lacks object, probe or support of one slice; it is damaged or was edited")
     photons = probe.abs().double().square().mean()
     return checked_estimate(
         file, SupportEstimate, {"object": obj[0], "support": tensors["support"][0], "beam_photons": photons}

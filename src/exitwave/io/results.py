@@ -294,9 +294,11 @@ def _read_estimate(entry: h5py.Group, exact: h5py.Group) -> Estimate:
 
 
 def _read_pixel(exact: h5py.Group, estimate: Estimate, geometry: Geometry) -> tuple[float, ...]:
-    stored = np.asarray(exact.attrs.get("object_pixel_m", ()), dtype=np.float64).ravel()
+    stored = np.asarray(exact.attrs.get("object_pixel_m", ())).ravel()
+    if stored.dtype.kind not in "iuf":
+        raise FormatError(f"{exact.file.filename} holds an object pixel that is no length; it is damaged or was edited")
     if len(stored):
-        return tuple(stored.tolist())
+        return tuple(stored.astype(np.float64).tolist())
     # 0.1.0 left it to the geometry: object and probe share the pixel, an isolated object has as many as its pattern.
     frame = estimate.probe if isinstance(estimate, PtychoEstimate) else estimate.object
     return geometry.object_pixel_m((frame.shape[-2], frame.shape[-1]))
