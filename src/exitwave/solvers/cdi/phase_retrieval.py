@@ -99,7 +99,7 @@ def _project(
 
     What is yielded is o' inside the support, the best that is known of the object; o itself is in the memory.
     """
-    x, power = problem.started(start.estimate), problem.power
+    x, power = problem.require(start.estimate, SupportEstimate).to(problem.device), problem.power
     support, obj = x.support, start.state.get("iterate", x.object).to(problem.device)
     for epoch in range(start.epoch + 1, options.epochs + 1):
         fitting, misfit = problem.with_modulus(obj)
