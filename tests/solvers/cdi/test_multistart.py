@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 import torch
+from torch import Tensor
 
 import exitwave as ew
 from exitwave.data.estimate import SupportEstimate
@@ -145,3 +146,47 @@ def test_a_good_start_is_the_first_of_the_starts():
         problem, Step(epoch=0, estimate=truth)
     )
     assert agreement(last.estimate, made.truth) > 0.999
+
+
+def test_an_ensemble_lays_its_members_onto_one_another_and_its_mean_is_no_blur():
+    made = measured(1e7)
+    member = ew.CDI(starts=3, keep=1, cycles=2, hio=80, er=20, finish=20)
+    result = ew.reconstruct(made.scan, ew.ensemble(member, size=3))
+    assert agreement(result.estimate, made.truth) > 0.9
+    assert result.spread.object.shape == result.estimate.object.shape
+    inside = result.estimate.support
+    # Members that were not brought to one place and twin would differ as much as they are large.
+    assert 0 < float(result.spread.object[inside].norm() / result.estimate.object[inside].norm()) < 0.3
+    assert not bool(result.estimate.object[~inside].any())
+    assert float(inside.sum()) < 2 * float(made.truth.support.sum())
+
+
+def test_members_of_an_ensemble_have_starts_of_their_own():
+    problem = pattern_problem(measured(1e7).scan, seed=4)
+    begun: list[tuple[int, Tensor]] = []
+
+    class Noted(Solver[SupportEstimate]):
+        """Notes where it begins."""
+
+        name = "noted_for_a_test"
+        solves = SupportProblem
+
+        def solve(self, problem, start):
+            begun.append((problem.seed, start.estimate.object))
+            yield Step(epoch=1, estimate=start.estimate, residual=0.0)
+
+    last_of(ew.ensemble(ew.BestOf(member=Noted(), starts=3, keep=1), size=2), problem)
+    assert [seed for seed, _ in begun] == [4 + 1000 * n for n in range(6)]
+    assert len({float(start.abs().square().sum()) for _, start in begun}) == 6
+
+
+def test_an_ensemble_goes_on_exactly_from_the_middle_of_any_member():
+    problem = pattern_problem(measured(1e7).scan)
+    solver = ew.ensemble(ew.chain(ew.HIO(epochs=2, shrink_every=2), ew.ER(epochs=1)), size=3)
+    steps = list(solver.solve(problem, Step(epoch=0, estimate=problem.initial(None, ew.Setup()))))
+    assert len(steps) == 9
+    for number in range(8):
+        *_, last = solver.solve(problem, steps[number])
+        assert torch.equal(last.estimate.object, steps[-1].estimate.object)
+        assert torch.equal(last.estimate.support, steps[-1].estimate.support)
+        assert torch.equal(last.spread.object, steps[-1].spread.object)
