@@ -107,7 +107,9 @@ class KnownParticle:
     object: torch.Tensor
 
 
-def known_particle(shape: tuple[int, ...], *, photons: float = 1e7, diameter: float = 0.38, seed: int = 0) -> KnownParticle:
+def known_particle(
+    shape: tuple[int, ...], *, photons: float = 1e7, diameter: float = 0.38, seed: int = 0
+) -> KnownParticle:
     """An ellipsoid with grains, without symmetry, in empty space; noise-free."""
     rng = np.random.default_rng(seed)
     axes = np.ogrid[tuple(slice(-(n // 2), n - n // 2) for n in shape)]

@@ -25,7 +25,9 @@ class Holograms(ew.Measurement):
     """In-line holograms in a plane wave, one for each distance from sample to detector."""
 
     distances_m: tuple[float, ...]
-    layout = property(lambda self: self.frame_shape)  # What an estimate must share with it: here the size of the object.
+    layout = property(
+        lambda self: self.frame_shape
+    )  # What an estimate must share with it: here the size of the object.
     title = "a series of holograms"
 
 

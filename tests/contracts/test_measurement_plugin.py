@@ -147,7 +147,10 @@ def test_an_ensemble_is_brought_to_one_phase_and_averaged(plugin, made):
     assert 0 < float(straight.spread.object.abs().max()) < 1
     turned = ew.reconstruct(made[0], ew.ensemble(Turned(epochs=10), size=3))
     assert torch.allclose(turned.estimate.object, straight.estimate.object, atol=1e-5)
-    alone = [ew.evaluate(ew.reconstruct(made[0], member, setup=ew.Setup(seed=seed)), truth=made[1]) for seed in (0, 1000, 2000)]
+    alone = [
+        ew.evaluate(ew.reconstruct(made[0], member, setup=ew.Setup(seed=seed)), truth=made[1])
+        for seed in (0, 1000, 2000)
+    ]
     mean = ew.evaluate(straight, truth=made[1]).metrics["M-NRMSE"]
     assert mean < max(each.metrics["M-NRMSE"] for each in alone)
 

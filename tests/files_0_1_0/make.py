@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import yaml
+from exitwave.job import Job
 
 import exitwave as ew
 from exitwave.cli import answer
-from exitwave.job import Job
 
 SOLVERS: list[dict[str, Any]] = [
     {

@@ -53,12 +53,18 @@ def test_who_does_not_know_the_noise_refuses_it_and_names_those_that_do(scan, na
 
 
 def test_only_three_methods_honour_other_noise():
-    single = {n for n, cls in solvers().items() if cls.solves is PtychographyProblem and n not in ("chain", "ensemble", "refined")}
+    single = {
+        n
+        for n, cls in solvers().items()
+        if cls.solves is PtychographyProblem and n not in ("chain", "ensemble", "refined")
+    }
     assert {n for n in single if "noise" not in solvers()[n].unsupported} == set(HONOUR)
 
 
 def test_reconstruct_hands_its_noise_on_or_says_who_can(scan):
-    assert reconstruct(scan, solvers()["lbfgs"](epochs=1), setup=Setup(noise="poisson")).estimate.object.isfinite().all()
+    assert (
+        reconstruct(scan, solvers()["lbfgs"](epochs=1), setup=Setup(noise="poisson")).estimate.object.isfinite().all()
+    )
     with pytest.raises(InputError, match="rpie cannot"):
         reconstruct(scan, solvers()["rpie"](epochs=1), setup=Setup(noise="poisson"))
 

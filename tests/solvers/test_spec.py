@@ -15,9 +15,9 @@ from exitwave.solvers.base import Step
 from exitwave.solvers.chain import chain
 from exitwave.solvers.ensemble import ensemble
 from exitwave.solvers.nested_state import nested, unnested
-from exitwave.solvers.ptychography.pie import EPIE, MPIE, RPIE
 from exitwave.solvers.neural.flat_options import WARM_START_EPOCHS
 from exitwave.solvers.neural.network_solver import NetworkSolver
+from exitwave.solvers.ptychography.pie import EPIE, MPIE, RPIE
 from exitwave.solvers.ptychography.quasi_newton import QuasiNewton
 from exitwave.solvers.refined import Refined
 from exitwave.solvers.registry import solvers

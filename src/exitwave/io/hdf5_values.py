@@ -119,7 +119,9 @@ def estimate_of_0_1_0(file: h5py.File, tensors: Mapping[str, Tensor]) -> Estimat
         return checked_estimate(file, PtychoEstimate, tensors)
     obj, probe = tensors["object"], tensors["probe"]
     photons = probe.abs().double().square().mean()
-    return checked_estimate(file, SupportEstimate, {"object": obj[0], "support": tensors["support"][0], "beam_photons": photons})
+    return checked_estimate(
+        file, SupportEstimate, {"object": obj[0], "support": tensors["support"][0], "beam_photons": photons}
+    )
 
 
 def checked_estimate(file: h5py.File, kind: type[Estimate], tensors: Mapping[str, Tensor]) -> Estimate:

@@ -83,9 +83,7 @@ ShrinkEvery = Annotated[
 SigmaStart = Annotated[
     float,
     Field(gt=0, le=20),
-    Meaning(
-        "Blur of the amplitude for the first update of the support; larger where it begins far too large."
-    ),
+    Meaning("Blur of the amplitude for the first update of the support; larger where it begins far too large."),
 ]
 SigmaEnd = Annotated[float, Field(gt=0, le=20), Meaning("Blur for the last update; 1-1.5 follows edges closely.")]
 Threshold = Annotated[

@@ -123,7 +123,9 @@ def test_starts_that_found_something_else_are_left_out_of_the_mean():
         solves = SupportProblem
 
         def solve(self, problem, start):
-            yield Step(epoch=1, estimate=truth if problem.seed < 1000 else problem.initial(None, ew.Setup()), residual=0.0)
+            yield Step(
+                epoch=1, estimate=truth if problem.seed < 1000 else problem.initial(None, ew.Setup()), residual=0.0
+            )
 
     last = last_of(ew.BestOf(member=Lost(), starts=3, keep=3), problem)
     assert agreement(last.estimate, made.truth) > 0.9999

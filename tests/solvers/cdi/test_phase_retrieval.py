@@ -132,12 +132,16 @@ def test_a_checkpoint_in_the_middle_of_a_chain_goes_on_exactly(made, tmp_path):
 
 @pytest.mark.parametrize("name", [*SOLVERS, "cdi"])
 def test_a_scan_is_refused_with_advice(name):
-    with pytest.raises(InputError, match=r"is for one pattern of an isolated object, but this is a ptychography scan .* rpie"):
+    with pytest.raises(
+        InputError, match=r"is for one pattern of an isolated object, but this is a ptychography scan .* rpie"
+    ):
         ew.reconstruct(known_scan(side=4).scan, ew.from_spec(name))
 
 
 def test_methods_of_ptychography_refuse_one_pattern_with_advice(made):
-    with pytest.raises(InputError, match=r"rpie is for a ptychography scan, but this is one pattern of an isolated object; cdi"):
+    with pytest.raises(
+        InputError, match=r"rpie is for a ptychography scan, but this is one pattern of an isolated object; cdi"
+    ):
         ew.reconstruct(made.scan, ew.RPIE())
     with pytest.raises(InputError, match="mpie is for a ptychography scan"):
         ew.reconstruct(made.scan, ew.chain(ew.HIO(epochs=2), ew.MPIE(epochs=2)))
@@ -163,5 +167,7 @@ def test_what_only_a_scan_can_have_is_refused(made, options, message):
 
 
 def test_refinements_are_refused_by_name(made):
-    with pytest.raises(InputError, match=r"refined \(brightness, positions\) is for a ptychography scan, but this is one pattern .* er"):
+    with pytest.raises(
+        InputError, match=r"refined \(brightness, positions\) is for a ptychography scan, but this is one pattern .* er"
+    ):
         ew.reconstruct(made.scan, ew.Refined(solver=ew.ER(), refine_positions=True, refine_brightness=True))
