@@ -21,7 +21,7 @@ from exitwave.running.reconstruct import default_solver
 from exitwave.solvers.base import Solver
 from exitwave.solvers.refinement_options import RefinementOptions
 from exitwave.solvers.registry import solvers
-from exitwave.solvers.spec import require_network
+from exitwave.solvers.spec import from_spec, require_network, to_spec
 
 
 def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
@@ -81,7 +81,8 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
         # fmt: on
         job = Job(
             scan=scan,
-            solver=solver or cls(),
+            # Made anew from its spec: the class may be a stand-in that holds the options alone.
+            solver=from_spec(to_spec(solver or cls())),
             output=output,
             reading=reading or ReadOptions(),
             prepare=tuple(prepare),
