@@ -7,6 +7,7 @@ import torch
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
+from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
 
 GEOMETRY = Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))
@@ -94,3 +95,33 @@ def object_error(x: PtychoEstimate, truth: PtychoEstimate, border: int = 14) -> 
     a, b = x.object[window], truth.object[window]
     factor = torch.vdot(a.flatten(), b.flatten()) / torch.vdot(a.flatten(), a.flatten())
     return float((factor * a - b).norm() / b.norm())
+
+
+@dataclass(frozen=True, eq=False)
+class KnownParticle:
+    """The intensity of an isolated particle on any number of axes, beam in the middle, and what it was made of."""
+
+    pattern: Pattern
+    """Its geometry; of the intensity it holds the middle cut."""
+    intensity: torch.Tensor
+    object: torch.Tensor
+
+
+def known_particle(
+    shape: tuple[int, ...], *, photons: float = 1e7, diameter: float = 0.38, seed: int = 0
+) -> KnownParticle:
+    """An ellipsoid with grains, without symmetry, in empty space; noise-free."""
+    rng = np.random.default_rng(seed)
+    axes = np.ogrid[tuple(slice(-(n // 2), n - n // 2) for n in shape)]
+    radius = np.sqrt(sum((2 * axis / (diameter * n)) ** 2 for axis, n in zip(axes, shape, strict=True)))
+    # Heavier and more phase on one side, or it would be its own twin.
+    slope = sum((axis + 0.5) * (number + 1) / n for number, (axis, n) in enumerate(zip(axes, shape, strict=True)))
+    obj = (radius < 1) * (0.5 + 0.5 * rng.random(shape)) * np.exp(1j * (1.5 * slope + 0.5 * rng.random(shape)))
+    waves = np.fft.fftshift(np.fft.fftn(obj, norm="ortho"))
+    intensity = torch.from_numpy(np.abs(waves) ** 2 * photons / (np.abs(waves) ** 2).sum()).float()
+    middle = intensity
+    while middle.ndim > 2:
+        middle = middle[len(middle) // 2]
+    return KnownParticle(
+        pattern=Pattern(patterns=middle, geometry=GEOMETRY), intensity=intensity, object=torch.from_numpy(obj).cfloat()
+    )

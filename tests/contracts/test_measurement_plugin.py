@@ -25,8 +25,8 @@ PATH = ROOT / "examples" / "extending" / "measurement.py"
 def plugin() -> Iterator[ModuleType]:
     """The example as a module; other tests do not meet its solver."""
     spec = importlib.util.spec_from_file_location("holograms_of_a_plugin", PATH)
-    assert spec
-    assert spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -1,22 +1,24 @@
 """What every registered solver must keep to, found through the registry: new solvers are tested without a line here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cache
 from typing import cast
 
 import pytest
 import torch
-from exitwave.running.initial_estimate import with_slices
 
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.cdi import IsolatedProblem, isolated_guess, isolated_problem
-from exitwave.problems.initial_guess import first_guess
+from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.problems.base import Problem
+from exitwave.problems.cdi import SupportProblem, pattern_problem
+from exitwave.problems.initial_guess import first_guess, with_slices
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.background import with_background
 from exitwave.problems.refinement.brightness import with_brightness
 from exitwave.problems.refinement.variations import with_variations
+from exitwave.problems.setup import Setup
+from exitwave.running.reconstruct import reconstruct
 from exitwave.running.train import train
 from exitwave.simulation.isolated import simulate_pattern
 from exitwave.solvers.base import Solver, Step
@@ -28,7 +30,7 @@ from exitwave.solvers.neural.training_examples import TrainingExample
 from exitwave.solvers.refined import Refined
 from exitwave.solvers.registry import solvers
 from exitwave.solvers.spec import from_spec, to_spec
-from scans import known_scan
+from scans import known_particle, known_scan
 
 
 def small(cls: type[Solver], epochs: int) -> Solver:
@@ -61,15 +63,26 @@ TAUGHT = sorted(name for name in NETWORKS if cast(type[NetworkSolver], solvers()
 NAMES = sorted(set(solvers()) - set(TAUGHT))
 
 
+VOLUME = " of a volume"
+CASES = [*NAMES, *(name + VOLUME for name in NAMES if solvers()[name].solves is SupportProblem)]
+
+
+def method(case: str) -> type[Solver]:
+    return solvers()[case.removesuffix(VOLUME)]
+
+
 @cache
-def posed(one_pattern: bool) -> PtychographyProblem:
-    if one_pattern:
-        return isolated_problem(simulate_pattern(frame_px=48, seed=2).scan, seed=5)
+def posed(kind: type[Problem], volume: bool) -> Problem:
+    if volume:
+        known = known_particle((24, 26, 28))
+        return SupportProblem.from_intensity(known.pattern, known.intensity, seed=5)
+    if kind is SupportProblem:
+        return pattern_problem(simulate_pattern(frame_px=48, seed=2).scan, seed=5)
     return PtychographyProblem.of(known_scan(side=4, photons=1e5).scan, seed=5)
 
 
 BEYOND: Mapping[str, Callable[[PtychographyProblem, PtychoEstimate], PtychoEstimate]] = {
-    "slices": lambda problem, x: with_slices(x, 2, 1e-6),
+    "slices": lambda problem, x: with_slices(x, Setup(slices=2, slice_spacing_m=1e-6)),
     "variations": lambda problem, x: with_variations(problem, x, 1),
     "brightness": with_brightness,
     "background": with_background,
@@ -77,13 +90,13 @@ BEYOND: Mapping[str, Callable[[PtychographyProblem, PtychoEstimate], PtychoEstim
 """Starts with more than object and probe."""
 
 
-def guessed(problem: PtychographyProblem) -> PtychoEstimate:
-    return isolated_guess(problem) if isinstance(problem, IsolatedProblem) else first_guess(problem)
+def guessed(problem: Problem) -> Estimate:
+    return problem.initial(None, Setup())
 
 
 @pytest.fixture
-def problem(name):
-    return posed(solvers()[name].one_pattern)
+def problem(case):
+    return posed(method(case).solves, case.endswith(VOLUME))
 
 
 @pytest.fixture
@@ -99,46 +112,46 @@ def last_of(solver, problem, start, until=None):
     return start
 
 
-def assert_same(one: PtychoEstimate, other: PtychoEstimate) -> None:
-    for field in fields(one):
-        a, b = getattr(one, field.name), getattr(other, field.name)
-        assert (a is None and b is None) or torch.equal(a, b), field.name
+def assert_same(one: Estimate, other: Estimate) -> None:
+    assert one.tensors().keys() == other.tensors().keys()
+    for field, value in one.tensors().items():
+        assert torch.equal(value, other.tensors()[field]), field
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_residual_falls(name, problem, start):
+@pytest.mark.parametrize("case", CASES)
+def test_residual_falls(case, problem, start):
     before = problem.residual(start.estimate)
-    assert problem.residual(last_of(small(solvers()[name], 6), problem, start).estimate) < 0.7 * before
+    assert problem.residual(last_of(small(method(case), 6), problem, start).estimate) < 0.7 * before
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_start_and_yielded_steps_are_left_alone(name, problem, start):
+@pytest.mark.parametrize("case", CASES)
+def test_start_and_yielded_steps_are_left_alone(case, problem, start):
     kept = start.estimate.clone()
     steps = []
     copies = []
-    for step in small(solvers()[name], 4).solve(problem, start):
+    for step in small(method(case), 4).solve(problem, start):
         steps.append(step)
         copies.append(step.estimate.clone())
     for was, now in zip([kept, *copies], [start.estimate, *(s.estimate for s in steps)], strict=True):
         assert_same(was, now)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_same_seed_same_image_other_seed_another_where_chance_plays_a_part(name, problem, start):
-    solver = small(solvers()[name], 4)
+@pytest.mark.parametrize("case", CASES)
+def test_same_seed_same_image_other_seed_another_where_chance_plays_a_part(case, problem, start):
+    solver = small(method(case), 4)
     one, again = (last_of(solver, problem, start).estimate.object for _ in range(2))
     assert torch.equal(one, again)
     other_problem = replace(problem, seed=6)
     # One pattern is worked on as a whole: chance only makes the start.
-    begin = Step(epoch=0, estimate=guessed(other_problem)) if solver.one_pattern else start
+    begin = Step(epoch=0, estimate=guessed(other_problem)) if isinstance(problem, SupportProblem) else start
     other = last_of(solver, other_problem, begin).estimate.object
     assert torch.equal(one, other) != solver.seeded
 
 
 @pytest.mark.parametrize("until", [1, 2, 3, 5])
-@pytest.mark.parametrize("name", NAMES)
-def test_a_run_resumed_from_any_step_ends_exactly_as_one_that_never_stopped(name, until, problem, start):
-    solver = small(solvers()[name], 6)
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_resumed_from_any_step_ends_exactly_as_one_that_never_stopped(case, until, problem, start):
+    solver = small(method(case), 6)
     straight = last_of(solver, problem, start)
     resumed = last_of(solver, problem, last_of(solver, problem, start, until=until))
     assert resumed.epoch == straight.epoch == 6
@@ -146,12 +159,19 @@ def test_a_run_resumed_from_any_step_ends_exactly_as_one_that_never_stopped(name
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [(name, what) for name in NAMES for what in BEYOND if what in solvers()[name].unsupported]
+    ("case", "what"), [(name, what) for name in NAMES for what in BEYOND if what in solvers()[name].unsupported]
 )
-def test_what_a_solver_cannot_do_it_refuses_by_name_without_the_driver_too(name, what, problem, start):
+def test_what_a_solver_cannot_do_it_refuses_by_name_without_the_driver_too(case, what, problem, start):
     more = replace(start, estimate=BEYOND[what](problem, start.estimate))
-    with pytest.raises(InputError, match=f"{name} cannot reconstruct with {what} .*rpie.* can"):
-        last_of(small(solvers()[name], 4), problem, more)
+    with pytest.raises(InputError, match=f"{case} cannot reconstruct with {what} .*rpie.* can"):
+        last_of(small(method(case), 4), problem, more)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.endswith(VOLUME)])
+def test_the_driver_takes_the_problem_of_a_volume(case, problem):
+    result = reconstruct(problem, small(method(case), 6))
+    assert result.estimate.object.shape == (24, 26, 28)
+    assert result.residual == pytest.approx(problem.residual(result.estimate))
 
 
 @pytest.mark.parametrize("name", sorted(solvers()))

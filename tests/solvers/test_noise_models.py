@@ -45,7 +45,7 @@ def test_an_option_named_outweighs_the_problem(scan, name):
 @pytest.mark.parametrize("name", sorted(set(solvers()) - {"apg"}))
 def test_who_does_not_know_the_noise_refuses_it_and_names_those_that_do(scan, name):
     cls = solvers()[name]
-    if cls.one_pattern or "noise" not in cls.unsupported:
+    if cls.solves is not PtychographyProblem or "noise" not in cls.unsupported:
         return
     problem = PtychographyProblem.of(scan, noise=Poisson())
     with pytest.raises(InputError, match=rf"{name} cannot reconstruct with noise.*adam, apg, lbfgs can"):
@@ -53,16 +53,20 @@ def test_who_does_not_know_the_noise_refuses_it_and_names_those_that_do(scan, na
 
 
 def test_only_three_methods_honour_other_noise():
-    single = {n for n, cls in solvers().items() if not cls.one_pattern and n not in ("chain", "ensemble", "refined")}
+    single = {
+        n
+        for n, cls in solvers().items()
+        if cls.solves is PtychographyProblem and n not in ("chain", "ensemble", "refined")
+    }
     assert {n for n in single if "noise" not in solvers()[n].unsupported} == set(HONOUR)
 
 
 def test_reconstruct_hands_its_noise_on_or_says_who_can(scan):
     assert (
-        reconstruct(scan, solvers()["lbfgs"](epochs=1), setup=Setup(noise=Poisson())).estimate.object.isfinite().all()
+        reconstruct(scan, solvers()["lbfgs"](epochs=1), setup=Setup(noise="poisson")).estimate.object.isfinite().all()
     )
     with pytest.raises(InputError, match="rpie cannot"):
-        reconstruct(scan, solvers()["rpie"](epochs=1), setup=Setup(noise=Poisson()))
+        reconstruct(scan, solvers()["rpie"](epochs=1), setup=Setup(noise="poisson"))
 
 
 def test_apg_refuses_noise_without_a_proximal_map(scan):

@@ -51,7 +51,7 @@ class Problem(ABC, Generic[E]):
         """Of each frame, sum (|F| - A)^2 and sum A^2 over the pixels solvers may look at, or over those held out."""
 
     @abstractmethod
-    def initial(self, start: E | None, setup: Setup, *, probe: Complex[Tensor, "mode y x"] | None = None) -> E:
+    def initial(self, start: Estimate | None, setup: Setup, *, probe: Complex[Tensor, "mode y x"] | None = None) -> E:
         """The estimate to begin with, on the problem's device: from `start`, else from the data and what `setup` asks for.
 
         Raises InputError where start, probe or setup do not belong to the measurement.

@@ -156,7 +156,7 @@ class SupportProblem(Problem[SupportEstimate]):
         photons = torch.tensor(self.beam_photons, dtype=torch.float64, device=self.device)
         return SupportEstimate(object=obj, support=support, beam_photons=photons)
 
-    def initial(self, start: SupportEstimate | None, setup: Setup, *, probe: Tensor | None = None) -> SupportEstimate:
+    def initial(self, start: Estimate | None, setup: Setup, *, probe: Tensor | None = None) -> SupportEstimate:
         beyond = setup.beyond("free_fraction", "seed", "device", "memory", "noise")
         if beyond or probe is not None:
             asked = ", ".join([*beyond, *(["probe"] if probe is not None else [])])

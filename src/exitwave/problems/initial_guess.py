@@ -10,7 +10,7 @@ from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.physics.fourier import frequencies, ifft2, to_centre, to_corner
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels.reference import gather, scatter_add_
@@ -54,7 +54,7 @@ def first_guess(
 
 def first_estimate(
     problem: PtychographyProblem,
-    start: PtychoEstimate | None = None,
+    start: Estimate | None = None,
     *,
     probe: Complex[Tensor, "mode y x"] | None = None,
     modes: int = 1,

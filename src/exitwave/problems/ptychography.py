@@ -13,7 +13,7 @@ from torch import Tensor
 
 from exitwave.data.checks import check_frames, check_layout
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
 from exitwave.physics.constraints import orthogonal_modes
@@ -255,7 +255,7 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         return misfit, power
 
     def initial(
-        self, start: PtychoEstimate | None, setup: Setup, *, probe: Complex[Tensor, "mode y x"] | None = None
+        self, start: Estimate | None, setup: Setup, *, probe: Complex[Tensor, "mode y x"] | None = None
     ) -> PtychoEstimate:
         # These functions pose trial problems of this very kind.
         from exitwave.problems.initial_guess import first_estimate, with_slices

@@ -78,7 +78,6 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
     renamed: ClassVar[Mapping[str, str]] = {
         "together": "frames_per_batch",
         "approach": "warm_start_epochs",
-        "thinning": "judge_photons",
     }
     """Options that were called otherwise in 0.1.0."""
     not_trained: ClassVar[frozenset[str]] = frozenset(

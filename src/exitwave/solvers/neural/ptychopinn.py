@@ -1,5 +1,6 @@
 """PtychoPINN: a network that learns phase retrieval from diffraction alone."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -23,6 +24,7 @@ class PtychoPINN(NetworkSolver):
     """
 
     name: ClassVar[str] = "ptychopinn"
+    renamed: ClassVar[Mapping[str, str]] = {**NetworkSolver.renamed, "thinning": "judge_photons"}
     loss: Loss = "amplitude"
     """amplitude: mean error of the amplitudes, that of the published tables; poisson: likelihood of the counts, better
     below some 1e5 photons a frame."""
