@@ -158,7 +158,7 @@ grid = np.stack(np.meshgrid(np.arange(50), np.arange(60), indexing="ij"), -1).re
 positions_m = torch.from_numpy(grid * geometry.object_pixel_m((96, 96)))
 scan = ew.Scan(patterns=Hdf5Patterns(Path(path), ("data",)), positions_m=positions_m, geometry=geometry)
 solver = ew.RPIE(epochs=1)
-ew.reconstruct(ew.prepared(scan, ("select=0:200",)), solver, memory="40MB")
+ew.reconstruct(ew.prepared(scan, ("select=0:200",)), solver, setup=ew.Setup(memory="40MB"))
 def held():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 def watch():
@@ -169,7 +169,7 @@ seen, done = [held()], []
 watching = threading.Thread(target=watch)
 watching.start()
 # Also looked at when an epoch is done, however seldom the thread may have come to it.
-result = ew.reconstruct(scan, solver, memory=memory, watch=lambda step, problem: seen.append(held()))
+result = ew.reconstruct(scan, solver, setup=ew.Setup(memory=memory), watch=lambda step, problem: seen.append(held()))
 done.append(True)
 watching.join()
 torch.save(result.estimate.object, out)
