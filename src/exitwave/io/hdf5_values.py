@@ -129,15 +129,14 @@ def tensors_of(group: h5py.Group, kind: type[Estimate]) -> dict[str, Tensor]:
 
 def estimate_of_0_1_0(file: h5py.File, tensors: Mapping[str, Tensor]) -> Estimate:
     """The estimate in a file of 0.1.0, where an isolated object was one slice under an even probe."""
-    if "support" not in tensors:
+    support = tensors.get("support")
+    if support is None:
         return checked_estimate(file, PtychoEstimate, tensors)
     obj, probe = tensors.get("object"), tensors.get("probe")
     if obj is None or probe is None or obj.ndim != 3 or support.ndim != 3 or len(obj) != 1 or len(support) != 1:
         raise FormatError(f"{file.filename} lacks object, probe or support of one slice; it is damaged or was edited")
     photons = probe.abs().double().square().mean()
-    return checked_estimate(
-        file, SupportEstimate, {"object": obj[0], "support": tensors["support"][0], "beam_photons": photons}
-    )
+    return checked_estimate(file, SupportEstimate, {"object": obj[0], "support": support[0], "beam_photons": photons})
 
 
 def checked_estimate(file: h5py.File, kind: type[Estimate], tensors: Mapping[str, Tensor]) -> Estimate:
