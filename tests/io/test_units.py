@@ -3,7 +3,7 @@ import math
 import pytest
 
 from exitwave.data.errors import FormatError
-from exitwave.io.units import angle_rad, energy_ev, length_m
+from exitwave.io.units import ANGLES_RAD, energy_ev, factor, length_m
 
 
 @pytest.mark.parametrize("unit", ["um", "µm", "μm", "micron", " um ", "UM"])
@@ -20,7 +20,7 @@ def test_mega_and_milli_are_told_apart_by_case() -> None:
 
 
 def test_degrees_become_radians() -> None:
-    assert angle_rad(180, "deg") == pytest.approx(math.pi)
+    assert 180 * factor("deg", ANGLES_RAD, "angle") == pytest.approx(math.pi)
 
 
 def test_a_unit_of_another_quantity_is_refused_by_name() -> None:

@@ -16,11 +16,6 @@ from exitwave.data.patterns import ArrayPatterns
 from exitwave.io.atomic import replacing
 
 
-def is_npz(path: Path) -> bool:
-    """True for a zip archive that holds .npy arrays."""
-    return bool(members(path))
-
-
 def members(path: Path) -> frozenset[str]:
     """Names of the arrays in an archive; none for files that are no archive or damaged."""
     if not path.is_file() or not zipfile.is_zipfile(path):

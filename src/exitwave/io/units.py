@@ -39,11 +39,6 @@ def energy_ev(value: float, unit: str) -> float:
     return value * factor(unit, ENERGIES_EV, "energy")
 
 
-def angle_rad(value: float, unit: str) -> float:
-    """An angle in radians. Raises FormatError for a unit that is not of angle."""
-    return value * factor(unit, ANGLES_RAD, "angle")
-
-
 def factor(unit: str, known: dict[str, float], quantity: str) -> float:
     """What a number in `unit` is multiplied by. As written first: MeV and meV differ only in case."""
     word = unit.strip()

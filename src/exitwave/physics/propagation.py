@@ -19,7 +19,7 @@ class Propagator(Protocol):
     def propagate(
         self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
     ) -> Complex[Tensor, "*batch y x"]:
-        """Exit waves to the waves at the detector, in the detector order of `arrange`; into `out` where it is given."""
+        """Exit waves to the waves at the detector, in the order of `to_detector_order`; into `out` where it is given."""
         ...
 
     def backpropagate(
