@@ -18,8 +18,8 @@ def scan():
 def test_figures_of_a_known_scan(scan):
     found = inspect(scan)
     assert (found.frames, found.frame_shape) == (64, (48, 48))
-    assert found.further["step_px"] == pytest.approx(8.0)
-    assert found.further["overlap_array"] == pytest.approx(1 - 8 / 48)
+    assert found.step_px == pytest.approx(8.0)
+    assert found.overlap_array == pytest.approx(1 - 8 / 48)
     assert found.photons_per_frame[1] == pytest.approx(1e6, rel=0.1)
     assert found.object_pixel_m == GEOMETRY.object_pixel_m((48, 48))
     assert max(map(abs, found.beam_offset_px)) < 0.5

@@ -3,6 +3,7 @@
 import os
 import sys
 import traceback
+from contextlib import suppress
 
 from cyclopts import CycloptsError
 from pydantic import ValidationError
@@ -23,8 +24,9 @@ def error_line(error: BaseException) -> tuple[str, int]:
 
 def _described(error: BaseException) -> tuple[str, int]:
     if isinstance(error, BrokenPipeError):
-        # The reader of a pipe went away; that is its right.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        # The reader of a pipe went away; that is its right. What is still to be written goes nowhere.
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return "", 0
     if isinstance(error, ExitwaveError):
         return str(error), 2

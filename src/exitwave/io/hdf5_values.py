@@ -129,10 +129,9 @@ def tensors_of(group: h5py.Group, kind: type[Estimate]) -> dict[str, Tensor]:
 
 def estimate_of_0_1_0(file: h5py.File, tensors: Mapping[str, Tensor]) -> Estimate:
     """The estimate in a file of 0.1.0, where an isolated object was one slice under an even probe."""
-    support = tensors.get("support")
-    if support is None:
+    if "support" not in tensors:
         return checked_estimate(file, PtychoEstimate, tensors)
-    obj, probe = tensors.get("object"), tensors.get("probe")
+    obj, probe, support = tensors.get("object"), tensors.get("probe"), tensors["support"]
     if obj is None or probe is None or obj.ndim != 3 or support.ndim != 3 or len(obj) != 1 or len(support) != 1:
         raise FormatError(f"{file.filename} lacks object, probe or support of one slice; it is damaged or was edited")
     photons = probe.abs().double().square().mean()

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from exitwave.running.initial_estimate import with_slices
 
-from exitwave.problems.initial_guess import first_guess
+from exitwave.problems.initial_guess import first_guess, with_slices
 from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.setup import Setup
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import interaction, object_direction
 from exitwave.solvers.base import Step
@@ -97,6 +97,6 @@ def test_the_truth_stays():
 
 def test_four_slices_go_down_together():
     problem = PtychographyProblem.of(known_scan(side=5).scan)
-    start = with_slices(first_guess(problem), 4, 1e-7)
+    start = with_slices(first_guess(problem), Setup(slices=4, slice_spacing_m=1e-7))
     course = [step.residual for step in LSQML(epochs=8, batch=16).solve(problem, Step(epoch=0, estimate=start))]
     assert course[-1] < 0.1 * course[0]

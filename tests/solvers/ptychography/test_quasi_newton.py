@@ -6,13 +6,13 @@ from itertools import pairwise
 
 import pytest
 import torch
-from exitwave.running.initial_estimate import with_slices
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.problems.coarse_phase import FramePulls, SlowPhase, modulus_slopes, ramp_sensitivity
-from exitwave.problems.initial_guess import first_guess
+from exitwave.problems.initial_guess import first_guess, with_slices
 from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.setup import Setup
 from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.pie import RPIE
@@ -234,7 +234,7 @@ def test_resumed_anywhere_it_ends_exactly_the_same(until, probe_start, problem):
 
 
 def test_four_slices_go_down_together(problem):
-    start = with_slices(first_guess(problem), 4, 1e-7)
+    start = with_slices(first_guess(problem), Setup(slices=4, slice_spacing_m=1e-7))
     course = [step.residual for step in steps(QuasiNewton(epochs=8), problem, start)]
     assert course[-1] < 0.1 * course[0]
 

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from exitwave.running.initial_estimate import with_slices
 
-from exitwave.problems.initial_guess import amplitude_guess, first_guess
+from exitwave.problems.initial_guess import amplitude_guess, first_guess, with_slices
 from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.setup import Setup
 from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.wirtinger import AWF, WF
@@ -117,7 +117,7 @@ def test_the_probe_rests_before_its_start_and_when_it_is_known(known):
 
 def test_two_slices_go_down_together(known):
     problem = PtychographyProblem.of(known.scan)
-    start = with_slices(first_guess(problem), 2, 1e-6)
+    start = with_slices(first_guess(problem), Setup(slices=2, slice_spacing_m=1e-6))
     course = [s.residual for s in steps(WF(epochs=15), problem, start)]
     assert all(after <= before * (1 + 1e-6) for before, after in pairwise(course))
     assert course[-1] < 0.7 * course[0]
