@@ -50,7 +50,10 @@ def answer(arguments: Sequence[str]) -> int:
 
     try:
         with _warnings_in_a_line():
-            return int(APP(arguments, exit_on_error=False, print_error=False) or 0)
+            code = int(APP(arguments, exit_on_error=False, print_error=False) or 0)
+            # Here, not at the end of the process, where it could not be told any more that the reader went away.
+            sys.stdout.flush()
+            return code
     except KeyboardInterrupt:
         print("exitwave: interrupted", file=sys.stderr)
         return 130
