@@ -1,6 +1,7 @@
 """What the options of the command line do, in help, in jobs and in runs."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -264,11 +265,16 @@ class TestJobs:
 
 def test_a_closed_pipe_is_no_error(scan: Path) -> None:
     command = f"import sys; from exitwave.cli import main; sys.argv = ['exitwave', 'info', {str(scan)!r}]; main()"
-    with subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # Buffered, as for users: without, the pipe is met at the first word and not at the end of the process.
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        [sys.executable, "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered
+    ) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_words_without_a_command_show_help() -> None:
