@@ -127,7 +127,7 @@ class TestTraining:
     def test_a_collapse_is_one_line_and_keeps_earlier_epochs(
         self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def collapsed(found: float, least: float, step: int) -> None:
+        def collapsed(found: float, before: float, least: float, step: int) -> None:
             if step > 20:
                 raise Collapsed("the network collapsed: lower learning_rate")
 

@@ -13,7 +13,7 @@ from torch import nn
 from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.io.weights import Weights, read_training, write_training
 from exitwave.training.averaging import update_average
-from exitwave.training.collapse import Collapsed, Diverged, variation
+from exitwave.training.collapse import Collapsed, Diverged, require_variation, variation
 from exitwave.training.settings import TrainingSettings
 from toy_training import Blurred, Tiny, course, same
 
@@ -238,6 +238,16 @@ def test_a_collapsed_network_stops_the_training_with_advice(batch):
     assert learning.state()["course.numbers"][0] == 7
     unwatched = course(network=Constant(), collapse_check_after=0, batch=batch)
     assert [math.isnan(epoch.variation) for epoch in unwatched.run()] == [True] * 4
+
+
+def test_images_that_differ_little_but_ever_more_are_no_collapse():
+    require_variation(3e-5, math.nan, 1e-4, 200)
+    require_variation(6e-5, 3e-5, 1e-4, 400)
+    with pytest.raises(Collapsed, match=r"after 600 steps .* by 6\.1e-05"):
+        require_variation(6.1e-5, 6e-5, 1e-4, 600)
+    with pytest.raises(Collapsed):
+        require_variation(0.0, math.nan, 1e-4, 200)
+    require_variation(0.0, 0.0, 0.0, 200)
 
 
 def test_a_single_sample_is_no_collapse():

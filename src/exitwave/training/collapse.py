@@ -29,9 +29,18 @@ def variation(images: Float[Tensor, "sample ..."] | Complex[Tensor, "sample ..."
     return float(variance / square.clamp(min=torch.finfo(torch.float32).tiny))
 
 
-def require_variation(found: float, least: float, step: int) -> None:
-    """Raise Collapsed when the outputs vary less than `least`; fewer than two samples tell nothing."""
-    if found < least:
+SAME = 1e-9
+"""Variation of images that differ by no more than the rounding of 32-bit numbers."""
+RISE = 1.1
+"""Networks that find their way slowly vary so much more from look to look; collapsed ones do not."""
+
+
+def require_variation(found: float, before: float, least: float, step: int) -> None:
+    """Raise Collapsed when the outputs vary less than `least`, and no more than at the look `before`.
+
+    At the first look, when that is not a number, only the same outputs are a collapse; fewer than two samples tell nothing.
+    """
+    if found < min(SAME, least) or (found < least and found < RISE * before):
         raise Collapsed(
             f"the network collapsed: after {step} steps its images differ from sample to sample by {found:.1e} of their mean "
             f"square (expected {least:g} or more); lower learning_rate, take network='unet', another seed, or a curved "

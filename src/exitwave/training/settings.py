@@ -40,8 +40,8 @@ class TrainingSettings:
     collapse_check_after: int = 200
     """Steps after which the outputs are first looked at for collapse; then after every epoch. 0 never looks."""
     least_output_variation: float = 1e-4
-    """Variance of the outputs from sample to sample, relative to their mean square, below which they are all the same.
-    Lower it for objects with less than 1 % contrast."""
+    """Variance of the outputs from sample to sample, relative to their mean square, below which they are all the same,
+    unless it rises. Lower it for objects with less than 1 % contrast."""
 
     def __post_init__(self) -> None:
         wrong = {

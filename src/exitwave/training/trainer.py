@@ -120,6 +120,7 @@ class Trainer:
         self._batch = ranks * min(recipe.batch, math.ceil(len(lessons) / ranks))
         self._per_epoch = math.ceil(len(lessons) / self._batch)
         self._step, self._loss, self._history = 0, 0.0, torch.zeros(0, 2, dtype=torch.float64)
+        self._varied = math.nan
         if state is not None:
             self._restore(state)
         # Wrapped last: with several devices the first one's weights go to all of them here.
@@ -163,8 +164,9 @@ class Trainer:
         for name, parameter in self._network.named_parameters():
             held |= {f"adam.{name}.{key}": value for key, value in self._optimizer.state[parameter].items()}
         numbers = torch.tensor([self._step, self._per_epoch, self._batch], dtype=torch.int64)
-        lately = torch.tensor(self._loss, dtype=torch.float64)
-        return stored({**held, "course.numbers": numbers, "course.loss": lately, "course.history": self._history})
+        lately, varied = torch.tensor([self._loss, self._varied], dtype=torch.float64)
+        held |= {"course.numbers": numbers, "course.loss": lately, "course.history": self._history}
+        return stored({**held, "course.variation": varied})
 
     def _restore(self, state: Mapping[str, Tensor]) -> None:
         restore(state, self._network, self._average, self._optimizer)
@@ -176,6 +178,7 @@ class Trainer:
             )
         self._step, self._loss = step, float(state["course.loss"])
         self._history = state["course.history"].cpu().clone()
+        self._varied = float(state.get("course.variation", math.nan))
 
     def _order(self, epoch: int) -> Int[Tensor, " sample"]:
         """The samples of an epoch in their order; the last step is filled up with the first ones."""
@@ -270,7 +273,8 @@ class Trainer:
 
     def _look(self) -> float:
         found = self._variation()
-        require_variation(found, self._recipe.least_output_variation, self._step)
+        require_variation(found, self._varied, self._recipe.least_output_variation, self._step)
+        self._varied = found
         return found
 
     def _mean(self, value: Tensor) -> Tensor:

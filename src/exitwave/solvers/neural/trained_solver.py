@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from pydantic import ConfigDict, Field, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass as validated
@@ -20,6 +20,7 @@ from exitwave.training.trainer import TrainingTask
 
 E = TypeVar("E", bound=Estimate)
 D = TypeVar("D")
+S = TypeVar("S", bound="TrainedSolver[Any, Any]")
 CLIP = 1.0
 """Longest gradient that is followed: a few bright frames must not undo what was learned."""
 
@@ -102,7 +103,7 @@ class TrainedSolver(Solver[E], Generic[E, D]):
         """What decides a training, as plain words and numbers in one table: to compare two of them."""
         return {option: value for option, value in to_spec(self).items() if option not in {"name", *self.not_trained}}
 
-    def like_stored(self, stored: Mapping[str, Any]) -> Self:
+    def like_stored(self: S, stored: Mapping[str, Any]) -> S:
         """The solver of this kind that a file of weights or a checkpoint describes, without its weights."""
         return make(type(self), self.settled(stored))
 
