@@ -312,7 +312,7 @@ def _without_plane(phase: Float[ndarray, "y x"]) -> Float[ndarray, "y x"]:
     return level
 
 
-def _central_square(image: Image) -> Image:
+def _central_square(image: Image) -> Complex[Tensor, "n n"]:
     height, width = image.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

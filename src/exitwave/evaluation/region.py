@@ -50,7 +50,7 @@ def scanned_region(
     positions_px: Float[Tensor, "frame 2"],
     object_shape: tuple[int, int],
     threshold: float = 0.05,
-) -> Bool[Tensor, "y x"]:
+) -> Bool[Tensor, "Y X"]:
     """The part of the object that was really lit: summed |probe|^2 over all positions above 5 % of its maximum.
 
     `positions_px` are (y, x) of each window's first row and column, rounded here to whole pixels.
@@ -127,7 +127,7 @@ def overlay(estimate: PtychoEstimate, truth: PtychoEstimate, *, offset_px: tuple
         truth_region=regions[1],
         estimate_trusted=dim[boxes[0]][near],
         start_shift_px=(float(offset_px[0] - whole[0]), float(offset_px[1] - whole[1])),
-        corner_px=(boxes[1][0].start + near[0].start, boxes[1][1].start + near[1].start),
+        corner_px=(int(boxes[1][0].start + near[0].start), int(boxes[1][1].start + near[1].start)),
     )
 
 

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ SMOOTHING = 0.95
 Images = Float[Tensor, "sample ..."] | Complex[Tensor, "sample ..."]
 
 
+@runtime_checkable
 class TrainingTask(Protocol):
     """Training samples and their loss. Its tensors are on the device of the network; nothing is left to chance but by seed."""
 

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import ConfigDict, Field, PositiveInt, field_validator
 from pydantic.dataclasses import dataclass as validated
@@ -25,6 +25,7 @@ CLIP = 1.0
 """Longest gradient that is followed: a few bright frames must not undo what was learned."""
 
 
+@runtime_checkable
 class Posing(Protocol):
     """How the driver of a training poses what was measured, for solvers that learn from measurements."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
 from exitwave.data.errors import InputError
@@ -269,8 +269,8 @@ class Supervised(_Groupwise):
         return torch.stack(losses).sum() / len(samples), shown(images)
 
 
-def windows(label: Images, canvases: Canvases) -> Images:
-    """The canvases cut out of a whole object ("1 Y X")."""
+def windows(label: Complex[Tensor, "1 whole_Y whole_X"], canvases: Canvases) -> Images:
+    """The canvases cut out of a whole object."""
     height, width = canvases.illumination.shape[1:]
     cut = [label[0, y : y + height, x : x + width] for y, x in canvases.origins.tolist()]
     return torch.stack(cut)
