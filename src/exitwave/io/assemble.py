@@ -127,6 +127,10 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     geometry = _geometry(contents, stated, patterns.shape[1:], path)
     orientation = stated.orientation or contents.orientation
     mask = np.ones(patterns.shape[1:], dtype=bool) if contents.mask is None else contents.mask
+    told = {
+        "position_sign": stated.position_sign or contents.position_sign,
+        "position_unit": stated.position_unit or contents.position_unit,
+    }
     measured = Pattern if alone else _scan_of(contents, stated, geometry, path)
     measurement = measured(
         patterns=patterns,
@@ -137,7 +141,7 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
         provenance={
             "file": str(path),
             "format": format_name,
-            **({} if alone else _position_words(contents, stated)),
+            **told,
             "orientation": orientation,
             **contents.notes,
         },
@@ -154,13 +158,6 @@ def _scan_of(contents: Contents, stated: ReadOptions, geometry: Geometry, path: 
     if len(positions) == 3 != shape[0]:
         raise FormatError(f"positions in {path} look transposed: shape {positions.shape} for {shape[0]} frames")
     return partial(Scan, positions_m=torch.from_numpy(positions))
-
-
-def _position_words(contents: Contents, stated: ReadOptions) -> dict[str, str]:
-    return {
-        "position_sign": stated.position_sign or contents.position_sign,
-        "position_unit": stated.position_unit or contents.position_unit,
-    }
 
 
 def _squared(frames: Float[Tensor, "batch y x"], index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
