@@ -299,8 +299,3 @@ def _size_in(axes: Axes) -> tuple[float, float]:
     """Height and width of an image on paper, inches."""
     axes.apply_aspect()
     return axes.bbox.height / axes.figure.dpi, axes.bbox.width / axes.figure.dpi
-
-
-def draw_spread(axes: Axes, spread: np.ndarray, view: View) -> None:
-    """Standard deviation of each object pixel, cropped as the object is."""
-    draw_image(axes, spread, view.extent_m, "magma", (0.0, contrast(spread)[1]))
