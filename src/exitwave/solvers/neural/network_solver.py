@@ -75,10 +75,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
     takes_probe_as_given: ClassVar[bool] = True
     learns_from_labels: ClassVar[bool] = False
     """True for networks that are taught known images."""
-    renamed: ClassVar[Mapping[str, str]] = {
-        "together": "frames_per_batch",
-        "approach": "warm_start_epochs",
-    }
+    renamed: ClassVar[Mapping[str, str]] = {"together": "frames_per_batch", "approach": "warm_start_epochs"}
     """Options that were called otherwise in 0.1.0."""
     not_trained: ClassVar[frozenset[str]] = frozenset(
         {"weights", "finetune", "frames_per_batch", "runtime", "prediction_precision"}
@@ -332,15 +329,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
     ) -> Step[PtychoEstimate]:
         image, variance = self.image(network, problem, x)
         found = replace(x.clone(), object=image)
-        spread = (
-            None
-            if variance is None
-            else PtychoEstimate(
-                object=variance.sqrt().to(image.dtype),
-                probe=torch.zeros_like(x.probe),
-                positions_px=torch.zeros(0, 2, dtype=torch.float64),
-            )
-        )
+        spread = None if variance is None else x.spread([variance.sqrt().to(image.dtype), torch.zeros_like(x.probe)])
         return Step(epoch=epoch, estimate=found, residual=problem.residual(found), spread=spread)
 
     def image(self, network: ReconstructionNetwork, problem: PtychographyProblem, x: PtychoEstimate) -> Prediction:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -211,7 +211,7 @@ class SourceDataset(GroupSamples):
             yield number, groups[chance.integers(len(groups))]
 
 
-class _Groupwise:
+class _Groupwise(ABC):
     """Lessons whose samples are groups of frames."""
 
     def __init__(self, scenes: GroupSamples) -> None:
@@ -225,6 +225,25 @@ class _Groupwise:
         """Groups that judge."""
         return self._scenes.held_out
 
+    def loss(
+        self, network: nn.Module, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
+    ) -> tuple[Float[Tensor, ""], Images]:
+        """Mean loss over the groups, and their images."""
+        scenes: list[GroupBatch] = []
+        judges: list[Callable[[Images], Float[Tensor, ""]]] = []
+        for lesson, members in self._scenes.parts(samples, held_out=held_out, seed=seed):
+            scenes.append(self._scenes.scene(lesson, members))
+            judges.append(self._judge(lesson, members, scenes[-1]))
+        images = [found.image for found in network(scenes)]
+        losses = [judge(image) * len(image) for judge, image in zip(judges, images, strict=True)]
+        return torch.stack(losses).sum() / len(samples), shown(images)
+
+    @abstractmethod
+    def _judge(
+        self, lesson: TrainingScan, members: Int[Tensor, "group member"], seen: GroupBatch
+    ) -> Callable[[Images], Float[Tensor, ""]]:
+        """The loss of the images of these groups."""
+
 
 class SelfSupervised(_Groupwise):
     """Self-supervised training, without labels: an image is as good as the patterns it gives. Hoidn, Mishra & Mehta (2023)."""
@@ -233,40 +252,19 @@ class SelfSupervised(_Groupwise):
         super().__init__(scenes)
         self._loss = LOSSES[loss]
 
-    def loss(
-        self, network: nn.Module, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
-    ) -> tuple[Float[Tensor, ""], Images]:
-        """Mean loss over the groups, and their images."""
-        scenes: list[GroupBatch] = []
-        judges: list[Canvases] = []
-        for lesson, members in self._scenes.parts(samples, held_out=held_out, seed=seed):
-            scenes.append(self._scenes.scene(lesson, members))
-            judges.append(self._scenes.judge(lesson, members, scenes[-1]))
-        images = [found.image for found in network(scenes)]
-        losses = [self._loss(judge, image) * len(image) for judge, image in zip(judges, images, strict=True)]
-        return torch.stack(losses).sum() / len(samples), shown(images)
+    def _judge(
+        self, lesson: TrainingScan, members: Int[Tensor, "group member"], seen: GroupBatch
+    ) -> Callable[[Images], Float[Tensor, ""]]:
+        return partial(self._loss, self._scenes.judge(lesson, members, seen))
 
 
 class Supervised(_Groupwise):
     """Supervised training with labels: images of the same frames that are already known, from a result or a simulation."""
 
-    def loss(
-        self, network: nn.Module, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
-    ) -> tuple[Float[Tensor, ""], Images]:
-        """Mean loss over the groups, and their images."""
-        canvases: list[Canvases] = []
-        wanted: list[Images] = []
-        scenes: list[GroupBatch] = []
-        for lesson, members in self._scenes.parts(samples, held_out=held_out, seed=seed):
-            scenes.append(self._scenes.scene(lesson, members))
-            canvases.append(scenes[-1].canvases)
-            wanted.append(windows(lesson.phased_label, canvases[-1]))
-        images = [found.image for found in network(scenes)]
-        losses = [
-            labelled_loss(c, image, label) * len(image)
-            for c, image, label in zip(canvases, images, wanted, strict=True)
-        ]
-        return torch.stack(losses).sum() / len(samples), shown(images)
+    def _judge(
+        self, lesson: TrainingScan, members: Int[Tensor, "group member"], seen: GroupBatch
+    ) -> Callable[[Images], Float[Tensor, ""]]:
+        return partial(labelled_loss, seen.canvases, labels=windows(lesson.phased_label, seen.canvases))
 
 
 def windows(label: Images, canvases: Canvases) -> Images:
