@@ -65,7 +65,17 @@ def simulate(
     if sample in ISOLATED:
         given = {"probe": probe, "trajectory": trajectory, "frames": frames, "overlap": overlap, "modes": modes}
         _refuse_scanning(sample, {**given, "focus-distance-m": focus_distance_m})
-        _isolated(sample, output, frame_px, energy_ev, distance_m, detector_pixel_m, detection, seed)
+        pattern = simulate_pattern(
+            sample,
+            frame_px=frame_px,
+            energy_ev=energy_ev,
+            distance_m=distance_m,
+            detector_pixel_m=detector_pixel_m,
+            detection=detection,
+            seed=seed,
+        )
+        cxi.write(output, pattern.scan, truth=pattern.truth)
+        print(f"one pattern of {frame_px} x {frame_px} pixels, {sample} in an even beam -> {output}")
         return
     made = make(
         sample,
@@ -90,26 +100,3 @@ def _refuse_scanning(sample: str, given: Mapping[str, object]) -> None:
     refused = [f"--{name}" for name, value in given.items() if value != SCANNED[name]]
     if refused:
         raise InputError(f"{sample} is one far-field pattern in an even beam; leave out {', '.join(refused)}")
-
-
-def _isolated(
-    sample: str,
-    output: Path,
-    frame_px: int,
-    energy_ev: float,
-    distance_m: float,
-    detector_pixel_m: float,
-    detection: Detection | None,
-    seed: int,
-) -> None:
-    made = simulate_pattern(
-        sample,
-        frame_px=frame_px,
-        energy_ev=energy_ev,
-        distance_m=distance_m,
-        detector_pixel_m=detector_pixel_m,
-        detection=detection,
-        seed=seed,
-    )
-    cxi.write(output, made.scan, truth=made.truth)
-    print(f"one pattern of {frame_px} x {frame_px} pixels, {sample} in an even beam -> {output}")

@@ -35,17 +35,25 @@ PROBE_INERTIA = 1e-6
 """Weight of the probe so far, as a share of the brightest pixel."""
 
 
+class _Reflecting(Solver[PtychoEstimate]):
+    """A projection method that goes beyond its constraints, and so keeps exit waves from epoch to epoch."""
+
+    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
+    residual_may_rise: ClassVar[bool] = True
+    stores_exit_waves: ClassVar[bool] = True
+    seeded: ClassVar[bool] = False
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        return {name: change.of_directions(waves) for name, waves in state.items()}
+
+
 @solver
-class DM(Solver[PtychoEstimate]):
+class DM(_Reflecting):
     """Difference map: wanders until both constraints meet, so it finds its way from a poor start; finished by alternating
     projections. Thibault et al., Ultramicroscopy 109, 338 (2009).
     """
 
     name: ClassVar[str] = "dm"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
-    residual_may_rise: ClassVar[bool] = True
-    stores_exit_waves: ClassVar[bool] = True
-    seeded: ClassVar[bool] = False
     epochs: PositiveInt = 200
     """Passes over all diffraction patterns, those of the finish among them; 100-500 is usual."""
     alpha: Annotated[Fraction, WhenDiverging("lower")] = 0.95
@@ -60,15 +68,12 @@ class DM(Solver[PtychoEstimate]):
     probe_start: ProbeStart = 1
     update_probe: UpdateProbe = True
 
-    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
-        return {name: change.of_directions(waves) for name, waves in state.items()}
-
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _reflect(self, problem, start, gain=1.0, reach=1.0 + self.alpha)
 
 
 @solver
-class RAAR(Solver[PtychoEstimate]):
+class RAAR(_Reflecting):
     """Relaxed averaged alternating reflections: as the difference map, but damped, so that it comes to rest by itself.
     Luke, Inverse Problems 21, 37 (2005).
 
@@ -78,10 +83,6 @@ class RAAR(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "raar"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
-    residual_may_rise: ClassVar[bool] = True
-    stores_exit_waves: ClassVar[bool] = True
-    seeded: ClassVar[bool] = False
     epochs: PositiveInt = 200
     """Passes over all diffraction patterns, those of the finish among them; 100-500 is usual."""
     beta: Annotated[float, Field(gt=0, le=1)] = 0.75
@@ -94,9 +95,6 @@ class RAAR(Solver[PtychoEstimate]):
     inertia: Inertia = 0.1
     probe_start: ProbeStart = 1
     update_probe: UpdateProbe = True
-
-    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
-        return {name: change.of_directions(waves) for name, waves in state.items()}
 
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _reflect(self, problem, start, gain=self.beta, reach=2.0)
