@@ -51,20 +51,18 @@ def with_options(name: str, tokens: tuple[str, ...]) -> type[Solver[Any]]:
     Weights that the options name are looked into, too. Raises what `from_spec` raises.
     """
     weights, cls = _value("--weights", tokens), solvers().get(name)
-    if cls is None:
-        return _like(from_spec(name if weights is None else {"name": name, "weights": weights}))
-    if not issubclass(cls, TrainedSolver):
+    if cls is not None and not issubclass(cls, TrainedSolver):
         return cls
     return _like(from_spec(name if weights is None else {"name": name, "weights": weights}))
 
 
 def run_command(
-    title: str, command: Callable[..., int], words: Sequence[str], renamed: Mapping[str, str]
+    name: str, command: Callable[..., int], words: Sequence[str], renamed: Mapping[str, str], *, takes: str = ""
 ) -> int | None:
-    """Run a command whose options depend on the solver named; `title` heads its help, `renamed` are names of 0.1.0."""
+    """Run a command whose options depend on the solver named; `renamed` are those that had another name in 0.1.0."""
     app = App(
-        name=title.partition(" SCAN... ")[0],
-        usage=f"Usage: {title} [OPTIONS]",
+        name=name,
+        usage=f"Usage: {name}{takes} [OPTIONS]",
         default_parameter=Parameter(negative_iterable=()),
         result_action="return_int_as_exit_code_else_zero",
     )

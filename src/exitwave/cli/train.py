@@ -63,7 +63,8 @@ def train(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
         chosen, rest = "ptychopinn", ["ptychopinn", "--help"]
     rest.remove(chosen)
     cls = with_options(chosen, tokens)
-    return run_command(f"exitwave train {chosen} SCAN... --save FOLDER", _command(cls), rest, cls.renamed)
+    takes = " SCAN... --save FOLDER"
+    return run_command(f"exitwave train {chosen}", _command(cls), rest, cls.renamed, takes=takes)
 
 
 def trainable() -> dict[str, type[Any]]:

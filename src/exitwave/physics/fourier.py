@@ -65,16 +65,11 @@ def conjugate_inverse(image: Complex[Tensor, "*axes"]) -> Complex[Tensor, "*axes
     return torch.roll(image.conj().flip(axes), [1 - size % 2 for size in image.shape], axes)
 
 
-def shift_ramp(shape: tuple[int, int], shift_px: Float[Tensor, "batch 2"]) -> Complex[Tensor, "batch y x"]:
-    """The product of both `shift_factors`: one phase factor for each pixel of the transform."""
-    rows, columns = shift_factors(shape, shift_px)
-    return rows[:, :, None] * columns[:, None, :]
-
-
 def fourier_shift(
     images: Complex[Tensor, "#batch *mode y x"], shift_px: Float[Tensor, "batch 2"]
 ) -> Complex[Tensor, "batch *mode y x"]:
     """Move images by sub-pixel shifts (y, x), exactly for band-limited images; wraps at the edge. Differentiable in both."""
-    ramp = shift_ramp((images.shape[-2], images.shape[-1]), shift_px)
+    rows, columns = shift_factors((images.shape[-2], images.shape[-1]), shift_px)
+    ramp = rows[:, :, None] * columns[:, None, :]
     ramp = ramp.reshape(len(ramp), *(1,) * (images.ndim - 3), *ramp.shape[1:])
     return ifft2(fft2(images) * ramp)

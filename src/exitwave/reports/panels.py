@@ -195,17 +195,14 @@ def draw_ring_correlation(figure: Figure, axes: Axes, curve: RingCorrelation, pi
     crossing = curve.crossing(curve.half_bit)
     if crossing < 1:
         axes.axvline(crossing, color=ORANGE, linewidth=0.8)
-    axes.set(xlim=(0, 1), ylim=(min(-0.05, float(curve.correlation.min()) - 0.05), 1.05))
-    axes.set_xlabel("spatial frequency / Nyquist")
-    axes.set_ylabel("correlation")
-    _grid(axes)
+    finish_rings(axes, lowest=float(curve.correlation.min()) - 0.05)
     figure.legend(frameon=False, loc="outside lower center", ncols=5, columnspacing=1.2)
     _half_period_axis(axes, max(pixel_m))
 
 
-def finish_rings(axes: Axes) -> None:
-    """Scales and labels for several ring correlations in one plot."""
-    axes.set(xlim=(0, 1), ylim=(-0.05, 1.05))
+def finish_rings(axes: Axes, *, lowest: float = -0.05) -> None:
+    """Scales and labels for ring correlations."""
+    axes.set(xlim=(0, 1), ylim=(min(-0.05, lowest), 1.05))
     axes.set_xlabel("spatial frequency / Nyquist")
     axes.set_ylabel("correlation")
     _grid(axes)

@@ -57,7 +57,8 @@ def training_scans(solver: "NetworkSolver", data: Any, posing: Posing, seed: int
         return SourceScans(source, lambda number: made.one(_example(source.make(number)), number))
     examples = [_example(given) for given in data]
     _check(solver, examples)
-    _check_sizes(solver, examples)
+    if not solver.network.any_frame_shape and len({example.scan.frame_shape for example in examples}) > 1:
+        raise InputError(_unequal(solver, [(example.title(n), example.scan) for n, example in enumerate(examples)]))
     lessons = [made.ready(example, number) for number, example in enumerate(examples)]
     for number in range(1, len(lessons)):
         _check_probe(solver, lessons[0], lessons[number], [examples[n].title(n) for n in (0, number)])
@@ -124,10 +125,8 @@ class _Preparation:
     ) -> None:
         """Nothing but their patterns tells scans on the same positions apart."""
         empty = self._posing.begin(problem, probe)
-        found, nothing = (
-            problem.residual(replace(empty, probe=probe.to(empty.probe), object=label)),
-            problem.residual(empty),
-        )
+        found = problem.residual(replace(empty, probe=probe.to(empty.probe), object=label))
+        nothing = problem.residual(empty)
         # Written so that NaN is told, too.
         if not found < nothing:
             warnings.warn(
@@ -162,11 +161,6 @@ def _check(solver: "NetworkSolver", examples: Sequence[TrainingExample]) -> None
                 f"{example.title(number)} has {len(example.scan)} frames, less than one group of {solver.group}; lower group, or "
                 "leave the scan out"
             )
-
-
-def _check_sizes(solver: "NetworkSolver", examples: Sequence[TrainingExample]) -> None:
-    if not solver.network.any_frame_shape and len({example.scan.frame_shape for example in examples}) > 1:
-        raise InputError(_unequal(solver, [(example.title(n), example.scan) for n, example in enumerate(examples)]))
 
 
 def _unequal(solver: "NetworkSolver", scans: Sequence[tuple[str, Scan]]) -> str:

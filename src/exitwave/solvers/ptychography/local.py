@@ -134,18 +134,14 @@ class LocalWork:
     ) -> tuple[Canvases, Images]:
         """What these groups look like, each on its canvas."""
         canvases = Canvases.of(self.model, self.trusted, self.x, members, amplitudes)
-        prior = torch.stack(
-            [
-                self.patchwork.window((row, column), light)
-                for (row, column), light in zip(canvases.origins.tolist(), canvases.illumination, strict=True)
-            ]
-        )
+        places = zip(canvases.origins.tolist(), canvases.illumination, strict=True)
+        prior = torch.stack([self.patchwork.window((row, column), light) for (row, column), light in places])
         if not self.options.update_probe:
-            return canvases, ConjugateGradients(canvases, prior, self.sensitivity, prior).advance(
-                self.options.iterations
-            )
+            gradients = ConjugateGradients(canvases, prior, self.sensitivity, prior)
+            return canvases, gradients.advance(self.options.iterations)
         images = prior
-        for steps in _rounds(self.options.iterations):
+        for done in range(0, self.options.iterations, PROBE_EVERY):
+            steps = min(PROBE_EVERY, self.options.iterations - done)
             images = ConjugateGradients(canvases, images, self.sensitivity, prior).advance(steps)
             change = canvases.probe_update(images, self.x, members.flatten())
             self.x.probe.add_(change, alpha=self.options.probe_gain)
@@ -155,10 +151,6 @@ class LocalWork:
     def image(self) -> Tensor:
         """The object so far, all groups in one phase."""
         return self.patchwork.stitched()
-
-
-def _rounds(iterations: int) -> list[int]:
-    return [min(PROBE_EVERY, iterations - done) for done in range(0, iterations, PROBE_EVERY)]
 
 
 def _illumination(model: Ptychography, x: PtychoEstimate, groups: Int[Tensor, "group member"]) -> Float[Tensor, "Y X"]:

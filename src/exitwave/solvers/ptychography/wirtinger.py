@@ -21,15 +21,23 @@ from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
 
 
+class _Flow(Solver[PtychoEstimate]):
+    """A descent from the point ahead of the last two iterates."""
+
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
+    seeded: ClassVar[bool] = False
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        return NesterovMomentum.transform_state(state, change)
+
+
 @solver
-class WF(Solver[PtychoEstimate]):
+class WF(_Flow):
     """Wirtinger flow: plain gradient descent, slow and without any parameter, to compare others with.
     Xu, Soltanolkotabi, Haldar, Unglaub, Zusman, Levi & Leahy, arXiv 1806.05546 (2018).
     """
 
     name: ClassVar[str] = "wf"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
-    seeded: ClassVar[bool] = False
     epochs: PositiveInt = 300
     """Passes over all diffraction patterns; several hundred are usual."""
     alpha: Annotated[Fraction, WhenDiverging("raise")] = 1.0
@@ -40,15 +48,12 @@ class WF(Solver[PtychoEstimate]):
     probe_start: ProbeStart = 1
     update_probe: UpdateProbe = True
 
-    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
-        return NesterovMomentum.transform_state(state, change)
-
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _descent(self, problem, start, momentum=False, restart=False)
 
 
 @solver
-class AWF(Solver[PtychoEstimate]):
+class AWF(_Flow):
     """Accelerated Wirtinger flow: gradient descent with Nesterov's momentum; quick, smooth and nearly free of parameters.
     Xu, Soltanolkotabi, Haldar, Unglaub, Zusman, Levi & Leahy, arXiv 1806.05546 (2018).
 
@@ -56,8 +61,6 @@ class AWF(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "awf"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
-    seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-300 is usual."""
     alpha: Annotated[Fraction, WhenDiverging("raise")] = 0.1
@@ -69,9 +72,6 @@ class AWF(Solver[PtychoEstimate]):
     """Begin with an object whose amplitude is the ratio of each pattern's brightness to the probe's, instead of the start's."""
     probe_start: ProbeStart = 0
     update_probe: UpdateProbe = True
-
-    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
-        return NesterovMomentum.transform_state(state, change)
 
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _descent(self, problem, start, momentum=True, restart=self.restart)
