@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+Waves = Complex[Tensor, "*batch y x"]
+"""Waves, or their transforms, on any further axes."""
 
-def fft2(
-    waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-) -> Complex[Tensor, "*batch y x"]:
+
+def fft2(waves: Waves, out: Waves | None = None) -> Waves:
     """Unitary transform: the summed squared modulus, hence the number of photons, stays the same.
 
     Inner loops pass `out`: new memory for every chunk of frames can cost as much as the transform.
@@ -15,9 +16,7 @@ def fft2(
     return torch.fft.fft2(waves, norm="ortho", out=out)
 
 
-def ifft2(
-    waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-) -> Complex[Tensor, "*batch y x"]:
+def ifft2(waves: Waves, out: Waves | None = None) -> Waves:
     """Inverse and adjoint of `fft2`."""
     return torch.fft.ifft2(waves, norm="ortho", out=out)
 

@@ -16,7 +16,7 @@ import triton.language as tl
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
-from exitwave.physics.kernels.reference import Corners
+from exitwave.physics.kernels.reference import Canvas, CanvasLight, Corners, FrameProbes, FrameWaves
 
 PROBE_GROUPS = 8
 """Frames summed for the probe are split into so many groups, so that enough programs run at once."""
@@ -126,12 +126,7 @@ def _add_probe(change, canvas, corners, total, seen, frames, wide, modes, height
     tl.store(seen + group * height * width + y * width + x, light, mask=inside & (mode + 0 * x == 0))
 
 
-def exit_waves(
-    canvas: Complex[Tensor, "Y X"],
-    probes: Complex[Tensor, "#batch mode y x"],
-    corners: Corners,
-    out: Tensor | None = None,
-) -> Complex[Tensor, "batch mode y x"]:
+def exit_waves(canvas: Canvas, probes: FrameProbes, corners: Corners, out: Tensor | None = None) -> FrameWaves:
     """Probe times window of the canvas, frame by frame."""
     modes, height, width = probes.shape[1:]
     if out is None:
@@ -144,7 +139,7 @@ def exit_waves(
 
 
 def impose_modulus_(
-    waves: Complex[Tensor, "batch mode y x"],
+    waves: FrameWaves,
     stack: Float[Tensor, "frame y x"],
     index: Int[Tensor, " batch"],
     trusted: Float[Tensor, "y x"],
@@ -160,13 +155,7 @@ def impose_modulus_(
     return misfit.double().sum(dim=1)
 
 
-def add_object_(
-    change: Complex[Tensor, "batch mode y x"],
-    probes: Complex[Tensor, "#batch mode y x"],
-    corners: Corners,
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
-) -> float:
+def add_object_(change: FrameWaves, probes: FrameProbes, corners: Corners, total: Canvas, lit: CanvasLight) -> float:
     """total += conj(probe) change and lit += |probe|^2, each frame in its window; returns the largest lit pixel met."""
     batch, modes, height, width = change.shape
     rows: list[int] = corners[:, 0].tolist()
@@ -180,11 +169,7 @@ def add_object_(
 
 
 def add_probe_(
-    change: Complex[Tensor, "batch mode y x"],
-    canvas: Complex[Tensor, "Y X"],
-    corners: Corners,
-    total: Complex[Tensor, "mode y x"],
-    seen: Float[Tensor, "y x"],
+    change: FrameWaves, canvas: Canvas, corners: Corners, total: Complex[Tensor, "mode y x"], seen: Float[Tensor, "y x"]
 ) -> None:
     """total += conj(window) change and seen += |window|^2, summed over frames that share one probe."""
     batch, modes, height, width = change.shape
@@ -199,21 +184,16 @@ def add_probe_(
     seen += light.sum(dim=0)
 
 
-def times_conjugate_window_(
-    change: Complex[Tensor, "batch mode y x"],
-    canvas: Complex[Tensor, "Y X"],
-    corners: Corners,
-    seen: Float[Tensor, "y x"],
-) -> None:
+def times_conjugate_window_(change: FrameWaves, canvas: Canvas, corners: Corners, seen: Float[Tensor, "y x"]) -> None:
     """change <- conj(window) change, frame by frame, in place; seen += |window|^2."""
     add_probe_(change, canvas, corners, torch.zeros_like(change[0]), seen)
     exit_waves(canvas.conj().resolve_conj(), change, corners, change)
 
 
 def step_windows_(
-    canvas: Complex[Tensor, "Y X"],
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
+    canvas: Canvas,
+    total: Canvas,
+    lit: CanvasLight,
     corners: Corners,
     shape: tuple[int, int],
     *,
@@ -228,11 +208,11 @@ def step_windows_(
 
 
 def nudge_windows_(
-    canvas: Complex[Tensor, "Y X"],
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
-    wished: Complex[Tensor, "Y X"],
-    weight: Float[Tensor, "Y X"],
+    canvas: Canvas,
+    total: Canvas,
+    lit: CanvasLight,
+    wished: Canvas,
+    weight: CanvasLight,
     corners: Corners,
     shape: tuple[int, int],
     *,
@@ -245,13 +225,7 @@ def nudge_windows_(
 
 
 def direction_(
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
-    corners: Corners,
-    shape: tuple[int, int],
-    *,
-    share: float,
-    floor: float,
+    total: Canvas, lit: CanvasLight, corners: Corners, shape: tuple[int, int], *, share: float, floor: float
 ) -> tuple[float, float]:
     """total <- D = total / (share lit + floor) wherever there is light; curvature and slope along D."""
     found = torch.where(lit > 0, total / (share * lit + floor).clamp(min=1e-12), total)

@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.kernels import dispatch as kernels
+from exitwave.physics.kernels.reference import FrameWaves
 from exitwave.problems.ptychography import CHUNK, PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
@@ -192,9 +193,7 @@ class _Waves:
             _move_object(sweep, self._inertia)
         return misfit
 
-    def _moved(
-        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
+    def _moved(self, waves: FrameWaves, frames: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """The step of the method; what comes in is O psi, what goes out how the new psi differs from it."""
         model = self._problem.model
         before = waves.clone() if self._fresh else self.store.read(frames)
@@ -211,9 +210,7 @@ class _Waves:
         waves.copy_(change)
         return misfit
 
-    def _disagreement(
-        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
+    def _disagreement(self, waves: FrameWaves, frames: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         waves.neg_().add_(self.store.read(frames))
         return waves.new_zeros(len(waves), dtype=torch.float64)
 

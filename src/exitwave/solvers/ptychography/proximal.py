@@ -11,7 +11,7 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.physics.kernels.reference import intensity
+from exitwave.physics.kernels.reference import FrameWaves, intensity
 from exitwave.physics.noise import Poisson
 from exitwave.problems.objective import noise_of
 from exitwave.problems.ptychography import PtychographyProblem
@@ -110,9 +110,7 @@ class _Pull:
         self._problem, self._proximal, self._weight = problem, proximal, weight
         self._background = problem.model.background(x)
 
-    def __call__(
-        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
+    def __call__(self, waves: FrameWaves, frames: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         measured, trusted = self._problem.amplitudes(frames), self._problem.trusted
         modulus = (intensity(waves) + self._background).sqrt_()
         wished = self._proximal(modulus, measured, self._weight)
