@@ -169,7 +169,6 @@ def draw_losses(axes: Axes, losses: Sequence[tuple[float, float]]) -> None:
             epochs = np.arange(1, len(values) + 1)
             axes.plot(epochs, values[:, column], color=colour, marker=marker, markersize=3.5, label=name)
     finish_history(axes, "epoch")
-    axes.set_ylabel("")
     axes.legend(frameon=False)
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.io.network_paths import short_name
-from exitwave.io.weights import Weights
+from exitwave.io.network_paths import network_path, short_name
+from exitwave.io.weights import Weights, read_weights
 from exitwave.problems.groups.canvases import Images
 from exitwave.problems.groups.clusters import Clusters
 from exitwave.problems.groups.neighbours import Grouping, Neighbours, Singles
@@ -25,7 +25,6 @@ from exitwave.solvers.neural.compatibility import (
     overlap,
     require_same_frames,
     require_same_network,
-    stored_weights,
     trained_on,
 )
 from exitwave.solvers.neural.flat_options import BEFORE, newton, understood
@@ -277,7 +276,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
 
     def _stored(self, weights: str, frame_shape: tuple[int, int]) -> Weights:
         """The trained weights, when they are those of this very network and it can see such frames."""
-        stored = stored_weights(weights)
+        stored = read_weights(network_path(weights))
         require_same_network(self, stored)
         require_same_frames(self, stored, frame_shape)
         return stored

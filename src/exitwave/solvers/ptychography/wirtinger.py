@@ -5,14 +5,13 @@ from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import torch
-from jaxtyping import Complex
 from pydantic import PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.initial_guess import amplitude_guess
 from exitwave.problems.ptychography import PtychographyProblem
-from exitwave.problems.sweep import Sums, Sweep
+from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
 from exitwave.solvers.options import Fraction, ProbeStart, UpdateProbe, WhenDiverging
@@ -92,20 +91,10 @@ def _descent(
         with_probe = options.update_probe and epoch > options.probe_start
         path.look_ahead(ahead, with_probe=with_probe)
         sums = sweep.everything(with_probe=with_probe)
-        path.go(*_stepped(ahead, sums, options.alpha, with_probe=with_probe), sums.misfit)
+        # Slices and probe move together: half of the safe step for each of two, a third for each of three.
+        gain = 1 / (len(ahead.object) + with_probe)
+        bright = sums.illumination.amax(dim=(1, 2), keepdim=True)
+        floor = torch.lerp(sums.illumination, bright, max(options.alpha, 1e-6)).clamp_(min=1e-12)
+        path.go(ahead, sums, floor, gain=gain, least=1e-12, with_probe=with_probe)
         now = replace(x, object=path.object, probe=path.probe)
         yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, state=path.state())
-
-
-def _stepped(
-    ahead: PtychoEstimate, sums: Sums, alpha: float, *, with_probe: bool
-) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
-    """Object, and probe where it is retrieved, after a safe step down the gradient."""
-    # Slices and probe move together: half of the safe step for each of two, a third for each of three.
-    gain = 1 / (len(ahead.object) + with_probe)
-    bright = sums.illumination.amax(dim=(1, 2), keepdim=True)
-    floor = torch.lerp(sums.illumination, bright, max(alpha, 1e-6)).clamp_(min=1e-12)
-    obj = ahead.object + gain * sums.object_descent / floor
-    return obj, ahead.probe + gain * sums.probe_descent / sums.probe_weight.max().clamp(
-        min=1e-12
-    ) if with_probe else None
