@@ -3,12 +3,12 @@
 from contextlib import nullcontext
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.groups.canvases import Canvases
-from exitwave.problems.groups.neighbours import Grouping
+from exitwave.problems.groups.neighbours import Grouping, Members
 from exitwave.problems.groups.stitching import Patchwork
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.threads import run_in_threads, single_threaded
@@ -41,7 +41,7 @@ def predicted(
     network.eval()
 
     @torch.no_grad()
-    def seen(members: Int[Tensor, "group member"]) -> tuple[Canvases, Prediction]:
+    def seen(members: Members) -> tuple[Canvases, Prediction]:
         """Groups on their canvases, and what the network makes of them. Every thread has to say that it wants no gradients."""
         scene = group_batch(problem, x, members, begun=begun)
         ((images, variance),) = network([scene])
