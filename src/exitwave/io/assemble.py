@@ -131,7 +131,13 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
         "position_sign": stated.position_sign or contents.position_sign,
         "position_unit": stated.position_unit or contents.position_unit,
     }
-    measured = Pattern if alone else _scan_of(contents, stated, geometry, path)
+    measured = Pattern
+    if not alone:
+        positions = _positions_m(contents, stated, geometry.object_pixel_m(patterns.shape[1:]))
+        if len(positions) == 3 != patterns.shape[0]:
+            found, frames = positions.shape, patterns.shape[0]
+            raise FormatError(f"positions in {path} look transposed: shape {found} for {frames} frames")
+        measured = partial(Scan, positions_m=torch.from_numpy(positions))
     measurement = measured(
         patterns=patterns,
         geometry=geometry,
@@ -148,16 +154,6 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     )
     measurement = _centred(measurement, contents)
     return prepare.orient(measurement, orientation) if orientation != "identity" else measurement
-
-
-def _scan_of(contents: Contents, stated: ReadOptions, geometry: Geometry, path: Path) -> Callable[..., Scan]:
-    """What makes a scan of the positions and everything else."""
-    assert contents.patterns is not None
-    shape = contents.patterns.shape
-    positions = _positions_m(contents, stated, geometry.object_pixel_m(shape[1:]))
-    if len(positions) == 3 != shape[0]:
-        raise FormatError(f"positions in {path} look transposed: shape {positions.shape} for {shape[0]} frames")
-    return partial(Scan, positions_m=torch.from_numpy(positions))
 
 
 def _squared(frames: Float[Tensor, "batch y x"], index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:

@@ -64,42 +64,26 @@ def _explained(name: str, value: float, result: Result) -> str:
 def headline(result: Result, evaluation: Evaluation | None, field_m: tuple[float, float]) -> list[Fact]:
     """The figures that a scientist looks at first."""
     metrics = evaluation.metrics if evaluation else {}
-    facts = [Fact("Residual", number(_residual(result)), "squared relative amplitude misfit; 0 is perfect")]
+    unknown = math.isnan(result.residual) and len(result.history) > 0
+    residual = result.history[-1] if unknown else result.residual
+    facts = [Fact("Residual", number(residual), "squared relative amplitude misfit; 0 is perfect")]
     if result.free_residual is not None:
         facts.append(Fact("Free residual", number(result.free_residual), "on pixels the solver never saw"))
     for key, note in (("FRC-half-bit-split", "halves of the frames"), ("FRC-half-bit", "against the truth")):
         if key in metrics:
-            facts.append(
-                Fact(
-                    "Resolution", half_period(metrics[key], result.object_pixel_m), f"half period, half-bit FRC, {note}"
-                )
-            )
+            resolution = half_period(metrics[key], result.object_pixel_m)
+            facts.append(Fact("Resolution", resolution, f"half period, half-bit FRC, {note}"))
     if "M-NRMSE" in metrics:
         facts.append(Fact("Error", f"{number(100 * metrics['M-NRMSE'])} %", "M-NRMSE of the object, against the truth"))
-    return facts + _measured(result, field_m) + _worked(result)
-
-
-def _measured(result: Result, field_m: tuple[float, float]) -> list[Fact]:
-    energy = result.geometry.energy_ev
-    return [
-        *reported(result.estimate, result).measured(field_m),
-        Fact(
-            "Energy",
-            f"{number(energy / 1e3, 4)} keV",
-            f"{result.geometry.particle}s, {'near' if result.geometry.near_field else 'far'} field",
-        ),
-    ]
-
-
-def _worked(result: Result) -> list[Fact]:
-    epochs = result.provenance.get("epochs", len(result.history))
-    seconds = result.provenance.get("seconds")
+    geometry, seconds = result.geometry, result.provenance.get("seconds")
+    beam = f"{geometry.particle}s, {'near' if geometry.near_field else 'far'} field"
     taken = f"in {duration(float(seconds))}" if isinstance(seconds, int | float) else "passes over all frames"
-    return [Fact("Epochs", str(epochs), taken)]
-
-
-def _residual(result: Result) -> float:
-    return result.history[-1] if math.isnan(result.residual) and len(result.history) else result.residual
+    return [
+        *facts,
+        *reported(result.estimate, result).measured(field_m),
+        Fact("Energy", f"{number(geometry.energy_ev / 1e3, 4)} keV", beam),
+        Fact("Epochs", str(result.provenance.get("epochs", len(result.history))), taken),
+    ]
 
 
 def remarks(result: Result) -> list[str]:

@@ -141,12 +141,10 @@ class Posing:
     run: TrainingRun
 
     def pose(self, measurement: Measurement) -> Any:
-        """The problem. Raises InputError where it cannot be posed for this solver."""
         require_solved(self.solver, measurement)
         return pose(measurement, self._setup, solver=self.solver)
 
     def begin(self, problem: Problem[Any], probe: Complex[Tensor, "mode y x"] | None) -> Any:
-        """The estimate to begin with, empty but for the probe. Raises InputError where that is none."""
         return problem.initial(None, self._setup, probe=probe)
 
     @property
