@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,7 +114,7 @@ def train(
     log = TrainingLog(folder, done=course.epochs_done, tensorboard=run.tensorboard, rank=fabric.global_rank)
     keeper = TrainingFolder(folder, solver, given, network, course, identity, writes=fabric.global_rank == 0)
     try:
-        for epoch in course.run(_watched(watch, keeper) if keeper.writes else None):
+        for epoch in course.run(partial(_after_step, watch, keeper) if keeper.writes else None):
             log.write(epoch)
             keeper.after(epoch, every=run.checkpoint_every)
         keeper.finish("finished")
@@ -286,10 +287,7 @@ class TrainingFolder:
         return self._solver.preview(self._network, self._given)
 
 
-def _watched(watch: Callable[[TrainingProgress], None] | None, keeper: TrainingFolder) -> Callable[[Progress], None]:
-    def after_step(progress: Progress) -> None:
-        keeper.after_step()
-        if watch is not None:
-            watch(TrainingProgress(progress=progress, epochs=keeper.epochs, preview=keeper.preview))
-
-    return after_step
+def _after_step(watch: Callable[[TrainingProgress], None] | None, keeper: TrainingFolder, progress: Progress) -> None:
+    keeper.after_step()
+    if watch is not None:
+        watch(TrainingProgress(progress=progress, epochs=keeper.epochs, preview=keeper.preview))
