@@ -113,12 +113,7 @@ def draw_positions(
     # Middle greys only, so that points of any colour stand out.
     room = high - low
     axes.imshow(
-        view.amplitude,
-        cmap="gray",
-        vmin=low - 0.6 * room,
-        vmax=high + room,
-        extent=view.extent_m,
-        interpolation="none",
+        view.amplitude, cmap="gray", vmin=low - 0.6 * room, vmax=high + room, extent=view.extent_m, interpolation="none"
     )
     residual = None if frame_residual is None else frame_residual.detach().cpu().numpy()
     limits = (0.0, 1.0) if residual is None else contrast(residual, 1, 99)

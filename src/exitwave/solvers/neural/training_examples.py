@@ -23,6 +23,11 @@ from exitwave.training.source import TrainingSource
 if TYPE_CHECKING:
     from exitwave.solvers.neural.network_solver import NetworkSolver
 
+Label = Complex[Tensor, "1 Y X"]
+"""A known object on the canvas of a scan."""
+Arrangement = Float[Tensor, "member 2"] | None
+"""Where the frames of a group stand about their middle; None where groups differ."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingExample:
@@ -117,11 +122,7 @@ class _Preparation:
         return solver.training_scan(problem, x, label=label, seed=self._seed)
 
     def _warn_of_another(
-        self,
-        problem: PtychographyProblem,
-        label: Complex[Tensor, "1 Y X"],
-        probe: Complex[Tensor, "mode y x"],
-        name: str,
+        self, problem: PtychographyProblem, label: Label, probe: Complex[Tensor, "mode y x"], name: str
     ) -> None:
         """Nothing but their patterns tells scans on the same positions apart."""
         empty = self._posing.begin(problem, probe)
@@ -138,7 +139,7 @@ class _Preparation:
             )
 
 
-def _scaled(label: Complex[Tensor, "1 Y X"], known: PtychoEstimate, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
+def _scaled(label: Label, known: PtychoEstimate, x: PtychoEstimate) -> Label:
     """The label as it is seen with the photons that the probe was given."""
     theirs, ours = (float(probe.abs().double().square().sum()) for probe in (known.probe, x.probe))
     return label * math.sqrt(theirs / max(ours, 1e-30))
@@ -180,7 +181,7 @@ def _check_probe(solver: "NetworkSolver", first: TrainingScan, lesson: TrainingS
         )
 
 
-def _arrangement(solver: "NetworkSolver", lesson: TrainingScan, name: str) -> Float[Tensor, "member 2"] | None:
+def _arrangement(solver: "NetworkSolver", lesson: TrainingScan, name: str) -> Arrangement:
     """Where the frames of a group are; warns of those that are elsewhere."""
     try:
         stray = strays_told(solver.groups, lesson.problem)
@@ -192,12 +193,7 @@ def _arrangement(solver: "NetworkSolver", lesson: TrainingScan, name: str) -> Fl
     return here
 
 
-def _check_arrangement(
-    solver: "NetworkSolver",
-    first: Float[Tensor, "member 2"] | None,
-    here: Float[Tensor, "member 2"] | None,
-    names: Sequence[str],
-) -> None:
+def _check_arrangement(solver: "NetworkSolver", first: Arrangement, here: Arrangement, names: Sequence[str]) -> None:
     """Nor can it know where frames are."""
     if first is None or here is None or solver.network.sees_positions:
         return
