@@ -115,9 +115,7 @@ class _Ptychography(KindOfReport):
             facts.append(Fact("variation of the probe", f"{waves}, {number(100 * share)} % of its photons"))
         if x.brightness is not None:
             photons = x.brightness.square()
-            low, high = (
-                number(float(bound), 4) for bound in (photons.min() / photons.mean(), photons.max() / photons.mean())
-            )
+            low, high = (number(float(bound / photons.mean()), 4) for bound in (photons.min(), photons.max()))
             facts.append(Fact("brightness of the beam", f"{low} to {high} of its mean"))
         if x.background is not None:
             facts.append(Fact("background", f"{number(float(x.background.mean()))} photons a pixel in each frame"))

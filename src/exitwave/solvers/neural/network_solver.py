@@ -213,9 +213,8 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
         labels = [None if x.label is None else f"{float(x.label.abs().mean()):.4g}" for x in known]
         told: dict[str, Any] = {"scan_fingerprints": [x.problem.fingerprint() for x in known], "labels": labels}
         if isinstance(data, SourceScans):
-            told["source"] = [
-                getattr(data.source, key) for key in ("examples", "samples_per_epoch", "draws_per_example")
-            ]
+            source = data.source
+            told["source"] = [source.examples, source.samples_per_epoch, source.draws_per_example]
         return told
 
     def record(self, data: TrainingScans) -> tuple[dict[str, Any], dict[str, Tensor]]:
