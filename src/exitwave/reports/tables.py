@@ -16,8 +16,6 @@ from exitwave.reports.kinds import reported
 
 LONGEST_VALUE = 400
 """Characters of one provenance entry that are shown."""
-
-
 _FRC = "Fourier ring correlation {against}: where it first falls below {threshold}, fraction of Nyquist"
 _THRESHOLDS = {
     "FRC-half-bit": "the half-bit threshold",

@@ -29,8 +29,6 @@ from exitwave.solvers.spec import as_solver, from_spec, in_names_of_today, resol
 
 FOREIGN_ENDINGS = (".png", ".tif", ".tiff", ".npz", ".npy", ".html", ".jpg", ".yaml", ".yml")
 """A result is HDF5; under these names nobody would look for one."""
-
-
 STRICT = ConfigDict(extra="forbid")
 
 
