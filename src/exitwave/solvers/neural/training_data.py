@@ -106,10 +106,6 @@ class Groups:
         apart = ~torch.isin(every, self.judging.flatten()).any(dim=1)
         self.training: Members = every[apart] if bool(apart.any()) else every
 
-    def part(self, *, held_out: bool) -> Members:
-        """Those that judge, or those that are trained on."""
-        return self.judging if held_out else self.training
-
 
 class GroupSamples(ABC):
     """Groups of frames of scans, numbered through, made into batches as they are asked for."""
@@ -164,7 +160,7 @@ class GroupDataset(GroupSamples):
     ) -> Iterator[tuple[TrainingScan, Members]]:
         first = 0
         for lesson, groups in zip(self.lessons, self._groups, strict=True):
-            members = groups.part(held_out=held_out)
+            members = groups.judging if held_out else groups.training
             mine = samples[(samples >= first) & (samples < first + len(members))] - first
             first += len(members)
             if len(mine):
