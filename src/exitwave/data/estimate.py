@@ -137,7 +137,7 @@ class PtychoEstimate(Estimate):
         if (self.variations is None) != (self.weights is None):
             raise InputError("variations of the probe and their weights go together; one of them is missing")
 
-    def spread(self, deviations: Sequence[Tensor]) -> Estimate:
+    def spread(self, deviations: Sequence[Tensor]) -> "PtychoEstimate":
         obj, probe = deviations
         return PtychoEstimate(object=obj, probe=probe, positions_px=torch.zeros(0, 2, dtype=torch.float64))
 

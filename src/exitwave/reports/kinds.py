@@ -80,7 +80,6 @@ def reported(estimate: Estimate, result: Result) -> KindOfReport:
     return KindOfReport(result)
 
 
-@reported.register(PtychoEstimate)
 class _Ptychography(KindOfReport):
     def __init__(self, estimate: PtychoEstimate, result: Result) -> None:
         super().__init__(result)
@@ -181,7 +180,6 @@ class _Ptychography(KindOfReport):
         return _extent_m(self._x.probe.shape[-2:], self._pixel_m)
 
 
-@reported.register(SupportEstimate)
 class _IsolatedObject(KindOfReport):
     def __init__(self, estimate: SupportEstimate, result: Result) -> None:
         super().__init__(result)
@@ -207,6 +205,10 @@ class _IsolatedObject(KindOfReport):
         panels.draw_image(axes, support, extent_m, "gray", (0.0, 1.0))
         caption = "Support in the whole frame: white where the object was allowed to be."
         yield Picture(svg=inline_svg(figure, "support", "Support of the object"), caption=caption)
+
+
+reported.register(PtychoEstimate, _Ptychography)
+reported.register(SupportEstimate, _IsolatedObject)
 
 
 def history_remarks(history: Sequence[float]) -> list[str]:
