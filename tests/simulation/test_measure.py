@@ -12,7 +12,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate
 from exitwave.data.geometry import Geometry
 from exitwave.physics.ptychography import Ptychography
-from exitwave.simulation.detection import PTYINR_NOISE, Detection
+from exitwave.simulation.detection import Detection
 from exitwave.simulation.measure import Simulated, measure, simulate
 from exitwave.simulation.objects import OBJECTS, textured
 from exitwave.simulation.probes import PROBES, coherent_modes, zone_plate
@@ -101,6 +101,14 @@ def test_background_adds_to_every_pixel_and_is_told():
     torch.testing.assert_close(frames_of(made) - frames_of(scanned()), torch.full((20, *FRAME), 3.0), atol=0.05, rtol=0)
     assert made.scan.background is not None
     assert torch.equal(made.scan.background, torch.full(FRAME, 3.0))
+
+
+PTYINR_NOISE: dict[str, Detection] = {
+    "poisson": Detection(photons_per_frame=None, peak_counts=10),
+    "gaussian": Detection(photons_per_frame=None, noise="none", readout_sigma=100),
+    "mixed": Detection(photons_per_frame=None, peak_counts=10, readout_sigma=100),
+}
+"""The three noise models of the PtyINR study: 10 photons in the brightest pixel, sigma 100 in units of its intensities, both."""
 
 
 @pytest.mark.parametrize("name", sorted(PTYINR_NOISE))

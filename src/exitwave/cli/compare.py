@@ -31,6 +31,8 @@ Contestants = Annotated[
         group=FILES,
     ),
 ]
+TOLD = ("residual", "free-residual", "M-NRMSE", "M-NRMSE-probe", "FRC-half-bit-split")
+"""Metrics of the table on the terminal."""
 
 
 def compare(
@@ -98,11 +100,7 @@ def _check_outputs(scan: Path, solvers: tuple[str, ...], output: Path, json_file
 
 def _tell(found: Comparison, output: Path, json_file: Path | None) -> int:
     """Print the table; the exit code says whether anything was found (0), nothing (2), or Ctrl-C ended it (130)."""
-    shown = [
-        name
-        for name in ("residual", "free-residual", "M-NRMSE", "M-NRMSE-probe", "FRC-half-bit-split")
-        if name in found.metrics
-    ]
+    shown = [name for name in TOLD if name in found.metrics]
     width = max((len(entry.name) for entry in found.entries), default=6)
     print(f"{'solver':{width}}" + "".join(f"  {name:>14}" for name in [*shown, "epochs", "seconds"]))
     for entry in found.entries:

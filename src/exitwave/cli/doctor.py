@@ -45,13 +45,9 @@ def doctor() -> int:
     holding = sorted(name for name, cls in solvers().items() if cls.stores_exit_waves)
     print(
         "needs            frames that do not fit are read anew in every epoch (--memory); what a scan takes: exitwave info SCAN"
-        + (
-            f"\n                 exit waves of all frames, in memory or scratch: {', '.join(holding)}"
-            if holding
-            else ""
-        )
     )
-
+    if holding:
+        print(f"                 exit waves of all frames, in memory or scratch: {', '.join(holding)}")
     print(f"solvers          {', '.join(sorted(solvers()))}")
     for extra, modules, use in EXTRAS:
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
@@ -68,9 +64,8 @@ def _torch() -> list[str]:
 
     field = torch.polar(torch.ones(8, 8), torch.rand(8, 8))
     kept = torch.fft.fft2(field, norm="ortho").abs().square().sum()
-    devices = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    )
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    devices = [torch.cuda.get_device_name(i) for i in range(count)]
     print(f"devices          cpu ({torch.get_num_threads()} threads)" + "".join(f", {name}" for name in devices))
     return [] if abs(float(kept) - 64) < 1e-3 else ["torch's Fourier transform loses energy: reinstall torch"]
 

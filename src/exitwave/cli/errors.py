@@ -31,7 +31,7 @@ def _described(error: BaseException) -> tuple[str, int]:
     if isinstance(error, ExitwaveError):
         return str(error), 2
     if isinstance(error, CycloptsError):
-        return _of_arguments(error), 2
+        return _of_values(error.__cause__) if isinstance(error.__cause__, ValidationError) else str(error), 2
     if isinstance(error, ValidationError):
         return _of_values(error), 2
     if _is_memory(error):
@@ -52,12 +52,6 @@ def _is_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError)
         and ("out of memory" in text or "not enough memory" in text or "can't allocate" in text)
     )
-
-
-def _of_arguments(error: CycloptsError) -> str:
-    if isinstance(error.__cause__, ValidationError):
-        return _of_values(error.__cause__)
-    return " ".join(str(error).split())
 
 
 def _of_values(error: ValidationError) -> str:

@@ -52,8 +52,8 @@ def evaluate(
         return
     for name, value in found.metrics.items():
         print(f"{name:24} {value:.5g}")
-    for doubt in stored_warnings(loaded):
-        warn(doubt)
+    for warning in stored_warnings(loaded):
+        warn(warning)
     if found.alignment:
         print("removed before comparing: " + json.dumps(found.to_json()["alignment"]))
 

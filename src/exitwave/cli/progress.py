@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -31,7 +32,7 @@ def watching(solver: Solver[Any], title: str) -> Generator[Callable[[Step[Any], 
 def watching_many(totals: Mapping[str, int | None]) -> Generator[Callable[[str, Step[Any], Problem[Any]], None]]:
     """Give a function that shows each step of several runs, one bar each; `totals` are their epochs, where known."""
     if not sys.stderr.isatty():
-        yield _Logs(totals)
+        yield partial(_log, totals)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -57,14 +58,9 @@ def watching_many(totals: Mapping[str, int | None]) -> Generator[Callable[[str, 
         yield show
 
 
-class _Logs:
-    """Prints ten lines over a run, for logs and batch jobs."""
-
-    def __init__(self, totals: Mapping[str, int | None]) -> None:
-        self.totals = totals
-
-    def __call__(self, title: str, step: Step[Any], problem: Problem[Any]) -> None:
-        total = self.totals.get(title)
-        if step.epoch % max((total or 100) // 10, 1) == 0 or step.epoch == total:
-            of = f"/{total}" if total else ""
-            print(f"{title}: epoch {step.epoch}{of}  residual {step.residual:.3e}", file=sys.stderr, flush=True)
+def _log(totals: Mapping[str, int | None], title: str, step: Step[Any], problem: Problem[Any]) -> None:
+    """Print ten lines over a run, for logs and batch jobs."""
+    total = totals.get(title)
+    if step.epoch % max((total or 100) // 10, 1) == 0 or step.epoch == total:
+        of = f"/{total}" if total else ""
+        print(f"{title}: epoch {step.epoch}{of}  residual {step.residual:.3e}", file=sys.stderr, flush=True)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.console import Console
 
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prepare, ScanPath
 from exitwave.cli.progress import watching
-from exitwave.cli.solver_options import flags_of_today, known, leading, listed, named, with_options
+from exitwave.cli.solver_options import known, leading, listed, named, run_command, with_options
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
 from exitwave.io.assemble import ReadOptions
@@ -42,17 +42,9 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
     if chosen in solvers() and solvers()[chosen].combines:
         raise InputError(f"{chosen} is described in a YAML job; see exitwave run --help")
     rest.remove(chosen)
-    app = App(
-        name=f"exitwave reconstruct SCAN {chosen}",
-        usage=f"Usage: exitwave reconstruct SCAN {chosen} [OPTIONS]",
-        default_parameter=Parameter(negative_iterable=()),
-        result_action="return_int_as_exit_code_else_zero",
-    )
     cls = with_options(chosen, tokens)
-    app.default(_command(cls))
-    return app(
-        flags_of_today(rest, {**RefinementOptions.renamed, **cls.renamed}), exit_on_error=False, print_error=False
-    )
+    renamed = {**RefinementOptions.renamed, **cls.renamed}
+    return run_command(f"exitwave reconstruct SCAN {chosen}", _command(cls), rest, renamed)
 
 
 def _default(tokens: tuple[str, ...]) -> str:

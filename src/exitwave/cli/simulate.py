@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
@@ -11,7 +11,7 @@ from exitwave.data.errors import InputError
 from exitwave.io import cxi
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.isolated import ISOLATED, simulate_pattern
-from exitwave.simulation.measure import simulate as make
+from exitwave.simulation.measure import Simulated, simulate as make
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
 from exitwave.simulation.trajectories import TRAJECTORIES
@@ -58,14 +58,20 @@ def simulate(
 
     The truth goes into a group of its own that only `evaluate --truth` reads.
     """
-    if output.suffix != ".cxi":
-        raise InputError(
-            f"{output} should end in .cxi: simulated scans with their truth are CXI files; `export` converts them"
-        )
+    _refuse_other_files(output)
     if sample in ISOLATED:
         given = {"probe": probe, "trajectory": trajectory, "frames": frames, "overlap": overlap, "modes": modes}
         _refuse_scanning(sample, {**given, "focus-distance-m": focus_distance_m})
-        _isolated(sample, output, frame_px, energy_ev, distance_m, detector_pixel_m, detection, seed)
+        pattern = simulate_pattern(
+            sample,
+            frame_px=frame_px,
+            energy_ev=energy_ev,
+            distance_m=distance_m,
+            detector_pixel_m=detector_pixel_m,
+            detection=detection,
+            seed=seed,
+        )
+        _keep(output, pattern, f"one pattern of {frame_px} x {frame_px} pixels, {sample} in an even beam")
         return
     made = make(
         sample,
@@ -82,34 +88,22 @@ def simulate(
         detection=detection,
         seed=seed,
     )
+    _keep(output, made, f"{len(made.scan)} frames of {frame_px} x {frame_px} pixels, {sample} under a {probe} probe")
+
+
+def _keep(output: Path, made: Simulated[Any, Any], told: str) -> None:
     cxi.write(output, made.scan, truth=made.truth)
-    print(f"{len(made.scan)} frames of {frame_px} x {frame_px} pixels, {sample} under a {probe} probe -> {output}")
+    print(f"{told} -> {output}")
+
+
+def _refuse_other_files(output: Path) -> None:
+    if output.suffix != ".cxi":
+        raise InputError(
+            f"{output} should end in .cxi: simulated scans with their truth are CXI files; `export` converts them"
+        )
 
 
 def _refuse_scanning(sample: str, given: Mapping[str, object]) -> None:
     refused = [f"--{name}" for name, value in given.items() if value != SCANNED[name]]
     if refused:
         raise InputError(f"{sample} is one far-field pattern in an even beam; leave out {', '.join(refused)}")
-
-
-def _isolated(
-    sample: str,
-    output: Path,
-    frame_px: int,
-    energy_ev: float,
-    distance_m: float,
-    detector_pixel_m: float,
-    detection: Detection | None,
-    seed: int,
-) -> None:
-    made = simulate_pattern(
-        sample,
-        frame_px=frame_px,
-        energy_ev=energy_ev,
-        distance_m=distance_m,
-        detector_pixel_m=detector_pixel_m,
-        detection=detection,
-        seed=seed,
-    )
-    cxi.write(output, made.scan, truth=made.truth)
-    print(f"one pattern of {frame_px} x {frame_px} pixels, {sample} in an even beam -> {output}")

@@ -1,11 +1,12 @@
 """The solver among the words of a command line, and its options as flags."""
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from itertools import takewhile
 from typing import Any, ClassVar, cast, get_type_hints
 
+from cyclopts import App, Parameter
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as validated
 from rich.console import Console
@@ -50,11 +51,23 @@ def with_options(name: str, tokens: tuple[str, ...]) -> type[Solver[Any]]:
     Weights that the options name are looked into, too. Raises what `from_spec` raises.
     """
     weights, cls = _value("--weights", tokens), solvers().get(name)
-    if cls is None:
-        return _like(from_spec(name if weights is None else {"name": name, "weights": weights}))
-    if not issubclass(cls, TrainedSolver):
+    if cls is not None and not issubclass(cls, TrainedSolver):
         return cls
     return _like(from_spec(name if weights is None else {"name": name, "weights": weights}))
+
+
+def run_command(
+    name: str, command: Callable[..., int], words: Sequence[str], renamed: Mapping[str, str], *, takes: str = ""
+) -> int | None:
+    """Run a command whose options depend on the solver named; `renamed` are those that had another name in 0.1.0."""
+    app = App(
+        name=name,
+        usage=f"Usage: {name}{takes} [OPTIONS]",
+        default_parameter=Parameter(negative_iterable=()),
+        result_action="return_int_as_exit_code_else_zero",
+    )
+    app.default(command)
+    return app(flags_of_today(words, renamed), exit_on_error=False, print_error=False)
 
 
 def flags_of_today(words: Sequence[str], renamed: Mapping[str, str]) -> list[str]:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 from rich.console import Console
 from torch import Tensor, distributed
 
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Prepare
-from exitwave.cli.solver_options import flags_of_today, known, leading, listed, named, with_options
+from exitwave.cli.solver_options import known, leading, listed, named, run_command, with_options
 from exitwave.cli.training_progress import Previews, watching_training
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
@@ -62,15 +62,9 @@ def train(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
         _explain()
         chosen, rest = "ptychopinn", ["ptychopinn", "--help"]
     rest.remove(chosen)
-    app = App(
-        name=f"exitwave train {chosen}",
-        usage=f"Usage: exitwave train {chosen} SCAN... --save FOLDER [OPTIONS]",
-        default_parameter=Parameter(negative_iterable=()),
-        result_action="return_int_as_exit_code_else_zero",
-    )
     cls = with_options(chosen, tokens)
-    app.default(_command(cls))
-    return app(flags_of_today(rest, cls.renamed), exit_on_error=False, print_error=False)
+    takes = " SCAN... --save FOLDER"
+    return run_command(f"exitwave train {chosen}", _command(cls), rest, cls.renamed, takes=takes)
 
 
 def trainable() -> dict[str, type[Any]]:

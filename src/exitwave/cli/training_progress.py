@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress as Bar, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
 from exitwave.cli import warn
 from exitwave.data.estimate import PtychoEstimate
@@ -32,8 +32,18 @@ MOST_LINES = 20
 @contextmanager
 def watching_training(title: str, *, group: int, previews: "Previews") -> Generator[Callable[[TrainingProgress], None]]:
     """Give a function that shows each step and draws previews; `group` are the frames of a sample."""
+    speed = _Speed(group)
+
+    def following(show: Callable[[TrainingProgress, float], None]) -> Callable[[TrainingProgress], None]:
+        def watch(taught: TrainingProgress) -> None:
+            show(taught, speed.after(taught.progress))
+            previews(taught)
+            speed.pause()
+
+        return watch
+
     if not sys.stderr.isatty():
-        yield _Lines(title, _Speed(group), previews)
+        yield following(_Lines(title))
         return
     columns = (
         TextColumn("{task.description}"),
@@ -42,7 +52,15 @@ def watching_training(title: str, *, group: int, previews: "Previews") -> Genera
         TimeRemainingColumn(compact=True),
     )
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        yield _OnTerminal(bar, bar.add_task(title, total=None, told=""), _Speed(group), previews)
+        task = bar.add_task(title, total=None, told="")
+
+        def on_terminal(taught: TrainingProgress, frames_per_s: float) -> None:
+            p = taught.progress
+            told = f"epoch {p.epoch}/{taught.epochs}  {described(p)}  {frames_per_s:.0f} frames/s"
+            done = (p.epoch - 1) * p.steps + p.step
+            bar.update(task, total=taught.epochs * p.steps, completed=done, told=told)
+
+        yield following(on_terminal)
 
 
 class _Speed:
@@ -64,37 +82,21 @@ class _Speed:
         self._last_s = time.monotonic()
 
 
-class _OnTerminal:
-    def __init__(self, bar: Bar, task: TaskID, speed: _Speed, previews: "Previews") -> None:
-        self._bar, self._task, self._speed, self._previews = bar, task, speed, previews
-
-    def __call__(self, taught: TrainingProgress) -> None:
-        p = taught.progress
-        told = f"epoch {p.epoch}/{taught.epochs}  {described(p)}  {self._speed.after(p):.0f} frames/s"
-        done = (p.epoch - 1) * p.steps + p.step
-        self._bar.update(self._task, total=taught.epochs * p.steps, completed=done, told=told)
-        self._previews(taught)
-        self._speed.pause()
-
-
 class _Lines:
     """Prints about twenty lines over a training, more where epochs take minutes."""
 
-    def __init__(self, title: str, speed: _Speed, previews: "Previews") -> None:
-        self._title, self._speed, self._previews = title, speed, previews
-        self._last_s = time.monotonic()
+    def __init__(self, title: str) -> None:
+        self._title, self._last_s = title, time.monotonic()
 
-    def __call__(self, taught: TrainingProgress) -> None:
-        p, speed = taught.progress, self._speed.after(taught.progress)
+    def __call__(self, taught: TrainingProgress, frames_per_s: float) -> None:
+        p = taught.progress
         # The held-out loss of an epoch is known when the next one has begun.
         ended = p.step == 1 and p.epoch > 1 and (p.epoch - 1) % max(1, taught.epochs // MOST_LINES) == 0
         if ended or time.monotonic() - self._last_s >= EVERY_S:
             self._last_s = time.monotonic()
             place = f"{p.epoch - 1}/{taught.epochs}" if ended else f"{p.epoch}/{taught.epochs} step {p.step}/{p.steps}"
-            line = f"{self._title}: epoch {place}  {described(p)}  {speed:.0f} frames/s"
+            line = f"{self._title}: epoch {place}  {described(p)}  {frames_per_s:.0f} frames/s"
             print(line, file=sys.stderr, flush=True)
-        self._previews(taught)
-        self._speed.pause()
 
 
 def described(progress: Progress) -> str:

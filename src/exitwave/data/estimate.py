@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Inexact
 from torch import Tensor
 
 from exitwave.data.errors import InputError
@@ -59,10 +59,7 @@ class Estimate:
 
     def plane(self) -> Complex[Tensor, "y x"]:
         """The object as one image, on the CPU: the middle of its further axes, where it has such."""
-        image = self.object.detach().cpu()
-        while image.ndim > 2:
-            image = image[len(image) // 2]
-        return image if image.ndim == 2 else image[None]
+        return middle_plane(self.object)
 
     def light(self) -> Float[Tensor, "y x"]:
         """How much of the beam each pixel of that image saw, in any unit; zero where nothing is known."""
@@ -72,17 +69,21 @@ class Estimate:
         """Why it can be no estimate, in words; empty when it can. For files that may have been edited."""
         for name, value in self.tensors().items():
             # Written so that NaN is refused, too.
-            if (
-                value.numel()
-                and not float((value if value.dtype != torch.bool else value.double()).abs().max()) < LARGEST
-            ):
+            value = value.double() if value.dtype == torch.bool else value
+            if value.numel() and not float(value.abs().max()) < LARGEST:
                 return f"its {name} holds values beyond all bounds"
         return "" if self.object.is_complex() and self.object.numel() else "its object is no complex image"
 
     def _mapped(self: E, change: Callable[[Tensor], Tensor]) -> E:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed: dict[str, Any] = {name: None if v is None else change(v) for name, v in values.items()}
-        return type(self)(**changed)
+        return replace(self, **{name: change(value) for name, value in self.tensors().items()})
+
+
+def middle_plane(values: Inexact[Tensor, "*axes"] | Bool[Tensor, "*axes"]) -> Tensor:
+    """Two axes of an array on the CPU: the middle of those before, where it has such."""
+    values = values.detach().cpu()
+    while values.ndim > 2:
+        values = values[len(values) // 2]
+    return values if values.ndim == 2 else values[None]
 
 
 def estimate_kinds(base: type[Estimate] = Estimate) -> dict[str, type[Estimate]]:
@@ -136,7 +137,7 @@ class PtychoEstimate(Estimate):
         if (self.variations is None) != (self.weights is None):
             raise InputError("variations of the probe and their weights go together; one of them is missing")
 
-    def spread(self, deviations: Sequence[Tensor]) -> Estimate:
+    def spread(self, deviations: Sequence[Tensor]) -> "PtychoEstimate":
         obj, probe = deviations
         return PtychoEstimate(object=obj, probe=probe, positions_px=torch.zeros(0, 2, dtype=torch.float64))
 
@@ -201,10 +202,7 @@ class SupportEstimate(Estimate):
 
     def light(self) -> Float[Tensor, "y x"]:
         """1 inside the support, 0 elsewhere."""
-        seen = self.support.detach().cpu()
-        while seen.ndim > 2:
-            seen = seen[len(seen) // 2]
-        return (seen if seen.ndim == 2 else seen[None]).double()
+        return middle_plane(self.support).double()
 
     def fault(self) -> str:
         if self.support.dtype != torch.bool:

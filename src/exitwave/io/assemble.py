@@ -127,7 +127,17 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     geometry = _geometry(contents, stated, patterns.shape[1:], path)
     orientation = stated.orientation or contents.orientation
     mask = np.ones(patterns.shape[1:], dtype=bool) if contents.mask is None else contents.mask
-    measured = Pattern if alone else _scan_of(contents, stated, geometry, path)
+    told = {
+        "position_sign": stated.position_sign or contents.position_sign,
+        "position_unit": stated.position_unit or contents.position_unit,
+    }
+    measured = Pattern
+    if not alone:
+        positions = _positions_m(contents, stated, geometry.object_pixel_m(patterns.shape[1:]))
+        if len(positions) == 3 != patterns.shape[0]:
+            found, frames = positions.shape, patterns.shape[0]
+            raise FormatError(f"positions in {path} look transposed: shape {found} for {frames} frames")
+        measured = partial(Scan, positions_m=torch.from_numpy(positions))
     measurement = measured(
         patterns=patterns,
         geometry=geometry,
@@ -137,30 +147,13 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
         provenance={
             "file": str(path),
             "format": format_name,
-            **({} if alone else _position_words(contents, stated)),
+            **told,
             "orientation": orientation,
             **contents.notes,
         },
     )
     measurement = _centred(measurement, contents)
     return prepare.orient(measurement, orientation) if orientation != "identity" else measurement
-
-
-def _scan_of(contents: Contents, stated: ReadOptions, geometry: Geometry, path: Path) -> Callable[..., Scan]:
-    """What makes a scan of the positions and everything else."""
-    assert contents.patterns is not None
-    shape = contents.patterns.shape
-    positions = _positions_m(contents, stated, geometry.object_pixel_m(shape[1:]))
-    if len(positions) == 3 != shape[0]:
-        raise FormatError(f"positions in {path} look transposed: shape {positions.shape} for {shape[0]} frames")
-    return partial(Scan, positions_m=torch.from_numpy(positions))
-
-
-def _position_words(contents: Contents, stated: ReadOptions) -> dict[str, str]:
-    return {
-        "position_sign": stated.position_sign or contents.position_sign,
-        "position_unit": stated.position_unit or contents.position_unit,
-    }
 
 
 def _squared(frames: Float[Tensor, "batch y x"], index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:

@@ -25,7 +25,9 @@ def replacing(path: Path) -> Generator[Path]:
     try:
         partial.open("wb").close()
         yield partial
-        _to_disk(partial)
+        # Without this a power cut after the rename could leave an empty file under the final name.
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
         number = error.errno
@@ -46,9 +48,3 @@ def require_writable(path: Path) -> None:
 
 class _Tried(Exception):
     """Ends a trial, so that nothing is put in place of the target."""
-
-
-def _to_disk(path: Path) -> None:
-    """Without this a power cut after the rename could leave an empty file under the final name."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

@@ -21,7 +21,11 @@ def per_shot(name: str) -> tuple[str, ...]:
 
 def focus_distance_m(file: h5py.File) -> float | None:
     """Focus to sample, which only our own files tell; inf is a parallel beam, None far field."""
-    return metres(file, f"{ENTRY}/exitwave/focus_distance") or _parallel_beam(file)
+    place = f"{ENTRY}/exitwave/focus_distance"
+    stored = numbers(file, place)
+    # `metres` passes over what is not finite.
+    parallel = stored is not None and stored.size == 1 and bool(np.isposinf(stored).all())
+    return float("inf") if parallel else metres(file, place) or None
 
 
 def basis(file: h5py.File) -> Float[np.ndarray, "2 3"]:
@@ -59,12 +63,6 @@ def distance_m(file: h5py.File, basis: Float[np.ndarray, "2 3"]) -> float | None
         return stored
     distance = abs(float(corner.ravel() @ np.cross(basis[0], basis[1])))
     return distance if distance > 0 else None
-
-
-def _parallel_beam(file: h5py.File) -> float | None:
-    """A parallel beam: `number` passes over what is not finite."""
-    stored = numbers(file, f"{ENTRY}/exitwave/focus_distance")
-    return float("inf") if stored is not None and stored.size == 1 and bool(np.isposinf(stored).all()) else None
 
 
 def mask(file: h5py.File) -> Bool[np.ndarray, "y x"] | None:

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from exitwave.data.estimate import Estimate
-from exitwave.data.geometry import JOULE_PER_EV
+from exitwave.data.geometry import JOULE_PER_EV, Geometry
 from exitwave.data.measurement import Measurement
 from exitwave.data.scan import Scan
 from exitwave.io.frames import store_frames
@@ -41,8 +41,9 @@ def fill(file: h5py.File, scan: Measurement) -> None:
     entry = new_group(file, "entry_1", "NXentry")
     entry.attrs["default"] = "data_1"
     entry["program_name"] = "exitwave"
-    instrument = _write_source(entry, scan)
-    _write_detector(instrument, scan)
+    detector = write_instrument(entry, scan.geometry)
+    entry["instrument_1/name"] = str(scan.provenance.get("instrument", "unknown"))
+    _write_detector(detector, scan)
     _write_data(entry, scan)
     _write_private(entry, scan)
     write_positions(scan, entry)
@@ -55,19 +56,25 @@ def new_group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
     return group
 
 
-def with_unit(group: h5py.Group, name: str, value: float | np.ndarray, unit: str) -> None:
+def with_unit(group: h5py.Group, name: str, value: float | np.ndarray, unit: str) -> h5py.Dataset:
     """A number or array with its unit."""
-    group.create_dataset(name, data=value).attrs["units"] = unit
+    stored = group.create_dataset(name, data=value)
+    stored.attrs["units"] = unit
+    return stored
 
 
-def _write_source(entry: h5py.Group, scan: Measurement) -> h5py.Group:
+def write_instrument(entry: h5py.Group, geometry: Geometry) -> h5py.Group:
+    """Write source and detector as the geometry tells them; the group of the detector."""
     instrument = new_group(entry, "instrument_1", "NXinstrument")
-    instrument["name"] = str(scan.provenance.get("instrument", "unknown"))
     source = new_group(instrument, "source_1", "NXsource")
-    with_unit(source, "energy", scan.geometry.energy_ev * JOULE_PER_EV, "J")
-    with_unit(source, "wavelength", scan.geometry.wavelength_m, "m")
-    source["probe"] = "x-ray" if scan.geometry.particle == "photon" else "electron"
-    return instrument
+    with_unit(source, "energy", geometry.energy_ev * JOULE_PER_EV, "J")
+    with_unit(source, "wavelength", geometry.wavelength_m, "m")
+    source["probe"] = "x-ray" if geometry.particle == "photon" else "electron"
+    detector = new_group(instrument, "detector_1", "NXdetector")
+    with_unit(detector, "distance", geometry.distance_m, "m")
+    with_unit(detector, "y_pixel_size", geometry.detector_pixel_m[0], "m")
+    with_unit(detector, "x_pixel_size", geometry.detector_pixel_m[1], "m")
+    return detector
 
 
 @singledispatch
@@ -90,16 +97,11 @@ def _(scan: Scan, entry: h5py.Group) -> None:
     with_unit(group_at(entry, "exitwave"), "probe_positions_yx", positions, "m")
 
 
-def _write_detector(instrument: h5py.Group, scan: Measurement) -> None:
-    detector = new_group(instrument, "detector_1", "NXdetector")
+def _write_detector(detector: h5py.Group, scan: Measurement) -> None:
     pixel_y, pixel_x = scan.geometry.detector_pixel_m
     height, width = scan.frame_shape
-    distance = scan.geometry.distance_m
-    with_unit(detector, "distance", distance, "m")
-    with_unit(detector, "y_pixel_size", pixel_y, "m")
-    with_unit(detector, "x_pixel_size", pixel_x, "m")
     with_unit(detector, "basis_vectors", np.array([[0, -pixel_x], [-pixel_y, 0], [0, 0]], dtype=np.float64), "m")
-    corner = np.array([(width // 2 + 0.5) * pixel_x, (height // 2 + 0.5) * pixel_y, distance])
+    corner = np.array([(width // 2 + 0.5) * pixel_x, (height // 2 + 0.5) * pixel_y, scan.geometry.distance_m])
     with_unit(detector, "corner_position", corner, "m")
     store_frames(detector, "data", scan).attrs["axes"] = "translation:y:x"
     detector["mask"] = np.where(scan.mask.cpu().numpy(), 0, INVALID_PIXEL).astype(np.uint32)

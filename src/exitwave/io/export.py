@@ -41,7 +41,8 @@ def _write_npz(path: Path, result: Result) -> None:
 
 def _write_tiff(path: Path, result: Result) -> None:
     """Channels amplitude and phase (radians, as reconstructed), slices as z, the pixel size as ImageJ stores it."""
-    obj = _object(result)
+    obj = result.estimate.object.detach().cpu().numpy()
+    obj = obj.reshape(-1, *obj.shape[-2:]) if obj.ndim > 1 else obj[None, None]
     stack = np.stack((np.abs(obj), np.angle(obj)), axis=1).astype(np.float32)
     across, down, *_ = (*result.object_pixel_m[::-1], result.object_pixel_m[-1])
     labels = ["amplitude", "phase (rad)"] * len(obj)
@@ -88,11 +89,6 @@ def complex_picture(result: Result) -> UInt8[np.ndarray, "y x 3"]:
     return complex_to_rgb(
         obj * (result.estimate.light().numpy() > 0), brightest=float(np.quantile(np.abs(obj)[lit], 0.99))
     )
-
-
-def _object(result: Result) -> Complex[np.ndarray, "slice y x"]:
-    obj = result.estimate.object.detach().cpu().numpy()
-    return obj.reshape(-1, *obj.shape[-2:]) if obj.ndim > 1 else obj[None, None]
 
 
 def _projected(result: Result) -> tuple[Complex[np.ndarray, "y x"], np.ndarray]:

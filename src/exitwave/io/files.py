@@ -9,8 +9,10 @@ from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate
 from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
-from exitwave.io import cxi, export, formats, results
+from exitwave.io import export, formats
 from exitwave.io.assemble import ReadOptions
+from exitwave.io.results import read_result as read_result, write_result
+from exitwave.io.truth import read_truth as read_truth
 
 
 def read(path: str | Path, stated: ReadOptions | None = None) -> Measurement:
@@ -19,16 +21,6 @@ def read(path: str | Path, stated: ReadOptions | None = None) -> Measurement:
     Raises FormatError for files that are missing, damaged, unknown or lack something needed.
     """
     return formats.read_scan(Path(path), stated or ReadOptions())
-
-
-def read_result(path: str | Path) -> Result:
-    """Read a result that exitwave wrote. Raises FormatError for any other file."""
-    return results.read_result(Path(path))
-
-
-def read_truth(path: str | Path) -> Estimate:
-    """The known object, probe and positions of a simulated scan. Raises FormatError for a measured one."""
-    return cxi.read_truth(Path(path))
 
 
 def read_estimate(path: str | Path) -> Estimate:
@@ -55,7 +47,7 @@ def write(value: Result | Measurement, path: str | Path, format: str | None = No
     path = Path(path)
     if isinstance(value, Result):
         if format == "result" or (format is None and path.suffix in (".h5", ".hdf5")):
-            results.write_result(path, value)
+            write_result(path, value)
         else:
             export.export(value, path, format=format)
         return

@@ -2,7 +2,6 @@
 
 import h5py
 import numpy as np
-import torch
 
 from exitwave.data.measurement import Measurement
 
@@ -43,11 +42,7 @@ def _filled(stored: h5py.Dataset, scan: Measurement) -> bool:
     step = max(1, BATCH_BYTES // (4 * height * width))
     for start in range(0, len(scan), step):
         frames = scan.frames(slice(start, start + step)).cpu()
-        if stored.dtype.kind == "u" and not _whole(frames):
+        if stored.dtype.kind == "u" and not ((frames >= 0) & (frames < 2**32) & (frames == frames.round())).all():
             return False
         stored[start : start + len(frames)] = frames.numpy()
     return True
-
-
-def _whole(frames: torch.Tensor) -> bool:
-    return bool(((frames >= 0) & (frames < 2**32) & (frames == frames.round())).all())

@@ -71,13 +71,10 @@ def opened(path: Path) -> h5py.File:
         raise FormatError(f"{path} is empty; copy it again from where it was made")
     if not h5py.is_hdf5(path):
         raise FormatError(f"{path} is not an HDF5 file, or its beginning is damaged; give an HDF5 file")
-    _load_filters()
-    return h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE_BYTES, rdcc_nslots=100_003)
-
-
-def _load_filters() -> None:
     # Registers bitshuffle, LZ4, Zstandard ... with HDF5; here, because `exitwave --help` must not wait for it.
     import hdf5plugin as hdf5plugin
+
+    return h5py.File(path, "r", rdcc_nbytes=CHUNK_CACHE_BYTES, rdcc_nslots=100_003)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Diffraction patterns that stay in an HDF5 file."""
 
-import math
 import os
 import threading
 from collections.abc import Generator
@@ -130,13 +129,11 @@ def _checked(file: h5py.File, name: str, path: Path, layout: Layout) -> tuple[tu
         raise FormatError(f"{name} in {path} has shape {stored.shape}; expected axes ({', '.join(axes)})")
     if 0 in stored.shape:
         raise FormatError(f"{name} in {path} has shape {stored.shape}: it holds no frames")
-    if math.prod(length for length, axis in zip(stored.shape, axes, strict=True) if axis in ("y", "x")) > LARGEST_ARRAY:
+    sizes = dict(zip(axes, stored.shape, strict=True))
+    if sizes["y"] * sizes["x"] > LARGEST_ARRAY:
         raise FormatError(f"{name} in {path} has shape {stored.shape}; no detector has frames so large")
-    if layout == "frame y x":
-        return (stored.shape[0], 1), stored.shape[1], stored.shape[2]
-    if layout == "y x frame":
-        return (stored.shape[2], 1), stored.shape[0], stored.shape[1]
-    return (stored.shape[0], stored.shape[1]), stored.shape[2], stored.shape[3]
+    frames = (sizes["frame"], 1) if "frame" in sizes else (sizes["row"], sizes["column"])
+    return frames, sizes["y"], sizes["x"]
 
 
 def _elsewhere(file: h5py.File, name: str, path: Path) -> str:

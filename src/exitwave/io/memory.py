@@ -67,7 +67,7 @@ def _limits() -> Iterator[int]:
 
         allowed = resource.getrlimit(resource.RLIMIT_AS)[0]
         if allowed != resource.RLIM_INFINITY:
-            yield allowed - _taken_by_process()
+            yield allowed - (_number(Path("/proc/self/statm")) or 0) * os.sysconf("SC_PAGE_SIZE")
     for limit, taken in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
@@ -87,11 +87,6 @@ def _free_in_system() -> int:
     except OSError:
         pass
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-def _taken_by_process() -> int:
-    pages = _number(Path("/proc/self/statm"))
-    return 0 if pages is None else pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _number(path: Path) -> int | None:

@@ -14,24 +14,10 @@ from jaxtyping import Float
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m, photon_wavelength_m
 from exitwave.data.scan import Scan
-from exitwave.io import cxi_detector as detector
+from exitwave.io import cxi_detector as detector, hdf5
 from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.cxi_detector import DETECTOR, ENTRY, per_shot
 from exitwave.io.cxi_writing import fill, new_group, with_unit
-from exitwave.io.hdf5 import (
-    Hdf5Patterns,
-    attribute_text,
-    dataset,
-    electronvolts,
-    find,
-    is_hdf5,
-    metres,
-    number,
-    numbers,
-    open_hdf5,
-    text,
-    unit,
-)
 from exitwave.io.hdf5_writing import new_hdf5
 from exitwave.io.positions import with_stated_positions
 from exitwave.io.units import length_m
@@ -45,37 +31,37 @@ LARGEST_PHOTON_EV = 1e7
 
 def recognises(path: Path) -> bool:
     """True for a file that names the definition, or has a beam and motors where it wants them."""
-    if not is_hdf5(path):
+    if not hdf5.is_hdf5(path):
         return False
-    with open_hdf5(path) as file:
-        entry = find(file, ENTRY)
-        if not isinstance(entry, h5py.Group) or dataset(file, *FRAMES) is None:
+    with hdf5.open_hdf5(path) as file:
+        entry = hdf5.find(file, ENTRY)
+        if not isinstance(entry, h5py.Group) or hdf5.dataset(file, *FRAMES) is None:
             return False
-        named = text(entry, "definition") or attribute_text(entry, "definition") or ""
+        named = hdf5.text(entry, "definition") or hdf5.attribute_text(entry, "definition") or ""
         motors = any(_motor(file, axis) is not None for axis in "xy")
-        return named in ("NXcxi_ptycho", "NXptycho") or (motors and find(file, BEAM) is not None)
+        return named in ("NXcxi_ptycho", "NXptycho") or (motors and hdf5.find(file, BEAM) is not None)
 
 
 def read(path: Path, stated: ReadOptions) -> Contents:
     """Read a measurement. Raises FormatError for units that are none and frames or motors of a wrong shape."""
-    with open_hdf5(path) as file:
-        frames = dataset(file, *FRAMES)
+    with hdf5.open_hdf5(path) as file:
+        frames = hdf5.dataset(file, *FRAMES)
         if frames is None:
             return with_stated_positions(Contents(patterns=None), stated)
-        name = next(name for name in FRAMES if dataset(file, name) is not None)
+        name = next(name for name in FRAMES if hdf5.dataset(file, name) is not None)
         scan_shape = frames.shape[:-2]
         count = int(np.prod(scan_shape))
         basis = detector.basis(file)
         pixel = detector.pixel_m(file)
         contents = Contents(
-            patterns=Hdf5Patterns(path, (name,), "row column y x" if frames.ndim == 4 else "frame y x"),
+            patterns=hdf5.Hdf5Patterns(path, (name,), "row column y x" if frames.ndim == 4 else "frame y x"),
             positions=None if stated.positions else _positions(file, basis, scan_shape, stated),
             position_sign="sample",
             wavelength_m=_wavelength_m(file),
             distance_m=detector.distance_m(file, basis),
             detector_pixel_m=pixel,
             focus_distance_m=detector.focus_distance_m(file),
-            particle="electron" if text(file, f"{ENTRY}/instrument_1/source_1/probe") == "electron" else "photon",
+            particle="electron" if hdf5.text(file, f"{ENTRY}/instrument_1/source_1/probe") == "electron" else "photon",
             mask=detector.mask(file),
             background=detector.background(file),
             monitor=detector.monitor(file, count),
@@ -117,7 +103,7 @@ def _write_motors(entry: h5py.Group, scan: Scan) -> None:
 
 
 def _motor(file: h5py.File, axis: str) -> h5py.Dataset | None:
-    return dataset(file, *(f"{group}/{axis}" for group in MOTORS))
+    return hdf5.dataset(file, *(f"{group}/{axis}" for group in MOTORS))
 
 
 def _positions(
@@ -130,10 +116,10 @@ def _positions(
         steps_x, steps_y = _for_each_frame(x[0], y[0], scan_shape, str(file.filename))
         with np.errstate(all="ignore"):
             return (steps_x[:, None] * x[1] + steps_y[:, None] * y[1]) @ basis.T
-    translation = numbers(file, *per_shot("translation"))
+    translation = hdf5.numbers(file, *per_shot("translation"))
     if translation is None:
         return None
-    values = np.atleast_2d(translation) * _scale(dataset(file, *per_shot("translation")), stated)
+    values = np.atleast_2d(translation) * _scale(hdf5.dataset(file, *per_shot("translation")), stated)
     values = values.reshape(-1, values.shape[-1])
     if values.shape[1] not in (2, 3):
         raise FormatError(f"translation in {file.filename} has shape {translation.shape}; expected (frame, 3), x y z")
@@ -145,7 +131,7 @@ def _moved(
     file: h5py.File, motor: h5py.Dataset, axis: int, stated: ReadOptions
 ) -> tuple[Float[np.ndarray, " step"], Float[np.ndarray, "3"]]:
     """Motor values and the direction (x, y, z) in which they move the sample."""
-    values = numbers(file, str(motor.name))
+    values = hdf5.numbers(file, str(motor.name))
     stored = np.asarray(motor.attrs.get("vector", ()))
     vector = stored.astype(np.float64).ravel() if stored.dtype.kind in "iuf" else np.zeros(0)
     length = float(np.linalg.norm(vector)) if len(vector) == 3 and (np.abs(vector) < 1e9).all() else 0.0
@@ -155,7 +141,7 @@ def _moved(
 
 def _scale(item: h5py.Dataset | None, stated: ReadOptions) -> float:
     """From the unit of the file to metres; a unit that is stated is applied later, to the numbers as they are."""
-    return 1.0 if stated.position_unit or item is None else length_m(1.0, unit(item, "m"))
+    return 1.0 if stated.position_unit or item is None else length_m(1.0, hdf5.unit(item, "m"))
 
 
 def _for_each_frame(
@@ -174,15 +160,15 @@ def _for_each_frame(
 
 
 def _wavelength_m(file: h5py.File) -> float | None:
-    wavelength = metres(file, f"{BEAM}/incident_wavelength", f"{BEAM}/wavelength")
+    wavelength = hdf5.metres(file, f"{BEAM}/incident_wavelength", f"{BEAM}/wavelength")
     if wavelength is not None:
         return wavelength
-    energy_ev = electronvolts(file, f"{BEAM}/incident_beam_energy", f"{BEAM}/energy", default="eV")
+    energy_ev = hdf5.electronvolts(file, f"{BEAM}/incident_beam_energy", f"{BEAM}/energy", default="eV")
     if energy_ev is None:
-        energy_ev = electronvolts(file, f"{ENTRY}/instrument_1/source_1/energy", default="eV")
+        energy_ev = hdf5.electronvolts(file, f"{ENTRY}/instrument_1/source_1/energy", default="eV")
     if energy_ev is None or not 0 < energy_ev < LARGEST_PHOTON_EV:
         return None
-    if text(file, f"{ENTRY}/instrument_1/source_1/probe") == "electron":
+    if hdf5.text(file, f"{ENTRY}/instrument_1/source_1/probe") == "electron":
         return electron_wavelength_m(energy_ev)
     return photon_wavelength_m(energy_ev)
 
@@ -192,8 +178,8 @@ def _beam_centre_px(file: h5py.File, pixel_m: tuple[float, float] | None) -> tup
     centre: list[float] = []
     for axis, size in zip("yx", pixel_m or (0.0, 0.0), strict=True):
         name = f"{DETECTOR}/beam_center_{axis}"
-        value = number(file, name)
-        word = unit(dataset(file, name), "px").lower()
+        value = hdf5.number(file, name)
+        word = hdf5.unit(hdf5.dataset(file, name), "px").lower()
         if value is None or (not word.startswith("pix") and word != "px" and size == 0):
             return None
         centre.append(value if word.startswith("pix") or word == "px" else length_m(value, word) / size)

@@ -195,9 +195,5 @@ FORMAT = Format(
     read_probe=read_probe,
 )
 SLAC = Format(
-    name="slac-npz",
-    title="SLAC npz archive",
-    recognises=_recognises_slac,
-    read=read_slac,
-    read_probe=read_probe,
+    name="slac-npz", title="SLAC npz archive", recognises=_recognises_slac, read=read_slac, read_probe=read_probe
 )

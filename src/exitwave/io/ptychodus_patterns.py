@@ -187,14 +187,10 @@ def _is_pair(path: Path) -> bool:
         return isinstance(stored, h5py.Dataset) and stored.ndim == 3
 
 
-def _is_training(path: Path) -> bool:
-    return holds(path, "patterns", "probe_position_x_px", "probe_position_y_px")
-
-
 TRAINING = Format(
     name="ptychodus-training",
     title="ptychodus training file",
-    recognises=_is_training,
+    recognises=lambda path: holds(path, "patterns", "probe_position_x_px", "probe_position_y_px"),
     read=read_training,
     read_estimate=read_training_estimate,
 )

@@ -5,9 +5,8 @@ and other viewers open it as an image. What only we need, exact to the bit, stan
 """
 
 from dataclasses import fields
-from functools import singledispatch
+from functools import partial, singledispatch
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -16,10 +15,11 @@ from torch import Tensor
 
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
-from exitwave.data.geometry import JOULE_PER_EV, Geometry, sensible_pixel
+from exitwave.data.geometry import Geometry, sensible_pixel
 from exitwave.data.result import Result
 from exitwave.io.assemble import Format
 from exitwave.io.checkpoints import read_checkpoint as read_checkpoint, write_checkpoint as write_checkpoint
+from exitwave.io.cxi_writing import new_group, with_unit, write_instrument
 from exitwave.io.hdf5 import attribute_text, open_hdf5
 from exitwave.io.hdf5_values import (
     attribute_number,
@@ -51,11 +51,11 @@ def write_result(path: str | Path, result: Result) -> None:
         stamp(file, "result", RESULT_FORMAT)
         file.attrs.update({"NX_class": "NXroot", "default": "entry_1"})
         file["cxi_version"] = 160
-        entry = _group(file, "entry_1", "NXentry")
+        entry = new_group(file, "entry_1", "NXentry")
         entry.attrs["default"] = "image_1"
         entry["title"] = f"{result.estimate.title} with {result.spec.get('name', 'an unnamed solver')}"
         entry["program_name"] = "exitwave"
-        _write_instrument(entry, result.geometry)
+        write_instrument(entry, result.geometry)
         write_images(result.estimate, entry, result)
         _write_spread(entry, result)
         _write_process(entry, result)
@@ -102,30 +102,6 @@ def _check(result: Result, path: Path) -> None:
     found = [fault for fault, there in faults.items() if there]
     if found:
         raise FormatError(f"{path} is damaged or was edited: {found[0]}; reconstruct again")
-
-
-def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
-    group = parent.create_group(name)
-    group.attrs["NX_class"] = nx_class
-    return group
-
-
-def _with_unit(group: h5py.Group, name: str, value: Any, unit: str) -> h5py.Dataset:
-    stored = group.create_dataset(name, data=value)
-    stored.attrs["units"] = unit
-    return stored
-
-
-def _write_instrument(entry: h5py.Group, geometry: Geometry) -> None:
-    instrument = _group(entry, "instrument_1", "NXinstrument")
-    source = _group(instrument, "source_1", "NXsource")
-    _with_unit(source, "energy", geometry.energy_ev * JOULE_PER_EV, "J")
-    _with_unit(source, "wavelength", geometry.wavelength_m, "m")
-    source["probe"] = "x-ray" if geometry.particle == "photon" else "electron"
-    detector = _group(instrument, "detector_1", "NXdetector")
-    _with_unit(detector, "distance", geometry.distance_m, "m")
-    _with_unit(detector, "y_pixel_size", geometry.detector_pixel_m[0], "m")
-    _with_unit(detector, "x_pixel_size", geometry.detector_pixel_m[1], "m")
 
 
 @singledispatch
@@ -184,7 +160,7 @@ def _write_image(
     title: str,
     unit: str = "",
 ) -> h5py.Group:
-    group = _group(entry, name, "NXdata")
+    group = new_group(entry, name, "NXdata")
     group.attrs.update({"signal": "data", "axes": list(axes), "interpretation": "image"})
     stored = write_tensor(group, "data", values)
     stored.attrs["interpretation"] = "image"
@@ -197,20 +173,20 @@ def _write_image(
         group[axis] = np.arange(length)
     sizes = pixel_m[-(values.ndim - bare) :]
     for axis, length, size in zip(axes[bare:], values.shape[bare:], sizes, strict=True):
-        _with_unit(group, axis, (np.arange(length) - length // 2) * size, "m")
+        with_unit(group, axis, (np.arange(length) - length // 2) * size, "m")
     group["image_size"] = np.asarray(values.shape[bare:]) * np.asarray(sizes)
     return group
 
 
 def _write_process(entry: h5py.Group, result: Result) -> None:
-    process = _group(entry, "process_1", "NXprocess")
+    process = new_group(entry, "process_1", "NXprocess")
     process["program"] = "exitwave"
     process["version"] = entry.file.attrs["exitwave_version"]
     if "date" in result.provenance:
         process["date"] = str(result.provenance["date"])
     write_json(process, "configuration", result.spec)
     if result.history:
-        history = _group(process, "results", "NXdata")
+        history = new_group(process, "results", "NXdata")
         history.attrs.update({"signal": "residual", "axes": ["epoch"]})
         history["residual"] = np.asarray(result.history, dtype=np.float64)
         history["epoch"] = np.arange(1, len(result.history) + 1)
@@ -218,7 +194,7 @@ def _write_process(entry: h5py.Group, result: Result) -> None:
 
 
 def _write_exact(entry: h5py.Group, result: Result) -> None:
-    exact = _group(entry, "exitwave", "NXcollection")
+    exact = new_group(entry, "exitwave", "NXcollection")
     exact.attrs["residual"] = result.residual
     if result.free_residual is not None:
         exact.attrs["free_residual"] = result.free_residual
@@ -262,11 +238,11 @@ def _(estimate: PtychoEstimate, exact: h5py.Group, result: Result) -> None:
     write_tensor(exact, "positions_px", estimate.positions_px).attrs["columns"] = (
         "y, x of the window's first pixel in image_1"
     )
-    _with_unit(exact, "positions_m", metres, "m").attrs["columns"] = "y, x of the probe in image_1"
-    sample = _group(_group(group_at(exact.file, "entry_1"), "sample_1", "NXsample"), "geometry_1", "NXcollection")
+    with_unit(exact, "positions_m", metres, "m").attrs["columns"] = "y, x of the probe in image_1"
+    sample = new_group(new_group(group_at(exact.file, "entry_1"), "sample_1", "NXsample"), "geometry_1", "NXcollection")
     moved = -metres
     translation = np.column_stack((moved[:, 1], moved[:, 0], np.zeros(len(moved))))
-    _with_unit(sample, "translation", translation, "m").attrs["convention"] = "sample"
+    with_unit(sample, "translation", translation, "m").attrs["convention"] = "sample"
 
 
 def positions_m(estimate: PtychoEstimate, pixel_m: tuple[float, ...]) -> Tensor:
@@ -356,14 +332,6 @@ def _read_geometry(group: h5py.Group) -> Geometry:
     )
 
 
-def _recognises(path: Path) -> bool:
-    return is_stamped(path, "result")
-
-
-def _estimate(path: Path) -> Estimate:
-    return read_result(path).estimate
-
-
 def _probe(path: Path) -> Tensor:
     estimate = read_result(path).estimate
     if not isinstance(estimate, PtychoEstimate):
@@ -374,7 +342,7 @@ def _probe(path: Path) -> Tensor:
 FORMAT = Format(
     name="result",
     title="exitwave result",
-    recognises=_recognises,
-    read_estimate=_estimate,
+    recognises=partial(is_stamped, kind="result"),
+    read_estimate=lambda path: read_result(path).estimate,
     read_probe=_probe,
 )

@@ -32,12 +32,12 @@ def store_truth(file: h5py.File, estimate: Estimate) -> None:
     write_estimate(group, estimate)
 
 
-def read_truth(path: Path) -> Estimate:
+def read_truth(path: str | Path) -> Estimate:
     """The true object, probe and positions of a simulated scan.
 
     Raises FormatError for a measured scan, whose truth nobody knows.
     """
-    with open_hdf5(path) as file:
+    with open_hdf5(Path(path)) as file:
         group = find(file, TRUTH)
         if not isinstance(group, h5py.Group):
             raise FormatError(

@@ -13,7 +13,7 @@ from exitwave.data.geometry import Geometry
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.scan import Scan
 from exitwave.physics.ptychography import Ptychography
-from exitwave.problems.groups.neighbours import neighbour_groups
+from exitwave.problems.groups.neighbours import Members, neighbour_groups
 from exitwave.problems.ptychography import object_canvas
 from exitwave.solvers.ptychography.local import MARGIN_PX, Local, LocalWork
 
@@ -149,7 +149,7 @@ class LocalStream:
             self._solve(self._groups[batch])
         return len(ready)
 
-    def _solve(self, members: Int[Tensor, "group member"]) -> None:
+    def _solve(self, members: Members) -> None:
         numbers: list[int] = members.flatten().tolist()
         self._work.solve(members, torch.stack([self._waiting[number] for number in numbers]))
         self._uses[members.flatten()] -= 1

@@ -6,31 +6,32 @@ import torch
 from torch import Tensor, nn
 
 
-class Convolution(nn.Conv2d):
-    """A convolution that keeps the size of the image (zero padding) and whose weights come from `initialise` alone.
+class _Drawn(nn.Conv2d):
+    """A layer whose weights come from `initialise` alone.
 
     torch draws the weights of its own layers from the global generator, which no caller of this library asked for.
     """
+
+    gain = 1.0
+
+    def reset_parameters(self) -> None:
+        """Zeros until `initialise` draws them."""
+        _zero(self.parameters())
+
+
+class Convolution(_Drawn):
+    """A convolution that keeps the size of the image (zero padding)."""
 
     def __init__(self, inputs: int, outputs: int, size: int = 3, *, gain: float = 1.0) -> None:
         super().__init__(inputs, outputs, size, padding=size // 2)
         self.gain = gain
 
-    def reset_parameters(self) -> None:
-        """Zeros until `initialise` draws them."""
-        _zero(self.parameters())
 
-
-class Downsample(nn.Conv2d):
+class Downsample(_Drawn):
     """Downsampling: every 2 x 2 pixels become one, with weights to be learned."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 2, stride=2)
-        self.gain = 1.0
-
-    def reset_parameters(self) -> None:
-        """Zeros until `initialise` draws them."""
-        _zero(self.parameters())
 
 
 def initialise(network: nn.Module, seed: int) -> None:
@@ -40,7 +41,7 @@ def initialise(network: nn.Module, seed: int) -> None:
     """
     generator = torch.Generator().manual_seed(seed)
     for layer in network.modules():
-        if isinstance(layer, Convolution | Downsample):
+        if isinstance(layer, _Drawn):
             weight = torch.empty(layer.weight.shape)
             nn.init.xavier_uniform_(weight, gain=layer.gain, generator=generator)
             with torch.no_grad():

@@ -39,7 +39,8 @@ class PatchCNN(nn.Module):
         coincide. `amplitude` "sigmoid" ends at 1; take "softplus" for samples that may exceed it.
         """
         super().__init__()
-        stages = _stages(frame_px)
+        # As in the published code.
+        stages = 3 if frame_px <= 64 else 4 if frame_px <= 128 else 5
         _check(frame_px, views, width, stages)
         if full and amplitude != "sigmoid":
             raise ValueError(f"amplitude {amplitude!r} for full frames, whose heads are linear; leave it out")
@@ -47,7 +48,9 @@ class PatchCNN(nn.Module):
         self.tile_px = frame_px if full else frame_px // 2
         self.full, self.amplitude = full, amplitude
         encoder = [max(1, round(width * NARROWEST[stages] * 2**stage)) for stage in range(stages)]
-        decoder = _decoder_channels(stages, width, full=full)
+        # The published widths begin at 256 for 5 stages (though the encoder ends at 128), and at 128 otherwise.
+        widest = 256 if stages == 5 else 128
+        decoder = [max(1, round(width * widest / 2**block)) for block in range(stages if full else stages - 1)]
         self.encoder = nn.Sequential(*_chain(views, encoder, nn.MaxPool2d(2)))
         heads = {"amplitude": 1 if shared_amplitude else views, "phase": views}
         self.decoders = nn.ModuleDict(
@@ -83,17 +86,6 @@ def _chain(inputs: int, channels: list[int], change_size: nn.Module) -> list[nn.
         layers += [Convolution(inputs, outputs), nn.ReLU(), Convolution(outputs, outputs), nn.ReLU(), change_size]
         inputs = outputs
     return layers
-
-
-def _stages(frame_px: int) -> int:
-    """3 for frames up to 64 pixels, 4 up to 128, 5 above, as in the published code."""
-    return 3 if frame_px <= 64 else 4 if frame_px <= 128 else 5
-
-
-def _decoder_channels(stages: int, width: float, *, full: bool) -> list[int]:
-    # The published widths begin at 256 for 5 stages (though the encoder ends at 128), and at 128 otherwise.
-    widest = 256 if stages == 5 else 128
-    return [max(1, round(width * widest / 2**block)) for block in range(stages if full else stages - 1)]
 
 
 def _check(frame_px: int, views: int, width: float, stages: int) -> None:

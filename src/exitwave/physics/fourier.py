@@ -4,10 +4,11 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+Waves = Complex[Tensor, "*batch y x"]
+"""Waves, or their transforms, on any further axes."""
 
-def fft2(
-    waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-) -> Complex[Tensor, "*batch y x"]:
+
+def fft2(waves: Waves, out: Waves | None = None) -> Waves:
     """Unitary transform: the summed squared modulus, hence the number of photons, stays the same.
 
     Inner loops pass `out`: new memory for every chunk of frames can cost as much as the transform.
@@ -15,9 +16,7 @@ def fft2(
     return torch.fft.fft2(waves, norm="ortho", out=out)
 
 
-def ifft2(
-    waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-) -> Complex[Tensor, "*batch y x"]:
+def ifft2(waves: Waves, out: Waves | None = None) -> Waves:
     """Inverse and adjoint of `fft2`."""
     return torch.fft.ifft2(waves, norm="ortho", out=out)
 
@@ -65,16 +64,11 @@ def conjugate_inverse(image: Complex[Tensor, "*axes"]) -> Complex[Tensor, "*axes
     return torch.roll(image.conj().flip(axes), [1 - size % 2 for size in image.shape], axes)
 
 
-def shift_ramp(shape: tuple[int, int], shift_px: Float[Tensor, "batch 2"]) -> Complex[Tensor, "batch y x"]:
-    """The product of both `shift_factors`: one phase factor for each pixel of the transform."""
-    rows, columns = shift_factors(shape, shift_px)
-    return rows[:, :, None] * columns[:, None, :]
-
-
 def fourier_shift(
     images: Complex[Tensor, "#batch *mode y x"], shift_px: Float[Tensor, "batch 2"]
 ) -> Complex[Tensor, "batch *mode y x"]:
     """Move images by sub-pixel shifts (y, x), exactly for band-limited images; wraps at the edge. Differentiable in both."""
-    ramp = shift_ramp((images.shape[-2], images.shape[-1]), shift_px)
+    rows, columns = shift_factors((images.shape[-2], images.shape[-1]), shift_px)
+    ramp = rows[:, :, None] * columns[:, None, :]
     ramp = ramp.reshape(len(ramp), *(1,) * (images.ndim - 3), *ramp.shape[1:])
     return ifft2(fft2(images) * ramp)

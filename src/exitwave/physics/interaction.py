@@ -6,7 +6,7 @@ from torch import Tensor
 
 from exitwave.physics.fourier import fft2, ifft2
 from exitwave.physics.kernels import dispatch as kernels
-from exitwave.physics.kernels.reference import Corners
+from exitwave.physics.kernels.reference import Corners, FrameProbes, FrameWaves
 
 NEGLIGIBLE_SHIFT_PX = 0.01
 """Positions this close to whole pixels are taken as whole: two transforms a frame less."""
@@ -22,20 +22,18 @@ def split_positions(positions_px: Float[Tensor, "batch 2"]) -> tuple[Corners, Fl
     return corners, rest
 
 
-def propagate_gap(
-    waves: Complex[Tensor, "batch mode y x"], transfer: Complex[Tensor, "y x"]
-) -> Complex[Tensor, "batch mode y x"]:
+def propagate_gap(waves: FrameWaves, transfer: Complex[Tensor, "y x"]) -> FrameWaves:
     """Free space between two slices of a thick sample."""
     return ifft2(fft2(waves) * transfer)
 
 
 def multislice(
     obj: Complex[Tensor, "slice Y X"],
-    probes: Complex[Tensor, "#batch mode y x"],
+    probes: FrameProbes,
     corners: Corners,
     gaps: Complex[Tensor, "gap y x"] | None = None,
-    out: Complex[Tensor, "batch mode y x"] | None = None,
-) -> tuple[Complex[Tensor, "batch mode y x"], list[Complex[Tensor, "#batch mode y x"]]]:
+    out: FrameWaves | None = None,
+) -> tuple[FrameWaves, list[FrameProbes]]:
     """Exit waves behind the sample, and the waves that fell on each slice (the first are the probes).
 
     Projection approximation in each slice, free space between slices: Maiden, Humphry & Rodenburg, JOSA A 29, 1606

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 NoiseName = Literal["amplitude", "poisson", "gaussian", "smooth_l1"]
+Photons = Float[Tensor, "batch y x"]
+"""Of every pixel of a batch of frames, or their square roots."""
 POISSON_FLOOR = 0.01
 """Photons added to counts and model: a pixel where the model is still dark would else pull without bound."""
 
@@ -17,18 +19,13 @@ POISSON_FLOOR = 0.01
 class Noise(Protocol):
     """A statistical model of the detector."""
 
-    def loss(
-        self, expected: Float[Tensor, "batch y x"], measured: Float[Tensor, "batch y x"], trusted: Float[Tensor, "y x"]
-    ) -> Float[Tensor, ""]:
+    def loss(self, expected: Photons, measured: Photons, trusted: Float[Tensor, "y x"]) -> Float[Tensor, ""]:
         """Mean negative log likelihood of a trusted pixel, up to a constant that does not depend on `expected`."""
         ...
 
     def pull(
-        self,
-        expected: Float[Tensor, "batch y x"],
-        amplitudes: Float[Tensor, "batch y x"],
-        trusted: Float[Tensor, "y x"],
-    ) -> tuple[Float[Tensor, "batch y x"], Float[Tensor, " batch"]]:
+        self, expected: Photons, amplitudes: Photons, trusted: Float[Tensor, "y x"]
+    ) -> tuple[Photons, Float[Tensor, " batch"]]:
         """Factor on the waves at the detector that makes them the descent direction, and the loss of each frame.
 
         The factor is -d loss / d expected, zero in untrusted pixels: times the wave F it is the negative Wirtinger
@@ -40,17 +37,12 @@ class Noise(Protocol):
 class _Likelihood(ABC):
     """Sums over trusted pixels, of what each model says of a single one."""
 
-    def loss(
-        self, expected: Float[Tensor, "batch y x"], measured: Float[Tensor, "batch y x"], trusted: Float[Tensor, "y x"]
-    ) -> Float[Tensor, ""]:
+    def loss(self, expected: Photons, measured: Photons, trusted: Float[Tensor, "y x"]) -> Float[Tensor, ""]:
         return (self._loss(expected, measured) * trusted).sum() / (trusted.sum() * len(expected))
 
     def pull(
-        self,
-        expected: Float[Tensor, "batch y x"],
-        amplitudes: Float[Tensor, "batch y x"],
-        trusted: Float[Tensor, "y x"],
-    ) -> tuple[Float[Tensor, "batch y x"], Float[Tensor, " batch"]]:
+        self, expected: Photons, amplitudes: Photons, trusted: Float[Tensor, "y x"]
+    ) -> tuple[Photons, Float[Tensor, " batch"]]:
         factor, loss = self._pull(expected, amplitudes)
         return factor * trusted, (loss * trusted).sum(dim=(1, 2), dtype=torch.float64)
 

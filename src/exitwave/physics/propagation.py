@@ -9,22 +9,18 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.data.geometry import Geometry
-from exitwave.physics.fourier import fft2, frequencies, ifft2, to_corner
+from exitwave.physics.fourier import Waves, fft2, frequencies, ifft2, to_corner
 
 
 @runtime_checkable
 class Propagator(Protocol):
     """Sample plane to detector plane and back."""
 
-    def propagate(
-        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-    ) -> Complex[Tensor, "*batch y x"]:
+    def propagate(self, waves: Waves, out: Waves | None = None) -> Waves:
         """Exit waves to the waves at the detector, in the order of `to_detector_order`; into `out` where it is given."""
         ...
 
-    def backpropagate(
-        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-    ) -> Complex[Tensor, "*batch y x"]:
+    def backpropagate(self, waves: Waves, out: Waves | None = None) -> Waves:
         """Adjoint and inverse of `propagate`."""
         ...
 
@@ -37,14 +33,10 @@ class Propagator(Protocol):
 class FarField:
     """Fraunhofer diffraction: one unitary Fourier transform; detector order has zero frequency at index 0."""
 
-    def propagate(
-        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-    ) -> Complex[Tensor, "*batch y x"]:
+    def propagate(self, waves: Waves, out: Waves | None = None) -> Waves:
         return fft2(waves, out)
 
-    def backpropagate(
-        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-    ) -> Complex[Tensor, "*batch y x"]:
+    def backpropagate(self, waves: Waves, out: Waves | None = None) -> Waves:
         return ifft2(waves, out)
 
     def to_detector_order(self, frames: Tensor) -> Tensor:
@@ -57,14 +49,10 @@ class NearField:
 
     transfer: Complex[Tensor, "y x"]
 
-    def propagate(
-        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-    ) -> Complex[Tensor, "*batch y x"]:
+    def propagate(self, waves: Waves, out: Waves | None = None) -> Waves:
         return _through(waves, self.transfer, out)
 
-    def backpropagate(
-        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-    ) -> Complex[Tensor, "*batch y x"]:
+    def backpropagate(self, waves: Waves, out: Waves | None = None) -> Waves:
         return _through(waves, self.transfer.conj(), out)
 
     def to_detector_order(self, frames: Tensor) -> Tensor:
@@ -121,9 +109,7 @@ def angular_spectrum_transfer(
     return torch.polar(decay, angle).to(torch.complex64)
 
 
-def free_space(
-    waves: Complex[Tensor, "*batch y x"], pixel_m: tuple[float, float], wavelength_m: float, distance_m: float
-) -> Complex[Tensor, "*batch y x"]:
+def free_space(waves: Waves, pixel_m: tuple[float, float], wavelength_m: float, distance_m: float) -> Waves:
     """Propagate a wave through `distance_m` of free space (negative: back); wraps at the edge of the array."""
     shape = (waves.shape[-2], waves.shape[-1])
     return ifft2(fft2(waves) * angular_spectrum_transfer(shape, pixel_m, wavelength_m, distance_m, waves.device))

@@ -9,9 +9,10 @@ from torch import Tensor
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
-from exitwave.physics.fourier import fourier_shift
+from exitwave.physics.fourier import Waves, fourier_shift
 from exitwave.physics.interaction import multislice, split_positions
 from exitwave.physics.kernels import reference
+from exitwave.physics.kernels.reference import FrameProbes, FrameWaves
 from exitwave.physics.propagation import Propagator, angular_spectrum_transfer, propagator
 
 
@@ -61,7 +62,7 @@ class Ptychography:
         """Whether all frames share one probe, up to its sub-pixel place."""
         return x.variations is None and x.brightness is None and self.exposure_px is None
 
-    def probes(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> Complex[Tensor, "#batch mode y x"]:
+    def probes(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> FrameProbes:
         """The probe as it was in each frame: at its sub-pixel place, with its brightness and variations.
 
         One shared copy where nothing varies. During a fly-scan exposure every point on the way is a mode of its own.
@@ -78,7 +79,7 @@ class Ptychography:
 
     def unshifted(
         self, x: PtychoEstimate, frames: Int[Tensor, " batch"], changes: Complex[Tensor, "batch modes y x"]
-    ) -> Complex[Tensor, "batch mode y x"]:
+    ) -> FrameWaves:
         """Changes of the probes of these frames, each moved back by its sub-pixel place and weighted with its brightness."""
         _, rest = split_positions(x.positions_px[frames.to(x.positions_px.device)])
         if self.exposure_px is not None:
@@ -94,7 +95,7 @@ class Ptychography:
             changes = changes * x.brightness[frames.to(changes.device)].to(torch.float32)[:, None, None, None]
         return changes
 
-    def _varied(self, x: PtychoEstimate, frames: Tensor) -> Complex[Tensor, "#batch mode y x"]:
+    def _varied(self, x: PtychoEstimate, frames: Tensor) -> FrameProbes:
         probes = x.probe[None]
         index = frames.to(x.probe.device)
         if x.variations is not None and x.weights is not None:
@@ -105,7 +106,7 @@ class Ptychography:
             probes = probes * x.brightness[index].to(torch.float32)[:, None, None, None]
         return probes
 
-    def _placed(self, probes: Tensor, rest: Tensor | None, frames: Tensor) -> Complex[Tensor, "#batch mode y x"]:
+    def _placed(self, probes: Tensor, rest: Tensor | None, frames: Tensor) -> FrameProbes:
         # The probe, not the object, is moved: it falls off to zero at the edge of its window, so that the shift's
         # wrap-around does no harm, and the object keeps its sharpness, which interpolation would cost.
         if self.exposure_px is None:
@@ -119,20 +120,16 @@ class Ptychography:
         assert self.exposure_px is not None
         return self.exposure_px[frames.to(self.exposure_px.device)]
 
-    def exit_waves(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> Complex[Tensor, "batch mode y x"]:
+    def exit_waves(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> FrameWaves:
         """The waves that leave the sample at these frames; differentiable in object, probe and positions."""
         corners, _ = split_positions(x.positions_px[frames.to(x.positions_px.device)])
         return multislice(x.object, self.probes(x, frames), corners, self.gap_transfers(x))[0]
 
-    def propagate(
-        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-    ) -> Complex[Tensor, "*batch y x"]:
+    def propagate(self, waves: Waves, out: Waves | None = None) -> Waves:
         """Exit waves to waves at the detector, in detector order; into `out` where it is given."""
         return self.propagator.propagate(waves, out)
 
-    def backpropagate(
-        self, waves: Complex[Tensor, "*batch y x"], out: Complex[Tensor, "*batch y x"] | None = None
-    ) -> Complex[Tensor, "*batch y x"]:
+    def backpropagate(self, waves: Waves, out: Waves | None = None) -> Waves:
         """Adjoint and inverse of `propagate`."""
         return self.propagator.backpropagate(waves, out)
 

@@ -29,9 +29,8 @@ def noise_of(name: NoiseName | None, problem: PtychographyProblem) -> Noise | No
 
 
 def _typical_sigma(problem: PtychographyProblem) -> float:
-    mean = (
-        problem.model.to_detector_order(problem.statistics.mean_pattern).to(problem.device).double() * problem.trusted
-    )
+    pattern = problem.model.to_detector_order(problem.statistics.mean_pattern).to(problem.device)
+    mean = pattern.double() * problem.trusted
     return max(float(mean.square().sum() / mean.sum().clamp(min=1e-12)), 1e-12) ** 0.5
 
 

@@ -56,9 +56,7 @@ class Prefetcher:
         self._lock = threading.Lock()
 
     def over(
-        self,
-        batches: Iterable[Int[Tensor, " _"]],
-        read: Callable[[Int[Tensor, " _"]], Float[Tensor, "_ y x"]],
+        self, batches: Iterable[Int[Tensor, " _"]], read: Callable[[Int[Tensor, " _"]], Float[Tensor, "_ y x"]]
     ) -> Iterator[Int[Tensor, " _"]]:
         """Each batch, in order, its frames read by then; they are held until the next batch is asked for."""
         number = next(self._numbers)

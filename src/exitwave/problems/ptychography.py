@@ -18,6 +18,7 @@ from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
 from exitwave.physics.constraints import orthogonal_modes
 from exitwave.physics.kernels import dispatch as verbs
+from exitwave.physics.kernels.reference import FrameWaves
 from exitwave.physics.noise import Amplitude, Noise
 from exitwave.physics.ptychography import Ptychography
 from exitwave.problems.base import Problem
@@ -208,11 +209,8 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         return self.amplitudes(frames), torch.arange(len(frames))
 
     def modulus_change(
-        self,
-        waves: Complex[Tensor, "batch mode y x"],
-        frames: Int[Tensor, " batch"],
-        background: Float[Tensor, "y x"] | None = None,
-    ) -> tuple[Complex[Tensor, "batch mode y x"], Float[Tensor, " batch"]]:
+        self, waves: FrameWaves, frames: Int[Tensor, " batch"], background: Float[Tensor, "y x"] | None = None
+    ) -> tuple[FrameWaves, Float[Tensor, " batch"]]:
         """How exit waves must change to agree with the measured modulus, and the misfit sum (M - A)^2 of each frame.
 
         M^2 is the model's intensity, `background` (detector order) included. Modes share the change in proportion to

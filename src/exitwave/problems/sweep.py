@@ -12,12 +12,13 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.fourier import fft2, ifft2, shift_factors
 from exitwave.physics.interaction import multislice, propagate_gap, split_positions
 from exitwave.physics.kernels import dispatch as kernels
+from exitwave.physics.kernels.reference import FrameWaves
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.threads import Schedule, frames_in_cache
 
-DetectorUpdate = Callable[[Complex[Tensor, "batch mode y x"], Int[Tensor, " batch"]], Float[Tensor, " batch"]]
+DetectorUpdate = Callable[[FrameWaves, Int[Tensor, " batch"]], Float[Tensor, " batch"]]
 """Turns waves at the detector, in place, into the change that is wanted of them; returns the loss of each frame."""
-ExitWaveUpdate = Callable[[Complex[Tensor, "batch mode y x"], Int[Tensor, " batch"]], Float[Tensor, " batch"]]
+ExitWaveUpdate = Callable[[FrameWaves, Int[Tensor, " batch"]], Float[Tensor, " batch"]]
 """Turns exit waves, in place, into the change that is wanted of them; returns the loss of each frame."""
 
 

@@ -43,9 +43,7 @@ def _content(comparison: Comparison) -> dict[str, Any]:
     return {
         "title": tables.title(results[0]) if results else "Comparison",
         "solvers": ", ".join(entry.name for entry in comparison.entries),
-        "date": str(results[-1].provenance.get("date", "")).replace("T", " ").replace("+00:00", " UTC")
-        if results
-        else "",
+        "date": tables.date(results[-1]) if results else "",
         "interrupted": comparison.interrupted,
         "remarks": [f"{entry.name}: {remark}." for entry in comparison.entries for remark in _remarks(entry)],
         "columns": [HEADLINE[name] for name in headline],
@@ -65,8 +63,8 @@ def _content(comparison: Comparison) -> dict[str, Any]:
 
 def _remarks(entry: ComparisonEntry) -> list[str]:
     """What went wrong with an entry, and why its image may not be trusted."""
-    doubts = [] if entry.result is None else tables.stored_warnings(entry.result)
-    return ([entry.remark] if entry.remark else []) + doubts
+    warnings_found = [] if entry.result is None else tables.stored_warnings(entry.result)
+    return ([entry.remark] if entry.remark else []) + warnings_found
 
 
 def _line(entry: ComparisonEntry, headline: list[str], comparison: Comparison) -> dict[str, Any]:

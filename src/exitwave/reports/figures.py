@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,9 @@ def save_overview(result: Result, path: str | Path, *, dpi: int = 150) -> None:
 
     Of a thick object the first slice is shown. Raises InputError where the file cannot be written.
     """
-
-    def draw(axes: Axes) -> None:
-        if len(result.history):
-            panels.draw_history(axes, result.history, residual=result.residual, free_residual=result.free_residual)
-            axes.set_ylabel("")
-        else:
-            axes.axis("off")
-
-    _save(result, path, "residual", draw, dpi)
+    residual, free = result.residual, result.free_residual
+    draw = partial(panels.draw_history, history=result.history, residual=residual, free_residual=free)
+    _save(result, path, "residual", draw if len(result.history) else None, dpi)
 
 
 def save_preview(result: Result, path: str | Path, losses: Sequence[tuple[float, float]], *, dpi: int = 110) -> None:
@@ -41,17 +36,10 @@ def save_preview(result: Result, path: str | Path, losses: Sequence[tuple[float,
 
     Raises InputError where the file cannot be written.
     """
-
-    def draw(axes: Axes) -> None:
-        if losses:
-            panels.draw_losses(axes, losses)
-        else:
-            axes.axis("off")
-
-    _save(result, path, "loss", draw, dpi)
+    _save(result, path, "loss", partial(panels.draw_losses, losses=losses) if losses else None, dpi)
 
 
-def _save(result: Result, path: str | Path, curve: str, draw: Callable[[Axes], None], dpi: int) -> None:
+def _save(result: Result, path: str | Path, curve: str, draw: Callable[[Axes], None] | None, dpi: int) -> None:
     _, view = object_views(result)[0]
     with drawing("#1c1f24"):
         figure = _overview(result, view, curve, draw)
@@ -59,7 +47,7 @@ def _save(result: Result, path: str | Path, curve: str, draw: Callable[[Axes], N
             figure.savefig(partial, format="png", dpi=dpi)
 
 
-def _overview(result: Result, view: View, curve: str, draw: Callable[[Axes], None]) -> Figure:
+def _overview(result: Result, view: View, curve: str, draw: Callable[[Axes], None] | None) -> Figure:
     from matplotlib.figure import Figure
 
     image_in, gap_in = 2.6, 0.85
@@ -77,5 +65,10 @@ def _overview(result: Result, view: View, curve: str, draw: Callable[[Axes], Non
     panels.draw_amplitude(place(0, "object: amplitude"), view)
     panels.draw_phase(place(1, "object: phase"), view)
     reported(result.estimate, result).draw_companion(place(2, "probe"))
-    draw(place(3, curve, 0.35))
+    axes = place(3, curve, 0.35)
+    if draw is None:
+        axes.axis("off")
+    else:
+        draw(axes)
+        axes.set_ylabel("")
     return figure

@@ -33,7 +33,7 @@ class KindOfReport:
 
     def measured(self, field_m: tuple[float, float]) -> list[Fact]:
         """What was measured, for the headline."""
-        return [self._pixel("of the object"), Fact(name="Object", value=area(field_m), note="y × x")]
+        return [self._pixel("of the object"), Fact("Object", area(field_m), "y × x")]
 
     def remarks(self) -> list[str]:
         """What deserves a second look before the image is believed."""
@@ -41,7 +41,7 @@ class KindOfReport:
 
     def sizes(self) -> list[Fact]:
         """Sizes of the arrays."""
-        return [Fact(name="object", value=f"{_times(self.result.estimate.object.shape)} pixels")]
+        return [Fact("object", f"{_times(self.result.estimate.object.shape)} pixels")]
 
     def further(self) -> list[Fact]:
         """What the estimate holds besides, in a few numbers."""
@@ -69,9 +69,9 @@ class KindOfReport:
     def _pixel(self, note: str) -> Fact:
         sizes = self.result.object_pixel_m
         if all(math.isclose(size, sizes[-1], rel_tol=1e-3) for size in sizes):
-            return Fact(name="Pixel", value=length(sizes[-1]), note=note)
+            return Fact("Pixel", length(sizes[-1]), note)
         axes = ", y × x" if len(sizes) == 2 else ""
-        return Fact(name="Pixel", value=" × ".join(length(size) for size in sizes), note=f"{note}{axes}")
+        return Fact("Pixel", " × ".join(length(size) for size in sizes), f"{note}{axes}")
 
 
 @singledispatch
@@ -80,18 +80,8 @@ def reported(estimate: Estimate, result: Result) -> KindOfReport:
     return KindOfReport(result)
 
 
-@reported.register
-def _(estimate: PtychoEstimate, result: Result) -> KindOfReport:
-    return _Ptychography(result, estimate)
-
-
-@reported.register
-def _(estimate: SupportEstimate, result: Result) -> KindOfReport:
-    return _IsolatedObject(result, estimate)
-
-
 class _Ptychography(KindOfReport):
-    def __init__(self, result: Result, estimate: PtychoEstimate) -> None:
+    def __init__(self, estimate: PtychoEstimate, result: Result) -> None:
         super().__init__(result)
         self._x = estimate
         self._pixel_m = (result.object_pixel_m[0], result.object_pixel_m[1])
@@ -101,37 +91,33 @@ class _Ptychography(KindOfReport):
         counted = f"{number(photons)} photons per frame in the probe"
         return [
             self._pixel("of object and probe"),
-            Fact(name="Scanned region", value=area(field_m), note="y × x, coverage above 5 %"),
-            Fact(name="Frames", value=str(len(self._x.positions_px)), note=counted),
+            Fact("Scanned region", area(field_m), "y × x, coverage above 5 %"),
+            Fact("Frames", str(len(self._x.positions_px)), counted),
         ]
 
     def sizes(self) -> list[Fact]:
         obj, probe = _times(self._x.object.shape), _times(self._x.probe.shape)
         return [
-            Fact(name="object", value=f"{obj} pixels (slice, y, x)"),
-            Fact(name="probe", value=f"{probe} pixels (mode, y, x)"),
+            Fact("object", f"{obj} pixels (slice, y, x)"),
+            Fact("probe", f"{probe} pixels (mode, y, x)"),
         ]
 
     def further(self) -> list[Fact]:
         x, facts = self._x, list[Fact]()
         if x.slice_spacing_m is not None:
             spacings = ", ".join(length(float(spacing), 4) for spacing in x.slice_spacing_m)
-            facts.append(Fact(name="between slices", value=spacings))
+            facts.append(Fact("between slices", spacings))
         if x.variations is not None and x.weights is not None:
             share = float(x.variations.abs().square().sum(dim=(1, 2)) @ x.weights.abs().square().mean(dim=0))
             share /= float(x.probe[0].abs().square().sum())
             waves = f"{len(x.variations)} wave{'s' * (len(x.variations) > 1)}"
-            facts.append(Fact(name="variation of the probe", value=f"{waves}, {number(100 * share)} % of its photons"))
+            facts.append(Fact("variation of the probe", f"{waves}, {number(100 * share)} % of its photons"))
         if x.brightness is not None:
             photons = x.brightness.square()
-            low, high = (
-                number(float(bound), 4) for bound in (photons.min() / photons.mean(), photons.max() / photons.mean())
-            )
-            facts.append(Fact(name="brightness of the beam", value=f"{low} to {high} of its mean"))
+            low, high = (number(float(bound / photons.mean()), 4) for bound in (photons.min(), photons.max()))
+            facts.append(Fact("brightness of the beam", f"{low} to {high} of its mean"))
         if x.background is not None:
-            facts.append(
-                Fact(name="background", value=f"{number(float(x.background.mean()))} photons a pixel in each frame")
-            )
+            facts.append(Fact("background", f"{number(float(x.background.mean()))} photons a pixel in each frame"))
         return facts
 
     def rows(self) -> list[Row]:
@@ -143,13 +129,13 @@ class _Ptychography(KindOfReport):
         return max(0, len(self._x.probe) - MOST_MODES)
 
     def _mode_row(self, mode: int, power: float) -> Row:
-        draws = {
-            "complex": (self._draw_mode, "Complex: hue is the phase, brightness the amplitude."),
-            "amplitude": (self._draw_mode_amplitude, "Amplitude."),
-        }
+        draws = (
+            ("complex", self._draw_mode, "Complex: hue is the phase, brightness the amplitude."),
+            ("amplitude", self._draw_mode_amplitude, "Amplitude."),
+        )
         left, right, bottom, top = self._extent()
         made: list[Picture] = []
-        for kind, (draw, caption) in draws.items():
+        for kind, draw, caption in draws:
             figure, axes = image_figure((bottom - top, right - left), SMALL_IN)
             draw(axes, mode)
             svg = inline_svg(figure, f"m{mode}{kind}", f"Probe mode {mode + 1}, {kind}")
@@ -195,7 +181,7 @@ class _Ptychography(KindOfReport):
 
 
 class _IsolatedObject(KindOfReport):
-    def __init__(self, result: Result, estimate: SupportEstimate) -> None:
+    def __init__(self, estimate: SupportEstimate, result: Result) -> None:
         super().__init__(result)
         self._x = estimate
 
@@ -204,8 +190,8 @@ class _IsolatedObject(KindOfReport):
         photons = float(x.object.detach().abs().double().square().sum() * x.beam_photons)
         return [
             self._pixel("of the object"),
-            Fact(name="Object", value=area(field_m), note=f"y × x, support of {int(x.support.sum())} pixels"),
-            Fact(name="Photons", value=number(photons), note="in one pattern of the object found"),
+            Fact("Object", area(field_m), f"y × x, support of {int(x.support.sum())} pixels"),
+            Fact("Photons", number(photons), "in one pattern of the object found"),
         ]
 
     def remarks(self) -> list[str]:
@@ -219,6 +205,10 @@ class _IsolatedObject(KindOfReport):
         panels.draw_image(axes, support, extent_m, "gray", (0.0, 1.0))
         caption = "Support in the whole frame: white where the object was allowed to be."
         yield Picture(svg=inline_svg(figure, "support", "Support of the object"), caption=caption)
+
+
+reported.register(PtychoEstimate, _Ptychography)
+reported.register(SupportEstimate, _IsolatedObject)
 
 
 def history_remarks(history: Sequence[float]) -> list[str]:

@@ -39,7 +39,7 @@ def _content(result: Result, evaluation: Evaluation | None) -> dict[str, Any]:
         "title": tables.title(result),
         "solver": solver_name(result.spec),
         "kind": result.estimate.title,
-        "date": str(result.provenance.get("date", "")).replace("T", " ").replace("+00:00", " UTC"),
+        "date": tables.date(result),
         "headline": tables.headline(result, evaluation, views[0][1].size_m),
         "remarks": tables.remarks(result),
         "object": [pictures.object_row(name, view, n, len(views)) for n, (name, view) in enumerate(views)],

@@ -113,12 +113,7 @@ def draw_positions(
     # Middle greys only, so that points of any colour stand out.
     room = high - low
     axes.imshow(
-        view.amplitude,
-        cmap="gray",
-        vmin=low - 0.6 * room,
-        vmax=high + room,
-        extent=view.extent_m,
-        interpolation="none",
+        view.amplitude, cmap="gray", vmin=low - 0.6 * room, vmax=high + room, extent=view.extent_m, interpolation="none"
     )
     residual = None if frame_residual is None else frame_residual.detach().cpu().numpy()
     limits = (0.0, 1.0) if residual is None else contrast(residual, 1, 99)
@@ -169,7 +164,6 @@ def draw_losses(axes: Axes, losses: Sequence[tuple[float, float]]) -> None:
             epochs = np.arange(1, len(values) + 1)
             axes.plot(epochs, values[:, column], color=colour, marker=marker, markersize=3.5, label=name)
     finish_history(axes, "epoch")
-    axes.set_ylabel("")
     axes.legend(frameon=False)
 
 
@@ -195,17 +189,14 @@ def draw_ring_correlation(figure: Figure, axes: Axes, curve: RingCorrelation, pi
     crossing = curve.crossing(curve.half_bit)
     if crossing < 1:
         axes.axvline(crossing, color=ORANGE, linewidth=0.8)
-    axes.set(xlim=(0, 1), ylim=(min(-0.05, float(curve.correlation.min()) - 0.05), 1.05))
-    axes.set_xlabel("spatial frequency / Nyquist")
-    axes.set_ylabel("correlation")
-    _grid(axes)
+    finish_rings(axes, lowest=float(curve.correlation.min()) - 0.05)
     figure.legend(frameon=False, loc="outside lower center", ncols=5, columnspacing=1.2)
     _half_period_axis(axes, max(pixel_m))
 
 
-def finish_rings(axes: Axes) -> None:
-    """Scales and labels for several ring correlations in one plot."""
-    axes.set(xlim=(0, 1), ylim=(-0.05, 1.05))
+def finish_rings(axes: Axes, *, lowest: float = -0.05) -> None:
+    """Scales and labels for ring correlations."""
+    axes.set(xlim=(0, 1), ylim=(min(-0.05, lowest), 1.05))
     axes.set_xlabel("spatial frequency / Nyquist")
     axes.set_ylabel("correlation")
     _grid(axes)
@@ -299,8 +290,3 @@ def _size_in(axes: Axes) -> tuple[float, float]:
     """Height and width of an image on paper, inches."""
     axes.apply_aspect()
     return axes.bbox.height / axes.figure.dpi, axes.bbox.width / axes.figure.dpi
-
-
-def draw_spread(axes: Axes, spread: np.ndarray, view: View) -> None:
-    """Standard deviation of each object pixel, cropped as the object is."""
-    draw_image(axes, spread, view.extent_m, "magma", (0.0, contrast(spread)[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,33 +49,20 @@ def object_row(where: str, view: View, index: int, count: int) -> Row:
     ramp = f"global phase and a ramp of ({number(view.ramp_rad_px[0])}, {number(view.ramp_rad_px[1])}) rad/px (y, x)"
     kind = "wrapped, as it has vortices or steps too steep to unwrap" if view.wrapped else "unwrapped"
 
-    def draw_complex(axes: Axes) -> None:
+    def draw_complex(axes: Axes, view: View) -> None:
         panels.draw_complex(axes, view.image, view.extent_m, brightest=contrast(view.amplitude)[1])
 
+    hue = "Complex image: hue is the phase, brightness the amplitude; same ramp taken off."
+    shown = (
+        ("a", "Amplitude", "Amplitude of the transmission function.", panels.draw_amplitude),
+        ("p", "Phase", f"Phase, {kind}; {ramp} taken off for display.", panels.draw_phase),
+        ("c", "Complex image", hue, draw_complex),
+    )
     return Row(
         heading=where.removeprefix("the ").capitalize() if count > 1 else "",
         pictures=[
-            picture(
-                view,
-                f"o{index}a",
-                f"Amplitude of {where}",
-                "Amplitude of the transmission function.",
-                lambda axes: panels.draw_amplitude(axes, view),
-            ),
-            picture(
-                view,
-                f"o{index}p",
-                f"Phase of {where}",
-                f"Phase, {kind}; {ramp} taken off for display.",
-                lambda axes: panels.draw_phase(axes, view),
-            ),
-            picture(
-                view,
-                f"o{index}c",
-                f"Complex image of {where}",
-                "Complex image: hue is the phase, brightness the amplitude; same ramp taken off.",
-                draw_complex,
-            ),
+            picture(view, f"o{index}{letter}", f"{what} of {where}", caption, partial(draw, view=view))
+            for letter, what, caption, draw in shown
         ],
     )
 
@@ -83,22 +71,15 @@ def spread_pictures(result: Result, views: list[tuple[str, View]]) -> list[Pictu
     """The standard deviation of each image of the object, where the solver gave one."""
     if result.spread is None:
         return []
-    deviations = shown_like(result, result.spread)
-    return [
-        _spread_picture(deviation, view, where, f"s{index}")
-        for index, (deviation, (where, view)) in enumerate(zip(deviations, views, strict=True))
-    ]
-
-
-def _spread_picture(deviation: np.ndarray, view: View, where: str, name: str) -> Picture:
-    share = float(np.nanmedian(deviation)) / max(float(np.nanmedian(view.amplitude)), 1e-30)
-    return picture(
-        view,
-        name,
-        f"Standard deviation of {where}",
-        f"Standard deviation of each pixel of {where}; its median is {number(100 * share, 2)} % of the median amplitude.",
-        lambda axes: panels.draw_spread(axes, deviation, view),
-    )
+    made: list[Picture] = []
+    for deviation, (where, view) in zip(shown_like(result, result.spread), views, strict=True):
+        share = float(np.nanmedian(deviation)) / max(float(np.nanmedian(view.amplitude)), 1e-30)
+        median = f"its median is {number(100 * share, 2)} % of the median amplitude"
+        caption = f"Standard deviation of each pixel of {where}; {median}."
+        limits = 0.0, contrast(deviation)[1]
+        draw = partial(panels.draw_image, values=deviation, extent_m=view.extent_m, colours="magma", limits=limits)
+        made.append(picture(view, f"s{len(made)}", f"Standard deviation of {where}", caption, draw))
+    return made
 
 
 def history_picture(result: Result) -> Iterator[Picture]:

@@ -16,8 +16,6 @@ from exitwave.reports.kinds import reported
 
 LONGEST_VALUE = 400
 """Characters of one provenance entry that are shown."""
-
-
 _FRC = "Fourier ring correlation {against}: where it first falls below {threshold}, fraction of Nyquist"
 _THRESHOLDS = {
     "FRC-half-bit": "the half-bit threshold",
@@ -41,7 +39,7 @@ _EXPLANATIONS = {
 def metric_facts(evaluation: Evaluation, result: Result) -> list[Fact]:
     """Every metric under its id, with one line that says what it is and which way is better."""
     return [
-        Fact(name=name, value=number(float(value), 4), note=_explained(name, float(value), result))
+        Fact(name, number(float(value), 4), _explained(name, float(value), result))
         for name, value in evaluation.metrics.items()
     ]
 
@@ -64,59 +62,31 @@ def _explained(name: str, value: float, result: Result) -> str:
 def headline(result: Result, evaluation: Evaluation | None, field_m: tuple[float, float]) -> list[Fact]:
     """The figures that a scientist looks at first."""
     metrics = evaluation.metrics if evaluation else {}
-    facts = [
-        Fact(name="Residual", value=number(_residual(result)), note="squared relative amplitude misfit; 0 is perfect")
-    ]
+    unknown = math.isnan(result.residual) and len(result.history) > 0
+    residual = result.history[-1] if unknown else result.residual
+    facts = [Fact("Residual", number(residual), "squared relative amplitude misfit; 0 is perfect")]
     if result.free_residual is not None:
-        facts.append(
-            Fact(name="Free residual", value=number(result.free_residual), note="on pixels the solver never saw")
-        )
+        facts.append(Fact("Free residual", number(result.free_residual), "on pixels the solver never saw"))
     for key, note in (("FRC-half-bit-split", "halves of the frames"), ("FRC-half-bit", "against the truth")):
         if key in metrics:
-            facts.append(
-                Fact(
-                    name="Resolution",
-                    value=half_period(metrics[key], result.object_pixel_m),
-                    note=f"half period, half-bit FRC, {note}",
-                )
-            )
+            resolution = half_period(metrics[key], result.object_pixel_m)
+            facts.append(Fact("Resolution", resolution, f"half period, half-bit FRC, {note}"))
     if "M-NRMSE" in metrics:
-        facts.append(
-            Fact(
-                name="Error",
-                value=f"{number(100 * metrics['M-NRMSE'])} %",
-                note="M-NRMSE of the object, against the truth",
-            )
-        )
-    return facts + _measured(result, field_m) + _worked(result)
-
-
-def _measured(result: Result, field_m: tuple[float, float]) -> list[Fact]:
-    energy = result.geometry.energy_ev
-    return [
-        *reported(result.estimate, result).measured(field_m),
-        Fact(
-            name="Energy",
-            value=f"{number(energy / 1e3, 4)} keV",
-            note=f"{result.geometry.particle}s, {'near' if result.geometry.near_field else 'far'} field",
-        ),
-    ]
-
-
-def _worked(result: Result) -> list[Fact]:
-    epochs = result.provenance.get("epochs", len(result.history))
-    seconds = result.provenance.get("seconds")
+        facts.append(Fact("Error", f"{number(100 * metrics['M-NRMSE'])} %", "M-NRMSE of the object, against the truth"))
+    geometry, seconds = result.geometry, result.provenance.get("seconds")
+    beam = f"{geometry.particle}s, {'near' if geometry.near_field else 'far'} field"
     taken = f"in {duration(float(seconds))}" if isinstance(seconds, int | float) else "passes over all frames"
-    return [Fact(name="Epochs", value=str(epochs), note=taken)]
-
-
-def _residual(result: Result) -> float:
-    return result.history[-1] if math.isnan(result.residual) and len(result.history) else result.residual
+    return [
+        *facts,
+        *reported(result.estimate, result).measured(field_m),
+        Fact("Energy", f"{number(geometry.energy_ev / 1e3, 4)} keV", beam),
+        Fact("Epochs", str(result.provenance.get("epochs", len(result.history))), taken),
+    ]
 
 
 def remarks(result: Result) -> list[str]:
     """What deserves a second look before the image is believed."""
-    found = [f"{doubt[:1].upper()}{doubt[1:]}." for doubt in stored_warnings(result)]
+    found = [f"{warning[:1].upper()}{warning[1:]}." for warning in stored_warnings(result)]
     ending = str(result.provenance.get("ending", "finished"))
     if ending != "finished":
         found.append(f"The run did not go to its end: {ending}.")
@@ -134,7 +104,7 @@ def remarks(result: Result) -> list[str]:
 
 def stored_warnings(result: Result) -> list[str]:
     """Why the image may not be trusted, as was said before the run."""
-    return [str(doubt) for doubt in result.provenance.get("warnings", ())]
+    return [str(warning) for warning in result.provenance.get("warnings", ())]
 
 
 def alignment_facts(alignment: Mapping[str, Any]) -> list[Fact]:
@@ -150,7 +120,7 @@ def alignment_facts(alignment: Mapping[str, Any]) -> list[Fact]:
     facts: list[Fact] = []
     for key, value in alignment.items():
         name, unit = names.get(key, (key, ""))
-        facts.append(Fact(name=name, value=_text(value) + unit))
+        facts.append(Fact(name, _text(value) + unit))
     return facts
 
 
@@ -158,20 +128,20 @@ def geometry_facts(result: Result) -> list[Fact]:
     """Geometry and sizes of the reconstruction."""
     geometry = result.geometry
     facts = [
-        Fact(name="wavelength", value=length(geometry.wavelength_m, 6)),
-        Fact(name="sample to detector", value=length(geometry.distance_m, 6)),
-        Fact(name="detector pixel", value=" × ".join(length(side, 6) for side in geometry.detector_pixel_m)),
-        Fact(name="object pixel", value=" × ".join(length(side, 6) for side in result.object_pixel_m)),
+        Fact("wavelength", length(geometry.wavelength_m, 6)),
+        Fact("sample to detector", length(geometry.distance_m, 6)),
+        Fact("detector pixel", " × ".join(length(side, 6) for side in geometry.detector_pixel_m)),
+        Fact("object pixel", " × ".join(length(side, 6) for side in result.object_pixel_m)),
         *reported(result.estimate, result).sizes(),
     ]
     if geometry.focus_distance_m is not None:
-        facts.insert(2, Fact(name="focus to sample", value=length(geometry.focus_distance_m, 6)))
+        facts.insert(2, Fact("focus to sample", length(geometry.focus_distance_m, 6)))
     return facts
 
 
 def provenance_facts(provenance: Mapping[str, Any]) -> list[Fact]:
     """Everything the result knows about its origin, one row each."""
-    return [Fact(name=name, value=text) for name, text in _flat(provenance, "")]
+    return [Fact(name, text) for name, text in _flat(provenance, "")]
 
 
 def _flat(tree: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
@@ -197,6 +167,11 @@ def _text(value: Any) -> str:
             return json.dumps(value, default=str, ensure_ascii=False)
         case _:
             return str(value)
+
+
+def date(result: Result) -> str:
+    """When the result was made, if it says so."""
+    return str(result.provenance.get("date", "")).replace("T", " ").replace("+00:00", " UTC")
 
 
 def title(result: Result) -> str:

@@ -101,8 +101,4 @@ def _but_for_epochs(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def _shapes(x: Estimate) -> dict[str, tuple[int, ...]]:
     # Further unknowns, such as a brightness that is refined, are not there at the start.
-    return {name: tuple(value.shape) for name, value in x.tensors().items() if name in _always(type(x))}
-
-
-def _always(kind: type[Estimate]) -> set[str]:
-    return {option.name for option in fields(kind) if option.default is MISSING}
+    return {f.name: tuple(getattr(x, f.name).shape) for f in fields(x) if f.default is MISSING}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,13 +65,8 @@ def compare(
             advice = "compare results of one scan, prepared alike"
             require_same_frames(candidate.estimate, measurement, f"the result {name}", advice)
 
-    def run(solver: Solver[Any], clock: "_Clock") -> Result:
-        return reconstruct(measurement, solver, start=start, probe=probe, setup=setup, watch=clock)
-
-    def split(name: str, result: Result) -> Evaluation:
-        return _halves(name, measurement, result, probe, setup, watch)
-
-    entries, interrupted = _entries(chosen, run, split if split_half else None, truth, watch)
+    common = _Contest(measurement, truth, start, probe, setup, split_half, watch)
+    entries, interrupted = common.entries(chosen)
     return Comparison(
         entries=entries,
         truth=truth,
@@ -84,30 +79,6 @@ def compare(
             "free_fraction": setup.free_fraction,
         },
     )
-
-
-def _entries(
-    chosen: Sequence[tuple[str, Solver[Any] | Result]],
-    run: "Callable[[Solver[Any], _Clock], Result]",
-    split: Callable[[str, Result], Evaluation] | None,
-    truth: Estimate | None,
-    watch: Watch | None,
-) -> tuple[tuple[ComparisonEntry, ...], bool]:
-    """One entry after another, and whether Ctrl-C ended it."""
-    entries: list[ComparisonEntry] = []
-    for name, contestant in chosen:
-        clock = _Clock(name, watch)
-        try:
-            result = contestant if isinstance(contestant, Result) else run(contestant, clock)
-            entries.append(_judged(name, result, truth, clock, split))
-        except KeyboardInterrupt:
-            return tuple(entries), True
-        except Exception as error:
-            # Whatever one solver does, also one of another package, the others still run.
-            entries.append(ComparisonEntry(name=name, remark=_sentence(error)))
-        if entries[-1].remark.startswith("interrupted"):
-            return tuple(entries), True
-    return tuple(entries), False
 
 
 def candidates(given: Sequence[Candidate] | Mapping[str, Candidate]) -> list[tuple[str, Solver[Any] | Result]]:
@@ -204,43 +175,55 @@ class _Clock:
         return tuple(end - self.ends[-1] + total for end in self.ends)
 
 
-def _judged(
-    name: str,
-    result: Result,
-    truth: Estimate | None,
-    clock: _Clock,
-    split: Callable[[str, Result], Evaluation] | None,
-) -> ComparisonEntry:
-    ending = str(result.provenance.get("ending", "finished"))
-    remark = ending if ending.startswith(("diverged", "interrupted")) else ""
-    times = clock.since_start(float(result.provenance.get("solver_seconds", float("nan")))) if clock.ends else ()
-    entry = ComparisonEntry(name=name, result=result, times_s=times, remark=remark, evaluation=evaluate(result))
-    try:
-        entry = replace(entry, evaluation=evaluate(result, truth=truth))
-        if split and entry.evaluation and not remark:
-            entry = replace(entry, evaluation=merge_evaluations(entry.evaluation, split(name, result)))
-    except ExitwaveError as error:
-        return replace(entry, remark=remark or _sentence(error))
-    return entry
+@dataclass(frozen=True, eq=False)
+class _Contest:
+    """What all that are compared have in common."""
 
+    measurement: Measurement
+    truth: Estimate | None
+    start: Estimate | None
+    probe: Complex[Tensor, "mode y x"] | None
+    setup: Setup
+    split_half: bool
+    watch: Watch | None
 
-def _halves(
-    name: str,
-    measurement: Measurement,
-    result: Result,
-    probe: Complex[Tensor, "mode y x"] | None,
-    setup: Setup,
-    watch: Watch | None,
-) -> Evaluation:
-    def each(step: Step[Any], problem: Problem[Any]) -> None:
-        if watch:
-            watch(f"{name}, half of the frames", step, problem)
+    def entries(self, chosen: Sequence[tuple[str, Solver[Any] | Result]]) -> tuple[tuple[ComparisonEntry, ...], bool]:
+        """One entry after another, and whether Ctrl-C ended it."""
+        entries: list[ComparisonEntry] = []
+        for name, contestant in chosen:
+            try:
+                entries.append(self._judged(name, contestant))
+            except KeyboardInterrupt:
+                return tuple(entries), True
+            except Exception as error:
+                # Whatever one solver does, also one of another package, the others still run.
+                entries.append(ComparisonEntry(name=name, remark=_sentence(error)))
+            if entries[-1].remark.startswith("interrupted"):
+                return tuple(entries), True
+        return tuple(entries), False
 
-    alike = replace(setup, seed=int(result.provenance.get("seed", 0)))
-    first, second = reconstruct_halves(
-        measurement, from_spec(result.spec), result, probe=probe, setup=alike, watch=each
-    )
-    return compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m)
+    def _judged(self, name: str, contestant: Solver[Any] | Result) -> ComparisonEntry:
+        result, clock = contestant, _Clock(name, self.watch)
+        if not isinstance(result, Result):
+            start, probe = self.start, self.probe
+            result = reconstruct(self.measurement, result, start=start, probe=probe, setup=self.setup, watch=clock)
+        ending = str(result.provenance.get("ending", "finished"))
+        remark = ending if ending.startswith(("diverged", "interrupted")) else ""
+        times = clock.since_start(float(result.provenance.get("solver_seconds", float("nan")))) if clock.ends else ()
+        entry = ComparisonEntry(name=name, result=result, times_s=times, remark=remark, evaluation=evaluate(result))
+        try:
+            entry = replace(entry, evaluation=evaluate(result, truth=self.truth))
+            if self.split_half and entry.evaluation and not remark:
+                entry = replace(entry, evaluation=merge_evaluations(entry.evaluation, self._halves(name, result)))
+        except ExitwaveError as error:
+            return replace(entry, remark=remark or _sentence(error))
+        return entry
+
+    def _halves(self, name: str, result: Result) -> Evaluation:
+        solver, alike = from_spec(result.spec), replace(self.setup, seed=int(result.provenance.get("seed", 0)))
+        watch = _Clock(f"{name}, half of the frames", self.watch)
+        halves = reconstruct_halves(self.measurement, solver, result, probe=self.probe, setup=alike, watch=watch)
+        return compare_halves(halves[0].estimate, halves[1].estimate, pixel=result.object_pixel_m)
 
 
 def _sentence(error: Exception) -> str:

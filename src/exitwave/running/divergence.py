@@ -15,8 +15,6 @@ from exitwave.solvers.options import WhenDiverging
 
 RISE = 10.0
 """A residual so many times its lowest value means that a run diverges."""
-
-
 NEGLIGIBLE = 1e-5
 """Residuals below this count as this: rounding makes those of perfect data jump."""
 

@@ -29,8 +29,6 @@ from exitwave.solvers.spec import as_solver, from_spec, in_names_of_today, resol
 
 FOREIGN_ENDINGS = (".png", ".tif", ".tiff", ".npz", ".npy", ".html", ".jpg", ".yaml", ".yml")
 """A result is HDF5; under these names nobody would look for one."""
-
-
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -153,15 +151,11 @@ def make_job(described: Mapping[str, Any], source: str) -> Job:
         except ValidationError as error:
             faults += [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
     if faults:
-        raise InputError(f"{source}: {'; '.join(faults)}; keys are {', '.join(keys_of_jobs())}")
+        keys = [*OWN, *(option.name for kind in PARTS.values() for option in fields(kind))]
+        raise InputError(f"{source}: {'; '.join(faults)}; keys are {', '.join(keys)}")
     own = made.pop("own")
     values = {option.name: getattr(own, option.name) for option in fields(own)}
     return Job(**values | {"solver": as_solver(own.solver)}, **made)
-
-
-def keys_of_jobs() -> list[str]:
-    """The keys of a job in a file."""
-    return [*OWN, *(option.name for kind in PARTS.values() for option in fields(kind))]
 
 
 def _parts(described: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, dict[str, Any]]], dict[str, Any]]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,7 +114,7 @@ def train(
     log = TrainingLog(folder, done=course.epochs_done, tensorboard=run.tensorboard, rank=fabric.global_rank)
     keeper = TrainingFolder(folder, solver, given, network, course, identity, writes=fabric.global_rank == 0)
     try:
-        for epoch in course.run(_watched(watch, keeper) if keeper.writes else None):
+        for epoch in course.run(partial(keeper.after_step, watch) if keeper.writes else None):
             log.write(epoch)
             keeper.after(epoch, every=run.checkpoint_every)
         keeper.finish("finished")
@@ -141,12 +142,10 @@ class Posing:
     run: TrainingRun
 
     def pose(self, measurement: Measurement) -> Any:
-        """The problem. Raises InputError where it cannot be posed for this solver."""
         require_solved(self.solver, measurement)
         return pose(measurement, self._setup, solver=self.solver)
 
     def begin(self, problem: Problem[Any], probe: Complex[Tensor, "mode y x"] | None) -> Any:
-        """The estimate to begin with, empty but for the probe. Raises InputError where that is none."""
         return problem.initial(None, self._setup, probe=probe)
 
     @property
@@ -236,21 +235,18 @@ class TrainingFolder:
         self._last: Epoch | None = None
         self._saved_s = time.monotonic()
 
-    @property
-    def epochs(self) -> int:
-        """In all."""
-        return self._solver.epochs
-
     def after(self, epoch: Epoch, *, every: int) -> None:
         """Keep what is due after an epoch."""
         self._last = epoch
         if epoch.epoch % every == 0 and epoch.epoch < self._solver.epochs:
             self.checkpoint()
 
-    def after_step(self) -> None:
-        """Keep what is due in the middle of a long epoch."""
+    def after_step(self, watch: Callable[[TrainingProgress], None] | None, progress: Progress) -> None:
+        """Keep what is due in the middle of a long epoch, and let it be watched."""
         if time.monotonic() - self._saved_s > CHECKPOINT_SECONDS:
             self.checkpoint()
+        if watch is not None:
+            watch(TrainingProgress(progress=progress, epochs=self._solver.epochs, preview=self.preview))
 
     def checkpoint(self) -> None:
         """Save the state to go on from."""
@@ -286,12 +282,3 @@ class TrainingFolder:
         """What the network makes of the first example now."""
         load(self._network, self._course.weights())
         return self._solver.preview(self._network, self._given)
-
-
-def _watched(watch: Callable[[TrainingProgress], None] | None, keeper: TrainingFolder) -> Callable[[Progress], None]:
-    def after_step(progress: Progress) -> None:
-        keeper.after_step()
-        if watch is not None:
-            watch(TrainingProgress(progress=progress, epochs=keeper.epochs, preview=keeper.preview))
-
-    return after_step

@@ -136,11 +136,3 @@ def _require(
         limits = [f"at least {at_least:g}"] if at_least > -math.inf else [f"above {above:g}"]
         limits += [f"below {below:g}"] if below < math.inf else []
         raise InputError(f"{name} is {value:g}; expected a number {' and '.join(limits)}")
-
-
-PTYINR_NOISE: dict[str, Detection] = {
-    "poisson": Detection(photons_per_frame=None, peak_counts=10),
-    "gaussian": Detection(photons_per_frame=None, noise="none", readout_sigma=100),
-    "mixed": Detection(photons_per_frame=None, peak_counts=10, readout_sigma=100),
-}
-"""The three noise models of the PtyINR study: 10 photons in the brightest pixel, sigma 100 in units of its intensities, both."""

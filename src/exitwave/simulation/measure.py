@@ -146,13 +146,7 @@ def simulate(
     geometry = Geometry.from_energy(energy_ev, distance_m, (detector_pixel_m, detector_pixel_m), focus_distance_m)
     names = {"object": object_name, "probe": probe_name, "trajectory": trajectory, "modes": modes, "overlap": overlap}
     return measure(
-        draw((height, width), seed=seed),
-        probe,
-        positions,
-        geometry,
-        detection=detection,
-        seed=seed,
-        provenance=names,
+        draw((height, width), seed=seed), probe, positions, geometry, detection=detection, seed=seed, provenance=names
     )
 
 

@@ -60,27 +60,11 @@ class Trajectory(Protocol):
     def __call__(self, count: int, step_px: float, *, seed: int = 0) -> Positions: ...
 
 
-def _raster(count: int, step_px: float, *, seed: int = 0) -> Positions:
-    return raster(_grid(count), step_px)[:count]
-
-
-def _jittered(count: int, step_px: float, *, seed: int = 0) -> Positions:
-    return _from_zero(jittered_raster(_grid(count), step_px, seed=seed)[:count])
-
-
-def _fermat(count: int, step_px: float, *, seed: int = 0) -> Positions:
-    return fermat_spiral(count, step_px)
-
-
-def _concentric(count: int, step_px: float, *, seed: int = 0) -> Positions:
-    return concentric(count, step_px)
-
-
 TRAJECTORIES: dict[str, Trajectory] = {
-    "raster": _raster,
-    "jittered": _jittered,
-    "fermat": _fermat,
-    "concentric": _concentric,
+    "raster": lambda count, step_px, *, seed=0: raster(_grid(count), step_px)[:count],
+    "jittered": lambda count, step_px, *, seed=0: _from_zero(jittered_raster(_grid(count), step_px, seed=seed)[:count]),
+    "fermat": lambda count, step_px, *, seed=0: fermat_spiral(count, step_px),
+    "concentric": lambda count, step_px, *, seed=0: concentric(count, step_px),
 }
 """Scans by the names used on the command line; the rasters are as square as the number of positions allows."""
 

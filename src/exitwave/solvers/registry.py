@@ -14,8 +14,6 @@ from exitwave.solvers.base import Solver
 from exitwave.solvers.options import Meaning
 
 S = TypeVar("S", bound="Solver[Any]")
-
-
 _REGISTRY: dict[str, type[Solver[Any]]] = {}
 
 

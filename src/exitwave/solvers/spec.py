@@ -17,18 +17,14 @@ from exitwave.solvers.registry import S, solvers
 
 def to_spec(value: Solver[Any]) -> dict[str, Any]:
     """A solver as plain names and numbers, for YAML, result files and messages."""
-    spec: dict[str, Any] = {"name": value.name}
-    for option in fields(cast(Any, value)):
-        spec[option.name] = _plain(getattr(value, option.name))
-    return spec
+    options = {option.name: _plain(getattr(value, option.name)) for option in fields(cast(Any, value))}
+    return {"name": value.name, **options}
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Solver):
-        return to_spec(cast("Solver[Any]", value))
+    # Solvers, and other named values such as networks.
     if is_dataclass(value) and not isinstance(value, type) and hasattr(value, "name"):
-        named = cast(Any, value)
-        return {"name": named.name, **{option.name: _plain(getattr(named, option.name)) for option in fields(named)}}
+        return to_spec(cast(Any, value))
     if isinstance(value, tuple):
         return [_plain(item) for item in cast("tuple[Any, ...]", value)]
     return value

@@ -145,7 +145,9 @@ class Trainer:
         after Ctrl-C at any moment, `state` and `weights` are those after the last step that was completed.
         """
         smooth = _Smooth()
-        while self.epochs_done < self._recipe.epochs and not stalled(self._training_losses(), self._recipe.patience):
+        while self.epochs_done < self._recipe.epochs and not stalled(
+            self._history[:, 0].tolist(), self._recipe.patience
+        ):
             order = self._order(self.epochs_done + 1)
             while self._step < (self.epochs_done + 1) * self._per_epoch:
                 loss = self._learn(order)
@@ -284,14 +286,9 @@ class Trainer:
             value if self._fabric.world_size == 1 else cast("Tensor", self._fabric.all_reduce(value, reduce_op="mean"))
         )
 
-    def _training_losses(self) -> list[float]:
-        return self._history[:, 0].tolist()
-
-    def _judged_losses(self) -> list[float]:
-        return self._history[:, 1 if self._lessons.held_out else 0].tolist()
-
     def _learning_rate(self, step: int) -> float:
-        return learning_rate(self._recipe, step, self.steps, self._judged_losses())
+        watched = self._history[:, 1 if self._lessons.held_out else 0].tolist()
+        return learning_rate(self._recipe, step, self.steps, watched)
 
     def _progress(self, loss: float) -> Progress:
         return Progress(

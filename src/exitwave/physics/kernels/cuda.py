@@ -5,7 +5,7 @@ whether its window covers the row. No atomics, so that the same run gives the sa
 ones with a last axis of 2. `reference` defines what is computed.
 """
 
-# Types inside kernels are Triton's own; they are compiled, not run by Python.
+# Types inside kernels are Triton's own; they are compiled, not run by Python. Those of what is called stand in `reference`.
 # pyright: reportMissingParameterType=false, reportUntypedFunctionDecorator=false, reportArgumentType=false
 # pyright: reportUnknownParameterType=false, reportOperatorIssue=false, reportAttributeAccessIssue=false
 # pyright: reportIndexIssue=false, reportCallIssue=false, reportPossiblyUnboundVariable=false
@@ -13,10 +13,7 @@ ones with a last axis of 2. `reference` defines what is computed.
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import Complex, Float, Int
 from torch import Tensor
-
-from exitwave.physics.kernels.reference import Corners
 
 PROBE_GROUPS = 8
 """Frames summed for the probe are split into so many groups, so that enough programs run at once."""
@@ -126,12 +123,7 @@ def _add_probe(change, canvas, corners, total, seen, frames, wide, modes, height
     tl.store(seen + group * height * width + y * width + x, light, mask=inside & (mode + 0 * x == 0))
 
 
-def exit_waves(
-    canvas: Complex[Tensor, "Y X"],
-    probes: Complex[Tensor, "#batch mode y x"],
-    corners: Corners,
-    out: Tensor | None = None,
-) -> Complex[Tensor, "batch mode y x"]:
+def exit_waves(canvas, probes, corners, out=None):
     """Probe times window of the canvas, frame by frame."""
     modes, height, width = probes.shape[1:]
     if out is None:
@@ -143,13 +135,7 @@ def exit_waves(
     return out
 
 
-def impose_modulus_(
-    waves: Complex[Tensor, "batch mode y x"],
-    stack: Float[Tensor, "frame y x"],
-    index: Int[Tensor, " batch"],
-    trusted: Float[Tensor, "y x"],
-    background: Float[Tensor, "y x"],
-) -> Float[Tensor, " batch"]:
+def impose_modulus_(waves, stack, index, trusted, background):
     """Waves at the detector become, in place, the change that gives them the measured modulus."""
     batch, modes, height, width = waves.shape
     misfit = torch.empty(batch, height, device=waves.device)
@@ -160,13 +146,7 @@ def impose_modulus_(
     return misfit.double().sum(dim=1)
 
 
-def add_object_(
-    change: Complex[Tensor, "batch mode y x"],
-    probes: Complex[Tensor, "#batch mode y x"],
-    corners: Corners,
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
-) -> float:
+def add_object_(change, probes, corners, total, lit):
     """total += conj(probe) change and lit += |probe|^2, each frame in its window; returns the largest lit pixel met."""
     batch, modes, height, width = change.shape
     rows: list[int] = corners[:, 0].tolist()
@@ -179,13 +159,7 @@ def add_object_(
     return float(lit[first:last].max())
 
 
-def add_probe_(
-    change: Complex[Tensor, "batch mode y x"],
-    canvas: Complex[Tensor, "Y X"],
-    corners: Corners,
-    total: Complex[Tensor, "mode y x"],
-    seen: Float[Tensor, "y x"],
-) -> None:
+def add_probe_(change, canvas, corners, total, seen):
     """total += conj(window) change and seen += |window|^2, summed over frames that share one probe."""
     batch, modes, height, width = change.shape
     groups = min(PROBE_GROUPS, batch)
@@ -199,60 +173,27 @@ def add_probe_(
     seen += light.sum(dim=0)
 
 
-def times_conjugate_window_(
-    change: Complex[Tensor, "batch mode y x"],
-    canvas: Complex[Tensor, "Y X"],
-    corners: Corners,
-    seen: Float[Tensor, "y x"],
-) -> None:
+def times_conjugate_window_(change, canvas, corners, seen):
     """change <- conj(window) change, frame by frame, in place; seen += |window|^2."""
     add_probe_(change, canvas, corners, torch.zeros_like(change[0]), seen)
     exit_waves(canvas.conj().resolve_conj(), change, corners, change)
 
 
-def step_windows_(
-    canvas: Complex[Tensor, "Y X"],
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
-    corners: Corners,
-    shape: tuple[int, int],
-    *,
-    gain: float,
-    share: float,
-    floor: float,
-) -> None:
+def step_windows_(canvas, total, lit, corners, shape, *, gain, share, floor):
     """canvas += gain total / (share lit + floor), and both sums emptied: all at once, since outside windows sums are zero."""
     canvas += total * (gain / (share * lit + floor).clamp(min=1e-12))
     total.zero_()
     lit.zero_()
 
 
-def nudge_windows_(
-    canvas: Complex[Tensor, "Y X"],
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
-    wished: Complex[Tensor, "Y X"],
-    weight: Float[Tensor, "Y X"],
-    corners: Corners,
-    shape: tuple[int, int],
-    *,
-    floor: float,
-) -> None:
+def nudge_windows_(canvas, total, lit, wished, weight, corners, shape, *, floor):
     """wished += total + lit canvas, weight += lit, canvas += total / (lit + floor), and both sums emptied; all at once, too."""
     wished += total + lit * canvas
     weight += lit
     step_windows_(canvas, total, lit, corners, shape, gain=1.0, share=1.0, floor=floor)
 
 
-def direction_(
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
-    corners: Corners,
-    shape: tuple[int, int],
-    *,
-    share: float,
-    floor: float,
-) -> tuple[float, float]:
+def direction_(total, lit, corners, shape, *, share, floor):
     """total <- D = total / (share lit + floor) wherever there is light; curvature and slope along D."""
     found = torch.where(lit > 0, total / (share * lit + floor).clamp(min=1e-12), total)
     curvature = (lit * found.abs().square()).sum(dtype=torch.float64)

@@ -10,11 +10,10 @@ from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 import torch
-from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.physics.kernels import reference
-from exitwave.physics.kernels.reference import Corners
+from exitwave.physics.kernels.reference import Canvas, Corners, FrameProbes, FrameWaves
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -86,12 +85,7 @@ cross = _fastest(reference.cross)
 agreement = _fastest(reference.agreement)
 
 
-def exit_waves(
-    canvas: Complex[Tensor, "Y X"],
-    probes: Complex[Tensor, "#batch mode y x"],
-    corners: Corners,
-    out: Complex[Tensor, "batch mode y x"] | None = None,
-) -> Complex[Tensor, "batch mode y x"]:
+def exit_waves(canvas: Canvas, probes: FrameProbes, corners: Corners, out: FrameWaves | None = None) -> FrameWaves:
     """Probe times window of the canvas, frame by frame; written to `out` where it is given and no gradient asked for."""
     if torch.is_grad_enabled() and (canvas.requires_grad or probes.requires_grad):
         return _ExitWaves.apply(canvas, probes, corners)  # pyright: ignore[reportReturnType]

@@ -8,6 +8,14 @@ from torch import Tensor
 
 Corners = Int[Tensor, "batch 2"]
 """(y, x) of the first row and column of each window, whole pixels, all windows inside the canvas; kept on the CPU."""
+FrameWaves = Complex[Tensor, "batch mode y x"]
+"""A wave for each frame of a batch and each mode."""
+FrameProbes = Complex[Tensor, "#batch mode y x"]
+"""The probe in each frame of a batch, or one for all."""
+Canvas = Complex[Tensor, "Y X"]
+"""A slice of the object, or sums over windows of it."""
+CanvasLight = Float[Tensor, "Y X"]
+"""Illumination of a canvas: the sum of |probe|^2 over windows."""
 
 
 def scatter_add_(
@@ -58,7 +66,7 @@ def gather(
     return _Gather.apply(canvas, corners, shape)  # pyright: ignore[reportReturnType]
 
 
-def intensity(waves: Complex[Tensor, "batch mode y x"]) -> Float[Tensor, "batch y x"]:
+def intensity(waves: FrameWaves) -> Float[Tensor, "batch y x"]:
     """Photons at each pixel: incoherent modes add in intensity. Differentiable also where the wave is zero."""
     parts = torch.view_as_real(waves)
     if waves.shape[1] > 1 or (waves.requires_grad and torch.is_grad_enabled()):
@@ -66,18 +74,13 @@ def intensity(waves: Complex[Tensor, "batch mode y x"]) -> Float[Tensor, "batch 
     return torch.addcmul(parts[:, 0, ..., 0].square(), parts[:, 0, ..., 1], parts[:, 0, ..., 1])
 
 
-def exit_waves(
-    canvas: Complex[Tensor, "Y X"],
-    probes: Complex[Tensor, "#batch mode y x"],
-    corners: Corners,
-    out: Complex[Tensor, "batch mode y x"] | None = None,
-) -> Complex[Tensor, "batch mode y x"]:
+def exit_waves(canvas: Canvas, probes: FrameProbes, corners: Corners, out: FrameWaves | None = None) -> FrameWaves:
     """Probe times window of the canvas, frame by frame; written to `out` where it is given."""
     return torch.mul(probes, gather(canvas[None], corners, (probes.shape[-2], probes.shape[-1])), out=out)
 
 
 def impose_modulus_(
-    waves: Complex[Tensor, "batch mode y x"],
+    waves: FrameWaves,
     stack: Float[Tensor, "frame y x"],
     index: Int[Tensor, " batch"],
     trusted: Float[Tensor, "y x"],
@@ -96,13 +99,7 @@ def impose_modulus_(
     return misfit
 
 
-def add_object_(
-    change: Complex[Tensor, "batch mode y x"],
-    probes: Complex[Tensor, "#batch mode y x"],
-    corners: Corners,
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
-) -> float:
+def add_object_(change: FrameWaves, probes: FrameProbes, corners: Corners, total: Canvas, lit: CanvasLight) -> float:
     """total += conj(probe) change and lit += |probe|^2, each frame in its window; returns the largest lit pixel met."""
     scatter_add_(total[None], (probes.conj() * change).sum(dim=1, keepdim=True), corners)
     light = intensity(probes)[:, None].expand(len(corners), -1, -1, -1)
@@ -110,12 +107,7 @@ def add_object_(
     return float(gather(lit[None], corners, (probes.shape[-2], probes.shape[-1])).max())
 
 
-def times_conjugate_window_(
-    change: Complex[Tensor, "batch mode y x"],
-    canvas: Complex[Tensor, "Y X"],
-    corners: Corners,
-    seen: Float[Tensor, "y x"],
-) -> None:
+def times_conjugate_window_(change: FrameWaves, canvas: Canvas, corners: Corners, seen: Float[Tensor, "y x"]) -> None:
     """change <- conj(window) change, frame by frame, in place; seen += |window|^2."""
     windows = gather(canvas[None], corners, (change.shape[-2], change.shape[-1]))
     change.mul_(windows.conj())
@@ -123,11 +115,7 @@ def times_conjugate_window_(
 
 
 def add_probe_(
-    change: Complex[Tensor, "batch mode y x"],
-    canvas: Complex[Tensor, "Y X"],
-    corners: Corners,
-    total: Complex[Tensor, "mode y x"],
-    seen: Float[Tensor, "y x"],
+    change: FrameWaves, canvas: Canvas, corners: Corners, total: Complex[Tensor, "mode y x"], seen: Float[Tensor, "y x"]
 ) -> None:
     """total += conj(window) change and seen += |window|^2, summed over frames that share one probe."""
     windows = gather(canvas[None], corners, (change.shape[-2], change.shape[-1]))
@@ -139,14 +127,14 @@ def modulate(
     spectrum: Complex[Tensor, "mode y x"],
     rows: Complex[Tensor, "batch y"],
     columns: Complex[Tensor, "batch x"],
-    out: Complex[Tensor, "batch mode y x"] | None = None,
-) -> Complex[Tensor, "batch mode y x"]:
+    out: FrameWaves | None = None,
+) -> FrameWaves:
     """Spectra of a probe moved to each frame's sub-pixel place: spectrum x rows[b] x columns[b]; written to `out`."""
     return torch.mul(spectrum, rows[:, None, :, None] * columns[:, None, None, :], out=out)
 
 
 def demodulate_add_(
-    spectra: Complex[Tensor, "batch mode y x"],
+    spectra: FrameWaves,
     rows: Complex[Tensor, "batch y"],
     columns: Complex[Tensor, "batch x"],
     total: Complex[Tensor, "mode y x"],
@@ -156,9 +144,9 @@ def demodulate_add_(
 
 
 def step_windows_(
-    canvas: Complex[Tensor, "Y X"],
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
+    canvas: Canvas,
+    total: Canvas,
+    lit: CanvasLight,
     corners: Corners,
     shape: tuple[int, int],
     *,
@@ -175,11 +163,11 @@ def step_windows_(
 
 
 def nudge_windows_(
-    canvas: Complex[Tensor, "Y X"],
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
-    wished: Complex[Tensor, "Y X"],
-    weight: Float[Tensor, "Y X"],
+    canvas: Canvas,
+    total: Canvas,
+    lit: CanvasLight,
+    wished: Canvas,
+    weight: CanvasLight,
     corners: Corners,
     shape: tuple[int, int],
     *,
@@ -196,10 +184,10 @@ def nudge_windows_(
 
 
 def fold_(
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
-    other_total: Complex[Tensor, "Y X"],
-    other_lit: Float[Tensor, "Y X"],
+    total: Canvas,
+    lit: CanvasLight,
+    other_total: Canvas,
+    other_lit: CanvasLight,
     corners: Corners,
     shape: tuple[int, int],
 ) -> float:
@@ -214,13 +202,7 @@ def fold_(
 
 
 def direction_(
-    total: Complex[Tensor, "Y X"],
-    lit: Float[Tensor, "Y X"],
-    corners: Corners,
-    shape: tuple[int, int],
-    *,
-    share: float,
-    floor: float,
+    total: Canvas, lit: CanvasLight, corners: Corners, shape: tuple[int, int], *, share: float, floor: float
 ) -> tuple[float, float]:
     """total <- D = total / (share lit + floor) in the windows, each pixel once, and lit <- -lit as a mark of it.
 
@@ -239,9 +221,7 @@ def direction_(
     return curvature, slope
 
 
-def cross(
-    direction: Complex[Tensor, "Y X"], canvas: Complex[Tensor, "Y X"], corners: Corners, weight: Complex[Tensor, "y x"]
-) -> float:
+def cross(direction: Canvas, canvas: Canvas, corners: Corners, weight: Complex[Tensor, "y x"]) -> float:
     """Real part of the sum over frames of conj(direction) canvas weight: how steps of object and probe interact."""
     both = gather(torch.stack([direction, canvas]), corners, (weight.shape[-2], weight.shape[-1]))
     return float((both[:, 0].conj() * both[:, 1] * weight).real.double().sum())

@@ -18,25 +18,15 @@ from exitwave.problems.threads import frames_in_cache
 
 SOFTNESS = 0.05
 """Least share of light by which a ripple of the object is taken to show: bounds how much the preconditioner amplifies."""
-
-
 DIM = 0.1
 """Share of the brightest illumination that is added to that of every pixel before dividing by it."""
-
-
 PRIOR_PHOTONS = 0.5
 """Photons that what is known beforehand counts for in every pixel: it decides where the measured ones say less."""
-
-
 DIMMEST = 0.02
 """Share of the brightest illumination below which a step asked for by the data is held back."""
-
-
 FAINTEST = 1e-8
 """Of the photons that a pixel would have in an even pattern: below, a model is dark. Keeps slopes finite, and what rounding
 leaves in dark pixels from being taken for a wave."""
-
-
 Images = Complex[Tensor, "group Y X"]
 
 

@@ -6,13 +6,13 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.spatial import KDTree
 from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.physics.scan_steps import scan_steps
-from exitwave.problems.groups.neighbours import Grouping
+from exitwave.problems.groups.neighbours import Grouping, Members
 
 LOOSE = 0.25
 """A frame further from its place in the arrangement, in steps of the scan, is a stray."""
@@ -31,12 +31,12 @@ class Clusters(Grouping):
     alone at a rim or in a gap, go with the group that fits them best. Raises InputError where there is no arrangement.
     """
 
-    def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Int[Tensor, "group member"]:
+    def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Members:
         """All groups that fit, whatever the seed: overlapping ones in a raster, the clusters alone in a scan of clusters."""
         found = self._arranged(positions_px)
         return torch.from_numpy(found.groups[found.fitting])
 
-    def covering(self, positions_px: Float[Tensor, "frame 2"]) -> Int[Tensor, "group member"]:
+    def covering(self, positions_px: Float[Tensor, "frame 2"]) -> Members:
         found = self._arranged(positions_px)
         return torch.from_numpy(found.groups[found.cover()])
 

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 
+Members = Int[Tensor, "group member"]
+"""Groups of frames, by the numbers of these."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Grouping(ABC):
@@ -20,11 +23,11 @@ class Grouping(ABC):
     """Frames of a group."""
 
     @abstractmethod
-    def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Int[Tensor, "group member"]:
+    def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Members:
         """Groups to learn from. Raises InputError where the scan has none."""
 
     @abstractmethod
-    def covering(self, positions_px: Float[Tensor, "frame 2"]) -> Int[Tensor, "group member"]:
+    def covering(self, positions_px: Float[Tensor, "frame 2"]) -> Members:
         """Groups that hold every frame at least once. Raises InputError where the scan has none."""
 
     def arrangement(self, positions_px: Float[Tensor, "frame 2"]) -> Float[Tensor, "member 2"] | None:
@@ -42,10 +45,10 @@ class Singles(Grouping):
 
     size: int = 1
 
-    def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Int[Tensor, "group member"]:
+    def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Members:
         return torch.arange(len(positions_px))[:, None]
 
-    def covering(self, positions_px: Float[Tensor, "frame 2"]) -> Int[Tensor, "group member"]:
+    def covering(self, positions_px: Float[Tensor, "frame 2"]) -> Members:
         return neighbour_groups(positions_px, 1)
 
 
@@ -58,16 +61,14 @@ class Neighbours(Grouping):
     samples: int = 1
     """so many times."""
 
-    def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Int[Tensor, "group member"]:
+    def training(self, positions_px: Float[Tensor, "frame 2"], seed: int) -> Members:
         return sampled_groups(positions_px, self.size, nearest=self.nearest, samples=self.samples, seed=seed)
 
-    def covering(self, positions_px: Float[Tensor, "frame 2"]) -> Int[Tensor, "group member"]:
+    def covering(self, positions_px: Float[Tensor, "frame 2"]) -> Members:
         return neighbour_groups(positions_px, self.size)
 
 
-def neighbour_groups(
-    positions_px: Float[Tensor, "frame 2"], size: int, *, shared: int = 0
-) -> Int[Tensor, "group member"]:
+def neighbour_groups(positions_px: Float[Tensor, "frame 2"], size: int, *, shared: int = 0) -> Members:
     """Groups of `size` neighbouring frames, every frame in at least one, in the order in which a running scan completes them.
 
     `shared` is how many frames of a group at least belong to a neighbour as well. Frames are known by their number, and
@@ -88,7 +89,7 @@ def neighbour_groups(
 
 def sampled_groups(
     positions_px: Float[Tensor, "frame 2"], size: int, *, nearest: int, samples: int, seed: int
-) -> Int[Tensor, "group member"]:
+) -> Members:
     """Random groups of neighbours for a network to learn from: up to `samples` of each frame, frame after frame.
 
     A group is a frame with `size` - 1 of its `nearest` nearest neighbours, each set of them once a frame. Members come by

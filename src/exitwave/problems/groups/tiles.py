@@ -9,27 +9,13 @@ from torch import Tensor
 from exitwave.data.errors import InputError
 
 Kind = Literal["bilinear", "bicubic", "fourier"]
+"""How images are moved. Whole pixels are exact, half a pixel is the worst: "bilinear" then passes cos(pi k) of a ripple of k
+cycles per pixel, "bicubic" (Keys, IEEE Trans. ASSP 29, 1153, 1981) blurs less, "fourier" passes everything but rings at the
+edges of images that do not fall off to zero."""
 LEAST_VIEWS = 0.2
 """Pixels that less than a fifth of one view covers are empty."""
 LEAST_WEIGHT = 1e-3
 """The same where views are weighted, as a share of the largest weight."""
-
-
-def translate(
-    images: Complex[Tensor, "*batch y x"], shift_px: Float[Tensor, "*batch 2"], kind: Kind = "bilinear"
-) -> Complex[Tensor, "*batch y x"]:
-    """Move each image by its shift (y, x); what comes in at the edge is zero. Differentiable in both.
-
-    Whole pixels are exact. Half a pixel is the worst: "bilinear" then passes cos(pi k) of a ripple of k cycles per
-    pixel, "bicubic" (Keys, IEEE Trans. ASSP 29, 1153, 1981) blurs less, "fourier" passes everything but rings at the
-    edges of images that do not fall off to zero. Moving by -shift is the adjoint. Raises InputError for a number of
-    shifts that is not that of the images.
-    """
-    if (*images.shape[:-2], 2) != tuple(shift_px.shape):
-        raise InputError(f"shifts of shape {tuple(shift_px.shape)} for images of shape {tuple(images.shape)}; one each")
-    rows, columns = (_moves(size, size, shift_px[..., i], kind) for i, size in enumerate(images.shape[-2:]))
-    rows, columns = rows.to(images.real.dtype), columns.to(images.real.dtype)
-    return torch.complex(rows @ images.real @ columns.mT, rows @ images.imag @ columns.mT)
 
 
 def merge(

@@ -13,7 +13,7 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.interaction import multislice, split_positions
 from exitwave.physics.kernels import reference
-from exitwave.physics.kernels.reference import Corners
+from exitwave.physics.kernels.reference import Corners, FrameProbes, FrameWaves
 from exitwave.problems.ptychography import CHUNK, PtychographyProblem
 from exitwave.problems.threads import CHUNK_PIXELS, Schedule
 
@@ -37,18 +37,16 @@ class ModelledFrames:
         return split_positions(self.x.positions_px[self.frames])[0]
 
     @cached_property
-    def probes(self) -> Complex[Tensor, "#batch mode y x"]:
+    def probes(self) -> FrameProbes:
         """The probe as it was in each of these frames."""
         return self.problem.model.probes(self.x, self.frames).contiguous()
 
     @cached_property
-    def waves(self) -> Complex[Tensor, "batch mode y x"]:
+    def waves(self) -> FrameWaves:
         """Waves at the detector."""
         return self.seen_with(self.probes)
 
-    def seen_with(
-        self, probes: Complex[Tensor, "#batch mode y x"], corners: Corners | None = None
-    ) -> Complex[Tensor, "batch mode y x"]:
+    def seen_with(self, probes: FrameProbes, corners: Corners | None = None) -> FrameWaves:
         """Waves at the detector for other probes, or at other places."""
         places = self.corners if corners is None else corners
         exit_waves = multislice(self.x.object, probes, places, self.gaps)[0]
@@ -71,11 +69,11 @@ class ModelledFrames:
         return (self.problem.amplitudes(self.frames) - self.modulus) * self.problem.trusted
 
     @cached_property
-    def change(self) -> Complex[Tensor, "batch mode y x"]:
+    def change(self) -> FrameWaves:
         """How exit waves must change to have the measured modulus."""
         return self.problem.model.backpropagate(self.waves * (self.deviation / self.modulus)[:, None])
 
-    def slope(self, waves: Complex[Tensor, "batch mode y x"]) -> Float[Tensor, "batch y x"]:
+    def slope(self, waves: FrameWaves) -> Float[Tensor, "batch y x"]:
         """How the modulus grows, in pixels that can be trusted, when these waves are added to the waves at the detector."""
         return (self.waves.conj() * waves).real.sum(dim=1) / self.modulus * self.problem.trusted
 

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.io.network_paths import network_path
-from exitwave.io.weights import Weights, read_weights
+from exitwave.io.weights import Weights
 from exitwave.physics.fourier import fft2, ifft2
 from exitwave.problems.groups.neighbours import Grouping
 from exitwave.problems.ptychography import PtychographyProblem
@@ -34,11 +33,6 @@ SAME_PLACE = 0.25
 """Steps of the scan between the places of a frame in two arrangements up to which they are the same."""
 OWN_TWIN = 0.9
 """Overlap of a probe with its own twin above which one pattern cannot tell a sample from the twin of it."""
-
-
-def stored_weights(name: str) -> Weights:
-    """The trained network of this name: a file, the folder of a training, or one that came with the package."""
-    return read_weights(network_path(name))
 
 
 def require_same_solver(solver: str, weights: str, spec: Mapping[str, Any]) -> None:

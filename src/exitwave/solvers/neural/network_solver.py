@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.io.network_paths import short_name
-from exitwave.io.weights import Weights
+from exitwave.io.network_paths import network_path, short_name
+from exitwave.io.weights import Weights, read_weights
 from exitwave.problems.groups.canvases import Images
 from exitwave.problems.groups.clusters import Clusters
 from exitwave.problems.groups.neighbours import Grouping, Neighbours, Singles
@@ -25,7 +25,6 @@ from exitwave.solvers.neural.compatibility import (
     overlap,
     require_same_frames,
     require_same_network,
-    stored_weights,
     trained_on,
 )
 from exitwave.solvers.neural.flat_options import BEFORE, newton, understood
@@ -75,10 +74,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
     takes_probe_as_given: ClassVar[bool] = True
     learns_from_labels: ClassVar[bool] = False
     """True for networks that are taught known images."""
-    renamed: ClassVar[Mapping[str, str]] = {
-        "together": "frames_per_batch",
-        "approach": "warm_start_epochs",
-    }
+    renamed: ClassVar[Mapping[str, str]] = {"together": "frames_per_batch", "approach": "warm_start_epochs"}
     """Options that were called otherwise in 0.1.0."""
     not_trained: ClassVar[frozenset[str]] = frozenset(
         {"weights", "finetune", "frames_per_batch", "runtime", "prediction_precision"}
@@ -217,9 +213,8 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
         labels = [None if x.label is None else f"{float(x.label.abs().mean()):.4g}" for x in known]
         told: dict[str, Any] = {"scan_fingerprints": [x.problem.fingerprint() for x in known], "labels": labels}
         if isinstance(data, SourceScans):
-            told["source"] = [
-                getattr(data.source, key) for key in ("examples", "samples_per_epoch", "draws_per_example")
-            ]
+            source = data.source
+            told["source"] = [source.examples, source.samples_per_epoch, source.draws_per_example]
         return told
 
     def record(self, data: TrainingScans) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -280,7 +275,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
 
     def _stored(self, weights: str, frame_shape: tuple[int, int]) -> Weights:
         """The trained weights, when they are those of this very network and it can see such frames."""
-        stored = stored_weights(weights)
+        stored = read_weights(network_path(weights))
         require_same_network(self, stored)
         require_same_frames(self, stored, frame_shape)
         return stored
@@ -332,15 +327,7 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
     ) -> Step[PtychoEstimate]:
         image, variance = self.image(network, problem, x)
         found = replace(x.clone(), object=image)
-        spread = (
-            None
-            if variance is None
-            else PtychoEstimate(
-                object=variance.sqrt().to(image.dtype),
-                probe=torch.zeros_like(x.probe),
-                positions_px=torch.zeros(0, 2, dtype=torch.float64),
-            )
-        )
+        spread = None if variance is None else x.spread([variance.sqrt().to(image.dtype), torch.zeros_like(x.probe)])
         return Step(epoch=epoch, estimate=found, residual=problem.residual(found), spread=spread)
 
     def image(self, network: ReconstructionNetwork, problem: PtychographyProblem, x: PtychoEstimate) -> Prediction:

@@ -34,14 +34,8 @@ def as_onnx(network: ReconstructionNetwork, told: Mapping[str, str]) -> list[byt
                 made[build] = _traced(part, kind)
             program = made[build]
             _fill(program, part)
-            program.model.metadata_props.update(
-                {
-                    **told,
-                    "part": f"{number} of {len(parts)}",
-                    "input": kind.input_description(part),
-                    DIGEST: digest(part),
-                }
-            )
+            place, expected = f"{number} of {len(parts)}", kind.input_description(part)
+            program.model.metadata_props.update({**told, "part": place, "input": expected, DIGEST: digest(part)})
             models.append(program.model_proto.SerializeToString())
     return models
 

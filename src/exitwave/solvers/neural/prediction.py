@@ -1,15 +1,14 @@
 """Prediction of a whole object by a trained network: every frame in a group, every group in the object."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.groups.canvases import Canvases
-from exitwave.problems.groups.neighbours import Grouping
+from exitwave.problems.groups.neighbours import Grouping, Members
 from exitwave.problems.groups.stitching import Patchwork
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.threads import run_in_threads, single_threaded
@@ -40,7 +39,14 @@ def predicted(
     """
     groups = grouping.covering(problem.positions_px)
     network.eval()
-    glance = _Glance(network, problem, x, begun)
+
+    @torch.no_grad()
+    def seen(members: Members) -> tuple[Canvases, Prediction]:
+        """Groups on their canvases, and what the network makes of them. Every thread has to say that it wants no gradients."""
+        scene = group_batch(problem, x, members, begun=begun)
+        ((images, variance),) = network([scene])
+        return scene.canvases, Prediction(images.contiguous(), variance)
+
     canvas = _Canvas(_Sum(x.object[0]) if begun else Patchwork(x.object[0].clone(), scales=False), x.object[0])
     on_processor = x.object.device.type == "cpu"
     threads = torch.get_num_threads() if on_processor else 1
@@ -51,11 +57,11 @@ def predicted(
         frames = [members.flatten() for members in batches]
         if problem.streamed:
             for number, _ in enumerate(problem.prefetch(frames)):
-                canvas.add_all([glance.images(batches[number])])
+                canvas.add_all([seen(batches[number])])
         else:
             for first in range(0, len(batches), threads):
                 work = batches[first : first + threads]
-                canvas.add_all(run_in_threads(lambda part, work=work: glance.images(work[part]), len(work)))
+                canvas.add_all(run_in_threads(lambda part, work=work: seen(work[part]), len(work)))
     return canvas.stitched()
 
 
@@ -106,20 +112,3 @@ class _Canvas:
             return Prediction(image)
         lit = self._light > 1e-6 * self._light.max()
         return Prediction(image, torch.where(lit, self._light / self._certain.clamp(min=1e-30), 0.0)[None])
-
-
-@dataclass(frozen=True, eq=False)
-class _Glance:
-    """What is needed to see any group of a scan."""
-
-    network: ReconstructionNetwork
-    problem: PtychographyProblem
-    x: PtychoEstimate
-    begun: bool
-
-    @torch.no_grad()
-    def images(self, members: Int[Tensor, "group member"]) -> tuple[Canvases, Prediction]:
-        """Groups on their canvases, and what the network makes of them. Every thread has to say that it wants no gradients."""
-        scene = group_batch(self.problem, self.x, members, begun=self.begun)
-        ((images, variance),) = self.network([scene])
-        return scene.canvases, Prediction(images.contiguous(), variance)

@@ -83,11 +83,8 @@ class TrainedSolver(Solver[E], Generic[E, D]):
     @classmethod
     def settled(cls, stored: Mapping[str, Any]) -> dict[str, Any]:
         """The options in a file of weights, those that it does not name as they were before they were options."""
-        return {
-            option: value
-            for option, value in cls.understood(renamed_options(cls, stored)).items()
-            if option not in ("name", "weights")
-        }
+        options = cls.understood(renamed_options(cls, stored))
+        return {option: value for option, value in options.items() if option not in ("name", "weights")}
 
     @classmethod
     def complete_options(cls, options: Mapping[str, Any]) -> Mapping[str, Any]:

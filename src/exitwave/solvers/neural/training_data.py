@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,16 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.problems.groups.canvases import Canvases, Images
-from exitwave.problems.groups.neighbours import Grouping
+from exitwave.problems.groups.neighbours import Grouping, Members
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.neural.losses import LOSSES, Loss, labelled_loss
 from exitwave.solvers.neural.reconstruction_network import GroupBatch
 from exitwave.training.source import JUDGES, TrainingSource
 
+Samples = Int[Tensor, " sample"]
+"""Numbers of groups."""
+Judge = Callable[[Images], Float[Tensor, ""]]
+"""The loss of some images."""
 HELD_OUT = 0.05
 """Share of the frames that judge a training and are never trained on."""
 JUDGED = 8
@@ -67,11 +71,11 @@ class SourceScans:
     def __getitem__(self, number: int) -> TrainingScan:
         return self._made(number)
 
-    def groups(self, number: int, grouping: Grouping) -> Int[Tensor, "group member"]:
+    def groups(self, number: int, grouping: Grouping) -> Members:
         """The groups of a scan to learn from."""
         return self._groups(number, grouping)
 
-    def _found(self, number: int, grouping: Grouping) -> Int[Tensor, "group member"]:
+    def _found(self, number: int, grouping: Grouping) -> Members:
         return grouping.training(self[number].problem.positions_px, number % 2**32)
 
 
@@ -97,14 +101,10 @@ class Groups:
         drawn = np.random.default_rng([seed, 3])
         count = int(HELD_OUT * len(cover) + drawn.random()) if len(cover) > 2 else 0
         chosen = np.sort(drawn.permutation(len(cover))[:count])
-        self.judging: Int[Tensor, "group member"] = cover[torch.from_numpy(chosen)]
+        self.judging: Members = cover[torch.from_numpy(chosen)]
         every = grouping.training(positions, seed)
         apart = ~torch.isin(every, self.judging.flatten()).any(dim=1)
-        self.training: Int[Tensor, "group member"] = every[apart] if bool(apart.any()) else every
-
-    def part(self, *, held_out: bool) -> Int[Tensor, "group member"]:
-        """Those that judge, or those that are trained on."""
-        return self.judging if held_out else self.training
+        self.training: Members = every[apart] if bool(apart.any()) else every
 
 
 class GroupSamples(ABC):
@@ -125,15 +125,15 @@ class GroupSamples(ABC):
 
     @abstractmethod
     def parts(
-        self, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
-    ) -> Iterator[tuple[TrainingScan, Int[Tensor, "group member"]]]:
+        self, samples: Samples, *, held_out: bool, seed: tuple[int, ...]
+    ) -> Iterator[tuple[TrainingScan, Members]]:
         """The scan of these samples and their frames, scan after scan."""
 
-    def scene(self, lesson: TrainingScan, members: Int[Tensor, "group member"]) -> GroupBatch:
+    def scene(self, lesson: TrainingScan, members: Members) -> GroupBatch:
         """What the network sees of groups of a scan."""
         return group_batch(lesson.problem, lesson.x, members, begun=self._begun)
 
-    def judge(self, lesson: TrainingScan, members: Int[Tensor, "group member"], seen: GroupBatch) -> Canvases:
+    def judge(self, lesson: TrainingScan, members: Members, seen: GroupBatch) -> Canvases:
         """What judges the images of these groups."""
         if lesson.judge is None:
             return seen.canvases
@@ -156,11 +156,11 @@ class GroupDataset(GroupSamples):
         return sum(len(groups.judging) for groups in self._groups)
 
     def parts(
-        self, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
-    ) -> Iterator[tuple[TrainingScan, Int[Tensor, "group member"]]]:
+        self, samples: Samples, *, held_out: bool, seed: tuple[int, ...]
+    ) -> Iterator[tuple[TrainingScan, Members]]:
         first = 0
         for lesson, groups in zip(self.lessons, self._groups, strict=True):
-            members = groups.part(held_out=held_out)
+            members = groups.judging if held_out else groups.training
             mine = samples[(samples >= first) & (samples < first + len(members))] - first
             first += len(members)
             if len(mine):
@@ -183,8 +183,8 @@ class SourceDataset(GroupSamples):
         return JUDGED * len(self._judging)
 
     def parts(
-        self, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
-    ) -> Iterator[tuple[TrainingScan, Int[Tensor, "group member"]]]:
+        self, samples: Samples, *, held_out: bool, seed: tuple[int, ...]
+    ) -> Iterator[tuple[TrainingScan, Members]]:
         # In epoch 0 the network is only looked at: by scans that are there.
         judged = held_out or seed[1] == 0
         chosen: defaultdict[int, list[Tensor]] = defaultdict(list)
@@ -193,7 +193,7 @@ class SourceDataset(GroupSamples):
         for number, groups in sorted(chosen.items()):
             yield self._scans.known[number] if judged else self._scans[number], torch.stack(groups)
 
-    def _judged(self, samples: Int[Tensor, " sample"]) -> Iterator[tuple[int, Int[Tensor, " member"]]]:
+    def _judged(self, samples: Samples) -> Iterator[tuple[int, Int[Tensor, " member"]]]:
         for sample in samples.tolist():
             number = sample % len(self._judging)
             cover = self._judging[number]
@@ -211,7 +211,7 @@ class SourceDataset(GroupSamples):
             yield number, groups[chance.integers(len(groups))]
 
 
-class _Groupwise:
+class _Groupwise(ABC):
     """Lessons whose samples are groups of frames."""
 
     def __init__(self, scenes: GroupSamples) -> None:
@@ -225,6 +225,23 @@ class _Groupwise:
         """Groups that judge."""
         return self._scenes.held_out
 
+    def loss(
+        self, network: nn.Module, samples: Samples, *, held_out: bool, seed: tuple[int, ...]
+    ) -> tuple[Float[Tensor, ""], Images]:
+        """Mean loss over the groups, and their images."""
+        scenes: list[GroupBatch] = []
+        judges: list[Judge] = []
+        for lesson, members in self._scenes.parts(samples, held_out=held_out, seed=seed):
+            scenes.append(self._scenes.scene(lesson, members))
+            judges.append(self._judge(lesson, members, scenes[-1]))
+        images = [found.image for found in network(scenes)]
+        losses = [judge(image) * len(image) for judge, image in zip(judges, images, strict=True)]
+        return torch.stack(losses).sum() / len(samples), shown(images)
+
+    @abstractmethod
+    def _judge(self, lesson: TrainingScan, members: Members, seen: GroupBatch) -> Judge:
+        """The loss of the images of these groups."""
+
 
 class SelfSupervised(_Groupwise):
     """Self-supervised training, without labels: an image is as good as the patterns it gives. Hoidn, Mishra & Mehta (2023)."""
@@ -233,40 +250,15 @@ class SelfSupervised(_Groupwise):
         super().__init__(scenes)
         self._loss = LOSSES[loss]
 
-    def loss(
-        self, network: nn.Module, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
-    ) -> tuple[Float[Tensor, ""], Images]:
-        """Mean loss over the groups, and their images."""
-        scenes: list[GroupBatch] = []
-        judges: list[Canvases] = []
-        for lesson, members in self._scenes.parts(samples, held_out=held_out, seed=seed):
-            scenes.append(self._scenes.scene(lesson, members))
-            judges.append(self._scenes.judge(lesson, members, scenes[-1]))
-        images = [found.image for found in network(scenes)]
-        losses = [self._loss(judge, image) * len(image) for judge, image in zip(judges, images, strict=True)]
-        return torch.stack(losses).sum() / len(samples), shown(images)
+    def _judge(self, lesson: TrainingScan, members: Members, seen: GroupBatch) -> Judge:
+        return partial(self._loss, self._scenes.judge(lesson, members, seen))
 
 
 class Supervised(_Groupwise):
     """Supervised training with labels: images of the same frames that are already known, from a result or a simulation."""
 
-    def loss(
-        self, network: nn.Module, samples: Int[Tensor, " sample"], *, held_out: bool, seed: tuple[int, ...]
-    ) -> tuple[Float[Tensor, ""], Images]:
-        """Mean loss over the groups, and their images."""
-        canvases: list[Canvases] = []
-        wanted: list[Images] = []
-        scenes: list[GroupBatch] = []
-        for lesson, members in self._scenes.parts(samples, held_out=held_out, seed=seed):
-            scenes.append(self._scenes.scene(lesson, members))
-            canvases.append(scenes[-1].canvases)
-            wanted.append(windows(lesson.phased_label, canvases[-1]))
-        images = [found.image for found in network(scenes)]
-        losses = [
-            labelled_loss(c, image, label) * len(image)
-            for c, image, label in zip(canvases, images, wanted, strict=True)
-        ]
-        return torch.stack(losses).sum() / len(samples), shown(images)
+    def _judge(self, lesson: TrainingScan, members: Members, seen: GroupBatch) -> Judge:
+        return partial(labelled_loss, seen.canvases, labels=windows(lesson.phased_label, seen.canvases))
 
 
 def windows(label: Complex[Tensor, "1 whole_Y whole_X"], canvases: Canvases) -> Images:
@@ -315,9 +307,7 @@ def _with_patterns(problem: PtychographyProblem, patterns: Float[Tensor, "frame 
 
 
 @torch.no_grad()
-def group_batch(
-    problem: PtychographyProblem, x: PtychoEstimate, members: Int[Tensor, "group member"], *, begun: bool
-) -> GroupBatch:
+def group_batch(problem: PtychographyProblem, x: PtychoEstimate, members: Members, *, begun: bool) -> GroupBatch:
     """Groups of frames as the network sees them.
 
     It starts from the object of `x` where that is `begun`, else from the merged back-projection of each group by itself.

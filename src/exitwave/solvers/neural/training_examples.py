@@ -23,6 +23,11 @@ from exitwave.training.source import TrainingSource
 if TYPE_CHECKING:
     from exitwave.solvers.neural.network_solver import NetworkSolver
 
+Label = Complex[Tensor, "1 Y X"]
+"""A known object on the canvas of a scan."""
+Arrangement = Float[Tensor, "member 2"] | None
+"""Where the frames of a group stand about their middle; None where groups differ."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingExample:
@@ -57,7 +62,8 @@ def training_scans(solver: "NetworkSolver", data: Any, posing: Posing, seed: int
         return SourceScans(source, lambda number: made.one(_example(source.make(number)), number))
     examples = [_example(given) for given in data]
     _check(solver, examples)
-    _check_sizes(solver, examples)
+    if not solver.network.any_frame_shape and len({example.scan.frame_shape for example in examples}) > 1:
+        raise InputError(_unequal(solver, [(example.title(n), example.scan) for n, example in enumerate(examples)]))
     lessons = [made.ready(example, number) for number, example in enumerate(examples)]
     for number in range(1, len(lessons)):
         _check_probe(solver, lessons[0], lessons[number], [examples[n].title(n) for n in (0, number)])
@@ -116,18 +122,12 @@ class _Preparation:
         return solver.training_scan(problem, x, label=label, seed=self._seed)
 
     def _warn_of_another(
-        self,
-        problem: PtychographyProblem,
-        label: Complex[Tensor, "1 Y X"],
-        probe: Complex[Tensor, "mode y x"],
-        name: str,
+        self, problem: PtychographyProblem, label: Label, probe: Complex[Tensor, "mode y x"], name: str
     ) -> None:
         """Nothing but their patterns tells scans on the same positions apart."""
         empty = self._posing.begin(problem, probe)
-        found, nothing = (
-            problem.residual(replace(empty, probe=probe.to(empty.probe), object=label)),
-            problem.residual(empty),
-        )
+        found = problem.residual(replace(empty, probe=probe.to(empty.probe), object=label))
+        nothing = problem.residual(empty)
         # Written so that NaN is told, too.
         if not found < nothing:
             warnings.warn(
@@ -139,7 +139,7 @@ class _Preparation:
             )
 
 
-def _scaled(label: Complex[Tensor, "1 Y X"], known: PtychoEstimate, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
+def _scaled(label: Label, known: PtychoEstimate, x: PtychoEstimate) -> Label:
     """The label as it is seen with the photons that the probe was given."""
     theirs, ours = (float(probe.abs().double().square().sum()) for probe in (known.probe, x.probe))
     return label * math.sqrt(theirs / max(ours, 1e-30))
@@ -164,11 +164,6 @@ def _check(solver: "NetworkSolver", examples: Sequence[TrainingExample]) -> None
             )
 
 
-def _check_sizes(solver: "NetworkSolver", examples: Sequence[TrainingExample]) -> None:
-    if not solver.network.any_frame_shape and len({example.scan.frame_shape for example in examples}) > 1:
-        raise InputError(_unequal(solver, [(example.title(n), example.scan) for n, example in enumerate(examples)]))
-
-
 def _unequal(solver: "NetworkSolver", scans: Sequence[tuple[str, Scan]]) -> str:
     told = ", ".join(f"{name} {scan.frame_shape[0]} x {scan.frame_shape[1]}" for name, scan in scans)
     return (
@@ -186,7 +181,7 @@ def _check_probe(solver: "NetworkSolver", first: TrainingScan, lesson: TrainingS
         )
 
 
-def _arrangement(solver: "NetworkSolver", lesson: TrainingScan, name: str) -> Float[Tensor, "member 2"] | None:
+def _arrangement(solver: "NetworkSolver", lesson: TrainingScan, name: str) -> Arrangement:
     """Where the frames of a group are; warns of those that are elsewhere."""
     try:
         stray = strays_told(solver.groups, lesson.problem)
@@ -198,12 +193,7 @@ def _arrangement(solver: "NetworkSolver", lesson: TrainingScan, name: str) -> Fl
     return here
 
 
-def _check_arrangement(
-    solver: "NetworkSolver",
-    first: Float[Tensor, "member 2"] | None,
-    here: Float[Tensor, "member 2"] | None,
-    names: Sequence[str],
-) -> None:
+def _check_arrangement(solver: "NetworkSolver", first: Arrangement, here: Arrangement, names: Sequence[str]) -> None:
     """Nor can it know where frames are."""
     if first is None or here is None or solver.network.sees_positions:
         return

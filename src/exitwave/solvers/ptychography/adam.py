@@ -11,22 +11,13 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.objective import Objective, noise_of
 from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.solvers import options
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
-from exitwave.solvers.options import (
-    CountNoise,
-    Isotropic,
-    ProbeStart,
-    Settle,
-    Sparsity,
-    TotalVariation,
-    UpdateProbe,
-    WhenDiverging,
-)
 from exitwave.solvers.ptychography.step_decay import step_decay_done
 from exitwave.solvers.registry import solver
 
-Rate = Annotated[float, Field(gt=0, le=1), WhenDiverging("lower")]
+Rate = Annotated[float, Field(gt=0, le=1), options.WhenDiverging("lower")]
 FIRST, SECOND, TINY = 0.9, 0.999, 1e-8
 """Decay of Adam's moments and the floor of its denominator, as published."""
 LAST = 0.01
@@ -47,16 +38,16 @@ class Adam(Solver[PtychoEstimate]):
     lower it when it jumps."""
     probe_rate: Rate = 0.01
     """Step of each pixel of the probe, relative to its brightest pixel at the start."""
-    noise: CountNoise = None
-    tv: TotalVariation = 0.0
-    isotropic: Isotropic = True
-    l1: Sparsity = 0.0
-    settle: Settle = 0.3
+    noise: options.CountNoise = None
+    tv: options.TotalVariation = 0.0
+    isotropic: options.Isotropic = True
+    l1: options.Sparsity = 0.0
+    settle: options.Settle = 0.3
     """Share of the epochs, at the end, over which steps shrink to a hundredth."""
     batch: PositiveInt = 32
     """Frames updated together; 16-100 is usual."""
-    probe_start: ProbeStart = 0
-    update_probe: UpdateProbe = True
+    probe_start: options.ProbeStart = 0
+    update_probe: options.UpdateProbe = True
 
     def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
         # Complex numbers are kept as pairs of real ones, along a last axis of their own.

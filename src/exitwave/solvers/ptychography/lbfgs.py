@@ -13,18 +13,9 @@ from exitwave.problems.memory_estimate import OBJECTS
 from exitwave.problems.objective import Objective, noise_of
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sums
+from exitwave.solvers import options
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
-from exitwave.solvers.options import (
-    CountNoise,
-    Fraction,
-    Isotropic,
-    ProbeStart,
-    Sparsity,
-    TotalVariation,
-    UpdateProbe,
-    WhenDiverging,
-)
 from exitwave.solvers.ptychography.limited_memory import Blocks, inverse_curvature, plus
 from exitwave.solvers.registry import solver
 
@@ -44,18 +35,18 @@ class LBFGS(Solver[PtychoEstimate]):
     seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Iterations; 50-200 is usual. Most take one pass over all patterns, some that must shorten their step a few."""
-    noise: CountNoise = None
-    tv: TotalVariation = 0.0
-    isotropic: Isotropic = True
-    l1: Sparsity = 0.0
-    alpha: Annotated[Fraction, WhenDiverging("raise")] = 0.1
+    noise: options.CountNoise = None
+    tv: options.TotalVariation = 0.0
+    isotropic: options.Isotropic = True
+    l1: options.Sparsity = 0.0
+    alpha: Annotated[options.Fraction, options.WhenDiverging("raise")] = 0.1
     """Preconditioning of the object: 1 treats all pixels alike, less goes farther where the probe is dim; lower it to 0.001 for
     many photons."""
     pairs: Annotated[int, Field(ge=1, le=50)] = 10
     """Earlier steps from which curvature is learnt; each holds two objects and two probes in memory."""
-    probe_start: ProbeStart = 0
+    probe_start: options.ProbeStart = 0
     """Epochs before the probe is first updated; curvature is learnt anew from then on."""
-    update_probe: UpdateProbe = True
+    update_probe: options.UpdateProbe = True
 
     @property
     def object_arrays(self) -> int:

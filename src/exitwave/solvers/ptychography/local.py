@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
@@ -16,7 +16,7 @@ from exitwave.physics.kernels.reference import intensity, scatter_add_
 from exitwave.physics.ptychography import Ptychography
 from exitwave.problems.groups.canvases import Canvases, Images
 from exitwave.problems.groups.conjugate_gradients import ConjugateGradients
-from exitwave.problems.groups.neighbours import neighbour_groups
+from exitwave.problems.groups.neighbours import Members, neighbour_groups
 from exitwave.problems.groups.sensitivity import Sensitivity
 from exitwave.problems.groups.stitching import Patchwork
 from exitwave.problems.ptychography import PtychographyProblem
@@ -75,7 +75,7 @@ class Local(Solver[PtychoEstimate]):
             yield Step(epoch=epoch, estimate=x.clone(), residual=problem.residual(x))
 
 
-def _in_order(groups: Int[Tensor, "group member"], seed: int, epoch: int) -> Int[Tensor, "group member"]:
+def _in_order(groups: Members, seed: int, epoch: int) -> Members:
     """First as a running scan completes them, so that each has solved neighbours to start from; later at random."""
     if epoch == 1:
         return groups
@@ -101,7 +101,7 @@ class LocalWork:
         model: Ptychography,
         trusted: Float[Tensor, "y x"],
         x: PtychoEstimate,
-        groups: Int[Tensor, "group member"],
+        groups: Members,
         *,
         seed: int,
         fresh: bool = True,
@@ -114,7 +114,7 @@ class LocalWork:
         return cls(options, model, trusted, x, sensitivity, Patchwork(x.object[0].clone(), held))
 
     @torch.no_grad()
-    def solve(self, members: Int[Tensor, "group member"], amplitudes: Float[Tensor, "frame y x"]) -> None:
+    def solve(self, members: Members, amplitudes: Float[Tensor, "frame y x"]) -> None:
         """Solve these groups from what their neighbours know and put them into the patchwork."""
         parts = 1 if self.options.update_probe else threads_on(amplitudes.device, len(members))
         small = amplitudes[: members.shape[1]].numel() < SMALL_PIXELS
@@ -129,23 +129,17 @@ class LocalWork:
             for corner, image, light in zip(canvases.origins.tolist(), images, canvases.illumination, strict=True):
                 self.patchwork.add(tuple(corner), image, light)
 
-    def _images(
-        self, members: Int[Tensor, "group member"], amplitudes: Float[Tensor, "frame y x"]
-    ) -> tuple[Canvases, Images]:
+    def _images(self, members: Members, amplitudes: Float[Tensor, "frame y x"]) -> tuple[Canvases, Images]:
         """What these groups look like, each on its canvas."""
         canvases = Canvases.of(self.model, self.trusted, self.x, members, amplitudes)
-        prior = torch.stack(
-            [
-                self.patchwork.window((row, column), light)
-                for (row, column), light in zip(canvases.origins.tolist(), canvases.illumination, strict=True)
-            ]
-        )
+        places = zip(canvases.origins.tolist(), canvases.illumination, strict=True)
+        prior = torch.stack([self.patchwork.window((row, column), light) for (row, column), light in places])
         if not self.options.update_probe:
-            return canvases, ConjugateGradients(canvases, prior, self.sensitivity, prior).advance(
-                self.options.iterations
-            )
+            gradients = ConjugateGradients(canvases, prior, self.sensitivity, prior)
+            return canvases, gradients.advance(self.options.iterations)
         images = prior
-        for steps in _rounds(self.options.iterations):
+        for done in range(0, self.options.iterations, PROBE_EVERY):
+            steps = min(PROBE_EVERY, self.options.iterations - done)
             images = ConjugateGradients(canvases, images, self.sensitivity, prior).advance(steps)
             change = canvases.probe_update(images, self.x, members.flatten())
             self.x.probe.add_(change, alpha=self.options.probe_gain)
@@ -157,11 +151,7 @@ class LocalWork:
         return self.patchwork.stitched()
 
 
-def _rounds(iterations: int) -> list[int]:
-    return [min(PROBE_EVERY, iterations - done) for done in range(0, iterations, PROBE_EVERY)]
-
-
-def _illumination(model: Ptychography, x: PtychoEstimate, groups: Int[Tensor, "group member"]) -> Float[Tensor, "Y X"]:
+def _illumination(model: Ptychography, x: PtychoEstimate, groups: Members) -> Float[Tensor, "Y X"]:
     lit = torch.zeros_like(x.object.real)
     for members in groups:
         corners, _ = split_positions(x.positions_px[members])

@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Complex
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.problems.sweep import Sums
 from exitwave.solvers.changes import Change
 
 
@@ -88,13 +89,24 @@ class NesterovMomentum:
         if with_probe:
             ahead.probe.copy_(self.probe + share * (self.probe - self._last_probe))
 
-    def go(self, obj: Complex[Tensor, "slice Y X"], probe: Complex[Tensor, "mode y x"] | None, misfit: float) -> None:
-        """On to the next iterate, with the misfit met on the way; without a probe the one there is stays."""
-        self._last_object, self.object = self.object, obj
-        if probe is not None:
-            self._last_probe, self.probe = self.probe, probe
-        self._age = 0 if self._restart and misfit > self._misfit else self._age + 1
-        self._misfit = misfit
+    def go(
+        self,
+        ahead: PtychoEstimate,
+        sums: Sums,
+        floor: Float[Tensor, "slice Y X"],
+        *,
+        gain: float,
+        least: float,
+        with_probe: bool,
+    ) -> None:
+        """On to the next iterate, steps down from the point ahead: over `floor` for the object, over the light that the
+        brightest pixel of the probe has seen, or `least`, for the probe where it is retrieved."""
+        self._last_object, self.object = self.object, ahead.object + gain * sums.object_descent / floor
+        if with_probe:
+            brightest = sums.probe_weight.max().clamp(min=least)
+            self._last_probe, self.probe = self.probe, ahead.probe + gain * sums.probe_descent / brightest
+        self._age = 0 if self._restart and sums.misfit > self._misfit else self._age + 1
+        self._misfit = sums.misfit
 
     def state(self) -> dict[str, Tensor]:
         """What an exact resume needs."""

@@ -42,9 +42,7 @@ class RPIE(Solver[PtychoEstimate]):
     """Frames updated together; 1 is the published order, larger is faster and needs more epochs."""
 
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        require_supported(self, problem, start.estimate)
-        x = start.estimate.to(problem.device).clone()
-        yield from _engine(self, problem, x, start.epoch, alpha=self.alpha, beta=self.beta)
+        yield from _engine(self, problem, start, alpha=self.alpha, beta=self.beta)
 
 
 @solver
@@ -66,9 +64,7 @@ class EPIE(Solver[PtychoEstimate]):
     """Frames updated together; 1 is the published order."""
 
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        require_supported(self, problem, start.estimate)
-        x = start.estimate.to(problem.device).clone()
-        yield from _engine(self, problem, x, start.epoch, alpha=1.0, beta=1.0)
+        yield from _engine(self, problem, start, alpha=1.0, beta=1.0)
 
 
 @solver
@@ -103,25 +99,19 @@ class MPIE(Solver[PtychoEstimate]):
         return Momentum.transform_state(state, change)
 
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
-        require_supported(self, problem, start.estimate)
-        x = start.estimate.to(problem.device).clone()
-        momentum = Momentum(x, start.state, friction=self.friction, feedback=self.feedback, every=self.momentum_every)
-        yield from _engine(self, problem, x, start.epoch, alpha=self.alpha, beta=self.beta, momentum=momentum)
+        yield from _engine(self, problem, start, alpha=self.alpha, beta=self.beta)
 
 
 def _engine(
-    options: "RPIE | EPIE | MPIE",
-    problem: PtychographyProblem,
-    x: PtychoEstimate,
-    done: int,
-    *,
-    alpha: float,
-    beta: float,
-    momentum: Momentum | None = None,
+    options: RPIE | EPIE | MPIE, problem: PtychographyProblem, start: Step[PtychoEstimate], *, alpha: float, beta: float
 ) -> Iterator[Step[PtychoEstimate]]:
-    """The epochs after those `done`; `x` is changed in place."""
+    require_supported(options, problem, start.estimate)
+    x, momentum = start.estimate.to(problem.device).clone(), None
+    if isinstance(options, MPIE):
+        every, friction = options.momentum_every, options.friction
+        momentum = Momentum(x, start.state, friction=friction, feedback=options.feedback, every=every)
     sweep = Sweep(problem, x)
-    for epoch in range(done + 1, options.epochs + 1):
+    for epoch in range(start.epoch + 1, options.epochs + 1):
         with_probe = options.update_probe and epoch > options.probe_start
         gain = step_scale(epoch, options.epochs, options.settle)
         gains = gain * options.object_gain, gain * options.probe_gain

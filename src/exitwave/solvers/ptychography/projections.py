@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.kernels import dispatch as kernels
+from exitwave.physics.kernels.reference import FrameWaves
 from exitwave.problems.ptychography import CHUNK, PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
@@ -35,17 +36,25 @@ PROBE_INERTIA = 1e-6
 """Weight of the probe so far, as a share of the brightest pixel."""
 
 
+class _Reflecting(Solver[PtychoEstimate]):
+    """A projection method that goes beyond its constraints, and so keeps exit waves from epoch to epoch."""
+
+    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
+    residual_may_rise: ClassVar[bool] = True
+    stores_exit_waves: ClassVar[bool] = True
+    seeded: ClassVar[bool] = False
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        return {name: change.of_directions(waves) for name, waves in state.items()}
+
+
 @solver
-class DM(Solver[PtychoEstimate]):
+class DM(_Reflecting):
     """Difference map: wanders until both constraints meet, so it finds its way from a poor start; finished by alternating
     projections. Thibault et al., Ultramicroscopy 109, 338 (2009).
     """
 
     name: ClassVar[str] = "dm"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
-    residual_may_rise: ClassVar[bool] = True
-    stores_exit_waves: ClassVar[bool] = True
-    seeded: ClassVar[bool] = False
     epochs: PositiveInt = 200
     """Passes over all diffraction patterns, those of the finish among them; 100-500 is usual."""
     alpha: Annotated[Fraction, WhenDiverging("lower")] = 0.95
@@ -60,15 +69,12 @@ class DM(Solver[PtychoEstimate]):
     probe_start: ProbeStart = 1
     update_probe: UpdateProbe = True
 
-    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
-        return {name: change.of_directions(waves) for name, waves in state.items()}
-
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _reflect(self, problem, start, gain=1.0, reach=1.0 + self.alpha)
 
 
 @solver
-class RAAR(Solver[PtychoEstimate]):
+class RAAR(_Reflecting):
     """Relaxed averaged alternating reflections: as the difference map, but damped, so that it comes to rest by itself.
     Luke, Inverse Problems 21, 37 (2005).
 
@@ -78,10 +84,6 @@ class RAAR(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "raar"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"slices", "noise"})
-    residual_may_rise: ClassVar[bool] = True
-    stores_exit_waves: ClassVar[bool] = True
-    seeded: ClassVar[bool] = False
     epochs: PositiveInt = 200
     """Passes over all diffraction patterns, those of the finish among them; 100-500 is usual."""
     beta: Annotated[float, Field(gt=0, le=1)] = 0.75
@@ -94,9 +96,6 @@ class RAAR(Solver[PtychoEstimate]):
     inertia: Inertia = 0.1
     probe_start: ProbeStart = 1
     update_probe: UpdateProbe = True
-
-    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
-        return {name: change.of_directions(waves) for name, waves in state.items()}
 
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _reflect(self, problem, start, gain=self.beta, reach=2.0)
@@ -194,9 +193,7 @@ class _Waves:
             _move_object(sweep, self._inertia)
         return misfit
 
-    def _moved(
-        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
+    def _moved(self, waves: FrameWaves, frames: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """The step of the method; what comes in is O psi, what goes out how the new psi differs from it."""
         model = self._problem.model
         before = waves.clone() if self._fresh else self.store.read(frames)
@@ -213,9 +210,7 @@ class _Waves:
         waves.copy_(change)
         return misfit
 
-    def _disagreement(
-        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
+    def _disagreement(self, waves: FrameWaves, frames: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         waves.neg_().add_(self.store.read(frames))
         return waves.new_zeros(len(waves), dtype=torch.float64)
 

@@ -5,17 +5,17 @@ from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.physics.kernels.reference import intensity
+from exitwave.physics.kernels.reference import FrameWaves, intensity
 from exitwave.physics.noise import Poisson
 from exitwave.problems.objective import noise_of
 from exitwave.problems.ptychography import PtychographyProblem
-from exitwave.problems.sweep import Sums, Sweep
+from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
 from exitwave.solvers.options import ProbeStart, UpdateProbe
@@ -72,7 +72,10 @@ class APG(Solver[PtychoEstimate]):
             with_probe = self.update_probe and epoch > self.probe_start
             path.look_ahead(ahead, with_probe=with_probe)
             sums = sweep.everything(with_probe=with_probe)
-            path.go(*_fitting(ahead, sums, self.inertia, with_probe=with_probe), sums.misfit)
+            # The overlap projection is linear in the waves, so that object and probe can be extrapolated in their stead and no
+            # exit waves need be kept; half of each step where both move.
+            floor = (sums.illumination + self.inertia * sums.max_illumination).clamp(min=1e-30)
+            path.go(ahead, sums, floor, gain=0.5 if with_probe else 1.0, least=1e-30, with_probe=with_probe)
             now = replace(x, object=path.object, probe=path.probe)
             yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, state=path.state())
 
@@ -110,29 +113,10 @@ class _Pull:
         self._problem, self._proximal, self._weight = problem, proximal, weight
         self._background = problem.model.background(x)
 
-    def __call__(
-        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
+    def __call__(self, waves: FrameWaves, frames: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         measured, trusted = self._problem.amplitudes(frames), self._problem.trusted
         modulus = (intensity(waves) + self._background).sqrt_()
         wished = self._proximal(modulus, measured, self._weight)
         factor = wished.sub_(modulus).mul_(trusted).div_(modulus.clamp(min=1e-12))
         torch.view_as_real(waves).mul_(factor[:, None, :, :, None])
         return modulus.sub_(measured).mul_(trusted).double().square().sum(dim=(1, 2))
-
-
-def _fitting(
-    ahead: PtychoEstimate, sums: Sums, inertia: float, *, with_probe: bool
-) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
-    """Object, and probe where it is retrieved, that fit the new waves best; half of each step where both move.
-
-    The overlap projection is linear in the waves, so that object and probe can be extrapolated in their stead and no exit
-    waves need be kept.
-    """
-    gain = 0.5 if with_probe else 1.0
-    obj = ahead.object + gain * sums.object_descent / (sums.illumination + inertia * sums.max_illumination).clamp(
-        min=1e-30
-    )
-    return obj, ahead.probe + gain * sums.probe_descent / sums.probe_weight.max().clamp(
-        min=1e-30
-    ) if with_probe else None

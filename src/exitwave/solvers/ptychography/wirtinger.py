@@ -5,14 +5,13 @@ from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import torch
-from jaxtyping import Complex
 from pydantic import PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.initial_guess import amplitude_guess
 from exitwave.problems.ptychography import PtychographyProblem
-from exitwave.problems.sweep import Sums, Sweep
+from exitwave.problems.sweep import Sweep
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
 from exitwave.solvers.options import Fraction, ProbeStart, UpdateProbe, WhenDiverging
@@ -21,15 +20,23 @@ from exitwave.solvers.registry import solver
 from exitwave.solvers.requirements import require_supported
 
 
+class _Flow(Solver[PtychoEstimate]):
+    """A descent from the point ahead of the last two iterates."""
+
+    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
+    seeded: ClassVar[bool] = False
+
+    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
+        return NesterovMomentum.transform_state(state, change)
+
+
 @solver
-class WF(Solver[PtychoEstimate]):
+class WF(_Flow):
     """Wirtinger flow: plain gradient descent, slow and without any parameter, to compare others with.
     Xu, Soltanolkotabi, Haldar, Unglaub, Zusman, Levi & Leahy, arXiv 1806.05546 (2018).
     """
 
     name: ClassVar[str] = "wf"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
-    seeded: ClassVar[bool] = False
     epochs: PositiveInt = 300
     """Passes over all diffraction patterns; several hundred are usual."""
     alpha: Annotated[Fraction, WhenDiverging("raise")] = 1.0
@@ -40,15 +47,12 @@ class WF(Solver[PtychoEstimate]):
     probe_start: ProbeStart = 1
     update_probe: UpdateProbe = True
 
-    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
-        return NesterovMomentum.transform_state(state, change)
-
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _descent(self, problem, start, momentum=False, restart=False)
 
 
 @solver
-class AWF(Solver[PtychoEstimate]):
+class AWF(_Flow):
     """Accelerated Wirtinger flow: gradient descent with Nesterov's momentum; quick, smooth and nearly free of parameters.
     Xu, Soltanolkotabi, Haldar, Unglaub, Zusman, Levi & Leahy, arXiv 1806.05546 (2018).
 
@@ -56,8 +60,6 @@ class AWF(Solver[PtychoEstimate]):
     """
 
     name: ClassVar[str] = "awf"
-    unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
-    seeded: ClassVar[bool] = False
     epochs: PositiveInt = 100
     """Passes over all diffraction patterns; 50-300 is usual."""
     alpha: Annotated[Fraction, WhenDiverging("raise")] = 0.1
@@ -69,9 +71,6 @@ class AWF(Solver[PtychoEstimate]):
     """Begin with an object whose amplitude is the ratio of each pattern's brightness to the probe's, instead of the start's."""
     probe_start: ProbeStart = 0
     update_probe: UpdateProbe = True
-
-    def transform_state(self, state: Mapping[str, Tensor], change: Change) -> Mapping[str, Tensor]:
-        return NesterovMomentum.transform_state(state, change)
 
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         yield from _descent(self, problem, start, momentum=True, restart=self.restart)
@@ -92,20 +91,10 @@ def _descent(
         with_probe = options.update_probe and epoch > options.probe_start
         path.look_ahead(ahead, with_probe=with_probe)
         sums = sweep.everything(with_probe=with_probe)
-        path.go(*_stepped(ahead, sums, options.alpha, with_probe=with_probe), sums.misfit)
+        # Slices and probe move together: half of the safe step for each of two, a third for each of three.
+        gain = 1 / (len(ahead.object) + with_probe)
+        bright = sums.illumination.amax(dim=(1, 2), keepdim=True)
+        floor = torch.lerp(sums.illumination, bright, max(options.alpha, 1e-6)).clamp_(min=1e-12)
+        path.go(ahead, sums, floor, gain=gain, least=1e-12, with_probe=with_probe)
         now = replace(x, object=path.object, probe=path.probe)
         yield Step(epoch=epoch, estimate=now, residual=sums.misfit / problem.power, state=path.state())
-
-
-def _stepped(
-    ahead: PtychoEstimate, sums: Sums, alpha: float, *, with_probe: bool
-) -> tuple[Complex[Tensor, "slice Y X"], Complex[Tensor, "mode y x"] | None]:
-    """Object, and probe where it is retrieved, after a safe step down the gradient."""
-    # Slices and probe move together: half of the safe step for each of two, a third for each of three.
-    gain = 1 / (len(ahead.object) + with_probe)
-    bright = sums.illumination.amax(dim=(1, 2), keepdim=True)
-    floor = torch.lerp(sums.illumination, bright, max(alpha, 1e-6)).clamp_(min=1e-12)
-    obj = ahead.object + gain * sums.object_descent / floor
-    return obj, ahead.probe + gain * sums.probe_descent / sums.probe_weight.max().clamp(
-        min=1e-12
-    ) if with_probe else None
