@@ -15,8 +15,10 @@ from exitwave.data.errors import ExitwaveError
 from exitwave.data.measurement import M, Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
-from exitwave.data.statistics import ScanStatistics, scan_statistics
+from exitwave.data.finding import Finding
+from exitwave.data.statistics import ScanStatistics
 from exitwave.physics.support import extent_px
+from exitwave.problems.examination import examine
 from exitwave.problems.cdi import correlated_region, pattern_problem
 from exitwave.problems.initial_guess import guess_probe
 from exitwave.problems.memory_estimate import MemoryEstimate, memory_estimate
@@ -58,6 +60,8 @@ class Inspection:
     suspicious: tuple[str, ...]
     """What looks wrong, each with its cure; empty when nothing does."""
     provenance: Mapping[str, Any]
+    findings: tuple[Finding, ...] = ()
+    """What the examination before a run finds: cured, warned of, or refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +78,18 @@ class ScanInspection(Inspection):
     """1 - step / probe diameter (90 % of the photons of the probe guessed from the data); None where it cannot be guessed."""
 
 
-def inspect(measurement: Measurement) -> Inspection:
-    """Look at a measurement without reconstructing it; one that would be refused is still described, and the reason listed."""
-    found = look(measurement, scan_statistics(measurement, most_frames=MOST_FRAMES))
-    return replace(found, suspicious=(*found.suspicious, *suspicions(found)))
+def inspect(
+    measurement: Measurement, *, drop_frames: tuple[int, ...] = (), keep_frames: tuple[int, ...] = (), as_is: bool = False
+) -> Inspection:
+    """Look at a measurement without reconstructing it; one that would be refused is still described, and the reason listed.
+
+    The figures are those of the measurement that a run would go on with: examined and cured, unless it is taken `as_is`.
+    """
+    examined = examine(
+        measurement, drop_frames=drop_frames, keep_frames=keep_frames, most_frames=MOST_FRAMES, as_is=as_is
+    )
+    found = look(examined.measurement, examined.statistics)
+    return replace(found, suspicious=(*found.suspicious, *suspicions(found)), findings=examined.findings)
 
 
 @singledispatch
