@@ -12,14 +12,14 @@ from torch import Tensor
 from exitwave.data import prepare
 from exitwave.data.checks import check, step_px
 from exitwave.data.errors import ExitwaveError
+from exitwave.data.finding import Finding
 from exitwave.data.measurement import M, Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
-from exitwave.data.finding import Finding
 from exitwave.data.statistics import ScanStatistics
 from exitwave.physics.support import extent_px
-from exitwave.problems.examination import examine
 from exitwave.problems.cdi import correlated_region, pattern_problem
+from exitwave.problems.examination import examine
 from exitwave.problems.initial_guess import guess_probe
 from exitwave.problems.memory_estimate import MemoryEstimate, memory_estimate
 from exitwave.problems.ptychography import PtychographyProblem, object_canvas
@@ -79,7 +79,11 @@ class ScanInspection(Inspection):
 
 
 def inspect(
-    measurement: Measurement, *, drop_frames: tuple[int, ...] = (), keep_frames: tuple[int, ...] = (), as_is: bool = False
+    measurement: Measurement,
+    *,
+    drop_frames: tuple[int, ...] = (),
+    keep_frames: tuple[int, ...] = (),
+    as_is: bool = False,
 ) -> Inspection:
     """Look at a measurement without reconstructing it; one that would be refused is still described, and the reason listed.
 
