@@ -2,9 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Action = Literal["cured", "warned", "refused"]
+EXAMINED = "examination"
+"""Where a provenance keeps what was found: a measurement is examined once."""
+LEFT_OUT = "frames_left_out"
+"""Where it keeps the numbers of the frames that were left out, as they were counted before."""
+FRAMES_BEFORE = "frames_before"
+"""And how many frames there were then."""
 
 
 @dataclass(frozen=True)
@@ -33,3 +39,8 @@ class Finding:
     def from_json(cls, stored: Mapping[str, Any]) -> "Finding":
         """From what `to_json` gives."""
         return cls(**{name: stored[name] for name in ("name", "message", "action", "cure")})
+
+
+def findings_of(provenance: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """The findings that a provenance keeps, of a measurement or a result."""
+    return tuple(map(Finding.from_json, cast("list[Mapping[str, Any]]", provenance.get(EXAMINED, []))))

@@ -1,5 +1,6 @@
 """The examination of a measurement before it is reconstructed: what is wrong with it, cured where there is one safe cure."""
 
-from exitwave.problems.examination.course import EXAMINED, Examination, examine, findings_of
+from exitwave.problems.examination.course import Examination, Specimens, examine
+from exitwave.problems.examination.left_out import of_frames_left
 
-__all__ = ["EXAMINED", "Examination", "examine", "findings_of"]
+__all__ = ["Examination", "Specimens", "examine", "of_frames_left"]

@@ -1,9 +1,10 @@
 """The course of an examination: positions, pixels, frames, beam, regime, one after another on what was cured so far."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from exitwave.data.dark_pixels import dark_pixels
 from exitwave.data.errors import InputError
-from exitwave.data.finding import Finding
+from exitwave.data.finding import EXAMINED, FRAMES_BEFORE, LEFT_OUT, Finding, findings_of
 from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
@@ -23,10 +24,6 @@ from exitwave.problems.examination.positions import MISSING, bad_positions
 from exitwave.problems.examination.survey import Survey, survey
 from exitwave.problems.examination.words import frame_list
 
-EXAMINED = "examination"
-"""Where the provenance of a measurement keeps what was found in it: it is examined once."""
-LEFT_OUT = "frames_left_out"
-"""Where it keeps the numbers of the frames that were left out, as they were counted before."""
 SPECIMEN_BYTES = 64 * 2**20
 FAILS_OFTEN = 0.02
 """Share of the frames in which a pixel holds no data, from which on it is the pixel that is bad, not the frames."""
@@ -43,6 +40,8 @@ class Examination:
     findings: tuple[Finding, ...]
     statistics: ScanStatistics
     """Of the frames of the cured measurement."""
+    masked: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Pixels that were masked, by the name of the finding."""
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -87,11 +86,6 @@ def examine(
     return course.examination()
 
 
-def findings_of(provenance: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """The findings that a provenance keeps, of a measurement or a result."""
-    return tuple(map(Finding.from_json, cast("list[Mapping[str, Any]]", provenance.get(EXAMINED, []))))
-
-
 def specimens(measurement: Measurement) -> Specimens:
     """Some frames, evenly chosen: as many as can be looked at in a moment."""
     most = min(64, max(8, SPECIMEN_BYTES // (4 * math.prod(measurement.frame_shape))))
@@ -108,6 +102,7 @@ class _Course:
         """The number that each frame still there had at the beginning."""
         self.left_out: list[int] = []
         self.findings: list[Finding] = []
+        self.masked: Counter[str] = Counter()
         self.specimens = Specimens(numbers=self.numbers[:0], frames=torch.zeros(0, *measurement.frame_shape))
         self.seen: Survey | None = None
 
@@ -115,10 +110,8 @@ class _Course:
         """Nothing but the frames that the user does not want left out."""
         self._drop(drop_frames)
         seen = scan_statistics(self.measurement, most_frames=self.most_frames)
-        measurement = self.measurement
-        if self.left_out:
-            measurement = replace(measurement, provenance={**measurement.provenance, LEFT_OUT: sorted(self.left_out)})
-        return Examination(measurement=measurement, findings=(), statistics=seen)
+        told = {**self.measurement.provenance, **self._told_left_out()}
+        return Examination(measurement=replace(self.measurement, provenance=told), findings=(), statistics=seen)
 
     def positions(self, drop_frames: tuple[int, ...]) -> None:
         """Leave out the frames the user names, and those whose position cannot be."""
@@ -172,15 +165,22 @@ class _Course:
         """What came of it."""
         assert self.seen is not None
         told: dict[str, Any] = {EXAMINED: [found.to_json() for found in self.findings]}
-        told |= {LEFT_OUT: sorted(self.left_out)} if self.left_out else {}
+        told |= self._told_left_out()
         measurement = replace(self.measurement, provenance={**self.measurement.provenance, **told})
         # Dead pixels counted nothing: masked or not, the statistics are the same.
-        return Examination(measurement=measurement, findings=tuple(self.findings), statistics=self.seen.statistics)
+        return Examination(
+            measurement=measurement, findings=tuple(self.findings), statistics=self.seen.statistics, masked=self.masked
+        )
+
+    def _told_left_out(self) -> dict[str, Any]:
+        before = len(self.left_out) + len(self.numbers)
+        return {LEFT_OUT: sorted(self.left_out), FRAMES_BEFORE: before} if self.left_out else {}
 
     def _mask(self, found: Bad) -> None:
         if bool(found.pixels.any()):
             self.measurement = replace(self.measurement, mask=self.measurement.mask & ~found.pixels)
             self.findings.append(found.finding)
+            self.masked[found.name] += int(found.pixels.sum())
 
     def _leave_out(self, bad: BadFrames) -> None:
         self.findings += bad.findings
