@@ -143,7 +143,8 @@ class _Course:
             seen = survey(self.measurement, self.most_frames)
         at = seen.statistics.looked_at
         positions = self.measurement.positions_m[at] if isinstance(self.measurement, Scan) else None
-        bad = bad_frames(seen, self.numbers[at], positions).without(self.kept)
+        monitor = None if self.measurement.monitor is None else self.measurement.monitor[at]
+        bad = bad_frames(seen, self.numbers[at], positions, monitor).without(self.kept)
         # What is wrong with most of them is refused where the problem is posed.
         if bad.reasons and 2 * len(bad.reasons) <= len(at):
             self._leave_out(bad)
