@@ -42,8 +42,8 @@ def change(scan, spoil):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda f: f[:, 10, 11].fill_(5e5), "1 pixel show the same whatever the light .stuck.: masked"),
-        (lambda f: f[:, 24, 24].zero_(), "1 pixel never count though light surrounds them .dead.: masked"),
+        (lambda f: f[:, 10, 11].fill_(5e5), "1 pixel masked, stuck"),
+        (lambda f: f[:, 24, 24].zero_(), "1 pixel masked, dead"),
         (lambda f: f.clamp_(max=2000), "share the highest count 2000.*--prepare mask_saturated=2000"),
         (lambda f: f.copy_(f.roll((5, -3), (1, 2))), r"\+5\.\d, -3\.\d px .*--prepare recentre"),
         (lambda f: f[:8].mul_(9), "--prepare normalise_by_monitor"),

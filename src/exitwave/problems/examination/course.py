@@ -139,7 +139,7 @@ class _Course:
         seen = survey(self.measurement, self.most_frames)
         often = (seen.no_data > max(1, FAILS_OFTEN * len(seen.constant))) & self.measurement.mask
         if bool(often.any()) and int(often.sum()) <= MOST_FAILING * int(self.measurement.mask.sum()):
-            self._mask(Bad("sentinel-pixels", often, "hold no data in many frames"))
+            self._mask(Bad("sentinel-pixels", often, "without data in many frames"))
             seen = survey(self.measurement, self.most_frames)
         at = seen.statistics.looked_at
         positions = self.measurement.positions_m[at] if isinstance(self.measurement, Scan) else None
@@ -157,7 +157,7 @@ class _Course:
         pattern, count = self.seen.statistics.mean_pattern, len(self.seen.constant)
         if count >= FEWEST_FRAMES:
             dark = dark_pixels(self.seen.lit, count, self.measurement.mask)
-            self._mask(Bad("dead-pixels", dark.single, "never count though light surrounds them (dead)"))
+            self._mask(Bad("dead-pixels", dark.single, "dead: dark in the midst of light"))
             self.findings += gap_findings(dark)
         if not self.measurement.geometry.near_field:
             self.findings += beam_findings(pattern, self.measurement.mask)
