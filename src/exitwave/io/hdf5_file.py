@@ -59,6 +59,46 @@ def dataset(group: h5py.Group, *names: str) -> h5py.Dataset | None:
     return None
 
 
+def broken_link(file: h5py.File, name: str) -> str:
+    """Where a path would lead that breaks off at a link into another file, in words; empty where it does not."""
+    parts = [part for part in name.split("/") if part]
+    for depth in range(1, len(parts) + 1):
+        place = "/".join(parts[:depth])
+        try:
+            link = file.get(place, getlink=True)
+        except (KeyError, OSError, RuntimeError, ValueError):
+            return ""
+        if isinstance(link, h5py.ExternalLink) and find(file, place) is None:
+            if not (Path(file.filename).parent / link.filename).exists():
+                return f"{link.filename}, which is not there"
+            return f"{link.filename} at {link.path}, but that is not there or the file is damaged"
+    return ""
+
+
+def missing_sources(stored: h5py.Dataset) -> list[str]:
+    """Files that a virtual dataset is put together from and that are not there; HDF5 would give zeros in their place."""
+    if not stored.is_virtual:
+        return []
+    folder = Path(stored.file.filename).parent
+    names = dict.fromkeys(str(source.file_name) for source in stored.virtual_sources())
+    return [name for name in names if name != "." and not (folder / name).exists()]
+
+
+def lost_links(path: Path) -> str:
+    """What a file refers to in other files that are not there, as the end of a sentence; empty where nothing is lost."""
+    lost: list[str] = []
+    if not is_hdf5(path):
+        return ""
+    with open_hdf5(path) as file:
+
+        def look(name: str, link: object) -> None:
+            if isinstance(link, h5py.ExternalLink) and (found := broken_link(file, name)):
+                lost.append(f"{name} (it should be in {found})")
+
+        file.visititems_links(look)
+    return f"; it refers to what is not there: {', '.join(lost[:3])}{' ...' * (len(lost) > 3)}" if lost else ""
+
+
 def opened(path: Path) -> h5py.File:
     """An open file, to be closed by the caller. Raises FormatError when there is none; h5py reports damage its own way."""
     if not path.exists():

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from exitwave.data.dark_pixels import dark_pixels
 from exitwave.data.errors import InputError
 from exitwave.data.measurement import M, Measurement
 from exitwave.data.prepare.chunks import chunks, noted
@@ -43,16 +44,25 @@ def mask_hot(scan: M, *, times: float = 10.0) -> M:
     return _trusting(scan, ~hot, f"mask_hot: {times:g} times the neighbours")
 
 
-def mask_dead(scan: M, *, lit: float = 20.0) -> M:
-    """Distrust pixels that count nothing in any frame though their neighbours sum to `lit` photons.
+def mask_dead(scan: M, *, lit: float | None = None) -> M:
+    """Distrust pixels that count nothing in any frame in the midst of light: dead ones, gaps, what a beam stop hides.
 
-    Reads all frames once. At 20 photons a healthy pixel stays empty by chance once in 5e8 (Poisson).
+    Light is told by how often the pixels around count, so that a healthy one is taken for dead once in a million scans; with
+    `lit` every pixel is dead whose neighbours sum to so many photons. Reads all frames once.
     """
-    if not lit > 0:
+    if lit is not None and not lit > 0:
         raise InputError(f"neighbours count as lit from {lit:g} photons; expected a positive number")
-    total = _total(scan)
-    dead = (total <= 0) & (_median_of_neighbours(total, scan.mask) >= lit)
-    return _trusting(scan, ~dead, f"mask_dead: neighbours above {lit:g} photons")
+    total = torch.zeros(scan.frame_shape, dtype=torch.float64)
+    counting = torch.zeros(scan.frame_shape, dtype=torch.int64)
+    for _, frames in chunks(scan):
+        total += frames.sum(dim=0, dtype=torch.float64).cpu()
+        counting += (frames > 0).sum(dim=0).cpu()
+    if lit is None:
+        dead, told = dark_pixels(counting, len(scan), scan.mask).all, "in the midst of light"
+    else:
+        dead = (total <= 0) & (_median_of_neighbours(total, scan.mask) >= lit)
+        told = f"neighbours above {lit:g} photons"
+    return _trusting(scan, ~dead, f"mask_dead: {told}")
 
 
 def _trusting(scan: M, mask: Bool[Tensor, "y x"], step: str) -> M:
