@@ -8,7 +8,12 @@ from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError, Parameter
 
-from exitwave.data.errors import AmbiguousNameWarning, DoubtfulImageWarning, RenamedOptionWarning
+from exitwave.data.errors import (
+    AmbiguousNameWarning,
+    DoubtfulImageWarning,
+    ExaminedWarning,
+    RenamedOptionWarning,
+)
 
 APP = App(
     name="exitwave",
@@ -76,14 +81,16 @@ def _warnings_in_a_line() -> Generator[None]:
             if issubclass(category, AmbiguousNameWarning | RenamedOptionWarning) and str(message) in told:
                 # A command looks several times at the network and the options that it names.
                 return
-            if issubclass(category, DoubtfulImageWarning | AmbiguousNameWarning | RenamedOptionWarning):
+            if issubclass(category, ExaminedWarning):
+                print(f"exitwave: examined: {' '.join(str(message).split())}", file=sys.stderr)
+            elif issubclass(category, DoubtfulImageWarning | AmbiguousNameWarning | RenamedOptionWarning):
                 told.add(str(message))
                 warn(str(message))
             else:
                 before(message, category, filename, lineno, file, line)
 
         warnings.showwarning = show
-        for category in (DoubtfulImageWarning, AmbiguousNameWarning, RenamedOptionWarning):
+        for category in (ExaminedWarning, DoubtfulImageWarning, AmbiguousNameWarning, RenamedOptionWarning):
             warnings.simplefilter("always", category)
         yield
 

@@ -2,8 +2,9 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from cyclopts import Parameter
 
@@ -15,6 +16,7 @@ from exitwave.evaluation.evaluate import evaluate as judge
 from exitwave.evaluation.evaluation import Evaluation, merge_evaluations
 from exitwave.evaluation.ptychography import compare_halves
 from exitwave.io.files import read_probe, read_result, read_truth
+from exitwave.problems.examination import of_frames_left
 from exitwave.reports.page import report as write_report
 from exitwave.reports.tables import stored_warnings
 from exitwave.running.job import job_of, read_prepared
@@ -60,7 +62,9 @@ def evaluate(
 
 def judged(result: Result, truth: Path | None, *, split_half: bool) -> Evaluation:
     """Everything that can be said of a result: against the truth if given, between halves of the frames if asked."""
-    found = judge(result, truth=read_truth(truth) if truth else None)
+    scan = cast("Mapping[str, Any]", result.provenance.get("scan", {}))
+    known = of_frames_left(read_truth(truth), scan) if truth else None
+    found = judge(result, truth=known)
     if not split_half:
         return found
     job = job_of(result)

@@ -14,10 +14,13 @@ from exitwave.data.scan import Scan
 from exitwave.io.files import read
 from exitwave.io.memory import scratch, size
 from exitwave.problems.inspection import Inspection, ScanInspection, inspect
-from exitwave.problems.setup import Memory
+from exitwave.problems.setup import FrameNumbers, Memory, frame_numbers
 from exitwave.running.orientation import rank_orientations, suspicious_overlap
 from exitwave.running.pose import allowed_bytes, choose_device
 from exitwave.solvers.registry import solvers
+
+WORDS = {"cured": "! cured", "warned": "! check", "refused": "! stops a run"}
+"""What becomes of a finding."""
 
 
 def info(
@@ -29,6 +32,13 @@ def info(
         Parameter(help="Try all detector orientations and position signs on a few frames and rank them.", negative=""),
     ] = False,
     as_json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.", negative="")] = False,
+    as_is: Annotated[
+        bool, Parameter(help="Describe the data as they are, without the examination.", negative="")
+    ] = False,
+    drop_frames: Annotated[FrameNumbers | None, Parameter(help="Frames to leave out, such as 60,61 or 10-19.")] = None,
+    keep_frames: Annotated[
+        FrameNumbers | None, Parameter(help="Frames to keep that the examination would leave out.")
+    ] = None,
     memory: Annotated[
         Memory | None, Parameter(help="Say what a reconstruction with this --memory would hold, such as 8GB.")
     ] = None,
@@ -37,7 +47,7 @@ def info(
 ) -> None:
     """What a scientist checks first: geometry, overlap, photons, bad pixels, and what looks wrong with its cure."""
     loaded = prepared(read(scan, reading), tuple(prepare))
-    found = inspect(loaded)
+    found = inspect(loaded, drop_frames=frame_numbers(drop_frames), keep_frames=frame_numbers(keep_frames), as_is=as_is)
     if as_json:
         print(json.dumps(asdict(found), indent=2, default=str))
     else:
@@ -77,7 +87,9 @@ def described(i: Inspection, allowed: int) -> str:
     text = "\n".join(f"{name:16} {value}" for name, value in rows)
     for line in i.provenance.get("preparation", ()):
         text += f"\n{'prepared':16} {line}"
-    if not i.suspicious:
+    for found in i.findings:
+        text += f"\n{WORDS[found.action]:16} {found.line}"
+    if not i.suspicious and not i.findings:
         return text + "\nnothing suspicious"
     return text + "".join(f"\n{'! check':16} {line}" for line in i.suspicious)
 

@@ -13,6 +13,10 @@ class FormatError(InputError):
     """A file could not be understood: not the format it was taken for, truncated, or lacking something needed."""
 
 
+class ExaminedWarning(UserWarning):
+    """Something was wrong with a measurement: the message says what, and what was done. It is kept with the result."""
+
+
 class AmbiguousNameWarning(UserWarning):
     """A name has two meanings: the message says which of them was taken, and how to name the other."""
 

@@ -148,6 +148,11 @@ class PtychoEstimate(Estimate):
         """The transmission of all slices together, on the CPU."""
         return self.object.detach().cpu().prod(dim=0)
 
+    def some(self, kept: Int[Tensor, " kept"]) -> "PtychoEstimate":
+        """The same of these frames only."""
+        parts = {"positions_px": self.positions_px, "weights": self.weights, "brightness": self.brightness}
+        return replace(self, **{name: None if part is None else part[kept] for name, part in parts.items()})
+
     def light(self) -> Float[Tensor, "y x"]:
         """Photons that fell on each pixel of the object, summed over the scan; zero where no window reached."""
         intensity = self.probe.detach().cpu().abs().square().sum(dim=0).double()

@@ -157,7 +157,7 @@ class SupportProblem(Problem[SupportEstimate]):
         return SupportEstimate(object=obj, support=support, beam_photons=photons)
 
     def initial(self, start: Estimate | None, setup: Setup, *, probe: Tensor | None = None) -> SupportEstimate:
-        beyond = setup.beyond("free_fraction", "seed", "device", "memory", "noise")
+        beyond = setup.beyond("free_fraction", "seed", "device", "memory", "noise", "as_is")
         if beyond or probe is not None:
             asked = ", ".join([*beyond, *(["probe"] if probe is not None else [])])
             raise InputError(f"{self.title} is phased for an even beam at rest and has one slice: leave out {asked}")

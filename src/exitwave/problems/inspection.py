@@ -12,12 +12,14 @@ from torch import Tensor
 from exitwave.data import prepare
 from exitwave.data.checks import check, step_px
 from exitwave.data.errors import ExitwaveError
-from exitwave.data.measurement import M, Measurement
+from exitwave.data.finding import Finding
+from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
-from exitwave.data.statistics import ScanStatistics, scan_statistics
+from exitwave.data.statistics import ScanStatistics
 from exitwave.physics.support import extent_px
 from exitwave.problems.cdi import correlated_region, pattern_problem
+from exitwave.problems.examination import examine
 from exitwave.problems.initial_guess import guess_probe
 from exitwave.problems.memory_estimate import MemoryEstimate, memory_estimate
 from exitwave.problems.ptychography import PtychographyProblem, object_canvas
@@ -44,8 +46,6 @@ class Inspection:
     """Least, median, most."""
     brightest_pixel: float
     untrusted_pixels: int
-    hot_pixels: int
-    dead_pixels: int
     saturated_pixels: int
     """Pixels that share the highest count exactly, where many do."""
     beam_offset_px: tuple[float, float]
@@ -58,6 +58,11 @@ class Inspection:
     suspicious: tuple[str, ...]
     """What looks wrong, each with its cure; empty when nothing does."""
     provenance: Mapping[str, Any]
+    findings: tuple[Finding, ...] = ()
+    """What the examination before a run finds: cured, warned of, or refused."""
+    hot_pixels: int = 0
+    """Masked by the examination, as are dead ones."""
+    dead_pixels: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +79,33 @@ class ScanInspection(Inspection):
     """1 - step / probe diameter (90 % of the photons of the probe guessed from the data); None where it cannot be guessed."""
 
 
-def inspect(measurement: Measurement) -> Inspection:
-    """Look at a measurement without reconstructing it; one that would be refused is still described, and the reason listed."""
-    found = look(measurement, scan_statistics(measurement, most_frames=MOST_FRAMES))
+def inspect(
+    measurement: Measurement,
+    *,
+    drop_frames: tuple[int, ...] = (),
+    keep_frames: tuple[int, ...] = (),
+    as_is: bool = False,
+) -> Inspection:
+    """Look at a measurement without reconstructing it; one that would be refused is still described, and the reason listed.
+
+    The figures are those of the measurement that a run would go on with: examined and cured, unless it is taken `as_is`.
+    """
+    examined = examine(
+        measurement, drop_frames=drop_frames, keep_frames=keep_frames, most_frames=MOST_FRAMES, as_is=as_is
+    )
+    found = replace(
+        look(examined.measurement, examined.statistics),
+        findings=examined.findings,
+        hot_pixels=examined.masked.get("hot-pixels", 0),
+        dead_pixels=examined.masked.get("dead-pixels", 0),
+    )
     return replace(found, suspicious=(*found.suspicious, *suspicions(found)))
 
 
 @singledispatch
 def look(measurement: Measurement, seen: ScanStatistics) -> Inspection:
     """The figures of a measurement, by kind, and in `suspicious` why it would be refused."""
-    return Inspection(**_figures(measurement, seen, _Looked(measurement.frame_shape, speckled=len(measurement) < 2)))
+    return Inspection(**_figures(measurement, seen, _Looked(measurement.frame_shape)))
 
 
 @look.register
@@ -95,7 +117,7 @@ def _(pattern: Pattern, seen: ScanStatistics) -> Inspection:
         pattern_problem(pattern)
     except ExitwaveError as error:
         refusal = str(error)
-    looked = _Looked(pattern.frame_shape, size_px=size_px, refusal=refusal, speckled=True)
+    looked = _Looked(pattern.frame_shape, size_px=size_px, refusal=refusal)
     return Inspection(**_figures(pattern, seen, looked))
 
 
@@ -128,13 +150,11 @@ class _Looked:
     """Diameter of what makes the pattern: probe, or isolated object."""
     refusal: str = ""
     """Why it would be refused; empty when it would not."""
-    speckled: bool = False
-    """Whether speckles may look like hot pixels, and chance like dead ones."""
 
 
 def _figures(measurement: Measurement, seen: ScanStatistics, looked: _Looked) -> dict[str, Any]:
     """What is told of any measurement, by the names of `Inspection`."""
-    few, mask, photons = _few(measurement), measurement.mask, seen.photons_per_frame
+    mask, photons = measurement.mask, seen.photons_per_frame
     geometry, side = measurement.geometry, min(measurement.frame_shape)
     return {
         "frames": len(measurement),
@@ -150,8 +170,6 @@ def _figures(measurement: Measurement, seen: ScanStatistics, looked: _Looked) ->
         "photons_per_frame": (float(photons.min()), float(photons.median()), float(photons.max())),
         "brightest_pixel": float(seen.max_pattern[mask].max()) if bool(mask.any()) else 0.0,
         "untrusted_pixels": int((~mask).sum()),
-        "hot_pixels": 0 if looked.speckled else int((mask & ~prepare.mask_hot(few).mask).sum()),
-        "dead_pixels": 0 if looked.speckled else int((mask & ~prepare.mask_dead(few).mask).sum()),
         "saturated_pixels": _saturated(seen),
         "beam_offset_px": _beam_offset(seen),
         "oversampling": None if looked.size_px is None else side / looked.size_px,
@@ -176,12 +194,6 @@ def probe_diameter_px(probe: Complex[Tensor, "y x"]) -> float:
 def _compact(scan: Scan, count: int = 64) -> Tensor:
     middle = scan.positions_m.median(dim=0).values
     return (scan.positions_m - middle).square().sum(dim=1).argsort()[:count].sort().values
-
-
-def _few(scan: M) -> M:
-    if len(scan) <= MOST_FRAMES:
-        return scan
-    return prepare.select(scan, torch.linspace(0, len(scan) - 1, MOST_FRAMES).round().to(torch.int64))
 
 
 def _beam_offset(seen: ScanStatistics) -> tuple[float, float]:
@@ -216,19 +228,25 @@ def suspicions(i: Inspection) -> list[str]:
         found.append(
             f"only {median:.3g} photons in a typical frame: expect a noisy image; are these counts or scaled values?"
         )
-    if i.hot_pixels:
-        found.append(f"{i.hot_pixels} hot pixels: --prepare mask_hot")
-    if i.dead_pixels:
-        found.append(f"{i.dead_pixels} dead pixels are trusted: --prepare mask_dead")
     if i.saturated_pixels:
         found.append(
             f"{i.saturated_pixels} pixels share the highest count {i.brightest_pixel:g}: saturated? "
-            f"--prepare mask_saturated={i.brightest_pixel:g}"
+            f"--prepare mask_saturated={_exact(i.brightest_pixel)}"
         )
-    if i.regime == "far field" and max(map(abs, i.beam_offset_px)) > 2:
+    told = {finding.name for finding in i.findings}
+    if (
+        i.regime == "far field"
+        and max(map(abs, i.beam_offset_px)) > 2
+        and not told & {"beam-in-corner", "beam-off-centre"}
+    ):
         y, x = i.beam_offset_px
         found.append(f"the beam is {y:+.1f}, {x:+.1f} px (y, x) off the frame's centre: --prepare recentre")
     return found
+
+
+def _exact(value: float) -> str:
+    """A number in as few digits as give it back exactly, so that pasted it means the same."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 @suspicions.register

@@ -23,6 +23,30 @@ def _amount(value: Any) -> str | None:
 Memory = Annotated[str, BeforeValidator(_amount)]
 
 
+def _numbers(value: Any) -> str | None:
+    if value is None:
+        return None
+    words = [value] if isinstance(value, str | int) else list(value)
+    text = ",".join(str(word).replace(" ", "") for word in words)
+    frame_numbers(text)
+    return text
+
+
+FrameNumbers = Annotated[str, BeforeValidator(_numbers)]
+"""Frames by number, from 0: "60,61" or "10-19,60"; in Python a list of numbers, too."""
+
+
+def frame_numbers(text: str | None) -> tuple[int, ...]:
+    """The numbers that a text such as "60,61" or "10-19,60" means. Raises ValueError for any other text."""
+    numbers: list[int] = []
+    for part in text.split(",") if text else ():
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+            raise ValueError(f"{part!r} is no frame number; write 60,61 or 10-19 (numbers from 0)")
+        numbers += range(int(first), int(last or first) + 1)
+    return tuple(dict.fromkeys(numbers))
+
+
 @validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Setup:
     """How a measurement is set up as a problem for solvers: modes, slices, exposure, held-out pixels, seed, device, memory.
@@ -50,6 +74,13 @@ class Setup:
     """What the run may hold, such as 8GB, beside about 1 GB for the program; frames that do not fit are read in every epoch."""
     noise: NoiseName | None = None
     """How counts scatter, for methods that know more than one way: amplitude where left out, poisson, gaussian, smooth_l1."""
+
+    as_is: bool = False
+    """Take the data as they are: without the examination before the run, and what it cures or refuses."""
+    drop_frames: FrameNumbers | None = None
+    """Frames to leave out, by number from 0, such as 60,61 or 10-19; numbers count frames after preparation."""
+    keep_frames: FrameNumbers | None = None
+    """Frames to keep that the examination would leave out, such as 60,61."""
 
     def beyond(self, *known: str) -> list[str]:
         """Names of options that are not at their default, other than those `known`."""

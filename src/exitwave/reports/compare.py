@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from exitwave.data.finding import findings_of
 from exitwave.data.result import Result
 from exitwave.evaluation.comparison import Comparison, ComparisonEntry, higher_is_better, value
 from exitwave.reports import tables
@@ -47,7 +48,8 @@ def _content(comparison: Comparison) -> dict[str, Any]:
         if results
         else "",
         "interrupted": comparison.interrupted,
-        "remarks": [f"{entry.name}: {remark}." for entry in comparison.entries for remark in _remarks(entry)],
+        "remarks": [f"Before the run: {finding.line}." for finding in findings_of(comparison.provenance)]
+        + [f"{entry.name}: {remark}." for entry in comparison.entries for remark in _remarks(entry)],
         "columns": [HEADLINE[name] for name in headline],
         "lines": [_line(entry, headline, comparison) for entry in comparison.entries],
         "reference": shown[0].name if shown else "",

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from exitwave.data.finding import findings_of
 from exitwave.data.result import Result
 from exitwave.evaluation.evaluation import Evaluation
 from exitwave.evaluation.metrics import METRICS
@@ -116,7 +117,8 @@ def _residual(result: Result) -> float:
 
 def remarks(result: Result) -> list[str]:
     """What deserves a second look before the image is believed."""
-    found = [f"{doubt[:1].upper()}{doubt[1:]}." for doubt in stored_warnings(result)]
+    found = [f"Before the run: {finding.line}." for finding in findings_of(result.provenance)]
+    found += [f"{doubt[:1].upper()}{doubt[1:]}." for doubt in stored_warnings(result)]
     ending = str(result.provenance.get("ending", "finished"))
     if ending != "finished":
         found.append(f"The run did not go to its end: {ending}.")

@@ -20,9 +20,11 @@ from exitwave.evaluation.ptychography import compare_halves
 from exitwave.io.files import read_result
 from exitwave.io.network_paths import names_network, short_name
 from exitwave.problems.base import Problem
+from exitwave.problems.examination import of_frames_left
 from exitwave.problems.setup import Setup
+from exitwave.running.examined import examined
 from exitwave.running.job import read_yaml, solver_of
-from exitwave.running.reconstruct import reconstruct
+from exitwave.running.reconstruct import reconstruct, scan_provenance
 from exitwave.running.split_half import reconstruct_halves
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.neural.network_solver import NetworkSolver
@@ -58,6 +60,8 @@ def compare(
     InputError for what can be refused before the first run.
     """
     chosen, setup = candidates(solvers), setup or Setup(free_fraction=FREE_FRACTION)
+    measurement = examined(measurement, setup)
+    start, truth = (of_frames_left(each, measurement.provenance) for each in (start, truth))
     if truth is not None:
         require_same_frames(truth, measurement, "the truth", "give the truth of the scan as it is prepared")
     for name, candidate in chosen:
@@ -77,7 +81,7 @@ def compare(
         truth=truth,
         interrupted=interrupted,
         provenance={
-            "scan": dict(measurement.provenance),
+            **scan_provenance(measurement.provenance),
             "frames": len(measurement),
             "seed": setup.seed,
             "modes": setup.modes,

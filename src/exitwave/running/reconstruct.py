@@ -3,7 +3,7 @@
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,12 +15,15 @@ from torch import Tensor
 
 from exitwave.data.errors import DoubtfulImageWarning, ExitwaveError
 from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.data.finding import EXAMINED
 from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.problems.base import Problem, relative
+from exitwave.problems.examination import of_frames_left
 from exitwave.problems.setup import Setup
 from exitwave.running.checkpoints import CheckpointFile, Checkpoints
 from exitwave.running.divergence import DivergenceGuard, advice
+from exitwave.running.examined import examined
 from exitwave.running.pose import pose
 from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
@@ -62,7 +65,8 @@ def reconstruct(
 ) -> Result:
     """Turn a measurement, such as a scan, into an image, by `default_solver()` where none is named.
 
-    `start` is an earlier estimate of the same frames; without it the object starts empty and the probe from `probe` or
+    A measurement is examined first: what has one safe cure, such as stuck pixels and empty frames, is cured, told
+    (ExaminedWarning) and kept in the provenance; `setup.as_is` takes the data as they are. `start` is an earlier estimate of the same frames; without it the object starts empty and the probe from `probe` or
     from the data. `setup` says how the problem is set up: modes and slices, fly scan, held-out pixels, seed, device, memory,
     noise; where the problem is posed already, only its modes and slices count. `watch` sees every step. Ctrl-C ends the run
     with the last estimate; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate
@@ -100,9 +104,13 @@ def _begun(
     setup: Setup,
 ) -> _Begun:
     """Pose, find the first estimate; refuse what the solver cannot do, warn of what it can do but not be trusted with."""
-    posed = isinstance(measurement, Problem)
     require_solved(solver, measurement)
-    problem = measurement if posed else pose(measurement, setup, solver=solver)
+    if isinstance(measurement, Problem):
+        problem = measurement
+    else:
+        healthy = examined(measurement, setup)
+        start = of_frames_left(start, healthy.provenance)
+        problem = pose(healthy, setup, solver=solver)
     estimate = problem.initial(start, setup, probe=probe)
     require_supported(solver, problem, estimate)
     found = list(solver.warnings(problem, estimate))
@@ -212,7 +220,7 @@ def _result(
         free_residual=problem.residual(step.estimate, held_out=True) if problem.has_held_out else None,
         frame_residual=frame_residual,
         provenance={
-            "scan": dict(problem.measurement.provenance),
+            **scan_provenance(problem.measurement.provenance),
             **record.identity,
             **({"warnings": list(doubts)} if doubts else {}),
             "ending": run.ending,
@@ -228,6 +236,12 @@ def _result(
             | {"python": platform.python_version()},
         },
     )
+
+
+def scan_provenance(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the measurement came from, and, by itself, what its examination found."""
+    scan = {key: value for key, value in kept.items() if key != EXAMINED}
+    return {"scan": scan} | ({EXAMINED: kept[EXAMINED]} if EXAMINED in kept else {})
 
 
 def _device_name(device: torch.device) -> str:

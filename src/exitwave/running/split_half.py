@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import singledispatch
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Complex
@@ -18,6 +18,7 @@ from exitwave.data.result import Result
 from exitwave.data.scan import Scan
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Setup
+from exitwave.running.examined import examined
 from exitwave.running.pose import pose
 from exitwave.running.reconstruct import reconstruct
 from exitwave.solvers.base import Solver, Step
@@ -65,6 +66,7 @@ def _(
     whole = result.estimate
     if not isinstance(whole, PtychoEstimate):
         raise InputError(f"the result is an estimate of {whole.kind}; give that of this scan")
+    scan = cast(Scan, examined(scan, setup or Setup()))
     # No pixel is held out from halves, which are compared with each other.
     alike = replace(setup or Setup(), free_fraction=0.0)
     made: list[Result] = []

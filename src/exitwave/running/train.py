@@ -32,6 +32,7 @@ from exitwave.io.weights import (
 )
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Memory, Seed, Setup
+from exitwave.running.examined import examined
 from exitwave.running.pose import choose_device, pose
 from exitwave.solvers.neural.trained_solver import TrainedSolver
 from exitwave.solvers.requirements import require_solved
@@ -59,6 +60,8 @@ class TrainingRun:
     """GPUs that share the work."""
     memory: Memory | None = None
     """What each scan may hold, such as 8GB; frames that do not fit are read in every epoch."""
+    as_is: bool = False
+    """Take the scans as they are: without the examination, and what it cures or refuses."""
     resume: bool = False
     """Go on exactly where this training was interrupted; does nothing when it is finished."""
     checkpoint_every: PositiveInt = 5
@@ -143,7 +146,7 @@ class Posing:
     def pose(self, measurement: Measurement) -> Any:
         """The problem. Raises InputError where it cannot be posed for this solver."""
         require_solved(self.solver, measurement)
-        return pose(measurement, self._setup, solver=self.solver)
+        return pose(examined(measurement, self._setup), self._setup, solver=self.solver)
 
     def begin(self, problem: Problem[Any], probe: Complex[Tensor, "mode y x"] | None) -> Any:
         """The estimate to begin with, empty but for the probe. Raises InputError where that is none."""
@@ -151,7 +154,7 @@ class Posing:
 
     @property
     def _setup(self) -> Setup:
-        return Setup(seed=self.run.seed, device=self.run.device, memory=self.run.memory)
+        return Setup(seed=self.run.seed, device=self.run.device, memory=self.run.memory, as_is=self.run.as_is)
 
 
 def _trained(solver: T, folder: Path) -> T:

@@ -13,6 +13,7 @@ from torch import Tensor
 from exitwave.data.errors import DoubtfulImageWarning, InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
+from exitwave.problems.examination import of_frames_left
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.solvers.neural.compatibility import ALIKE, SAME_PLACE, overlap, strays_told, unlike
 from exitwave.solvers.neural.labels import label_on
@@ -108,7 +109,7 @@ class _Preparation:
         except InputError as error:
             raise type(error)(f"{name}: {error}") from error
         if example.label is not None:
-            label = label_on(problem, example.label, name)
+            label = label_on(problem, of_frames_left(example.label, problem.scan.provenance), name)
         x = self._posing.begin(problem, example.given_probe)
         if label is not None and example.label is not None:
             self._warn_of_another(problem, label, example.label.probe, name)

@@ -1,0 +1,186 @@
+"""Pixels that hold no counts of photons: marked as without data, stuck, hot or dead. They are masked."""
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from jaxtyping import Bool, Float
+from scipy import stats
+from torch import Tensor
+from torch.nn import functional
+
+from exitwave.data.finding import Finding
+from exitwave.problems.examination.survey import without_data
+from exitwave.problems.examination.words import counted, pixel_list
+
+FEWEST_FRAMES = 5
+"""Of fewer frames nothing is said of a pixel but that it holds no data: speckles look like hot pixels, chance like dead ones."""
+NEARLY_ALL = 0.9
+"""Share of the frames in which a pixel without data must hold the same."""
+UINT16_MAX = 65535.0
+CHANCE = 1e-6
+"""Of a false alarm in one measurement, for every kind of fault."""
+HOT_TIMES = 10.0
+"""A hot pixel counts so many times what the pixels around it count."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bad:
+    """Pixels of one kind of fault."""
+
+    name: str
+    pixels: Bool[Tensor, "y x"]
+    what: str
+    """What they do, such as "hold 65535, the largest value of a 16-bit number, in every frame"."""
+
+    @property
+    def finding(self) -> Finding:
+        """In words."""
+        places = cast("list[tuple[int, int]]", [tuple(place) for place in self.pixels.nonzero().tolist()])
+        told = f"{counted(len(places), 'pixel')} {self.what}: masked (row, column: {pixel_list(places)})"
+        return Finding(self.name, told, "cured")
+
+
+def suspect_pixels(frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"]) -> list[Bad]:
+    """Trusted pixels that hold no counts, told from some frames of a measurement: without data, stuck, hot."""
+    found = marked_pixels(frames, mask)
+    left = mask & ~union(found, mask)
+    if len(frames) < FEWEST_FRAMES or not bool(left.any()):
+        return found
+    quantum = quantum_of(frames[:, left])
+    stuck = stuck_pixels(frames, left, quantum)
+    if bool(stuck.any()):
+        found.append(Bad("stuck-pixels", stuck, "show the same whatever the light (stuck)"))
+    hot = hot_pixels(frames, left & ~stuck, quantum)
+    if bool(hot.any()):
+        found.append(Bad("hot-pixels", hot, f"count more than {HOT_TIMES:g} times what their neighbours do (hot)"))
+    return found
+
+
+def union(found: list[Bad], mask: Bool[Tensor, "y x"]) -> Bool[Tensor, "y x"]:
+    """All pixels that were found."""
+    bad = torch.zeros_like(mask)
+    for each in found:
+        bad |= each.pixels
+    return bad
+
+
+def marked_pixels(frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"]) -> list[Bad]:
+    """Pixels that hold a mark for "no data" in nearly all frames: NaN, the end of an integer type, a negative constant."""
+    found: list[Bad] = []
+    often = math.ceil(NEARLY_ALL * len(frames))
+    not_finite = ((~frames.isfinite()).sum(dim=0) >= often) & mask
+    if bool(not_finite.any()):
+        found.append(Bad("sentinel-pixels", not_finite, "are not finite (NaN or infinite) in all or nearly all frames"))
+    middle = frames.nan_to_num(0.0, 0.0, 0.0).median(dim=0).values
+    steady = ((frames == middle).sum(dim=0) >= often) & mask & ~not_finite
+    for value in torch.unique(middle[steady & ((middle < 0) | (middle >= UINT16_MAX))]).tolist():
+        pixels = steady & (middle == value)
+        if _marks(value, pixels, frames):
+            found.append(Bad("sentinel-pixels", pixels, f"hold {value:.17g} ({_meaning(value)}) in nearly all frames"))
+    return found
+
+
+def _marks(value: float, pixels: Bool[Tensor, "y x"], frames: Float[Tensor, "few y x"]) -> bool:
+    """Whether a value that pixels hold all the time stands for no data."""
+    if bool(without_data(torch.tensor([[[value]]])).any()) or value == UINT16_MAX:
+        return True
+    # Of one frame nobody knows what is constant, but a background that was taken off leaves no two alike.
+    return value < 0 and (len(frames) > 1 or value == round(value) or int(pixels.sum()) > 2)
+
+
+def _meaning(value: float) -> str:
+    bits = math.log2(abs(value) + (1 if value == UINT16_MAX else 0))
+    if bits == round(bits) and bits >= 16:
+        return "the end of an integer type"
+    return "a negative number that counts cannot be"
+
+
+def quantum_of(values: Float[Tensor, "few pixel"]) -> float | None:
+    """The value of one photon, where all values are whole multiples of one; None where they are not, as after averaging."""
+    positive = values[values.isfinite() & (values > 0)][: 2**20]
+    if not len(positive):
+        return None
+    smallest = float(positive.min())
+    multiples = positive.double() / smallest
+    # Beyond this float32 does not tell a multiple from what lies beside it.
+    known = multiples[multiples < 1e4]
+    return smallest if bool(((known - known.round()).abs() < 2e-3).double().mean() > 0.999) else None
+
+
+def stuck_pixels(
+    frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"], quantum: float | None
+) -> Bool[Tensor, "y x"]:
+    """Pixels that show the same in nearly all frames, or scatter less than photons can (Poisson)."""
+    count = len(frames)
+    finite = frames.nan_to_num(0.0, 0.0, 0.0)
+    middle = finite.median(dim=0).values
+    same = (finite == middle).sum(dim=0)
+    lit = (middle > 0) & mask
+    # The likeliest of all photon numbers n comes up with a chance of 1 / sqrt(2 pi n) at most.
+    photons = middle / quantum if quantum else torch.full_like(middle, math.inf)
+    needed = count - count // 10
+    unlikely = same * -0.5 * (2 * math.pi * photons).clamp(min=1.2).log() + count // 10 * math.log(10.0)
+    steady = lit & (same >= needed) & (unlikely < math.log(CHANCE / mask.sum().clamp(min=1)))
+    lowest = float(finite[:, mask].min())
+    # A floor that was put under all values, not a fault of some pixels.
+    steady &= ~((middle == lowest) & (int((middle[mask] == lowest).sum()) > 0.01 * int(mask.sum())))
+    found = steady | (_sub_poisson(finite / quantum, lit) if quantum else torch.zeros_like(mask))
+    # Where much stands still, it is the frames that repeat each other, not pixels that are stuck.
+    return found if int(found.sum()) <= 0.2 * int(lit.sum()) else torch.zeros_like(mask)
+
+
+def _sub_poisson(photons: Float[Tensor, "few y x"], lit: Bool[Tensor, "y x"]) -> Bool[Tensor, "y x"]:
+    """Pixels whose counts scatter less than those of photons: their sum of squared deviations over the mean is too small."""
+    degrees = len(photons) - 1
+    if degrees < 2 * FEWEST_FRAMES:
+        return torch.zeros_like(lit)
+    mean = photons.mean(dim=0)
+    spread = (photons - mean).square().sum(dim=0) / mean.clamp(min=1e-12)
+    limit = float(stats.chi2.ppf(CHANCE / max(int(lit.sum()), 1), degrees))
+    quiet = lit & (mean >= 5) & (spread < limit)
+    # Counts that were averaged or made without noise are quiet everywhere.
+    return quiet if int(quiet.sum()) <= max(3, 0.002 * int(lit.sum())) else torch.zeros_like(lit)
+
+
+def hot_pixels(
+    frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"], quantum: float | None
+) -> Bool[Tensor, "y x"]:
+    """Pixels that are lit in most frames and count far more than those around them, as no pattern's own detail does."""
+    finite = torch.where(mask, frames.nan_to_num(0.0, 0.0, 0.0), 0.0).clamp(min=0)
+    usual, mean = finite.median(dim=0).values, _mean_of_most(finite)
+    around = _order_around(mean, mask, reach=2, share=0.8)
+    hot = mask & (usual > 0) & (mean > HOT_TIMES * around)
+    if quantum:
+        hot &= mean * len(frames) / quantum >= 15
+    if not bool(hot.any()):
+        return hot
+    # Where light gathers, as in the direct beam, what is next to the peak stands out from what is further away.
+    near = _order_around(mean, mask & ~hot, reach=1, share=0.5)
+    far = _order_around(mean, mask & ~hot, reach=3, share=0.5)
+    hot &= ~((near > 3 * far) & (near > 0) & (near > 0.01 * mean))
+    height, width = mask.shape
+    middle = torch.zeros_like(mask)
+    middle[max(height // 2 - 2, 0) : height // 2 + 3, max(width // 2 - 2, 0) : width // 2 + 3] = True
+    beam = middle & (mean >= mean[mask].max())
+    hot &= ~beam
+    # A pattern of points, as nearly parallel light makes of a lattice, is no detector full of hot pixels.
+    return hot if int(hot.sum()) <= max(3, 0.02 * int(mask.sum())) else torch.zeros_like(mask)
+
+
+def _mean_of_most(frames: Float[Tensor, "few y x"]) -> Float[Tensor, "y x"]:
+    """The mean but for the brightest tenth of the frames at each pixel: one wild frame makes no pixel hot."""
+    kept = len(frames) - max(1, len(frames) // 10)
+    return frames.sort(dim=0).values[:kept].mean(dim=0)
+
+
+def _order_around(
+    image: Float[Tensor, "y x"], mask: Bool[Tensor, "y x"], *, reach: int, share: float
+) -> Float[Tensor, "y x"]:
+    """The value that a share of the trusted pixels around each one does not exceed; zero where there are none."""
+    width = 2 * reach + 1
+    known = functional.pad(torch.where(mask, image, torch.nan), (reach,) * 4, value=torch.nan)
+    around = known.unfold(0, width, 1).unfold(1, width, 1).flatten(2)
+    others = torch.arange(width * width) != width * width // 2
+    return around[..., others].nanquantile(share, dim=-1).nan_to_num(0.0)
