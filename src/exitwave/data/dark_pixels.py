@@ -12,6 +12,8 @@ from torch import Tensor
 
 CHANCE = 1e-6
 """That healthy pixels of one measurement are taken for blind ones."""
+FEWEST_FRAMES = 5
+"""Of fewer frames nothing is said: chance, or a speckle, looks like a blind pixel."""
 LARGEST_CLUSTER_PX = 25
 """More blind pixels that hang together are no fault of single pixels: a gap between modules, or a beam stop."""
 

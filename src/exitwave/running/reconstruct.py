@@ -66,7 +66,8 @@ def reconstruct(
     """Turn a measurement, such as a scan, into an image, by `default_solver()` where none is named.
 
     A measurement is examined first: what has one safe cure, such as stuck pixels and empty frames, is cured, told
-    (ExaminedWarning) and kept in the provenance; `setup.as_is` takes the data as they are. `start` is an earlier estimate of the same frames; without it the object starts empty and the probe from `probe` or
+    (ExaminedWarning) and kept in the provenance; `setup.as_is` takes the data as they are. `start` is an earlier estimate
+    of the same frames; without it the object starts empty and the probe from `probe` or
     from the data. `setup` says how the problem is set up: modes and slices, fly scan, held-out pixels, seed, device, memory,
     noise; where the problem is posed already, only its modes and slices count. `watch` sees every step. Ctrl-C ends the run
     with the last estimate; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate

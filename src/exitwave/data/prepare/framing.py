@@ -102,6 +102,28 @@ def recentre(scan: M, centre: tuple[int, int] | None = None, *, sample: int = 64
     return _windowed(scan, top, left, (height, width), f"recentre: beam was at ({row}, {column})")
 
 
+def unshift(scan: M, axes: Literal["both", "rows", "columns"] = "both") -> M:
+    """Bring the beam from the frame's corner to its middle: for frames as a Fourier transform leaves them (fftshift).
+
+    `rows` and `columns` turn the frames along one axis only, where the beam stands at the middle of an edge. Mask and
+    background turn with the frames.
+    """
+    dims = {"both": (-2, -1), "rows": (-2,), "columns": (-1,)}[axes]
+    turn = partial(_half_turned, dims=dims)
+    return replace(
+        scan,
+        patterns=MappedPatterns(scan.patterns, turn, scan.frame_shape),
+        mask=turn(scan.mask),
+        background=None if scan.background is None else turn(scan.background),
+        provenance=noted(scan, "unshift" if axes == "both" else f"unshift: {axes}"),
+    )
+
+
+def _half_turned(frames: Tensor, index: Tensor | None = None, *, dims: tuple[int, ...]) -> Tensor:
+    # What was first of each axis comes to n // 2, where the beam belongs.
+    return torch.fft.fftshift(frames, dim=dims)
+
+
 def _centre_of_mass(scan: Measurement, sample: int) -> tuple[int, int]:
     light = torch.where(scan.mask, mean_pattern(scan, sample).cpu(), 0.0).clamp(min=0).to(torch.float64)
     total = float(light.sum())

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from exitwave.data.dark_pixels import FEWEST_FRAMES, dark_pixels
 from exitwave.data.errors import InputError
 from exitwave.data.measurement import M, Measurement
 from exitwave.data.prepare.chunks import chunks, noted
@@ -44,14 +45,23 @@ def mask_hot(scan: M, *, times: float = 10.0) -> M:
 
 
 def mask_dead(scan: M, *, lit: float = 20.0) -> M:
-    """Distrust pixels that count nothing in any frame though their neighbours sum to `lit` photons.
+    """Distrust pixels that count nothing in any frame though their neighbours sum to `lit` photons; gaps and beam stops, too.
 
-    Reads all frames once. At 20 photons a healthy pixel stays empty by chance once in 5e8 (Poisson).
+    Whole rows and columns, and larger areas, that stay dark in the midst of light are gaps between detector modules, or
+    what a beam stop hides. Reads all frames once. At 20 photons a healthy pixel stays empty by chance once in 5e8 (Poisson).
     """
     if not lit > 0:
         raise InputError(f"neighbours count as lit from {lit:g} photons; expected a positive number")
-    total = _total(scan)
+    total, counting = (
+        torch.zeros(scan.frame_shape, dtype=torch.float64),
+        torch.zeros(scan.frame_shape, dtype=torch.int64),
+    )
+    for _, frames in chunks(scan):
+        total += frames.sum(dim=0, dtype=torch.float64).cpu()
+        counting += (frames > 0).sum(dim=0).cpu()
     dead = (total <= 0) & (_median_of_neighbours(total, scan.mask) >= lit)
+    if len(scan) >= FEWEST_FRAMES:
+        dead |= dark_pixels(counting, len(scan), scan.mask).all
     return _trusting(scan, ~dead, f"mask_dead: neighbours above {lit:g} photons")
 
 

@@ -16,6 +16,7 @@ STEPS: Mapping[str, Callable[..., Any]] = {
     "crop": prepare.crop,
     "pad": prepare.pad,
     "recentre": prepare.recentre,
+    "unshift": prepare.unshift,
     "bin": prepare.bin,
     "mask_saturated": prepare.mask_saturated,
     "mask_hot": prepare.mask_hot,

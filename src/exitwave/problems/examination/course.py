@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from exitwave.data.dark_pixels import dark_pixels
+from exitwave.data.dark_pixels import FEWEST_FRAMES, dark_pixels
 from exitwave.data.errors import InputError
 from exitwave.data.finding import EXAMINED, FRAMES_BEFORE, LEFT_OUT, Finding, findings_of
 from exitwave.data.measurement import Measurement
@@ -19,7 +19,7 @@ from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
 from exitwave.problems.examination.beam import beam_findings, gap_findings
 from exitwave.problems.examination.frames import BadFrames, bad_frames
-from exitwave.problems.examination.pixels import FEWEST_FRAMES, Bad, suspect_pixels
+from exitwave.problems.examination.pixels import Bad, suspect_pixels
 from exitwave.problems.examination.positions import MISSING, bad_positions
 from exitwave.problems.examination.survey import Survey, survey
 from exitwave.problems.examination.words import frame_list

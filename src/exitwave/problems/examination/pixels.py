@@ -10,12 +10,11 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional
 
+from exitwave.data.dark_pixels import FEWEST_FRAMES
 from exitwave.data.finding import Finding
 from exitwave.problems.examination.survey import without_data
 from exitwave.problems.examination.words import counted, pixel_list
 
-FEWEST_FRAMES = 5
-"""Of fewer frames nothing is said of a pixel but that it holds no data: speckles look like hot pixels, chance like dead ones."""
 NEARLY_ALL = 0.9
 """Share of the frames in which a pixel without data must hold the same."""
 UINT16_MAX = 65535.0
@@ -78,7 +77,7 @@ def marked_pixels(frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"]) -
     for value in torch.unique(middle[steady & ((middle < 0) | (middle >= UINT16_MAX))]).tolist():
         pixels = steady & (middle == value)
         if _marks(value, pixels, frames):
-            found.append(Bad("sentinel-pixels", pixels, f"hold {value:.17g} ({_meaning(value)}) in nearly all frames"))
+            found.append(Bad("sentinel-pixels", pixels, f"hold {_meaning(value)} in all or nearly all frames"))
     return found
 
 
@@ -91,10 +90,12 @@ def _marks(value: float, pixels: Bool[Tensor, "y x"], frames: Float[Tensor, "few
 
 
 def _meaning(value: float) -> str:
-    bits = math.log2(abs(value) + (1 if value == UINT16_MAX else 0))
-    if bits == round(bits) and bits >= 16:
-        return "the end of an integer type"
-    return "a negative number that counts cannot be"
+    """A mark in words: float32 holds 2**32 - 1 as 2**32."""
+    bits = math.log2(value + 1 if value == UINT16_MAX else abs(value))
+    if bits != round(bits) or bits < 16:
+        return f"{value:.7g}, which no count can be,"
+    exact = 2 ** round(bits) - 1 if value > 0 else -(2 ** round(bits))
+    return f"{exact} (the {'largest' if value > 0 else 'smallest'} of an integer type)"
 
 
 def quantum_of(values: Float[Tensor, "few pixel"]) -> float | None:
@@ -160,6 +161,9 @@ def hot_pixels(
     near = _order_around(mean, mask & ~hot, reach=1, share=0.5)
     far = _order_around(mean, mask & ~hot, reach=3, share=0.5)
     hot &= ~((near > 3 * far) & (near > 0) & (near > 0.01 * mean))
+    # What a mask hides next to a pixel may be brighter still, such as the saturated middle of the beam.
+    hidden = functional.max_pool2d((~mask)[None].float(), 3, 1, 1)[0] > 0
+    hot &= ~hidden | (mean > HOT_TIMES**2 * around)
     height, width = mask.shape
     middle = torch.zeros_like(mask)
     middle[max(height // 2 - 2, 0) : height // 2 + 3, max(width // 2 - 2, 0) : width // 2 + 3] = True
