@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor
 
-from exitwave.data import prepare
 from exitwave.data.checks import check, step_px
 from exitwave.data.errors import ExitwaveError
 from exitwave.data.finding import Finding
@@ -20,9 +19,9 @@ from exitwave.data.statistics import ScanStatistics
 from exitwave.physics.support import extent_px
 from exitwave.problems.cdi import correlated_region, pattern_problem
 from exitwave.problems.examination import examine
-from exitwave.problems.initial_guess import guess_probe
 from exitwave.problems.memory_estimate import MemoryEstimate, memory_estimate
-from exitwave.problems.ptychography import PtychographyProblem, object_canvas
+from exitwave.problems.probe_guess import guess_probe
+from exitwave.problems.ptychography import object_canvas
 
 MOST_FRAMES = 512
 """A larger scan is judged by this many of its frames, evenly chosen."""
@@ -127,7 +126,7 @@ def _(scan: Scan, seen: ScanStatistics) -> ScanInspection:
     try:
         check(scan, seen)
         shape = object_canvas(scan, 4).shape
-        size_px = probe_diameter_px(guess_probe(PtychographyProblem.of(prepare.select(scan, _compact(scan)))))
+        size_px = probe_diameter_px(guess_probe(scan, seen.mean_pattern))
     except ExitwaveError as error:
         refusal = str(error)
     step, span = step_px(scan), scan.positions_m.amax(dim=0) - scan.positions_m.amin(dim=0)
@@ -189,11 +188,6 @@ def probe_diameter_px(probe: Complex[Tensor, "y x"]) -> float:
     order = distance.argsort()
     held = power.flatten()[order].cumsum(dim=0)
     return 2 * float(distance[order][int((held < 0.9 * total).sum().clamp(max=len(order) - 1))])
-
-
-def _compact(scan: Scan, count: int = 64) -> Tensor:
-    middle = scan.positions_m.median(dim=0).values
-    return (scan.positions_m - middle).square().sum(dim=1).argsort()[:count].sort().values
 
 
 def _beam_offset(seen: ScanStatistics) -> tuple[float, float]:
