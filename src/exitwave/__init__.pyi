@@ -3,12 +3,14 @@
 from .data.errors import (
     AmbiguousNameWarning as AmbiguousNameWarning,
     DoubtfulImageWarning as DoubtfulImageWarning,
+    ExaminedWarning as ExaminedWarning,
     ExitwaveError as ExitwaveError,
     FormatError as FormatError,
     InputError as InputError,
     RenamedOptionWarning as RenamedOptionWarning,
 )
 from .data.estimate import Estimate as Estimate, PtychoEstimate as PtychoEstimate, SupportEstimate as SupportEstimate
+from .data.finding import Finding as Finding
 from .data.geometry import Geometry as Geometry
 from .data.measurement import Measurement as Measurement
 from .data.pattern import Pattern as Pattern
@@ -31,6 +33,7 @@ from .io.files import (
 from .live.local_stream import LocalStream as LocalStream
 from .problems.base import Problem as Problem
 from .problems.cdi import SupportProblem as SupportProblem
+from .problems.examination import Examination as Examination, examine as examine
 from .problems.inspection import Inspection as Inspection, ScanInspection as ScanInspection, inspect as inspect
 from .problems.ptychography import PtychographyProblem as PtychographyProblem
 from .problems.setup import Setup as Setup

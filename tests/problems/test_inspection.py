@@ -42,19 +42,20 @@ def change(scan, spoil):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda f: f[:, 10, 11].fill_(5e5), "1 hot pixels: --prepare mask_hot"),
-        (lambda f: f[:, 24, 24].zero_(), "dead pixels are trusted: --prepare mask_dead"),
+        (lambda f: f[:, 10, 11].fill_(5e5), "1 pixel masked, stuck"),
+        (lambda f: f[:, 24, 24].zero_(), "1 pixel masked, dead"),
         (lambda f: f.clamp_(max=2000), "share the highest count 2000.*--prepare mask_saturated=2000"),
         (lambda f: f.copy_(f.roll((5, -3), (1, 2))), r"\+5\.\d, -3\.\d px .*--prepare recentre"),
         (lambda f: f[:8].mul_(9), "--prepare normalise_by_monitor"),
         (lambda f: f.mul_(1e-4), "only 1.*photons in a typical frame"),
-        (lambda f: f[3, 0, 0].fill_(float("nan")), "would be refused: .*frame 3"),
+        (lambda f: f[3, 0, 0].fill_(float("nan")), "1 frame left out: 3 .pixels without data."),
     ],
 )
 def test_what_looks_wrong_is_named_with_its_cure(scan, spoil, words):
     import re
 
-    text = "\n".join(inspect(change(scan, spoil)).suspicious)
+    found = inspect(change(scan, spoil))
+    text = "\n".join((*(finding.line for finding in found.findings), *found.suspicious))
     assert re.search(words, text), text
 
 

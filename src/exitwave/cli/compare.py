@@ -13,10 +13,9 @@ from exitwave.cli.arguments import FILES, RUNNING, Prepare, Reading, ScanPath
 from exitwave.cli.evaluate import SplitHalf, Truth
 from exitwave.cli.progress import watching_many
 from exitwave.data.errors import InputError
-from exitwave.data.prepare.steps import prepared
 from exitwave.evaluation.comparison import Comparison, value
 from exitwave.io.atomic import replacing, require_writable
-from exitwave.io.files import read, read_estimate, read_probe, read_truth
+from exitwave.io.files import read_estimate, read_prepared, read_probe, read_truth
 from exitwave.problems.setup import Setup
 from exitwave.reports.page import report
 from exitwave.running.compare import FREE_FRACTION, candidates, compare as run_all, with_epochs
@@ -61,7 +60,7 @@ def compare(
     """
     _check_outputs(scan, solvers, output, json_file)
     chosen = {name: with_epochs(each, epochs) for name, each in candidates(solvers)}
-    loaded = prepared(read(scan, reading), tuple(prepare))
+    loaded = read_prepared(scan, reading, prepare)
     totals = {name: each.total_epochs if isinstance(each, Solver) else None for name, each in chosen.items()}
     with watching_many(totals) as watch:
         found = run_all(

@@ -7,9 +7,8 @@ from cyclopts import Parameter
 
 from exitwave.cli.arguments import FILES, Prepare, Reading
 from exitwave.data.errors import InputError
-from exitwave.data.prepare.steps import prepared
 from exitwave.io import formats
-from exitwave.io.files import read, read_result, write
+from exitwave.io.files import read_prepared, read_result, write
 from exitwave.io.network_paths import names_network
 from exitwave.solvers.neural.export import Target, export_network
 
@@ -50,7 +49,7 @@ def export(
     if formats.detect(path).name == "result":
         write(read_result(path), output, format=to)
     else:
-        write(prepared(read(path, reading), tuple(prepare)), output, format=to)
+        write(read_prepared(path, reading, prepare), output, format=to)
     print(f"{source} -> {output}")
 
 

@@ -9,9 +9,8 @@ from cyclopts import Parameter
 
 from exitwave.cli.arguments import Prepare, Reading, ScanPath
 from exitwave.data.errors import ExitwaveError, InputError
-from exitwave.data.prepare.steps import prepared
 from exitwave.data.scan import Scan
-from exitwave.io.files import read
+from exitwave.io.files import read_prepared
 from exitwave.io.memory import scratch, size
 from exitwave.problems.inspection import Inspection, ScanInspection, inspect
 from exitwave.problems.setup import FrameNumbers, Memory, frame_numbers
@@ -46,7 +45,7 @@ def info(
     prepare: Prepare = (),
 ) -> None:
     """What a scientist checks first: geometry, overlap, photons, bad pixels, and what looks wrong with its cure."""
-    loaded = prepared(read(scan, reading), tuple(prepare))
+    loaded = read_prepared(scan, reading, prepare)
     found = inspect(loaded, drop_frames=frame_numbers(drop_frames), keep_frames=frame_numbers(keep_frames), as_is=as_is)
     if as_json:
         print(json.dumps(asdict(found), indent=2, default=str))

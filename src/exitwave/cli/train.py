@@ -14,10 +14,9 @@ from exitwave.cli.training_progress import Previews, watching_training
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.measurement import Measurement
-from exitwave.data.prepare.steps import prepared
 from exitwave.data.scan import Scan
 from exitwave.io.assemble import ReadOptions
-from exitwave.io.files import read, read_estimate, read_probe, read_truth
+from exitwave.io.files import read_estimate, read_prepared, read_probe, read_truth
 from exitwave.io.network_paths import as_word
 from exitwave.io.weights import read_record
 from exitwave.running.train import TrainingRun, train as teach
@@ -114,7 +113,7 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
             raise InputError("there is nothing to train on; give at least one scan")
         if save.exists() and not save.is_dir():
             raise InputError(f"--save {save} is a file; give the name of a folder")
-        loaded = [prepared(read(scan, reading), tuple(prepare)) for scan in scans]
+        loaded = [read_prepared(scan, reading, prepare) for scan in scans]
         examples = _examples(loaded, _probes(probe, scans), _labels(labels, scans))
         previews = Previews(save, loaded[0])
         with watching_training(network.name, group=network.group, previews=previews) as watch:

@@ -18,6 +18,10 @@ LARGEST_CLUSTER_PX = 25
 """More blind pixels that hang together are no fault of single pixels: a gap between modules, or a beam stop."""
 
 
+LARGEST_AT_EDGE_PX = 4
+"""At the edge of a frame a dark corner may be one that no light reaches."""
+
+
 @dataclass(frozen=True, eq=False)
 class DarkPixels:
     """Trusted pixels that never count though light surrounds them, apart by their shape."""
@@ -103,7 +107,7 @@ def _clusters(
         rim = torch.from_numpy(ndimage.binary_dilation(inside, np.ones((3, 3))) & ~inside) & (mask & ~dark)[around]
         reaches_edge = any(side.start == 0 or side.stop == n for side, n in zip(box, mask.shape, strict=True))
         size = int(inside.sum())
-        if int(rim.sum()) < 3 or (reaches_edge and size > LARGEST_CLUSTER_PX):
+        if int(rim.sum()) < 3 or (reaches_edge and size > LARGEST_AT_EDGE_PX):
             continue
         if float(expected[around][rim].quantile(0.1)) >= enough:
             (single if size <= LARGEST_CLUSTER_PX else areas)[around] |= torch.from_numpy(inside)

@@ -100,3 +100,24 @@ class SelectedPatterns:
 
     def read(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
         return self.source.read(self.index[index])
+
+
+@dataclass(frozen=True, eq=False)
+class SummedPatterns:
+    """Frames that are sums of so many exposures each, which follow one another."""
+
+    source: Patterns
+    exposures: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        frames, height, width = self.source.shape
+        return frames // self.exposures, height, width
+
+    @property
+    def in_memory(self) -> bool:
+        return self.source.in_memory
+
+    def read(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+        each = (index[:, None] * self.exposures + torch.arange(self.exposures)).flatten()
+        return self.source.read(each).unflatten(0, (-1, self.exposures)).sum(dim=1)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,9 @@ from exitwave.data.estimate import Estimate
 from exitwave.data.geometry import PLANCK_EV_M, Geometry, photon_wavelength_m
 from exitwave.data.measurement import M, Measurement
 from exitwave.data.pattern import Pattern
-from exitwave.data.patterns import MappedPatterns, Patterns
+from exitwave.data.patterns import MappedPatterns, Patterns, SummedPatterns
 from exitwave.data.scan import Scan
+from exitwave.data.unmatched import UnmatchedScan
 from exitwave.io.memory import require_memory
 
 PositionSign = Literal["probe", "sample"]
@@ -54,6 +55,8 @@ class ReadOptions:
     """True when the file's position columns are (x, y) where (y, x) is expected."""
     orientation: prepare.Orientation | None = None
     """How frames must be turned or flipped so that rows and columns run as the positions do."""
+    sum_exposures: bool = False
+    """Add up the exposures that were taken at each position."""
     values: Literal["counts", "amplitude"] | None = None
     """Whether the file's patterns are photon counts or their square roots."""
 
@@ -67,6 +70,8 @@ class Contents:
     values: Literal["counts", "amplitude"] = "counts"
     positions: Float[np.ndarray, "frame 2"] | None = None
     """Columns (y, x)."""
+    sum_exposures: bool = False
+    """Whether the patterns are exposures of which several belong to each position, one after the other."""
     position_unit: PositionUnit = "m"
     position_sign: PositionSign = "probe"
     position_flip: tuple[int, int] = (1, 1)
@@ -113,7 +118,10 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     """
     if contents.patterns is None:
         raise FormatError(f"{path} holds no diffraction patterns ({format_name}); expected a stack (frame, y, x)")
+    if stated.sum_exposures or contents.sum_exposures:
+        contents = with_summed_exposures(contents, path)
     patterns = contents.patterns
+    assert patterns is not None
     alone = patterns.shape[0] == 1
     if contents.positions is None and not alone:
         raise FormatError(
@@ -146,14 +154,45 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     return prepare.orient(measurement, orientation) if orientation != "identity" else measurement
 
 
-def _scan_of(contents: Contents, stated: ReadOptions, geometry: Geometry, path: Path) -> Callable[..., Scan]:
-    """What makes a scan of the positions and everything else."""
+def _scan_of(contents: Contents, stated: ReadOptions, geometry: Geometry, path: Path) -> Callable[..., Measurement]:
+    """What makes a scan of the positions and everything else; one that lacks some until frames are selected."""
     assert contents.patterns is not None
     shape = contents.patterns.shape
     positions = _positions_m(contents, stated, geometry.object_pixel_m(shape[1:]))
     if len(positions) == 3 != shape[0]:
         raise FormatError(f"positions in {path} look transposed: shape {positions.shape} for {shape[0]} frames")
-    return partial(Scan, positions_m=torch.from_numpy(positions))
+    kind = Scan if len(positions) == shape[0] else UnmatchedScan
+    return partial(kind, positions_m=torch.from_numpy(positions))
+
+
+def with_summed_exposures(contents: Contents, path: Path) -> Contents:
+    """The contents with one pattern for each position, the sum of all that were taken there, one after the other.
+
+    Raises FormatError where they are not as many at each position.
+    """
+    patterns, positions = contents.patterns, contents.positions
+    if patterns is None or positions is None or not len(positions):
+        raise FormatError(f"{path} holds no positions, so that nobody knows which exposures belong together")
+    if patterns.shape[0] == len(positions):
+        # Each position stands there as often as it was exposed.
+        places = np.flatnonzero(np.r_[True, (np.diff(positions, axis=0) != 0).any(axis=1)])
+        positions = positions[places]
+        if len(np.unique(np.diff(np.r_[places, patterns.shape[0]]))) > 1:
+            raise FormatError(f"not all positions in {path} were exposed equally often; leave out --sum-exposures")
+    if patterns.shape[0] % len(positions):
+        raise FormatError(
+            f"{path} holds {patterns.shape[0]} exposures for {len(positions)} positions; expected as many at each to sum them"
+        )
+    count, monitor = patterns.shape[0] // len(positions), contents.monitor
+    if monitor is not None and len(monitor) == patterns.shape[0]:
+        monitor = monitor.reshape(-1, count).sum(axis=1)
+    return replace(
+        contents,
+        patterns=SummedPatterns(patterns, count),
+        positions=positions,
+        monitor=monitor,
+        notes={**contents.notes, "exposures_summed": count},
+    )
 
 
 def _position_words(contents: Contents, stated: ReadOptions) -> dict[str, str]:

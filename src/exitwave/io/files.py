@@ -1,6 +1,8 @@
 """Reading and writing whole values by path, whatever the format."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Complex
 from torch import Tensor
@@ -8,6 +10,7 @@ from torch import Tensor
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate
 from exitwave.data.measurement import Measurement
+from exitwave.data.prepare.steps import prepared
 from exitwave.data.result import Result
 from exitwave.io import cxi, export, formats, results
 from exitwave.io.assemble import ReadOptions
@@ -16,9 +19,15 @@ from exitwave.io.assemble import ReadOptions
 def read(path: str | Path, stated: ReadOptions | None = None) -> Measurement:
     """Read a measurement in any known format; what is `stated` wins over what the file says.
 
-    Raises FormatError for files that are missing, damaged, unknown or lack something needed.
+    Raises FormatError for files that are missing, damaged, unknown or lack something needed, InputError where frames and
+    positions are not as many.
     """
-    return formats.read_scan(Path(path), stated or ReadOptions())
+    return read_prepared(path, stated, ())
+
+
+def read_prepared(path: str | Path, stated: ReadOptions | None, steps: Sequence[Any]) -> Measurement:
+    """Read a measurement and prepare it; frames and positions need be as many only after the steps."""
+    return prepared(formats.read_scan(Path(path), stated or ReadOptions()), tuple(steps))
 
 
 def read_result(path: str | Path) -> Result:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from exitwave.data.errors import FormatError
 from exitwave.io.hdf5_file import (
     LARGEST_ARRAY,
+    broken_link as broken_link,
     dataset as dataset,
     find as find,
     holds as holds,

@@ -59,6 +59,31 @@ def dataset(group: h5py.Group, *names: str) -> h5py.Dataset | None:
     return None
 
 
+def broken_link(file: h5py.File, name: str) -> str:
+    """Where a path would lead that breaks off at a link into another file, in words; empty where it does not."""
+    parts = [part for part in name.split("/") if part]
+    for depth in range(1, len(parts) + 1):
+        place = "/".join(parts[:depth])
+        try:
+            link = file.get(place, getlink=True)
+        except (KeyError, OSError, RuntimeError, ValueError):
+            return ""
+        if isinstance(link, h5py.ExternalLink) and find(file, place) is None:
+            if not (Path(file.filename).parent / link.filename).exists():
+                return f"{link.filename}, which is not there"
+            return f"{link.filename} at {link.path}, but that is not there or the file is damaged"
+    return ""
+
+
+def missing_sources(stored: h5py.Dataset) -> list[str]:
+    """Files that a virtual dataset is put together from and that are not there; HDF5 would give zeros in their place."""
+    if not stored.is_virtual:
+        return []
+    folder = Path(stored.file.filename).parent
+    names = dict.fromkeys(str(source.file_name) for source in stored.virtual_sources())
+    return [name for name in names if name != "." and not (folder / name).exists()]
+
+
 def opened(path: Path) -> h5py.File:
     """An open file, to be closed by the caller. Raises FormatError when there is none; h5py reports damage its own way."""
     if not path.exists():

@@ -16,10 +16,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from exitwave.data.errors import FormatError
-from exitwave.io.hdf5_file import LARGEST_ARRAY, clear_errors, dataset, open_hdf5, opened
+from exitwave.io.hdf5_file import LARGEST_ARRAY, broken_link, clear_errors, dataset, missing_sources, open_hdf5, opened
 
-Layout = Literal["frame y x", "y x frame", "row column y x"]
-"""Axes of patterns as stored; "row column y x" is a raster scan that keeps its two scan axes."""
+Layout = Literal["frame y x", "y x frame", "row column y x", "frame exposure y x"]
+"""Axes of patterns as stored; "row column y x" is a raster scan that keeps its two scan axes, "frame exposure y x" repeats
+the exposure at each position."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Hdf5Patterns:
         counts = tuple(frames[0] * frames[1] for frames, *_ in shapes)
         object.__setattr__(self, "_counts", counts)
         # A slice can go no further than the end of a scan row, where the file keeps rows.
-        raster = self.layout == "row column y x"
+        raster = len(self.layout.split()) == 4
         object.__setattr__(self, "_run_length", shapes[0][0][1] if raster else max(counts))
         object.__setattr__(self, "shape", (sum(counts), *shapes[0][1:]))
         object.__setattr__(self, "_open", _OpenFile(self.path))
@@ -123,11 +124,18 @@ def _checked(file: h5py.File, name: str, path: Path, layout: Layout) -> tuple[tu
         raise FormatError(
             f"{path} has no dataset {name}{_elsewhere(file, name, path)}; expected diffraction patterns there"
         )
+    if lost := missing_sources(stored):
+        raise FormatError(
+            f"{name} in {path} is put together from other files, of which {len(lost)} are not there: {', '.join(lost[:3])}"
+            f"{' ...' * (len(lost) > 3)}; copy them to where the file expects them"
+        )
     if stored.dtype.kind not in "biuf":
         raise FormatError(f"{name} in {path} is {stored.dtype}; expected photon counts, which are real numbers")
     axes = layout.split()
     if stored.ndim != len(axes):
-        raise FormatError(f"{name} in {path} has shape {stored.shape}; expected axes ({', '.join(axes)})")
+        raise FormatError(
+            f"{name} in {path} has shape {stored.shape}; expected axes ({', '.join(axes)}){_of_four_axes(stored.shape, axes)}"
+        )
     if 0 in stored.shape:
         raise FormatError(f"{name} in {path} has shape {stored.shape}: it holds no frames")
     if math.prod(length for length, axis in zip(stored.shape, axes, strict=True) if axis in ("y", "x")) > LARGEST_ARRAY:
@@ -139,11 +147,16 @@ def _checked(file: h5py.File, name: str, path: Path, layout: Layout) -> tuple[tu
     return (stored.shape[0], stored.shape[1]), stored.shape[2], stored.shape[3]
 
 
+def _of_four_axes(shape: tuple[int, ...], axes: list[str]) -> str:
+    if len(shape) != 4 or len(axes) != 3:
+        return ""
+    return (
+        f". For {shape[0]} positions with {shape[1]} exposures each: --sum-exposures adds these up; for a raster of {shape[0]} "
+        f"rows and {shape[1]} columns: a recipe with the layout row column y x"
+    )
+
+
 def _elsewhere(file: h5py.File, name: str, path: Path) -> str:
     """What became of a dataset that the file only points to."""
-    link = file.get(name, getlink=True)
-    if not isinstance(link, h5py.ExternalLink):
-        return ""
-    if not (path.parent / link.filename).exists():
-        return f" (it should be in {link.filename}, which is not there)"
-    return f" (it should be in {link.filename} at {link.path}, but that is not there or the file is damaged)"
+    found = broken_link(file, name)
+    return f" (it should be in {found})" if found else ""

@@ -17,7 +17,19 @@ from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m, photon_wavelength_m
 from exitwave.data.patterns import SelectedPatterns
 from exitwave.io.assemble import Contents, Format, ReadOptions
-from exitwave.io.hdf5 import Hdf5Patterns, dataset, find, is_hdf5, mean_frame, numbers, open_hdf5, unit
+from exitwave.io.hdf5 import (
+    Hdf5Patterns,
+    Layout,
+    broken_link,
+    dataset,
+    find,
+    is_hdf5,
+    mean_frame,
+    numbers,
+    open_hdf5,
+    unit,
+)
+from exitwave.io.natural_order import in_number_order
 from exitwave.io.positions import read_positions
 from exitwave.io.recipe_schema import Places, Quantity, Recipe, Term, load_recipe, shipped_recipes
 from exitwave.io.units import ANGLES_RAD, ENERGIES_EV, LENGTHS_M, factor
@@ -38,10 +50,12 @@ def read(path: Path, stated: ReadOptions) -> Contents:
     name = stated.recipe or _best(path)
     recipe = load_recipe(name)
     with open_hdf5(path) as file:
-        patterns = Hdf5Patterns(path, _frame_names(file, recipe, path, name), recipe.frames.layout)
+        names = _frame_names(file, recipe, path, name)
+        patterns = Hdf5Patterns(path, names, _layout(file, names[0], recipe, stated))
         contents = Contents(
             patterns=patterns,
             values=recipe.frames.values,
+            sum_exposures=recipe.frames.layout == "frame exposure y x",
             position_unit=recipe.positions.unit,
             position_sign=recipe.positions.sign,
             position_flip=recipe.positions.flip,
@@ -187,19 +201,27 @@ def _frame_names(file: h5py.File, recipe: Recipe, path: Path, name: str) -> tupl
         if place.endswith("/*"):
             group = find(file, place[:-2])
             if isinstance(group, h5py.Group) and len(group):
-                return tuple(f"{place[:-1]}{member}" for member in sorted(str(m) for m in group))
+                return tuple(f"{place[:-1]}{member}" for member in sorted((str(m) for m in group), key=in_number_order))
         elif dataset(file, place) is not None:
             return (place,)
-    # The only place again, so that a link into a missing file is named.
-    if len(places) == 1 and not places[0].endswith("/*") and file.get(places[0], getlink=True) is not None:
-        return (places[0],)
+    for place in places:
+        # So that a link into a missing file is named.
+        if broken_link(file, place.removesuffix("/*")):
+            return (place,)
     raise FormatError(f"{path} has no frames at {' or '.join(places)}, where the recipe {name} expects them")
+
+
+def _layout(file: h5py.File, frames: str, recipe: Recipe, stated: ReadOptions) -> Layout:
+    """The layout of the recipe; a fourth axis where one of exposures is to be summed is that."""
+    stored = dataset(file, frames)
+    summed = stated.sum_exposures and recipe.frames.layout == "frame y x" and stored is not None and stored.ndim == 4
+    return "frame exposure y x" if summed else recipe.frames.layout
 
 
 def _positions(file: h5py.File, recipe: Recipe, patterns: Hdf5Patterns) -> Float[np.ndarray, "frame 2"] | None:
     columns: list[np.ndarray] = []
-    for terms in (recipe.positions.y, recipe.positions.x):
-        summands = [_summand(file, term, recipe, patterns) for term in terms]
+    for axis, terms in enumerate((recipe.positions.y, recipe.positions.x)):
+        summands = [_summand(file, term, axis, recipe, patterns) for term in terms]
         if not summands or any(s is None for s in summands):
             return None
         columns.append(np.sum([s for s in summands if s is not None], axis=0))
@@ -210,7 +232,9 @@ def _positions(file: h5py.File, recipe: Recipe, patterns: Hdf5Patterns) -> Float
     return np.stack(columns, axis=1)
 
 
-def _summand(file: h5py.File, term: Term, recipe: Recipe, patterns: Hdf5Patterns) -> Float[np.ndarray, " frame"] | None:
+def _summand(
+    file: h5py.File, term: Term, axis: int, recipe: Recipe, patterns: Hdf5Patterns
+) -> Float[np.ndarray, " frame"] | None:
     if term.scan is not None:
         values = _raster_numbers(file, term.scan, recipe, patterns)
     else:
@@ -218,6 +242,7 @@ def _summand(file: h5py.File, term: Term, recipe: Recipe, patterns: Hdf5Patterns
         if raw is None:
             return None
         values = _component(raw[0], term.component, patterns.shape[0])
+        values = _over_raster(values, axis, file, recipe, patterns)
     scale = term.times
     if term.by is not None:
         scale *= _value(file, Quantity(path=term.by, unit="px"), PIXELS, "factor") or math.nan
@@ -242,6 +267,23 @@ def _component(values: np.ndarray, component: int | None, frames: int) -> Float[
     if coordinates.ndim != 2 or component >= len(coordinates):
         raise FormatError(f"positions have shape {values.shape}; expected ({frames}, 2) or (2, {frames})")
     return coordinates[component]
+
+
+def _over_raster(
+    values: Float[np.ndarray, " some"], axis: int, file: h5py.File, recipe: Recipe, patterns: Hdf5Patterns
+) -> Float[np.ndarray, " frame"]:
+    """Positions of one motor, given once for each row or column of a raster, for all of its frames; others as they are.
+
+    Where there are as many rows as columns, those of y go with the rows and those of x with the columns.
+    """
+    stored = dataset(file, patterns.names[0])
+    if recipe.frames.layout != "row column y x" or stored is None or len(values) == patterns.shape[0]:
+        return values
+    rows, columns = stored.shape[:2]
+    along = axis if len(values) == (rows, columns)[axis] else 1 - axis
+    if len(values) != (rows, columns)[along]:
+        return values
+    return np.repeat(values, columns) if along == 0 else np.tile(values, rows)
 
 
 def _raster_numbers(file: h5py.File, scan: str, recipe: Recipe, patterns: Hdf5Patterns) -> np.ndarray:

@@ -80,7 +80,7 @@ class Frames(Part):
     """Where the diffraction patterns are."""
 
     path: Places
-    """A path that ends in "/*" gathers all datasets of a group, in the order of their names."""
+    """A path that ends in "/*" gathers all datasets of a group, in the order of the numbers in their names."""
     layout: Layout = "frame y x"
     values: Literal["counts", "amplitude"] = "counts"
     orientation: Orientation = "identity"

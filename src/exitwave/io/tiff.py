@@ -1,7 +1,6 @@
 """Frames as TIFF: a folder with a file for each frame, or one file with a page for each. Positions stand elsewhere."""
 
 import os
-import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from exitwave.data.errors import ExitwaveError, FormatError
 from exitwave.io.assemble import Contents, Format, ReadOptions
+from exitwave.io.natural_order import in_number_order
 from exitwave.io.positions import with_stated_positions
 
 ENDINGS = (".tif", ".tiff")
@@ -73,12 +73,7 @@ def _files(path: Path) -> tuple[Path, ...]:
     if not path.is_dir():
         return (path,)
     found = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS and not file.name.startswith(".")]
-    return tuple(sorted(found, key=lambda file: _natural(file.name)))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Numbers in a name count as numbers: a list of (number, "") and (0, text) that compares in that sense."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name.lower())]
+    return tuple(sorted(found, key=lambda file: in_number_order(file.name)))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Live reconstruction with the local solver: groups are solved as their frames arrive."""
 
+import warnings
 from dataclasses import replace
 
 import torch
@@ -7,12 +8,15 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from exitwave.data.checks import check_layout
-from exitwave.data.errors import InputError
+from exitwave.data.errors import ExaminedWarning, InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.finding import Finding
 from exitwave.data.geometry import Geometry
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.scan import Scan
 from exitwave.physics.ptychography import Ptychography
+from exitwave.problems.examination.pixels import suspect_pixels
+from exitwave.problems.examination.survey import without_data
 from exitwave.problems.groups.neighbours import neighbour_groups
 from exitwave.problems.ptychography import object_canvas
 from exitwave.solvers.ptychography.local import MARGIN_PX, Local, LocalWork
@@ -37,12 +41,15 @@ class LocalStream:
         in_order: bool = True,
         seed: int = 0,
         device: str = "cpu",
+        as_is: bool = False,
     ) -> None:
         """`positions_m` are planned, (y, x); `probe` carries the photons of a frame; `mask` is True where pixels can be trusted.
 
         Without `in_order` a group is solved as soon as its own frames are there: for scans whose frames get lost or come in
         far from the planned order. The result then depends on the order of arrival, within what the iterations left over.
-        Raises InputError where plan, geometry and probe make no sense together, or for more than one epoch.
+        The first frames that come are examined: pixels that hold no counts are masked, with a warning (ExaminedWarning),
+        unless frames are taken `as_is`. Raises InputError where plan, geometry and probe make no sense together, or for more
+        than one epoch.
         """
         options = options or Local()
         if options.epochs > 1:
@@ -72,13 +79,24 @@ class LocalStream:
             positions_px=positions_px,
         )
         self._groups = neighbour_groups(positions_px, options.group, shared=options.shared)
-        trusted = self._model.to_detector_order(plan.mask).to(self._device, torch.float32).contiguous()
-        self._work = LocalWork.begin(options, self._model, trusted, x, self._groups, seed=seed)
+        self._options, self._seed = options, seed
+        self._findings: list[Finding] = []
+        self._to_examine = not as_is
+        self._work = self._begun(x)
         self._in_order = in_order
         self._waiting: dict[int, Tensor] = {}
         self._here = torch.zeros(len(plan), dtype=torch.bool)
         self._uses = self._groups.flatten().bincount(minlength=len(plan))
         self._solved = torch.zeros(len(self._groups), dtype=torch.bool)
+
+    def _begun(self, x: PtychoEstimate) -> LocalWork:
+        trusted = self._model.to_detector_order(self._plan.mask).to(self._device, torch.float32).contiguous()
+        return LocalWork.begin(self._options, self._model, trusted, x, self._groups, seed=self._seed)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the examination of the first frames found."""
+        return tuple(self._findings)
 
     @property
     def frames_here(self) -> int:
@@ -96,6 +114,9 @@ class LocalStream:
         Raises InputError for numbers outside the plan or seen before, frames of another size and values that are not finite.
         """
         self._check(numbers, patterns)
+        if self._to_examine:
+            self._examine(patterns.to("cpu", torch.float32))
+        self._check_data(numbers, patterns)
         photons = torch.where(self._plan.mask, patterns.to("cpu", torch.float32), 0.0)
         amplitudes = self._model.to_detector_order(photons.clamp_(min=0).sqrt_()).to(self._device)
         self._waiting.update(zip(numbers.tolist(), amplitudes, strict=True))
@@ -131,8 +152,26 @@ class LocalStream:
             )
         if bool(self._here[numbers].any()) or len(numbers.unique()) < len(numbers):
             raise InputError("a frame number came twice; leave out frames that were sent again")
-        if not bool(patterns[:, self._plan.mask].isfinite().all()):
-            raise InputError("trusted pixels hold values that are not finite; mask them")
+
+    def _check_data(self, numbers: Tensor, patterns: Tensor) -> None:
+        lost = without_data(patterns.to("cpu", torch.float32)) & self._plan.mask
+        if bool(lost.any()):
+            first = int(lost.flatten(1).any(dim=1).nonzero()[0])
+            raise InputError(
+                f"frame {int(numbers[first])} holds {int(lost[first].sum())} trusted pixels without data (not finite, or the end "
+                "of an integer type); mask them, or leave the frame out"
+            )
+
+    def _examine(self, patterns: Float[Tensor, "batch y x"]) -> None:
+        """Mask pixels that hold no counts, as the first frames show them: nothing has been solved with them yet."""
+        self._to_examine = False
+        found = suspect_pixels(patterns, self._plan.mask)
+        for each in found:
+            self._plan = replace(self._plan, mask=self._plan.mask & ~each.pixels)
+            self._findings.append(each.finding)
+            warnings.warn(each.finding.line, ExaminedWarning, stacklevel=4)
+        if found:
+            self._work = self._begun(self._work.x)
 
     def _solve_ready(self) -> int:
         complete = self._here[self._groups].all(dim=1)

@@ -8,15 +8,15 @@ from typing import Any, cast
 import yaml
 from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
+from pydantic_core import ErrorDetails
 
 from exitwave.data.errors import ExitwaveError, FormatError, InputError
 from exitwave.data.measurement import Measurement
-from exitwave.data.prepare.steps import prepared
 from exitwave.data.result import Result
 from exitwave.io import results
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.atomic import require_writable
-from exitwave.io.files import read, read_estimate, read_probe
+from exitwave.io.files import read_estimate, read_prepared as read_scan, read_probe
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Setup
 from exitwave.running.checkpoints import Checkpoints
@@ -146,17 +146,30 @@ class _Own:
 def make_job(described: Mapping[str, Any], source: str) -> Job:
     """A job from plain values. InputError names unknown keys and values out of range, all at once."""
     parts, rest = _parts(described)
-    made, faults = dict[str, Any](), list[str]()
+    made, faults, sections = dict[str, Any](), list[str](), set[str]()
     for name, (kind, values) in {**parts, "own": (_Own, rest)}.items():
         try:
             made[name] = TypeAdapter(kind).validate_python(values)
         except ValidationError as error:
-            faults += [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            faults += [_complaint(e) for e in error.errors()]
+            sections |= {str(e["loc"][0]) for e in error.errors() if len(e["loc"]) > 1}
     if faults:
-        raise InputError(f"{source}: {'; '.join(faults)}; keys are {', '.join(keys_of_jobs())}")
+        raise InputError(f"{source}: {'; '.join(faults)}; {_known_keys(sections)}")
     own = made.pop("own")
     values = {option.name: getattr(own, option.name) for option in fields(own)}
     return Job(**values | {"solver": as_solver(own.solver)}, **made)
+
+
+def _complaint(error: ErrorDetails) -> str:
+    where = ".".join(map(str, error["loc"]))
+    return f"{where}: {'unknown key' if error['type'] == 'unexpected_keyword_argument' else error['msg']}"
+
+
+def _known_keys(sections: set[str]) -> str:
+    """The keys of the sections that a fault is in, else those of the job itself."""
+    if sections == {"reading"}:
+        return f"keys of reading are {', '.join(option.name for option in fields(ReadOptions))}"
+    return f"keys are {', '.join(keys_of_jobs())}"
 
 
 def keys_of_jobs() -> list[str]:
@@ -186,7 +199,7 @@ def solver_of(described: Mapping[str, Any], source: str, folder: Path) -> Solver
 
 def read_prepared(job: Job) -> Measurement:
     """The measurement of a job, read as stated and prepared."""
-    return prepared(read(job.scan, job.reading), job.prepare)
+    return read_scan(job.scan, job.reading, job.prepare)
 
 
 def run_job(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None = None) -> Result:

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from exitwave.data.dark_pixels import FEWEST_FRAMES, dark_pixels
+from exitwave.data.dark_pixels import dark_pixels
 from exitwave.data.errors import InputError
 from exitwave.data.measurement import M, Measurement
 from exitwave.data.prepare.chunks import chunks, noted
@@ -44,25 +44,25 @@ def mask_hot(scan: M, *, times: float = 10.0) -> M:
     return _trusting(scan, ~hot, f"mask_hot: {times:g} times the neighbours")
 
 
-def mask_dead(scan: M, *, lit: float = 20.0) -> M:
-    """Distrust pixels that count nothing in any frame though their neighbours sum to `lit` photons; gaps and beam stops, too.
+def mask_dead(scan: M, *, lit: float | None = None) -> M:
+    """Distrust pixels that count nothing in any frame in the midst of light: dead ones, gaps, what a beam stop hides.
 
-    Whole rows and columns, and larger areas, that stay dark in the midst of light are gaps between detector modules, or
-    what a beam stop hides. Reads all frames once. At 20 photons a healthy pixel stays empty by chance once in 5e8 (Poisson).
+    Light is told by how often the pixels around count, so that a healthy one is taken for dead once in a million scans; with
+    `lit` every pixel is dead whose neighbours sum to so many photons. Reads all frames once.
     """
-    if not lit > 0:
+    if lit is not None and not lit > 0:
         raise InputError(f"neighbours count as lit from {lit:g} photons; expected a positive number")
-    total, counting = (
-        torch.zeros(scan.frame_shape, dtype=torch.float64),
-        torch.zeros(scan.frame_shape, dtype=torch.int64),
-    )
+    total = torch.zeros(scan.frame_shape, dtype=torch.float64)
+    counting = torch.zeros(scan.frame_shape, dtype=torch.int64)
     for _, frames in chunks(scan):
         total += frames.sum(dim=0, dtype=torch.float64).cpu()
         counting += (frames > 0).sum(dim=0).cpu()
-    dead = (total <= 0) & (_median_of_neighbours(total, scan.mask) >= lit)
-    if len(scan) >= FEWEST_FRAMES:
-        dead |= dark_pixels(counting, len(scan), scan.mask).all
-    return _trusting(scan, ~dead, f"mask_dead: neighbours above {lit:g} photons")
+    if lit is None:
+        dead, told = dark_pixels(counting, len(scan), scan.mask).all, "in the midst of light"
+    else:
+        dead = (total <= 0) & (_median_of_neighbours(total, scan.mask) >= lit)
+        told = f"neighbours above {lit:g} photons"
+    return _trusting(scan, ~dead, f"mask_dead: {told}")
 
 
 def _trusting(scan: M, mask: Bool[Tensor, "y x"], step: str) -> M:

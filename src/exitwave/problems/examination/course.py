@@ -139,11 +139,12 @@ class _Course:
         seen = survey(self.measurement, self.most_frames)
         often = (seen.no_data > max(1, FAILS_OFTEN * len(seen.constant))) & self.measurement.mask
         if bool(often.any()) and int(often.sum()) <= MOST_FAILING * int(self.measurement.mask.sum()):
-            self._mask(Bad("sentinel-pixels", often, "hold no data in many frames"))
+            self._mask(Bad("sentinel-pixels", often, "without data in many frames"))
             seen = survey(self.measurement, self.most_frames)
         at = seen.statistics.looked_at
         positions = self.measurement.positions_m[at] if isinstance(self.measurement, Scan) else None
-        bad = bad_frames(seen, self.numbers[at], positions).without(self.kept)
+        monitor = None if self.measurement.monitor is None else self.measurement.monitor[at]
+        bad = bad_frames(seen, self.numbers[at], positions, monitor).without(self.kept)
         # What is wrong with most of them is refused where the problem is posed.
         if bad.reasons and 2 * len(bad.reasons) <= len(at):
             self._leave_out(bad)
@@ -156,7 +157,7 @@ class _Course:
         pattern, count = self.seen.statistics.mean_pattern, len(self.seen.constant)
         if count >= FEWEST_FRAMES:
             dark = dark_pixels(self.seen.lit, count, self.measurement.mask)
-            self._mask(Bad("dead-pixels", dark.single, "never count though light surrounds them (dead)"))
+            self._mask(Bad("dead-pixels", dark.single, "dead: dark in the midst of light"))
             self.findings += gap_findings(dark)
         if not self.measurement.geometry.near_field:
             self.findings += beam_findings(pattern, self.measurement.mask)

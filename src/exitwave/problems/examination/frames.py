@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
 from torch import Tensor
 
@@ -17,7 +17,7 @@ NEIGHBOURS = 6
 """Frames beside each one in the scan, to compare it with."""
 FEWEST_FRAMES = 6
 """Of fewer frames none can be told to be unlike the others."""
-MOST_WILD = 0.2
+MOST_WILD = 0.1
 """Share of the frames; where more are unlike the others, it is the sample."""
 WILD_TIMES = 4.0
 """A wild frame has at least so many times the photons of its neighbours, or so few."""
@@ -49,8 +49,16 @@ class BadFrames:
         return [Finding("bad-frames", f"{told}; --keep-frames {frame_list(numbers[:20])} keeps them", "cured")]
 
 
-def bad_frames(seen: Survey, numbers: Tensor, positions_m: Float[Tensor, "frame 2"] | None) -> BadFrames:
-    """The frames that should be left out, of those looked at, by their `numbers`. Positions tell which are neighbours."""
+def bad_frames(
+    seen: Survey,
+    numbers: Int[Tensor, " frame"],
+    positions_m: Float[Tensor, "frame 2"] | None,
+    monitor: Float[Tensor, " frame"] | None,
+) -> BadFrames:
+    """The frames that should be left out, of those looked at, by their `numbers`.
+
+    Positions tell which are neighbours; the monitor, where there is one, which changes are the beam's.
+    """
     stats = seen.statistics
     reasons: dict[int, str] = {}
 
@@ -68,6 +76,8 @@ def bad_frames(seen: Survey, numbers: Tensor, positions_m: Float[Tensor, "frame 
         return BadFrames(reasons)
     flat = well & seen.constant
     photons, neighbours = stats.photons_per_frame.double(), _neighbours(positions_m, well)
+    if monitor is not None and bool((monitor.isfinite() & (monitor > 0)).all()):
+        photons = photons / monitor * monitor.mean()
     wild = well & _wild_totals(photons, neighbours, well)
     unlike = well & ~flat & ~wild & _wild_patterns(seen.thumbnails, photons, neighbours, well & ~wild & ~flat)
     for bad, reason in (

@@ -31,13 +31,13 @@ class Bad:
     name: str
     pixels: Bool[Tensor, "y x"]
     what: str
-    """What they do, such as "hold 65535, the largest value of a 16-bit number, in every frame"."""
+    """What is wrong with them, such as "dead: dark in the midst of light"."""
 
     @property
     def finding(self) -> Finding:
         """In words."""
         places = cast("list[tuple[int, int]]", [tuple(place) for place in self.pixels.nonzero().tolist()])
-        told = f"{counted(len(places), 'pixel')} {self.what}: masked (row, column: {pixel_list(places)})"
+        told = f"{counted(len(places), 'pixel')} masked, {self.what} (row, column: {pixel_list(places)})"
         return Finding(self.name, told, "cured")
 
 
@@ -50,10 +50,10 @@ def suspect_pixels(frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"]) 
     quantum = quantum_of(frames[:, left])
     stuck = stuck_pixels(frames, left, quantum)
     if bool(stuck.any()):
-        found.append(Bad("stuck-pixels", stuck, "show the same whatever the light (stuck)"))
+        found.append(Bad("stuck-pixels", stuck, "stuck: the same whatever the light"))
     hot = hot_pixels(frames, left & ~stuck, quantum)
     if bool(hot.any()):
-        found.append(Bad("hot-pixels", hot, f"count more than {HOT_TIMES:g} times what their neighbours do (hot)"))
+        found.append(Bad("hot-pixels", hot, f"hot: more than {HOT_TIMES:g} times the counts around"))
     return found
 
 
@@ -71,13 +71,13 @@ def marked_pixels(frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"]) -
     often = math.ceil(NEARLY_ALL * len(frames))
     not_finite = ((~frames.isfinite()).sum(dim=0) >= often) & mask
     if bool(not_finite.any()):
-        found.append(Bad("sentinel-pixels", not_finite, "are not finite (NaN or infinite) in all or nearly all frames"))
+        found.append(Bad("sentinel-pixels", not_finite, "not finite (NaN or infinite) in all or nearly all frames"))
     middle = frames.nan_to_num(0.0, 0.0, 0.0).median(dim=0).values
     steady = ((frames == middle).sum(dim=0) >= often) & mask & ~not_finite
     for value in torch.unique(middle[steady & ((middle < 0) | (middle >= UINT16_MAX))]).tolist():
         pixels = steady & (middle == value)
         if _marks(value, pixels, frames):
-            found.append(Bad("sentinel-pixels", pixels, f"hold {_meaning(value)} in all or nearly all frames"))
+            found.append(Bad("sentinel-pixels", pixels, f"{_meaning(value)} in all or nearly all frames"))
     return found
 
 
