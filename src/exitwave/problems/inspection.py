@@ -19,9 +19,11 @@ from exitwave.data.statistics import ScanStatistics
 from exitwave.physics.support import extent_px
 from exitwave.problems.cdi import correlated_region, pattern_problem
 from exitwave.problems.examination import examine
+from exitwave.problems.examination.regime import magnification
 from exitwave.problems.memory_estimate import MemoryEstimate, memory_estimate
 from exitwave.problems.probe_guess import guess_probe
 from exitwave.problems.ptychography import object_canvas
+from exitwave.problems.shadow_motion import ShadowMotion
 
 MOST_FRAMES = 512
 """A larger scan is judged by this many of its frames, evenly chosen."""
@@ -76,6 +78,10 @@ class ScanInspection(Inspection):
     """1 - step / frame: how far neighbouring windows overlap."""
     overlap_probe: float | None
     """1 - step / probe diameter (90 % of the photons of the probe guessed from the data); None where it cannot be guessed."""
+    motion: ShadowMotion | None = None
+    """How the sample's shadow moves over the detector when the stage moves; None where frames cannot tell."""
+    moving_magnification: float | None = None
+    """The magnification that this motion tells; None where nothing moves beyond doubt."""
 
 
 def inspect(
@@ -92,8 +98,12 @@ def inspect(
     examined = examine(
         measurement, drop_frames=drop_frames, keep_frames=keep_frames, most_frames=MOST_FRAMES, as_is=as_is
     )
+    found = look(examined.measurement, examined.statistics)
+    if isinstance(found, ScanInspection) and (motion := examined.motion) is not None:
+        told = magnification(examined.measurement.geometry, motion) if motion.clear else None
+        found = replace(found, motion=motion, moving_magnification=told)
     found = replace(
-        look(examined.measurement, examined.statistics),
+        found,
         findings=examined.findings,
         hot_pixels=examined.masked.get("hot-pixels", 0),
         dead_pixels=examined.masked.get("dead-pixels", 0),

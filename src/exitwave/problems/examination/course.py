@@ -21,8 +21,10 @@ from exitwave.problems.examination.beam import beam_findings, gap_findings
 from exitwave.problems.examination.frames import BadFrames, bad_frames
 from exitwave.problems.examination.pixels import Bad, suspect_pixels
 from exitwave.problems.examination.positions import MISSING, bad_positions
+from exitwave.problems.examination.regime import regime_findings
 from exitwave.problems.examination.survey import Survey, survey
 from exitwave.problems.examination.words import frame_list
+from exitwave.problems.shadow_motion import ShadowMotion, shadow_motion
 
 SPECIMEN_BYTES = 64 * 2**20
 FAILS_OFTEN = 0.02
@@ -42,6 +44,8 @@ class Examination:
     """Of the frames of the cured measurement."""
     masked: Mapping[str, int] = field(default_factory=dict[str, int])
     """Pixels that were masked, by the name of the finding."""
+    motion: ShadowMotion | None = None
+    """How the sample's shadow moves with the stage; of a scan."""
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -83,6 +87,7 @@ def examine(
     course.pixels()
     course.frames()
     course.detector()
+    course.regime()
     return course.examination()
 
 
@@ -105,6 +110,7 @@ class _Course:
         self.masked: Counter[str] = Counter()
         self.specimens = Specimens(numbers=self.numbers[:0], frames=torch.zeros(0, *measurement.frame_shape))
         self.seen: Survey | None = None
+        self.motion: ShadowMotion | None = None
 
     def as_it_is(self, drop_frames: tuple[int, ...]) -> Examination:
         """Nothing but the frames that the user does not want left out."""
@@ -162,6 +168,13 @@ class _Course:
         if not self.measurement.geometry.near_field:
             self.findings += beam_findings(pattern, self.measurement.mask)
 
+    def regime(self) -> None:
+        """See whether a shadow moves with the stage as it must where the scan says it was measured."""
+        assert self.seen is not None
+        if isinstance(self.measurement, Scan):
+            self.motion = shadow_motion(self.measurement, self.seen.statistics.mean_pattern)
+            self.findings += regime_findings(self.measurement, self.motion)
+
     def examination(self) -> Examination:
         """What came of it."""
         assert self.seen is not None
@@ -170,7 +183,11 @@ class _Course:
         measurement = replace(self.measurement, provenance={**self.measurement.provenance, **told})
         # Dead pixels counted nothing: masked or not, the statistics are the same.
         return Examination(
-            measurement=measurement, findings=tuple(self.findings), statistics=self.seen.statistics, masked=self.masked
+            measurement=measurement,
+            findings=tuple(self.findings),
+            statistics=self.seen.statistics,
+            masked=self.masked,
+            motion=self.motion,
         )
 
     def _told_left_out(self) -> dict[str, Any]:
