@@ -1,5 +1,6 @@
 """What a scientist checks first in a measurement, and what looks wrong, with the cure."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import singledispatch
@@ -25,8 +26,8 @@ from exitwave.problems.probe_guess import guess_probe
 from exitwave.problems.ptychography import object_canvas
 from exitwave.problems.shadow_motion import ShadowMotion
 
-MOST_FRAMES = 512
-"""A larger scan is judged by this many of its frames, evenly chosen."""
+MOST_FRAMES, LEAST_FRAMES, MOST_PIXELS = 512, 32, 2**26
+"""A larger scan is judged by so many of its frames, evenly chosen: as many as can be read in a moment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +96,8 @@ def inspect(
 
     The figures are those of the measurement that a run would go on with: examined and cured, unless it is taken `as_is`.
     """
-    examined = examine(
-        measurement, drop_frames=drop_frames, keep_frames=keep_frames, most_frames=MOST_FRAMES, as_is=as_is
-    )
+    most = min(MOST_FRAMES, max(LEAST_FRAMES, MOST_PIXELS // math.prod(measurement.frame_shape)))
+    examined = examine(measurement, drop_frames=drop_frames, keep_frames=keep_frames, most_frames=most, as_is=as_is)
     found = look(examined.measurement, examined.statistics)
     if isinstance(found, ScanInspection) and (motion := examined.motion) is not None:
         told = magnification(examined.measurement.geometry, motion) if motion.clear else None

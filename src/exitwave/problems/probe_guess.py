@@ -11,10 +11,10 @@ from torch import Tensor
 from exitwave.data import prepare
 from exitwave.data.measurement import M, Measurement
 from exitwave.data.scan import Scan
+from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.fourier import fft2, ifft2, to_centre, to_corner
 from exitwave.physics.kernels.reference import gather, scatter_add_
 from exitwave.physics.propagation import propagator
-from exitwave.problems.untrusted_pixels import filled_from_neighbours
 
 FRAMES, FEW_FRAMES = 48, 32
 """Neighbouring frames on which defoci are tried, and as many of them as are enough to see which are worth it."""

@@ -18,6 +18,7 @@ from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
 from exitwave.problems.examination.beam import beam_findings, gap_findings
+from exitwave.problems.examination.cutting import cut_to_beam
 from exitwave.problems.examination.frames import BadFrames, bad_frames
 from exitwave.problems.examination.pixels import Bad, suspect_pixels
 from exitwave.problems.examination.positions import MISSING, bad_positions
@@ -85,6 +86,7 @@ def examine(
         return course.as_it_is(drop_frames)
     course.positions(drop_frames)
     course.pixels()
+    course.cut()
     course.frames()
     course.detector()
     course.regime()
@@ -139,6 +141,13 @@ class _Course:
         self.specimens = specimens(self.measurement)
         for found in suspect_pixels(self.specimens.frames, self.measurement.mask):
             self._mask(found)
+
+    def cut(self) -> None:
+        """Cut the frames of a full detector around the beam, before they are all read."""
+        if isinstance(self.measurement, Scan):
+            light = self.specimens.frames.nan_to_num(0.0, 0.0, 0.0).mean(dim=0)
+            self.measurement, found = cut_to_beam(self.measurement, torch.where(self.measurement.mask, light, 0.0))
+            self.findings += found
 
     def frames(self) -> None:
         """Go over all frames; mask pixels that fail again and again, leave out frames that are bad."""
