@@ -11,6 +11,8 @@ SHELL_PX = 4
 """Width of the square shells around the beam in which light is summed."""
 KEPT = 1e-4
 """Share of the light that may fall outside a cut."""
+DOUBT = 5.0
+"""Standard deviations by which a shell must be above the background to count as lit."""
 
 
 def centre_offset(light: Float[Tensor, "y x"]) -> tuple[float, float]:
@@ -37,15 +39,22 @@ def beam_centre(mean_pattern: Float[Tensor, "y x"], mask: Bool[Tensor, "y x"]) -
     return height // 2 + round(row), width // 2 + round(column)
 
 
-def lit_size(mean_pattern: Float[Tensor, "y x"], mask: Bool[Tensor, "y x"], centre: tuple[int, int]) -> int:
-    """Side of the square around the beam that holds all but 1e-4 of its light, above the even background, pixels."""
-    light, (height, width) = _filled(mean_pattern, mask), mean_pattern.shape
+def lit_size(mean_pattern: Float[Tensor, "y x"], centre: tuple[int, int]) -> int:
+    """Side of the square around the beam that holds all but 1e-4 of its light, above the even background, pixels.
+
+    Square shells whose mean is not above the background beyond doubt, by the scatter of their pixels, count nothing.
+    """
+    light, (height, width) = mean_pattern.double().flatten(), mean_pattern.shape
+    # A single pixel that shines by itself is no light of the beam.
+    light = light.clamp(max=float(light.sort().values[-max(1, light.numel() // 500)]))
     rows = (torch.arange(height) - centre[0]).abs()[:, None]
     columns = (torch.arange(width) - centre[1]).abs()[None, :]
     shells = (torch.maximum(rows, columns) // SHELL_PX).flatten()
     pixels = shells.bincount().clamp(min=1)
-    mean = shells.bincount(light.flatten()) / pixels
-    excess = ((mean - mean.quantile(0.1)) * pixels).clamp(min=0)
+    mean = shells.bincount(light) / pixels
+    scatter = (shells.bincount(light.square()) / pixels - mean.square()).clamp(min=0) / pixels
+    above = mean - mean.quantile(0.1)
+    excess = torch.where(above > DOUBT * scatter.sqrt(), above * pixels, 0.0)
     beyond = excess.flip(0).cumsum(0).flip(0)
     return 2 * SHELL_PX * max(1, int((beyond > KEPT * excess.sum()).sum()))
 

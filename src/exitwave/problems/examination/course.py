@@ -1,4 +1,4 @@
-"""The course of an examination: positions, pixels, frames, beam, regime, one after another on what was cured so far."""
+"""The course of an examination: positions, cut, pixels, frames, beam, regime, one after another on what was cured so far."""
 
 import math
 from collections import Counter
@@ -18,7 +18,7 @@ from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
 from exitwave.problems.examination.beam import beam_findings, gap_findings
-from exitwave.problems.examination.cutting import cut_to_beam
+from exitwave.problems.examination.cutting import CUT_FRAMES, cut_to_beam, is_full_detector
 from exitwave.problems.examination.frames import BadFrames, bad_frames
 from exitwave.problems.examination.pixels import Bad, suspect_pixels
 from exitwave.problems.examination.positions import MISSING, bad_positions
@@ -85,17 +85,17 @@ def examine(
     if as_is or not isinstance(measurement, Scan | Pattern):
         return course.as_it_is(drop_frames)
     course.positions(drop_frames)
-    course.pixels()
     course.cut()
+    course.pixels()
     course.frames()
     course.detector()
     course.regime()
     return course.examination()
 
 
-def specimens(measurement: Measurement) -> Specimens:
+def specimens(measurement: Measurement, most: int = 64) -> Specimens:
     """Some frames, evenly chosen: as many as can be looked at in a moment."""
-    most = min(64, max(8, SPECIMEN_BYTES // (4 * math.prod(measurement.frame_shape))))
+    most = min(most, max(8, SPECIMEN_BYTES // (4 * math.prod(measurement.frame_shape))))
     chosen = torch.linspace(0, len(measurement) - 1, min(most, len(measurement))).round().to(torch.int64)
     return Specimens(numbers=chosen, frames=measurement.frames(chosen).cpu())
 
@@ -136,18 +136,17 @@ class _Course:
         self._leave_out(BadFrames(reasons).without((*self.kept, *drop_frames)))
         self._drop(drop_frames)
 
+    def cut(self) -> None:
+        """Cut the frames of a full detector around the beam, before they are all looked at."""
+        if isinstance(self.measurement, Scan) and is_full_detector(self.measurement):
+            self.measurement, found = cut_to_beam(self.measurement, specimens(self.measurement, CUT_FRAMES).frames)
+            self.findings += found
+
     def pixels(self) -> None:
         """Mask pixels that hold no counts."""
         self.specimens = specimens(self.measurement)
         for found in suspect_pixels(self.specimens.frames, self.measurement.mask):
             self._mask(found)
-
-    def cut(self) -> None:
-        """Cut the frames of a full detector around the beam, before they are all read."""
-        if isinstance(self.measurement, Scan):
-            light = self.specimens.frames.nan_to_num(0.0, 0.0, 0.0).mean(dim=0)
-            self.measurement, found = cut_to_beam(self.measurement, torch.where(self.measurement.mask, light, 0.0))
-            self.findings += found
 
     def frames(self) -> None:
         """Go over all frames; mask pixels that fail again and again, leave out frames that are bad."""
