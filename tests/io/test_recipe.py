@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,69 @@ def test_every_shipped_recipe_says_how_its_files_are_known() -> None:
         assert shipped.title
         assert shipped.about
         assert shipped.recognise
+
+
+def test_datasets_of_one_frame_each_follow_in_the_order_of_their_numbers(
+    measured: Path, tmp_path: Path, oracle: Any, explain: Explain
+) -> None:
+    with h5py.File(measured, "a") as file:
+        del file["frames"]
+        for number, frame in enumerate(oracle.patterns, 8):
+            file[f"det/frame_{number}"] = frame[None]
+    explain(read(measured, written(tmp_path, GENERIC.replace("path: frames", "path: det/*"))))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(3, 4), (4, 4), (4, 3)])
+@pytest.mark.parametrize("fast_y", [False, True])
+def test_one_list_of_each_motor_serves_a_raster(tmp_path: Path, rows: int, columns: int, fast_y: bool) -> None:
+    path, frames = tmp_path / "raster.h5", np.random.default_rng(0).poisson(5.0, (rows, columns, 8, 6))
+    if fast_y and rows == columns:
+        pytest.skip("nobody can tell")
+    y, x = (
+        (np.arange(columns) * 2.0, np.arange(rows) * 3.0)
+        if fast_y
+        else (np.arange(rows) * 2.0, np.arange(columns) * 3.0)
+    )
+    with h5py.File(path, "w") as file:
+        file["frames"], file["y"], file["x"] = frames, y, x
+    scan = read(path, written(tmp_path, GENERIC.replace("path: frames", "path: frames, layout: row column y x")))
+    row, column = (index.ravel() for index in np.indices((rows, columns)))
+    expected = np.stack([y[column], x[row]] if fast_y else [y[row], x[column]], axis=1) * 1e-6
+    np.testing.assert_allclose(scan.positions_m.numpy(), expected)
+
+
+@pytest.mark.parametrize("way", ["option", "layout", "frames in a row"])
+def test_exposures_at_each_position_are_summed_when_asked(
+    measured: Path, tmp_path: Path, oracle: Any, explain: Explain, way: str
+) -> None:
+    parts = np.stack([oracle.patterns // 3, oracle.patterns // 3, oracle.patterns - 2 * (oracle.patterns // 3)], axis=1)
+    changed(measured, frames=parts.reshape(-1, *parts.shape[2:]) if way == "frames in a row" else parts)
+    layout = "frames, layout: frame exposure y x" if way == "layout" else "frames"
+    stated = written(tmp_path, GENERIC.replace("path: frames", f"path: {layout}"))
+    if way == "option":
+        with pytest.raises(FormatError, match=r"(\d+) positions with 3 exposures each: --sum-exposures"):
+            read(measured, stated)
+    explain(read(measured, replace(stated, sum_exposures=way != "layout")))
+
+
+def test_a_file_that_a_virtual_dataset_needs_is_named(measured: Path, tmp_path: Path, oracle: Any) -> None:
+    layout = h5py.VirtualLayout(oracle.patterns.shape, oracle.patterns.dtype)
+    layout[:5] = h5py.VirtualSource("run_1.h5", "data", (5, *oracle.patterns.shape[1:]))
+    layout[5:] = h5py.VirtualSource("run_2.h5", "data", (len(oracle.patterns) - 5, *oracle.patterns.shape[1:]))
+    with h5py.File(tmp_path / "run_1.h5", "w") as file:
+        file["data"] = oracle.patterns[:5]
+    with h5py.File(measured, "a") as file:
+        del file["frames"]
+        file.create_virtual_dataset("frames", layout)
+    with pytest.raises(FormatError, match=r"other files, of which 1 are not there: run_2.h5"):
+        read(measured, written(tmp_path, GENERIC))
+
+
+@pytest.mark.parametrize("lost", ["frames", "y"])
+def test_a_file_that_a_link_leads_to_is_named(measured: Path, tmp_path: Path, lost: str) -> None:
+    with h5py.File(measured, "a") as file:
+        del file[lost]
+        file[f"raw/{lost}"] = h5py.ExternalLink("elsewhere.h5", "/data")
+        text = GENERIC.replace(f"path: {lost}", f"path: raw/{lost}")
+    with pytest.raises(FormatError, match=r"it should be in elsewhere.h5, which is not there"):
+        read(measured, written(tmp_path, text))

@@ -21,6 +21,7 @@ from exitwave.data.pattern import Pattern
 from exitwave.data.patterns import MappedPatterns, Patterns, SummedPatterns
 from exitwave.data.scan import Scan
 from exitwave.data.unmatched import UnmatchedScan
+from exitwave.io.hdf5_file import lost_links
 from exitwave.io.memory import require_memory
 
 PositionSign = Literal["probe", "sample"]
@@ -119,7 +120,9 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     Raises FormatError naming what is missing and the option that supplies it.
     """
     if contents.patterns is None:
-        raise FormatError(f"{path} holds no diffraction patterns ({format_name}); expected a stack (frame, y, x)")
+        raise FormatError(
+            f"{path} holds no diffraction patterns ({format_name}); expected a stack (frame, y, x){lost_links(path)}"
+        )
     if stated.sum_exposures or contents.sum_exposures:
         contents = with_summed_exposures(contents, path)
     patterns = contents.patterns
@@ -128,7 +131,7 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     if contents.positions is None and not alone:
         raise FormatError(
             f"{path} holds no scan positions ({format_name}); give the file that does with --positions, "
-            "or a recipe that says where they are"
+            f"or a recipe that says where they are{lost_links(path)}"
         )
     height, width = patterns.shape[1:]
     require_memory(32 * height * width, f"{path} says its frames are {height} x {width} pixels")

@@ -6,6 +6,7 @@ from exitwave.data.errors import FormatError
 from exitwave.data.measurement import Measurement
 from exitwave.io import cxi, dectris, nexus, npz, ptychodus, ptychodus_patterns, ptyd, recipe, results, tiff
 from exitwave.io.assemble import Format, ReadOptions, assemble
+from exitwave.io.hdf5_file import lost_links
 from exitwave.io.weights import is_weights
 
 FORMATS: dict[str, Format] = {
@@ -39,7 +40,9 @@ def detect(path: Path) -> Format:
     if is_weights(path):
         raise FormatError(f"{path} is a trained network, not a measurement; give it in place of a solver's name")
     known = ", ".join(f.title for f in FORMATS.values())
-    raise FormatError(f"{path} is of no known format; known are {known}; a YAML recipe (--recipe) reads any HDF5 file")
+    raise FormatError(
+        f"{path} is of no known format; known are {known}; a YAML recipe (--recipe) reads any HDF5 file{lost_links(path)}"
+    )
 
 
 def named(name: str) -> Format:

@@ -15,6 +15,7 @@ from exitwave.io.hdf5_file import (
     find as find,
     holds as holds,
     is_hdf5 as is_hdf5,
+    missing_sources,
     open_hdf5 as open_hdf5,
 )
 from exitwave.io.hdf5_patterns import Hdf5Patterns as Hdf5Patterns, Layout as Layout
@@ -115,6 +116,11 @@ def _in_unit(
 
 def _check_numbers(item: h5py.Dataset, size: int | None = None) -> None:
     """Raise FormatError for what are no real numbers, none at all, or so many that they must be something else."""
+    if lost := missing_sources(item):
+        raise FormatError(
+            f"{item.name} in {item.file.filename} is put together from other files, of which {', '.join(lost[:3])} are not there; "
+            "copy them to where the file expects them"
+        )
     if item.dtype.kind not in "biuf" or not item.size:
         raise FormatError(f"{item.name} in {item.file.filename} is {_what(item)}; expected real numbers")
     if (item.size if size is None else size) > LARGEST_ARRAY:

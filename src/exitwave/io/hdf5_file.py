@@ -84,6 +84,21 @@ def missing_sources(stored: h5py.Dataset) -> list[str]:
     return [name for name in names if name != "." and not (folder / name).exists()]
 
 
+def lost_links(path: Path) -> str:
+    """What a file refers to in other files that are not there, as the end of a sentence; empty where nothing is lost."""
+    lost: list[str] = []
+    if not is_hdf5(path):
+        return ""
+    with open_hdf5(path) as file:
+
+        def look(name: str, link: object) -> None:
+            if isinstance(link, h5py.ExternalLink) and (found := broken_link(file, name)):
+                lost.append(f"{name} (it should be in {found})")
+
+        file.visititems_links(look)
+    return f"; it refers to what is not there: {', '.join(lost[:3])}{' ...' * (len(lost) > 3)}" if lost else ""
+
+
 def opened(path: Path) -> h5py.File:
     """An open file, to be closed by the caller. Raises FormatError when there is none; h5py reports damage its own way."""
     if not path.exists():

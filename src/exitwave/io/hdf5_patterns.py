@@ -3,7 +3,7 @@
 import math
 import os
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,7 +147,7 @@ def _checked(file: h5py.File, name: str, path: Path, layout: Layout) -> tuple[tu
     return (stored.shape[0], stored.shape[1]), stored.shape[2], stored.shape[3]
 
 
-def _of_four_axes(shape: tuple[int, ...], axes: list[str]) -> str:
+def _of_four_axes(shape: tuple[int, ...], axes: Sequence[str]) -> str:
     if len(shape) != 4 or len(axes) != 3:
         return ""
     return (

@@ -1,5 +1,6 @@
 """How a measurement is set up as a problem, whatever the solver: one value for Python, jobs and the command line."""
 
+import re
 from dataclasses import fields
 from typing import Annotated, Any
 
@@ -40,10 +41,11 @@ def frame_numbers(text: str | None) -> tuple[int, ...]:
     """The numbers that a text such as "60,61" or "10-19,60" means. Raises ValueError for any other text."""
     numbers: list[int] = []
     for part in text.split(",") if text else ():
-        first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+        run = re.fullmatch(r"(\d{1,9})(?:-(\d{1,9}))?", part)
+        first, last = (int(run[1]), int(run[2] or run[1])) if run else (0, -1)
+        if last < first:
             raise ValueError(f"{part!r} is no frame number; write 60,61 or 10-19 (numbers from 0)")
-        numbers += range(int(first), int(last or first) + 1)
+        numbers += range(first, last + 1)
     return tuple(dict.fromkeys(numbers))
 
 

@@ -57,7 +57,9 @@ def test_a_mark_is_told_as_it_was_written():
 @pytest.mark.parametrize("value", [3.0, 40.0, 500.0, 1e6])
 def test_stuck_pixels_are_masked(near, value):
     stuck = pixels((31, 34), (12, 50))
-    found, _ = masked(spoilt(made_scan(near=near, photons=1e5, seed=2), lambda frames: frames.masked_fill_(stuck, value)))
+    found, _ = masked(
+        spoilt(made_scan(near=near, photons=1e5, seed=2), lambda frames: frames.masked_fill_(stuck, value))
+    )
     assert bool((found == stuck).all())
 
 

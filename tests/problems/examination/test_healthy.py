@@ -1,9 +1,9 @@
 """False alarms cost trust: in healthy measurements of every kind nothing is found."""
 
 import pytest
-from made_measurements import healthy
 
 from exitwave.problems.examination import examine
+from made_measurements import healthy
 
 HEALTHY = healthy()
 
