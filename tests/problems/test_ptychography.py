@@ -9,7 +9,7 @@ import torch
 from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import Scan
-from exitwave.problems.initial_guess import defocused, first_guess, guess_probe, more_modes
+from exitwave.problems.initial_guess import first_guess, more_modes
 from exitwave.problems.ptychography import MemoryBudget, PtychographyProblem
 from scans import known_scan
 

@@ -56,13 +56,21 @@ def scan_statistics(
         frames = scan.frames(index)
         if also is not None:
             also(index, frames)
-        finite = torch.isfinite(frames)
-        not_finite.append((~finite & scan.mask).sum(dim=(1, 2)))
-        frames = torch.where(finite & scan.mask, frames, 0.0)
-        negative.append((frames < 0).sum(dim=(1, 2)))
+        frames = torch.where(scan.mask, frames, 0.0)
+        counted = frames.sum(dim=(1, 2), dtype=torch.float64)
+        lost = torch.zeros(len(frames), dtype=torch.int64)
+        # Sums and extremes tell where a closer look is needed; looking at every pixel of every frame for each fault is slow.
+        if not bool(counted.isfinite().all()):
+            finite = torch.isfinite(frames)
+            lost = (~finite).sum(dim=(1, 2))
+            frames = torch.where(finite, frames, 0.0)
+            counted = frames.sum(dim=(1, 2), dtype=torch.float64)
+        not_finite.append(lost)
+        below = frames.amin(dim=(1, 2)) < 0
+        negative.append((frames < 0).sum(dim=(1, 2)) if bool(below.any()) else torch.zeros_like(lost))
         total += frames.sum(dim=0, dtype=torch.float64)
         highest = torch.maximum(highest, frames.amax(dim=0))
-        photons.append(frames.sum(dim=(1, 2), dtype=torch.float64))
+        photons.append(counted)
     return ScanStatistics(
         looked_at=chosen,
         mean_pattern=(total / len(chosen)).to(torch.float32),

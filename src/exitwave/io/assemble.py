@@ -60,6 +60,8 @@ class ReadOptions:
     """Add up the exposures that were taken at each position."""
     values: Literal["counts", "amplitude"] | None = None
     """Whether the file's patterns are photon counts or their square roots."""
+    detector_size: int | tuple[int, int] | None = None
+    """Rows and columns of the frames to work with, cut or padded around the beam; one number or (y, x)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -166,7 +168,8 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
         },
     )
     measurement = _centred(measurement, contents)
-    return prepare.orient(measurement, orientation) if orientation != "identity" else measurement
+    measurement = prepare.orient(measurement, orientation) if orientation != "identity" else measurement
+    return measurement if stated.detector_size is None else prepare.cut_around_beam(measurement, stated.detector_size)
 
 
 def with_summed_exposures(contents: Contents, path: Path) -> Contents:
