@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from exitwave.data.errors import InputError
@@ -143,6 +143,14 @@ class PtychoEstimate(Estimate):
     @property
     def layout(self) -> tuple[int, ...]:
         return len(self.positions_px), *self.probe.shape[-2:]
+
+    def some(self, kept: Int[Tensor, " kept"]) -> "PtychoEstimate":
+        """The same of these frames only; the object array stays as it is."""
+        each: dict[str, Any] = {}
+        for name in ("positions_px", "weights", "brightness"):
+            value = getattr(self, name)
+            each[name] = None if value is None else value[kept.to(value.device)]
+        return replace(self, **each)
 
     def plane(self) -> Complex[Tensor, "y x"]:
         """The transmission of all slices together, on the CPU."""

@@ -21,11 +21,14 @@ from exitwave.physics.kernels import dispatch as verbs
 from exitwave.physics.noise import Amplitude, Noise
 from exitwave.physics.ptychography import Ptychography
 from exitwave.problems.base import Problem
+from exitwave.problems.outliers import Outliers, light_in_blocks, outliers
 from exitwave.problems.prefetch import Prefetcher
 from exitwave.problems.setup import Setup
 from exitwave.problems.threads import Schedule, threads_on
 from exitwave.problems.wave_store import WaveStore
 
+LOOKS = 4
+"""Times that a scan is read at most while outliers are found in it: wild frames hide others, and wild pixels."""
 CHUNK = 16
 """Frames worked on together where order does not matter: at usual sizes they stay in the processor's cache."""
 
@@ -68,6 +71,8 @@ class PtychographyProblem(Problem[PtychoEstimate]):
     held_out: Bool[Tensor, "y x"]
     """Trusted pixels kept from the solvers, to test them with (free residual), in detector order."""
     _amplitudes: Float[Tensor, "frame y x"] | None = field(repr=False)
+    left_out: Outliers = Outliers()
+    """Frames and pixels that are in the scan that was given, but not in this one."""
     spare_bytes: int = 2**33
     """Memory that solvers may take for what they hold of every frame, such as exit waves."""
     _prefetcher: Prefetcher = field(default_factory=Prefetcher, repr=False)
@@ -90,17 +95,17 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         Raises InputError where the scan makes no sense.
         """
         check_layout(scan)
-        canvas = object_canvas(scan, margin_px)
-        return cls.on_canvas(
+        problem = cls.on_canvas(
             scan,
-            canvas,
+            object_canvas(scan, margin_px),
             model=model,
-            noise=noise,
             seed=seed,
             device=device,
             free_fraction=free_fraction,
             memory=memory or MemoryBudget(),
+            robust=True,
         )
+        return problem if noise is None else replace(problem, noise=noise)
 
     @classmethod
     def on_canvas(
@@ -109,39 +114,41 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         canvas: Canvas,
         *,
         model: Ptychography | None,
-        noise: Noise | None,
         seed: int,
         device: torch.device | str,
         free_fraction: float,
         memory: MemoryBudget,
+        robust: bool,
     ) -> "PtychographyProblem":
         """Pose a scan whose layout was checked, with its frames in these places. Every frame is read once, for statistics
-        and amplitudes together. Raises InputError where frames hold no counts.
+        and amplitudes together; where `robust` finds outliers, what is left of the scan is read and posed.
+
+        Raises InputError where frames hold no counts.
         """
-        device = torch.device(device)
+        device, left_out = torch.device(device), Outliers()
         model = model or Ptychography.of(scan.geometry, scan.frame_shape, device=device)
-        free = _held_out(scan, free_fraction, seed)
-        fits = 4 * len(scan) * scan.frame_shape[0] * scan.frame_shape[1] <= memory.cached
-        amplitudes = torch.empty(len(scan), *scan.frame_shape, device=device) if fits else None
-
-        def keep(index: Int[Tensor, " batch"], frames: Float[Tensor, "batch y x"]) -> None:
-            if amplitudes is not None:
-                amplitudes[index] = _amplitudes_of(frames, scan, model).to(device)
-
-        statistics = scan_statistics(scan, also=keep)
-        check_frames(statistics)
+        for looks_left in reversed(range(LOOKS)):
+            kept = left_out.kept(len(scan))
+            rest = left_out.without(scan)
+            free = _held_out(rest, free_fraction, seed)
+            seen = _read(rest, model, device, memory)
+            found = outliers(rest, seen.statistics, seen.blocks) if robust and looks_left else Outliers()
+            if not found:
+                break
+            left_out = left_out.then(found, len(scan))
         return cls(
-            scan=scan,
-            model=model,
-            noise=noise or Amplitude(),
+            scan=rest,
+            model=model if not left_out.frames else model.of_frames(kept),
+            noise=Amplitude(),
             seed=seed,
             device=device,
-            statistics=statistics,
-            positions_px=canvas.positions_px,
+            statistics=seen.statistics,
+            positions_px=canvas.positions_px[kept],
             object_shape=canvas.shape,
-            trusted=model.to_detector_order(scan.mask & ~free).to(device, torch.float32).contiguous(),
+            trusted=model.to_detector_order(rest.mask & ~free).to(device, torch.float32).contiguous(),
             held_out=model.to_detector_order(free).to(device),
-            _amplitudes=amplitudes,
+            _amplitudes=seen.amplitudes,
+            left_out=left_out,
             spare_bytes=memory.spare,
         )
 
@@ -290,7 +297,8 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         return same
 
     def provenance(self, x: PtychoEstimate) -> Mapping[str, Any]:
-        return {"modes": len(x.probe), "slices": len(x.object)}
+        said: dict[str, Any] = {"modes": len(x.probe), "slices": len(x.object)}
+        return said | ({"outliers": self.left_out.described()} if self.left_out else {})
 
 
 def object_canvas(scan: Scan, margin_px: int) -> Canvas:
@@ -310,6 +318,30 @@ def object_canvas(scan: Scan, margin_px: int) -> Canvas:
             f"{100 * covered / (shape[0] * shape[1]):.2g} %; look for outliers among the positions, or a wrong unit"
         )
     return Canvas(positions_px=positions, shape=(shape[0], shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What one pass over all frames tells: statistics, light in blocks, and amplitudes where they fit into memory."""
+
+    statistics: ScanStatistics
+    blocks: Float[Tensor, "frame block"]
+    amplitudes: Float[Tensor, "frame y x"] | None
+
+
+def _read(scan: Scan, model: Ptychography, device: torch.device, memory: MemoryBudget) -> _Seen:
+    fits = 4 * len(scan) * scan.frame_shape[0] * scan.frame_shape[1] <= memory.cached
+    amplitudes = torch.empty(len(scan), *scan.frame_shape, device=device) if fits else None
+    blocks: list[Tensor] = []
+
+    def keep(index: Int[Tensor, " batch"], frames: Float[Tensor, "batch y x"]) -> None:
+        blocks.append(light_in_blocks(frames, scan.mask))
+        if amplitudes is not None:
+            amplitudes[index] = _amplitudes_of(frames, scan, model).to(device)
+
+    statistics = scan_statistics(scan, also=keep)
+    check_frames(statistics)
+    return _Seen(statistics, torch.cat(blocks), amplitudes)
 
 
 def _amplitudes_of(frames: Float[Tensor, "batch y x"], scan: Scan, model: Ptychography) -> Float[Tensor, "batch y x"]:

@@ -75,11 +75,11 @@ def _(scan: Scan, setup: Setup | None = None, *, solver: Solver[Any] | None = No
         scan,
         canvas,
         model=model,
-        noise=None,
         seed=setup.seed,
         device=device,
         free_fraction=setup.free_fraction,
         memory=MemoryBudget(cached=(allowed - needed.working) // 2, spare=needed.spare(allowed)),
+        robust=setup.robust,
     )
     noise = None if setup.noise is None else noise_of(setup.noise, problem)
     return problem if noise is None else replace(problem, noise=noise)

@@ -1,0 +1,137 @@
+"""Outliers: single frames and pixels so far beyond all others that they would spoil the image, found before a run."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import KDTree
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, pad
+
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.scan import Scan
+from exitwave.data.statistics import ScanStatistics
+
+BLOCKS = 8
+"""Parts per side of a frame whose light is compared: coarse, so that speckle does not matter."""
+NEIGHBOURS = 8
+FEWEST = 12
+"""Frames below which nothing says what is usual."""
+AGREEING = 3
+"""So many of the neighbours must stand apart from a frame; the others may be wild themselves."""
+SHARE = 0.05
+"""Of all frames, from which no outlier may be told: where more differ, it is the sample or the beam."""
+BRIGHTER, DIMMER = 5.0, 10.0
+"""Times more, or less, light than neighbours that see much the same of the sample, and than nearly all frames."""
+UNLIKE, LEAST_UNLIKE = 4.0, 0.1
+"""Times further from its neighbours' pattern than theirs are from each other, and at least so far (1 less the correlation)."""
+STANDS_OUT = 20.0
+"""Times the light of a pixel over that around it. A probe narrower than its window makes no spike of one pixel."""
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """What solvers are not shown of a measurement, because it is far beyond all else that was measured."""
+
+    frames: tuple[int, ...] = ()
+    """Their numbers in the measurement."""
+    pixels: tuple[tuple[int, int], ...] = ()
+    """(row, column) on the detector."""
+
+    def __bool__(self) -> bool:
+        return bool(self.frames or self.pixels)
+
+    def described(self) -> dict[str, list[Any]]:
+        """As files keep it."""
+        return {"frames": [*self.frames], "pixels": [[*pixel] for pixel in self.pixels]}
+
+    def kept(self, frames: int) -> Int[Tensor, " kept"]:
+        """Numbers of the other frames, of so many."""
+        among = torch.ones(frames, dtype=torch.bool)
+        among[list(self.frames)] = False
+        return among.nonzero().flatten()
+
+    def without(self, scan: Scan) -> Scan:
+        """The scan without these frames, its mask without these pixels."""
+        mask = scan.mask.clone()
+        for row, column in self.pixels:
+            mask[row, column] = False
+        rest = scan.some(self.kept(len(scan))) if self.frames else scan
+        return replace(rest, mask=mask) if self.pixels else rest
+
+    def of_start(self, start: PtychoEstimate, frames: int) -> PtychoEstimate:
+        """A start for the other frames, so many, where it was made from all."""
+        whole = frames + len(self.frames)
+        return start.some(self.kept(whole)) if self.frames and len(start.positions_px) == whole else start
+
+    def then(self, further: "Outliers", frames: int) -> "Outliers":
+        """These, and those found in what was left of so many frames."""
+        numbers = self.kept(frames)[list(further.frames)].tolist()
+        return Outliers(tuple(sorted({*self.frames, *numbers})), tuple(sorted({*self.pixels, *further.pixels})))
+
+
+def light_in_blocks(frames: Float[Tensor, "batch y x"], mask: Bool[Tensor, "y x"]) -> Float[Tensor, "batch block"]:
+    """How the light of each frame is spread over a few blocks of the detector."""
+    return adaptive_avg_pool2d(torch.where(mask, frames, 0.0), BLOCKS).flatten(1)
+
+
+def outliers(scan: Scan, seen: ScanStatistics, blocks: Float[Tensor, "frame block"]) -> Outliers:
+    """Wild frames; where there are none, wild pixels, which a wild frame would hide or pretend.
+
+    `blocks` is `light_in_blocks` of all frames. Nothing is found in a healthy scan, whatever its sample: a frame counts as
+    wild where both its neighbours, which see much the same of the sample, and nearly all frames agree that it is.
+    """
+    wild = _wild_frames(scan, seen.photons_per_frame.double(), blocks.double())
+    if len(wild):
+        return Outliers(frames=tuple(wild.tolist()))
+    spikes = _spikes(seen.mean_pattern, scan.mask, len(scan)).nonzero().tolist()
+    return Outliers(pixels=tuple((row, column) for row, column in spikes))
+
+
+def _wild_frames(
+    scan: Scan, photons: Float[Tensor, " frame"], blocks: Float[Tensor, "frame block"]
+) -> Int[Tensor, " wild"]:
+    if len(scan) < FEWEST:
+        return torch.zeros(0, dtype=torch.int64)
+    places = scan.positions_m.numpy()
+    near = torch.from_numpy(KDTree(places).query(places, k=NEIGHBOURS + 1)[1][:, 1:])
+    usual = _beyond(photons, near)
+    bright = photons > BRIGHTER * usual + 10 * usual.sqrt() + 10
+    dim = -_beyond(-photons, near)
+    dark = (DIMMER * photons < dim) & (dim > 100)
+    unlike = _unlikeness(blocks, near)
+    odd = unlike > (UNLIKE * _beyond(unlike, near)).clamp(min=LEAST_UNLIKE)
+    return (bright | dark | odd).nonzero().flatten()
+
+
+def _beyond(values: Float[Tensor, " frame"], near: Int[Tensor, "frame near"]) -> Float[Tensor, " frame"]:
+    """What a value must surpass to stand out: its neighbours', but for a few of them, and those of nearly all frames."""
+    few = math.ceil(SHARE * len(values)) + 1
+    everywhere = values.sort(descending=True).values[few]
+    around = values[near].sort(dim=1, descending=True).values[:, AGREEING - 1]
+    return torch.maximum(around, everywhere)
+
+
+def _unlikeness(blocks: Float[Tensor, "frame block"], near: Int[Tensor, "frame near"]) -> Float[Tensor, " frame"]:
+    """How far each frame's pattern is from the median of its neighbours': 1 less the correlation of amplitudes."""
+    amplitudes = _normalised(blocks.clamp(min=0).sqrt())
+    around = _normalised(amplitudes[near].median(dim=1).values)
+    return 1 - (amplitudes * around).sum(dim=1)
+
+
+def _normalised(rows: Float[Tensor, "frame block"]) -> Float[Tensor, "frame block"]:
+    return rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-30)
+
+
+def _spikes(mean: Float[Tensor, "y x"], mask: Bool[Tensor, "y x"], frames: int) -> Bool[Tensor, "y x"]:
+    """Pixels far brighter than those around them: stuck or hot, or hit by what is no light of the sample."""
+    height, width = mean.shape
+    seen = pad(torch.where(mask, mean, -1.0)[None], (2, 2, 2, 2), value=-1.0)[0]
+    windows = seen.unfold(0, 5, 1).unfold(1, 5, 1).reshape(height, width, 25)
+    others = torch.cat([windows[..., :12], windows[..., 13:]], dim=-1).sort(dim=-1, descending=True).values
+    # Four neighbours of the peak of a beam share its light; where few can be seen, nothing is said.
+    around = others[..., 3]
+    known = mask & (others[..., NEIGHBOURS - 1] >= 0)
+    return known & (mean * frames > STANDS_OUT * around.clamp(min=0) * frames + 100)
