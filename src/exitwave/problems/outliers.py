@@ -1,6 +1,7 @@
 """Outliers: single frames and pixels so far beyond all others that they would spoil the image, found before a run."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +48,28 @@ class Outliers:
         """As files keep it."""
         return {"frames": [*self.frames], "pixels": [[*pixel] for pixel in self.pixels]}
 
+    @classmethod
+    def stored(cls, provenance: Mapping[str, Any]) -> "Outliers":
+        """Those that the provenance of a result tells of."""
+        told = provenance.get("outliers", {})
+        frames, pixels = told.get("frames", ()), told.get("pixels", ())
+        return cls(tuple(int(frame) for frame in frames), tuple((int(row), int(column)) for row, column in pixels))
+
+    def remarks(self) -> list[str]:
+        """In words, a line each for frames and pixels."""
+        found = list[str]()
+        if self.frames:
+            found.append(
+                f"{_counted(self.frames, 'frame')} far beyond all others in brightness or pattern left out: "
+                f"{_listed(self.frames)} (--no-robust keeps them)."
+            )
+        if self.pixels:
+            found.append(
+                f"{_counted(self.pixels, 'detector pixel')} far brighter than all around left out: "
+                f"{_listed(self.pixels)} (--no-robust keeps them)."
+            )
+        return found
+
     def kept(self, frames: int) -> Int[Tensor, " kept"]:
         """Numbers of the other frames, of so many."""
         among = torch.ones(frames, dtype=torch.bool)
@@ -70,6 +93,14 @@ class Outliers:
         """These, and those found in what was left of so many frames."""
         numbers = self.kept(frames)[list(further.frames)].tolist()
         return Outliers(tuple(sorted({*self.frames, *numbers})), tuple(sorted({*self.pixels, *further.pixels})))
+
+
+def _counted(found: Sequence[Any], what: str) -> str:
+    return f"1 {what}" if len(found) == 1 else f"{len(found)} {what}s"
+
+
+def _listed(found: Sequence[Any]) -> str:
+    return ", ".join(map(str, found[:10])) + (" ..." if len(found) > 10 else "")
 
 
 def light_in_blocks(frames: Float[Tensor, "batch y x"], mask: Bool[Tensor, "y x"]) -> Float[Tensor, "batch block"]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -119,7 +119,7 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         free_fraction: float,
         memory: MemoryBudget,
         robust: bool,
-    ) -> "PtychographyProblem":
+    ) -> Self:
         """Pose a scan whose layout was checked, with its frames in these places. Every frame is read once, for statistics
         and amplitudes together; where `robust` finds outliers, what is left of the scan is read and posed.
 
@@ -279,6 +279,10 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         found |= {"modes"} if len(x.probe) > 1 else set()
         found |= set() if isinstance(self.noise, Amplitude) else {"noise"}
         return frozenset(found | ({"exposure"} if self.model.exposure_px is not None else set()))
+
+    def sharing_weights(self, weights: Complex[Tensor, "frame component"]) -> Complex[Tensor, "frame component"]:
+        """Weights of the probe's variations as the measurement allows them: here every frame has its own."""
+        return weights
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(repr(self.scan.geometry).encode())
