@@ -24,10 +24,16 @@ AGREEING = 3
 """So many of the neighbours must stand apart from a frame; the others may be wild themselves."""
 SHARE = 0.05
 """Of all frames, from which no outlier may be told: where more differ, it is the sample or the beam."""
-BRIGHTER, DIMMER = 5.0, 10.0
+BRIGHTER, DIMMER = 12.0, 10.0
 """Times more, or less, light than neighbours that see much the same of the sample, and than nearly all frames."""
-UNLIKE, LEAST_UNLIKE = 4.0, 0.1
+UNLIKE, LEAST_UNLIKE = 7.0, 0.28
 """Times further from its neighbours' pattern than theirs are from each other, and at least so far (1 less the correlation)."""
+PEAKED, LEAST_PEAK = 5.0, 0.1
+"""Times the share of a frame's light that neighbours have in their brightest pixel, and at least so much: a particle's hit."""
+FEW_PHOTONS = 200
+"""Frames with fewer say nothing by their pattern, and spoil nothing."""
+SEEN_AROUND = 12
+"""Pixels of the 24 around another that must be trusted before it is judged."""
 STANDS_OUT = 20.0
 """Times the light of a pixel over that around it. A probe narrower than its window makes no spike of one pixel."""
 
@@ -103,38 +109,53 @@ def _listed(found: Sequence[Any]) -> str:
     return ", ".join(map(str, found[:10])) + (" ..." if len(found) > 10 else "")
 
 
-def light_in_blocks(frames: Float[Tensor, "batch y x"], mask: Bool[Tensor, "y x"]) -> Float[Tensor, "batch block"]:
-    """How the light of each frame is spread over a few blocks of the detector."""
-    return adaptive_avg_pool2d(torch.where(mask, frames, 0.0), BLOCKS).flatten(1)
+@dataclass(frozen=True, eq=False)
+class Signatures:
+    """How the light of each frame is spread over the detector: in few numbers, so that frames can be compared."""
+
+    blocks: Float[Tensor, "frame block"]
+    """Mean light in each part of the detector."""
+    peaks: Float[Tensor, " frame"]
+    """Light in the brightest pixel."""
+
+    @classmethod
+    def of(cls, frames: Float[Tensor, "batch y x"], mask: Bool[Tensor, "y x"]) -> "Signatures":
+        """Of frames as they were measured."""
+        seen = torch.where(mask, frames, 0.0)
+        return cls(adaptive_avg_pool2d(seen, BLOCKS).flatten(1), seen.amax(dim=(1, 2)))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Signatures"]) -> "Signatures":
+        """Of all frames, from those of some after others."""
+        return cls(torch.cat([part.blocks for part in parts]), torch.cat([part.peaks for part in parts]))
 
 
-def outliers(scan: Scan, seen: ScanStatistics, blocks: Float[Tensor, "frame block"]) -> Outliers:
+def outliers(scan: Scan, seen: ScanStatistics, signatures: Signatures) -> Outliers:
     """Wild frames; where there are none, wild pixels, which a wild frame would hide or pretend.
 
-    `blocks` is `light_in_blocks` of all frames. Nothing is found in a healthy scan, whatever its sample: a frame counts as
-    wild where both its neighbours, which see much the same of the sample, and nearly all frames agree that it is.
+    A frame counts as wild where both its neighbours, which see much the same of the sample, and nearly all frames agree
+    that it is, so that nothing is found in a healthy scan: other samples differ less, or differ over several frames.
     """
-    wild = _wild_frames(scan, seen.photons_per_frame.double(), blocks.double())
+    wild = _wild_frames(scan, seen.photons_per_frame.double(), signatures)
     if len(wild):
         return Outliers(frames=tuple(wild.tolist()))
     spikes = _spikes(seen.mean_pattern, scan.mask, len(scan)).nonzero().tolist()
     return Outliers(pixels=tuple((row, column) for row, column in spikes))
 
 
-def _wild_frames(
-    scan: Scan, photons: Float[Tensor, " frame"], blocks: Float[Tensor, "frame block"]
-) -> Int[Tensor, " wild"]:
+def _wild_frames(scan: Scan, photons: Float[Tensor, " frame"], signatures: Signatures) -> Int[Tensor, " wild"]:
     if len(scan) < FEWEST:
         return torch.zeros(0, dtype=torch.int64)
     places = scan.positions_m.numpy()
     near = torch.from_numpy(KDTree(places).query(places, k=NEIGHBOURS + 1)[1][:, 1:])
-    usual = _beyond(photons, near)
-    bright = photons > BRIGHTER * usual + 10 * usual.sqrt() + 10
-    dim = -_beyond(-photons, near)
-    dark = (DIMMER * photons < dim) & (dim > 100)
-    unlike = _unlikeness(blocks, near)
+    unlike = _unlikeness(signatures.blocks.double(), near)
     odd = unlike > (UNLIKE * _beyond(unlike, near)).clamp(min=LEAST_UNLIKE)
-    return (bright | dark | odd).nonzero().flatten()
+    share = signatures.peaks.double() / photons.clamp(min=1e-30)
+    peaked = share > (PEAKED * _beyond(share, near)).clamp(min=LEAST_PEAK)
+    usual, least = _beyond(photons, near), -_beyond(-photons, near)
+    bright = photons > BRIGHTER * usual + FEW_PHOTONS
+    dim = (DIMMER * photons < least) & (least > 30)
+    return (bright | dim | ((odd | peaked) & (photons > FEW_PHOTONS))).nonzero().flatten()
 
 
 def _beyond(values: Float[Tensor, " frame"], near: Int[Tensor, "frame near"]) -> Float[Tensor, " frame"]:
@@ -164,5 +185,5 @@ def _spikes(mean: Float[Tensor, "y x"], mask: Bool[Tensor, "y x"], frames: int) 
     others = torch.cat([windows[..., :12], windows[..., 13:]], dim=-1).sort(dim=-1, descending=True).values
     # Four neighbours of the peak of a beam share its light; where few can be seen, nothing is said.
     around = others[..., 3]
-    known = mask & (others[..., NEIGHBOURS - 1] >= 0)
+    known = mask & (others[..., SEEN_AROUND - 1] >= 0)
     return known & (mean * frames > STANDS_OUT * around.clamp(min=0) * frames + 100)

@@ -21,7 +21,7 @@ from exitwave.physics.kernels import dispatch as verbs
 from exitwave.physics.noise import Amplitude, Noise
 from exitwave.physics.ptychography import Ptychography
 from exitwave.problems.base import Problem
-from exitwave.problems.outliers import Outliers, light_in_blocks, outliers
+from exitwave.problems.outliers import Outliers, Signatures, outliers
 from exitwave.problems.prefetch import Prefetcher
 from exitwave.problems.setup import Setup
 from exitwave.problems.threads import Schedule, threads_on
@@ -132,7 +132,7 @@ class PtychographyProblem(Problem[PtychoEstimate]):
             rest = left_out.without(scan)
             free = _held_out(rest, free_fraction, seed)
             seen = _read(rest, model, device, memory)
-            found = outliers(rest, seen.statistics, seen.blocks) if robust and looks_left else Outliers()
+            found = outliers(rest, seen.statistics, seen.signatures) if robust and looks_left else Outliers()
             if not found:
                 break
             left_out = left_out.then(found, len(scan))
@@ -326,26 +326,26 @@ def object_canvas(scan: Scan, margin_px: int) -> Canvas:
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What one pass over all frames tells: statistics, light in blocks, and amplitudes where they fit into memory."""
+    """What one pass over all frames tells; amplitudes where they fit into memory."""
 
     statistics: ScanStatistics
-    blocks: Float[Tensor, "frame block"]
+    signatures: Signatures
     amplitudes: Float[Tensor, "frame y x"] | None
 
 
 def _read(scan: Scan, model: Ptychography, device: torch.device, memory: MemoryBudget) -> _Seen:
     fits = 4 * len(scan) * scan.frame_shape[0] * scan.frame_shape[1] <= memory.cached
     amplitudes = torch.empty(len(scan), *scan.frame_shape, device=device) if fits else None
-    blocks: list[Tensor] = []
+    signatures: list[Signatures] = []
 
     def keep(index: Int[Tensor, " batch"], frames: Float[Tensor, "batch y x"]) -> None:
-        blocks.append(light_in_blocks(frames, scan.mask))
+        signatures.append(Signatures.of(frames, scan.mask))
         if amplitudes is not None:
             amplitudes[index] = _amplitudes_of(frames, scan, model).to(device)
 
     statistics = scan_statistics(scan, also=keep)
     check_frames(statistics)
-    return _Seen(statistics, torch.cat(blocks), amplitudes)
+    return _Seen(statistics, Signatures.joined(signatures), amplitudes)
 
 
 def _amplitudes_of(frames: Float[Tensor, "batch y x"], scan: Scan, model: Ptychography) -> Float[Tensor, "batch y x"]:
