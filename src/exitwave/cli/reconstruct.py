@@ -11,7 +11,7 @@ from rich.console import Console
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Prepare, ScanPath
 from exitwave.cli.progress import watching
 from exitwave.cli.solver_options import flags_of_today, known, leading, listed, named, with_options
-from exitwave.data.errors import InputError
+from exitwave.data.errors import FormatError, InputError
 from exitwave.data.result import Result
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.atomic import require_writable
@@ -62,7 +62,10 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
 def _default(tokens: tuple[str, ...]) -> str:
     """The solver where none is named; InputError where a word stands in the place of one."""
     for word in leading(tokens)[1:]:
-        if not Path(word).is_file() or is_weights(Path(word)):
+        path = Path(word)
+        if path.suffix and not path.exists():
+            raise FormatError(f"{word} does not exist; check the path")
+        if not path.is_file() or is_weights(path):
             require_network(word)
     name = default_solver().name
     print(f"no solver was named: {name}, the default")

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.measurement import M
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics
 
@@ -82,8 +83,8 @@ class Outliers:
         among[list(self.frames)] = False
         return among.nonzero().flatten()
 
-    def without(self, scan: Scan) -> Scan:
-        """The scan without these frames, its mask without these pixels."""
+    def without(self, scan: M) -> M:
+        """The measurement without these frames, its mask without these pixels."""
         mask = scan.mask.clone()
         for row, column in self.pixels:
             mask[row, column] = False

@@ -42,6 +42,22 @@ class Canvas:
     shape: tuple[int, int]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Region:
+    """A part of the object array that only these frames see."""
+
+    rows: slice
+    columns: slice
+    frames: Int[Tensor, " frame"]
+    power: float = 1.0
+    """Photons of a frame there over those of the mean frame of all regions."""
+
+    def placed(self, positions_px: Float[Tensor, "all 2"]) -> Float[Tensor, "frame 2"]:
+        """Of the positions of all frames, those of its own, in the region."""
+        corner = torch.tensor([self.rows.start, self.columns.start], dtype=torch.float64, device=positions_px.device)
+        return positions_px[self.frames.to(positions_px.device)] - corner
+
+
 @dataclass(frozen=True, kw_only=True)
 class MemoryBudget:
     """What a problem may hold, bytes."""
@@ -71,7 +87,7 @@ class PtychographyProblem(Problem[PtychoEstimate]):
     held_out: Bool[Tensor, "y x"]
     """Trusted pixels kept from the solvers, to test them with (free residual), in detector order."""
     _amplitudes: Float[Tensor, "frame y x"] | None = field(repr=False)
-    left_out: Outliers = Outliers()
+    left_out: Outliers = field(default_factory=Outliers)
     """Frames and pixels that are in the scan that was given, but not in this one."""
     spare_bytes: int = 2**33
     """Memory that solvers may take for what they hold of every frame, such as exit waves."""
@@ -279,6 +295,11 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         found |= {"modes"} if len(x.probe) > 1 else set()
         found |= set() if isinstance(self.noise, Amplitude) else {"noise"}
         return frozenset(found | ({"exposure"} if self.model.exposure_px is not None else set()))
+
+    def regions(self, x: PtychoEstimate) -> tuple[Region, ...]:
+        """The parts of the object array that have no frame in common: here there is one."""
+        rows, columns = (slice(0, size) for size in self.object_shape)
+        return (Region(rows=rows, columns=columns, frames=torch.arange(len(self))),)
 
     def sharing_weights(self, weights: Complex[Tensor, "frame component"]) -> Complex[Tensor, "frame component"]:
         """Weights of the probe's variations as the measurement allows them: here every frame has its own."""

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.joined_scans import JoinedScans
 from exitwave.data.scan import Scan
 from exitwave.problems.outliers import Outliers
-from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.ptychography import PtychographyProblem, Region
 from exitwave.problems.setup import Setup
 
 SAME_BEAM = 2.0
@@ -57,10 +57,26 @@ class SharedProbeProblem(PtychographyProblem):
         if self.joined.same_object:
             return replace(x, brightness=beams[self.joined.owner].to(x.probe.device))
         obj = x.object.clone()
-        for number, beam in enumerate(beams.tolist()):
-            rows, columns = region(self._places(x, number), self.scan.frame_shape, self.object_shape)
-            obj[0, rows, columns] *= beam
+        for one, beam in zip(self.regions(x), beams.tolist(), strict=True):
+            obj[0, one.rows, one.columns] *= beam
         return replace(x, object=obj)
+
+    def regions(self, x: PtychoEstimate) -> tuple[Region, ...]:
+        if self.joined.same_object:
+            return super().regions(x)
+        return tuple(self.region(x, number) for number in range(len(self.joined.sources)))
+
+    def region(self, x: PtychoEstimate, number: int) -> Region:
+        """The part of the object array that the windows of one scan cover, with a rim."""
+        mine = (self.joined.owner == number).nonzero().flatten()
+        places = x.positions_px[mine.to(x.positions_px.device)]
+        lowest = [math.floor(value) for value in (places.amin(dim=0) - RIM_PX).tolist()]
+        highest = [math.ceil(value) for value in (places.amax(dim=0) + RIM_PX).tolist()]
+        rows, columns = (
+            slice(max(low, 0), min(high + size, whole))
+            for low, high, size, whole in zip(lowest, highest, self.scan.frame_shape, x.object.shape[-2:], strict=True)
+        )
+        return Region(rows=rows, columns=columns, frames=mine, power=float(self.beams[number].square()))
 
     def identity(self, x: PtychoEstimate, setup: Setup) -> dict[str, Any]:
         return super().identity(x, setup) | {"scans_joined": len(self.joined.sources)}
@@ -70,24 +86,25 @@ class SharedProbeProblem(PtychographyProblem):
 
     def sharing_weights(self, weights: Complex[Tensor, "frame component"]) -> Complex[Tensor, "frame component"]:
         """Within a scan the probe is one, however it varies from scan to scan."""
-        return torch.cat([weights[mine].mean(dim=0).expand(int(mine.sum()), -1) for mine in self._owners()])
+        shared = weights.clone()
+        for number in range(len(self.joined.sources)):
+            mine = self.joined.owner == number
+            shared[mine] = weights[mine].mean(dim=0)
+        return shared
 
     def of_scan(self, x: PtychoEstimate, number: int) -> PtychoEstimate:
         """What was found of one scan, with the probe as it was there and the part of the object that it saw."""
-        mine = self.joined.owner == number
+        place = self.region(x, number)
         beam = 1.0 if self.joined.same_object else float(self.beams[number])
-        part = x.some(mine.nonzero().flatten())
+        part = x.some(place.frames)
         probe = part.probe * beam
         if part.variations is not None and part.weights is not None and len(part.weights):
             probe = probe.clone()
             probe[0] += beam * torch.einsum("c,cyx->yx", part.weights[0], part.variations)
-        rows, columns = region(part.positions_px, self.scan.frame_shape, (x.object.shape[-2], x.object.shape[-1]))
-        obj = part.object[:, rows, columns].clone()
+        obj = x.object[:, place.rows, place.columns].clone()
         obj[0] /= beam
-        corner = torch.tensor([rows.start, columns.start], dtype=torch.float64, device=part.positions_px.device)
-        return replace(
-            part, object=obj, probe=probe, positions_px=part.positions_px - corner, variations=None, weights=None
-        )
+        positions_px = place.placed(x.positions_px)
+        return replace(part, object=obj, probe=probe, positions_px=positions_px, variations=None, weights=None)
 
     def spread_of_scan(self, spread: Estimate | None, x: PtychoEstimate, number: int) -> Estimate | None:
         """Standard deviations that belong to `of_scan`."""
@@ -100,22 +117,3 @@ class SharedProbeProblem(PtychographyProblem):
     def left_out_of(self, number: int) -> Outliers:
         """Frames of one scan that were left out, by their numbers there, and pixels of all."""
         return replace(self.left_out, frames=tuple(self.joined.numbers_in(number, self.left_out.frames)))
-
-    def _owners(self) -> list[Bool[Tensor, " frame"]]:
-        return [self.joined.owner == number for number in range(len(self.joined.sources))]
-
-    def _places(self, x: PtychoEstimate, number: int) -> Float[Tensor, "frame 2"]:
-        return x.positions_px[self.joined.owner == number]
-
-
-def region(
-    positions_px: Float[Tensor, "frame 2"], window: tuple[int, int], canvas: tuple[int, int]
-) -> tuple[slice, slice]:
-    """Rows and columns of an object array that these windows cover, with a rim."""
-    lowest = [math.floor(value) for value in (positions_px.amin(dim=0) - RIM_PX).tolist()]
-    highest = [math.ceil(value) for value in (positions_px.amax(dim=0) + RIM_PX).tolist()]
-    rows, columns = (
-        slice(max(low, 0), min(high + size, whole))
-        for low, high, size, whole in zip(lowest, highest, window, canvas, strict=True)
-    )
-    return rows, columns

@@ -20,6 +20,7 @@ from exitwave.evaluation.ptychography import compare_halves
 from exitwave.io.files import read_result
 from exitwave.io.network_paths import names_network, short_name
 from exitwave.problems.base import Problem
+from exitwave.problems.outliers import Outliers
 from exitwave.problems.setup import Setup
 from exitwave.running.job import read_yaml, solver_of
 from exitwave.running.reconstruct import reconstruct
@@ -63,7 +64,8 @@ def compare(
     for name, candidate in chosen:
         if isinstance(candidate, Result):
             advice = "compare results of one scan, prepared alike"
-            require_same_frames(candidate.estimate, measurement, f"the result {name}", advice)
+            seen = Outliers.stored(candidate.provenance).without(measurement)
+            require_same_frames(candidate.estimate, seen, f"the result {name}", advice)
 
     def run(solver: Solver[Any], clock: "_Clock") -> Result:
         return reconstruct(measurement, solver, start=start, probe=probe, setup=setup, watch=clock)

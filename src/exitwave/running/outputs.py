@@ -65,4 +65,6 @@ def _make(folder: Path) -> None:
             f"the folder {folder.parent} does not exist; create it or choose another output path"
         ) from error
     except OSError as error:
-        raise InputError(f"the folder {folder} cannot be made ({error.strerror}); choose another output path") from error
+        raise InputError(
+            f"the folder {folder} cannot be made ({error.strerror}); choose another output path"
+        ) from error

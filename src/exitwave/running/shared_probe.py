@@ -53,9 +53,7 @@ def reconstruct_together(
     problem = pose(joined, setup, solver=solver)
     assert isinstance(problem, SharedProbeProblem)
     _require_able(solver, problem)
-    whole = reconstruct(
-        problem, solver, probe=probe, setup=setup, stop=stop, checkpoints=checkpoints, watch=watch
-    )
+    whole = reconstruct(problem, solver, probe=probe, setup=setup, stop=stop, checkpoints=checkpoints, watch=watch)
     return split(problem, whole)
 
 
@@ -112,8 +110,7 @@ def _require_able(solver: Solver[Any], problem: SharedProbeProblem) -> None:
     if bool((problem.beams == 1).all()) or problem.joined.same_object:
         return
     powers = ", ".join(
-        f"{name} {power:.3g}"
-        for name, power in zip(problem.joined.names, problem.beams.square().tolist(), strict=True)
+        f"{name} {power:.3g}" for name, power in zip(problem.joined.names, problem.beams.square().tolist(), strict=True)
     )
     for part in solver.parts():
         wished = [option for option in OF_BRIGHT_OBJECTS if getattr(part, option, None)]

@@ -17,6 +17,7 @@ from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.data.scan import Scan
 from exitwave.problems.base import Problem
+from exitwave.problems.outliers import Outliers
 from exitwave.problems.setup import Setup
 from exitwave.running.pose import pose
 from exitwave.running.reconstruct import reconstruct
@@ -65,6 +66,8 @@ def _(
     whole = result.estimate
     if not isinstance(whole, PtychoEstimate):
         raise InputError(f"the result is an estimate of {whole.kind}; give that of this scan")
+    # The halves are of what the result was made from.
+    scan = Outliers.stored(result.provenance).without(scan)
     # No pixel is held out from halves, which are compared with each other.
     alike = replace(setup or Setup(), free_fraction=0.0)
     made: list[Result] = []
@@ -75,7 +78,7 @@ def _(
         start = replace(
             problem.initial(None, thin, probe=probe),
             object=torch.ones_like(whole.object),
-            positions_px=whole.positions_px[index],
+            positions_px=whole.positions_px[index[problem.left_out.kept(len(index))]],
             slice_spacing_m=whole.slice_spacing_m,
         )
         with warnings.catch_warnings():
