@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.spatial import KDTree
@@ -25,14 +26,15 @@ AGREEING = 3
 """So many of the neighbours must stand apart from a frame; the others may be wild themselves."""
 SHARE = 0.05
 """Of all frames, from which no outlier may be told: where more differ, it is the sample or the beam."""
-BRIGHTER, DIMMER = 12.0, 10.0
+BRIGHTER, DIMMER = 12.0, 30.0
 """Times more, or less, light than neighbours that see much the same of the sample, and than nearly all frames."""
-UNLIKE, LEAST_UNLIKE = 7.0, 0.28
+UNLIKE, LEAST_UNLIKE = 6.0, 0.25
 """Times further from its neighbours' pattern than theirs are from each other, and at least so far (1 less the correlation)."""
 PEAKED, LEAST_PEAK = 5.0, 0.1
 """Times the share of a frame's light that neighbours have in their brightest pixel, and at least so much: a particle's hit."""
-FEW_PHOTONS = 200
-"""Frames with fewer say nothing by their pattern, and spoil nothing."""
+FEW_PHOTONS, LITTLE_LIGHT = 200, 0.4
+"""Frames with fewer photons, or with less than this share of the mean frame's, say nothing by their pattern: what passes an
+edge of an opaque sample differs much from place to place."""
 SEEN_AROUND = 12
 """Pixels of the 24 around another that must be trusted before it is judged."""
 STANDS_OUT = 20.0
@@ -148,7 +150,8 @@ def _wild_frames(scan: Scan, photons: Float[Tensor, " frame"], signatures: Signa
     if len(scan) < FEWEST:
         return torch.zeros(0, dtype=torch.int64)
     places = scan.positions_m.numpy()
-    near = torch.from_numpy(KDTree(places).query(places, k=NEIGHBOURS + 1)[1][:, 1:])
+    nearest = np.asarray(KDTree(places).query(places, k=NEIGHBOURS + 1)[1])
+    near = torch.from_numpy(nearest[:, 1:])
     unlike = _unlikeness(signatures.blocks.double(), near)
     odd = unlike > (UNLIKE * _beyond(unlike, near)).clamp(min=LEAST_UNLIKE)
     share = signatures.peaks.double() / photons.clamp(min=1e-30)
@@ -156,7 +159,8 @@ def _wild_frames(scan: Scan, photons: Float[Tensor, " frame"], signatures: Signa
     usual, least = _beyond(photons, near), -_beyond(-photons, near)
     bright = photons > BRIGHTER * usual + FEW_PHOTONS
     dim = (DIMMER * photons < least) & (least > 30)
-    return (bright | dim | ((odd | peaked) & (photons > FEW_PHOTONS))).nonzero().flatten()
+    telling = photons > max(FEW_PHOTONS, LITTLE_LIGHT * float(photons[~bright].mean()))
+    return (bright | dim | ((odd | peaked) & telling)).nonzero().flatten()
 
 
 def _beyond(values: Float[Tensor, " frame"], near: Int[Tensor, "frame near"]) -> Float[Tensor, " frame"]:
@@ -168,10 +172,13 @@ def _beyond(values: Float[Tensor, " frame"], near: Int[Tensor, "frame near"]) ->
 
 
 def _unlikeness(blocks: Float[Tensor, "frame block"], near: Int[Tensor, "frame near"]) -> Float[Tensor, " frame"]:
-    """How far each frame's pattern is from the median of its neighbours': 1 less the correlation of amplitudes."""
+    """How far each frame's pattern is from the second most similar one beside it: 1 less the correlation of amplitudes.
+
+    The most similar one may be as wild as itself.
+    """
     amplitudes = _normalised(blocks.clamp(min=0).sqrt())
-    around = _normalised(amplitudes[near].median(dim=1).values)
-    return 1 - (amplitudes * around).sum(dim=1)
+    alike = torch.einsum("fb,fnb->fn", amplitudes, amplitudes[near])
+    return 1 - alike.sort(dim=1, descending=True).values[:, 1]
 
 
 def _normalised(rows: Float[Tensor, "frame block"]) -> Float[Tensor, "frame block"]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -27,8 +27,9 @@ from exitwave.problems.setup import Setup
 from exitwave.problems.threads import Schedule, threads_on
 from exitwave.problems.wave_store import WaveStore
 
-LOOKS = 4
-"""Times that a scan is read at most while outliers are found in it: wild frames hide others, and wild pixels."""
+Q = TypeVar("Q", bound="PtychographyProblem")
+LOOKS = 3
+"""Times that a scan is searched for outliers at most: wild frames hide others, and wild pixels."""
 CHUNK = 16
 """Frames worked on together where order does not matter: at usual sizes they stay in the processor's cache."""
 
@@ -125,7 +126,7 @@ class PtychographyProblem(Problem[PtychoEstimate]):
 
     @classmethod
     def on_canvas(
-        cls,
+        cls: type[Q],
         scan: Scan,
         canvas: Canvas,
         *,
@@ -135,26 +136,28 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         free_fraction: float,
         memory: MemoryBudget,
         robust: bool,
-    ) -> Self:
+    ) -> Q:
         """Pose a scan whose layout was checked, with its frames in these places. Every frame is read once, for statistics
         and amplitudes together; where `robust` finds outliers, what is left of the scan is read and posed.
 
         Raises InputError where frames hold no counts.
         """
-        device, left_out = torch.device(device), Outliers()
+        device, left_out, rest = torch.device(device), Outliers(), scan
         model = model or Ptychography.of(scan.geometry, scan.frame_shape, device=device)
-        for looks_left in reversed(range(LOOKS)):
-            kept = left_out.kept(len(scan))
-            rest = left_out.without(scan)
-            free = _held_out(rest, free_fraction, seed)
-            seen = _read(rest, model, device, memory)
-            found = outliers(rest, seen.statistics, seen.signatures) if robust and looks_left else Outliers()
+        seen = _read(scan, model, device, memory)
+        for _ in range(LOOKS if robust else 0):
+            found = outliers(rest, seen.statistics, seen.signatures)
             if not found:
                 break
             left_out = left_out.then(found, len(scan))
+            rest = left_out.without(scan)
+            # Two stacks of amplitudes may be too many.
+            seen = replace(seen, amplitudes=None)
+            seen = _read(rest, model, device, memory)
+        kept, free = left_out.kept(len(scan)), _held_out(rest, free_fraction, seed)
         return cls(
             scan=rest,
-            model=model if not left_out.frames else model.of_frames(kept),
+            model=model.of_frames(kept) if left_out.frames else model,
             noise=Amplitude(),
             seed=seed,
             device=device,

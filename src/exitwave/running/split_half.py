@@ -73,12 +73,13 @@ def _(
     made: list[Result] = []
     for index in halves(scan, alike.seed):
         part = prepare.select(scan, index)
-        problem = pose(part, alike, solver=solver)
+        # Of the half of a scan one frame more may stand alone; both halves are to have all that the whole had.
+        problem = pose(part, replace(alike, robust=False), solver=solver)
         thin = replace(alike, modes=len(whole.probe), slices=1, slice_spacing_m=None)
         start = replace(
             problem.initial(None, thin, probe=probe),
             object=torch.ones_like(whole.object),
-            positions_px=whole.positions_px[index[problem.left_out.kept(len(index))]],
+            positions_px=whole.positions_px[index],
             slice_spacing_m=whole.slice_spacing_m,
         )
         with warnings.catch_warnings():
