@@ -1,4 +1,4 @@
-"""exitwave reconstruct SCAN SOLVER [options]: the options are those of the solver, plus how to read and how to run."""
+"""exitwave reconstruct SCAN ... SOLVER [options]: the options are those of the solver, plus how to read and how to run."""
 
 import sys
 from collections.abc import Callable
@@ -8,15 +8,16 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from rich.console import Console
 
-from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prepare, ScanPath
+from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Prepare, ScanPath
 from exitwave.cli.progress import watching
 from exitwave.cli.solver_options import known, leading, listed, named, run_command, with_options
-from exitwave.data.errors import InputError
+from exitwave.data.errors import FormatError, InputError
 from exitwave.data.result import Result
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.atomic import require_writable
+from exitwave.io.weights import is_weights
 from exitwave.problems.setup import Setup
-from exitwave.running.job import Job, Running, run_job
+from exitwave.running.job import Job, Running, run_together
 from exitwave.running.reconstruct import default_solver
 from exitwave.solvers.base import Solver
 from exitwave.solvers.refinement_options import RefinementOptions
@@ -25,7 +26,10 @@ from exitwave.solvers.spec import from_spec, require_network, to_spec
 
 
 def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
-    """Turn a scan into an image: exitwave reconstruct SCAN [SOLVER] [options] -o OUT.h5"""
+    """Turn a scan into an image: exitwave reconstruct SCAN [SOLVER] [options] -o OUT.h5
+
+    Several scans share their probe: exitwave reconstruct SCAN SCAN ... [SOLVER] [options] -o FOLDER/
+    """
     chosen, rest = named(tokens), list(tokens)
     if chosen is None:
         if not tokens or {"-h", "--help"} & set(tokens):
@@ -42,23 +46,29 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
     if chosen in solvers() and solvers()[chosen].combines:
         raise InputError(f"{chosen} is described in a YAML job; see exitwave run --help")
     rest.remove(chosen)
+
     cls = with_options(chosen, tokens)
     renamed = {**RefinementOptions.renamed, **cls.renamed}
-    return run_command(f"exitwave reconstruct SCAN {chosen}", _command(cls), rest, renamed)
+    return run_command(f"exitwave reconstruct SCAN [SCAN ...] {chosen}", _command(cls), rest, renamed)
 
 
 def _default(tokens: tuple[str, ...]) -> str:
     """The solver where none is named; InputError where a word stands in the place of one."""
-    words = leading(tokens)
-    if len(words) >= 2:
-        require_network(words[1])
+    for word in leading(tokens)[1:]:
+        path = Path(word)
+        if path.suffix and not path.exists():
+            raise FormatError(f"{word} does not exist; check the path")
+        if not path.is_file() or is_weights(path):
+            require_network(word)
     name = default_solver().name
     print(f"no solver was named: {name}, the default")
     return name
 
 
 def _explain() -> None:
-    listed("Usage: exitwave reconstruct SCAN [SOLVER] [OPTIONS] -o OUT.h5\n\nSolvers:", known())
+    usage = "Usage: exitwave reconstruct SCAN [SOLVER] [OPTIONS] -o OUT.h5"
+    several = "Scans that share their probe: exitwave reconstruct SCAN SCAN ... [SOLVER] [OPTIONS] -o FOLDER/"
+    listed(f"{usage}\n{several}\n\nSolvers:", known())
     Console().print(
         "  [bold]FOLDER[/]     A trained network, as exitwave train saved it.\n\n"
         "Options of one: exitwave reconstruct SOLVER --help. Chains and ensembles: a YAML job, see exitwave run --help.\n"
@@ -69,12 +79,12 @@ def _explain() -> None:
 
 def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
     # fmt: off
-    def command(scan, /, *, output=Path("result.h5"), report=None, solver=None, setup=None, refinement=None, running=None, reading=None, prepare=()):  # noqa: E501  # pyright: ignore
+    def command(scan, /, *further, output=None, report=None, solver=None, setup=None, refinement=None, running=None, reading=None, prepare=()):  # noqa: E501  # pyright: ignore
         # fmt: on
         job = Job(
-            scan=scan,
+            scan=(scan, *further) if further else scan,
             solver=from_spec(to_spec(solver or cls())),
-            output=output,
+            output=output or Path("results" if further else "result.h5"),
             reading=reading or ReadOptions(),
             prepare=tuple(prepare),
             setup=setup or Setup(),
@@ -86,7 +96,13 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
     command.__doc__ = f"{(cls.__doc__ or '').strip()}"
     command.__annotations__ = {
         "scan": ScanPath,
-        "output": Output,
+        "further": Annotated[Path, Parameter(help="Further scans, which share their probe with the first.", group=FILES)],
+        "output": Annotated[
+            Path | None,
+            Parameter(
+                alias="-o", help="File to write (result.h5), or the folder for the results of several scans.", group=FILES
+            ),
+        ],
         "report": Annotated[Path | None, Parameter(help="Also write this HTML report.", group=FILES)],
         "solver": Annotated[cls | None, Parameter(name="*", group=SOLVER)],
         "setup": Annotated[Setup | None, Parameter(name="*", group=RUNNING)],
@@ -101,18 +117,23 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
 def run_and_tell(job: Job, report: Path | None = None) -> int:
     """Run a job with a progress bar, write its files, print where they are; 130 when it was interrupted."""
     solver = job.whole_solver
+    if report is not None and job.together:
+        raise InputError(
+            "several scans give a result each, but --report names one page; make each with exitwave report afterwards"
+        )
     if report is not None:
         require_writable(report)
     with watching(solver, solver.name) as watch:
-        result = run_job(job, watch)
+        made = run_together(job, watch)
     if report is not None:
         from exitwave.reports.page import report as write_report
 
-        write_report(result, report)
-    return tell(result, job, report)
+        write_report(made[0], report)
+    codes = [tell(result, job, output, report) for result, output in zip(made, job.outputs, strict=True)]
+    return max(codes)
 
 
-def tell(result: Result, job: Job, report: Path | None) -> int:
+def tell(result: Result, job: Job, output: Path, report: Path | None) -> int:
     """Print the outcome; the exit code says whether the run was interrupted (130) or diverged (2)."""
     ending = str(result.provenance["ending"])
     how = ending.partition("; ")[0]
@@ -121,11 +142,16 @@ def tell(result: Result, job: Job, report: Path | None) -> int:
     print(
         f"{how}: {epochs} epoch{'' if epochs == 1 else 's'} in {result.provenance['seconds']:.1f} s, residual {result.residual:.4g}{free}\n"
         f"object {' x '.join(map(str, result.estimate.object.shape[-len(pixel) :]))} pixels of "
-        f"{' x '.join(f'{size * 1e9:.4g}' for size in pixel)} nm -> {job.output}"
+        f"{' x '.join(f'{size * 1e9:.4g}' for size in pixel)} nm -> {output}"
         + (f"\nreport -> {report}" if report else "")
     )
+    # Not needed to show help.
+    from exitwave.reports.tables import changed_for_the_run
+
+    for line in changed_for_the_run(result):
+        print(line)
     if ending.startswith("interrupted"):
-        print(f"the last estimate is in {job.output}; go on with --resume (checkpoint {job.checkpoint})")
+        print(f"the last estimate is in {output}; go on with --resume (checkpoint {job.checkpoint})")
         return 130
     if ending.startswith("diverged"):
         print(f"exitwave: {ending.partition('; ')[2]}", file=sys.stderr)

@@ -150,7 +150,7 @@ class PtychoEstimate(Estimate):
         return self.object.detach().cpu().prod(dim=0)
 
     def some(self, kept: Int[Tensor, " kept"]) -> "PtychoEstimate":
-        """The same of these frames only."""
+        """The same of these frames only; the object array stays as it is."""
         parts = {"positions_px": self.positions_px, "weights": self.weights, "brightness": self.brightness}
         return replace(self, **{name: None if part is None else part[kept] for name, part in parts.items()})
 

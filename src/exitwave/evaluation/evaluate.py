@@ -3,13 +3,14 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from exitwave.data.estimate import Estimate
+from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.result import Result
 
 # Imported for the kinds of estimate that they know how to judge.
 from exitwave.evaluation import cdi as cdi, ptychography as ptychography
 from exitwave.evaluation.align import PTYCHOGRAPHY_GAUGE, Freedom
 from exitwave.evaluation.evaluation import Evaluation, judge
+from exitwave.problems.outliers import Outliers
 
 
 def evaluate(
@@ -26,5 +27,7 @@ def evaluate(
         metrics["free-residual"] = result.free_residual
     if truth is None:
         return Evaluation(metrics=metrics, provenance=result.provenance)
+    if isinstance(truth, PtychoEstimate) and isinstance(result.estimate, PtychoEstimate):
+        truth = Outliers.stored(result.provenance).of_start(truth, len(result.estimate.positions_px))
     found = judge(result.estimate, truth, result.object_pixel_m, remove)
     return replace(found, metrics={**metrics, **found.metrics}, provenance=result.provenance)

@@ -1,6 +1,6 @@
 """The forward model of ptychography: interaction, propagation, detection."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Complex, Float, Int
@@ -43,6 +43,10 @@ class Ptychography:
             wavelength_m=geometry.wavelength_m,
             exposure_px=exposure_px,
         )
+
+    def of_frames(self, kept: Int[Tensor, " kept"]) -> "Ptychography":
+        """The model of these frames only."""
+        return self if self.exposure_px is None else replace(self, exposure_px=self.exposure_px[kept])
 
     def gap_transfers(self, x: PtychoEstimate) -> Complex[Tensor, "gap y x"] | None:
         """Transfer functions of the free space between the slices of a thick sample; None when it is thin."""

@@ -59,7 +59,7 @@ def first_estimate(
         )
     if start is None:
         return first_guess(problem, modes=modes, probe=probe)
-    start = problem.require(start, PtychoEstimate)
+    start = problem.left_out.of_start(problem.require(start, PtychoEstimate), len(problem))
     _check_start(problem, start)
     chosen = start.probe if probe is None else scale_to_photons(probe.to(torch.complex64), problem)
     if chosen.shape[-2:] != start.probe.shape[-2:]:

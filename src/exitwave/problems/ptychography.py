@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -22,11 +22,15 @@ from exitwave.physics.kernels.reference import FrameWaves
 from exitwave.physics.noise import Amplitude, Noise
 from exitwave.physics.ptychography import Ptychography
 from exitwave.problems.base import Problem
+from exitwave.problems.outliers import Outliers, Signatures, outliers
 from exitwave.problems.prefetch import Prefetcher
 from exitwave.problems.setup import Setup
 from exitwave.problems.threads import Schedule, threads_on
 from exitwave.problems.wave_store import WaveStore
 
+Q = TypeVar("Q", bound="PtychographyProblem")
+LOOKS = 3
+"""Times that a scan is searched for outliers at most: wild frames hide others, and wild pixels."""
 CHUNK = 16
 """Frames worked on together where order does not matter: at usual sizes they stay in the processor's cache."""
 
@@ -38,6 +42,22 @@ class Canvas:
     positions_px: Float[Tensor, "frame 2"]
     """Corners of the frame windows in the object array."""
     shape: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Region:
+    """A part of the object array that only these frames see."""
+
+    rows: slice
+    columns: slice
+    frames: Int[Tensor, " frame"]
+    power: float = 1.0
+    """Photons of a frame there over those of the mean frame of all regions."""
+
+    def placed(self, positions_px: Float[Tensor, "all 2"]) -> Float[Tensor, "frame 2"]:
+        """Of the positions of all frames, those of its own, in the region."""
+        corner = torch.tensor([self.rows.start, self.columns.start], dtype=torch.float64, device=positions_px.device)
+        return positions_px[self.frames.to(positions_px.device)] - corner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +89,8 @@ class PtychographyProblem(Problem[PtychoEstimate]):
     held_out: Bool[Tensor, "y x"]
     """Trusted pixels kept from the solvers, to test them with (free residual), in detector order."""
     _amplitudes: Float[Tensor, "frame y x"] | None = field(repr=False)
+    left_out: Outliers = field(default_factory=Outliers)
+    """Frames and pixels that are in the scan that was given, but not in this one."""
     spare_bytes: int = 2**33
     """Memory that solvers may take for what they hold of every frame, such as exit waves."""
     _prefetcher: Prefetcher = field(default_factory=Prefetcher, repr=False)
@@ -91,58 +113,62 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         Raises InputError where the scan makes no sense.
         """
         check_layout(scan)
-        canvas = object_canvas(scan, margin_px)
-        return cls.on_canvas(
+        problem = cls.on_canvas(
             scan,
-            canvas,
+            object_canvas(scan, margin_px),
             model=model,
-            noise=noise,
             seed=seed,
             device=device,
             free_fraction=free_fraction,
             memory=memory or MemoryBudget(),
+            robust=True,
         )
+        return problem if noise is None else replace(problem, noise=noise)
 
     @classmethod
     def on_canvas(
-        cls,
+        cls: type[Q],
         scan: Scan,
         canvas: Canvas,
         *,
         model: Ptychography | None,
-        noise: Noise | None,
         seed: int,
         device: torch.device | str,
         free_fraction: float,
         memory: MemoryBudget,
-    ) -> "PtychographyProblem":
+        robust: bool,
+    ) -> Q:
         """Pose a scan whose layout was checked, with its frames in these places. Every frame is read once, for statistics
-        and amplitudes together. Raises InputError where frames hold no counts.
+        and amplitudes together; where `robust` finds outliers, what is left of the scan is read and posed.
+
+        Raises InputError where frames hold no counts.
         """
-        device = torch.device(device)
+        device, left_out, rest = torch.device(device), Outliers(), scan
         model = model or Ptychography.of(scan.geometry, scan.frame_shape, device=device)
-        free = _held_out(scan, free_fraction, seed)
-        fits = 4 * len(scan) * scan.frame_shape[0] * scan.frame_shape[1] <= memory.cached
-        amplitudes = torch.empty(len(scan), *scan.frame_shape, device=device) if fits else None
-
-        def keep(index: Int[Tensor, " batch"], frames: Float[Tensor, "batch y x"]) -> None:
-            if amplitudes is not None:
-                amplitudes[index] = _amplitudes_of(frames, scan, model).to(device)
-
-        statistics = scan_statistics(scan, also=keep)
-        check_frames(statistics)
+        seen = _read(scan, model, device, memory)
+        for _ in range(LOOKS if robust else 0):
+            found = outliers(rest, seen.statistics, seen.signatures)
+            if not found:
+                break
+            left_out = left_out.then(found, len(scan))
+            rest = left_out.without(scan)
+            # Two stacks of amplitudes may be too many.
+            seen = replace(seen, amplitudes=None)
+            seen = _read(rest, model, device, memory)
+        kept, free = left_out.kept(len(scan)), _held_out(rest, free_fraction, seed)
         return cls(
-            scan=scan,
-            model=model,
-            noise=noise or Amplitude(),
+            scan=rest,
+            model=model.of_frames(kept) if left_out.frames else model,
+            noise=Amplitude(),
             seed=seed,
             device=device,
-            statistics=statistics,
-            positions_px=canvas.positions_px,
+            statistics=seen.statistics,
+            positions_px=canvas.positions_px[kept],
             object_shape=canvas.shape,
-            trusted=model.to_detector_order(scan.mask & ~free).to(device, torch.float32).contiguous(),
+            trusted=model.to_detector_order(rest.mask & ~free).to(device, torch.float32).contiguous(),
             held_out=model.to_detector_order(free).to(device),
-            _amplitudes=amplitudes,
+            _amplitudes=seen.amplitudes,
+            left_out=left_out,
             spare_bytes=memory.spare,
         )
 
@@ -271,6 +297,15 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         found |= set() if isinstance(self.noise, Amplitude) else {"noise"}
         return frozenset(found | ({"exposure"} if self.model.exposure_px is not None else set()))
 
+    def regions(self, x: PtychoEstimate) -> tuple[Region, ...]:
+        """The parts of the object array that have no frame in common: here there is one."""
+        rows, columns = (slice(0, size) for size in self.object_shape)
+        return (Region(rows=rows, columns=columns, frames=torch.arange(len(self))),)
+
+    def sharing_weights(self, weights: Complex[Tensor, "frame component"]) -> Complex[Tensor, "frame component"]:
+        """Weights of the probe's variations as the measurement allows them: here every frame has its own."""
+        return weights
+
     def fingerprint(self) -> str:
         digest = hashlib.sha256(repr(self.scan.geometry).encode())
         for array in (self.scan.positions_m, self.scan.mask, self.statistics.photons_per_frame, self.trusted.cpu()):
@@ -288,7 +323,8 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         return same
 
     def provenance(self, x: PtychoEstimate) -> Mapping[str, Any]:
-        return {"modes": len(x.probe), "slices": len(x.object)}
+        said: dict[str, Any] = {"modes": len(x.probe), "slices": len(x.object)}
+        return said | ({"outliers": self.left_out.described()} if self.left_out else {})
 
 
 def object_canvas(scan: Scan, margin_px: int) -> Canvas:
@@ -308,6 +344,30 @@ def object_canvas(scan: Scan, margin_px: int) -> Canvas:
             f"{100 * covered / (shape[0] * shape[1]):.2g} %; look for outliers among the positions, or a wrong unit"
         )
     return Canvas(positions_px=positions, shape=(shape[0], shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What one pass over all frames tells; amplitudes where they fit into memory."""
+
+    statistics: ScanStatistics
+    signatures: Signatures
+    amplitudes: Float[Tensor, "frame y x"] | None
+
+
+def _read(scan: Scan, model: Ptychography, device: torch.device, memory: MemoryBudget) -> _Seen:
+    fits = 4 * len(scan) * scan.frame_shape[0] * scan.frame_shape[1] <= memory.cached
+    amplitudes = torch.empty(len(scan), *scan.frame_shape, device=device) if fits else None
+    signatures: list[Signatures] = []
+
+    def keep(index: Int[Tensor, " batch"], frames: Float[Tensor, "batch y x"]) -> None:
+        signatures.append(Signatures.of(frames, scan.mask))
+        if amplitudes is not None:
+            amplitudes[index] = _amplitudes_of(frames, scan, model).to(device)
+
+    statistics = scan_statistics(scan, also=keep)
+    check_frames(statistics)
+    return _Seen(statistics, Signatures.joined(signatures), amplitudes)
 
 
 def _amplitudes_of(frames: Float[Tensor, "batch y x"], scan: Scan, model: Ptychography) -> Float[Tensor, "batch y x"]:

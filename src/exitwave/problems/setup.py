@@ -68,6 +68,10 @@ class Setup:
     """Places at which the probe of a fly scan is computed; about one a pixel of travel. Each costs as much as a mode."""
     free_fraction: Fraction = 0.0
     """Share of detector pixels held out to test the result (free residual); 0.05 is usual."""
+    robust: bool = True
+    """Leave out single frames and pixels that are far beyond all others, such as one 40 times too bright, and say which."""
+    same_object: bool = False
+    """Several scans are views of one object, in one frame of positions; else each has an object of its own."""
     seed: Seed = 0
     """Seed of everything random; the same seed gives the same image."""
     device: str = "auto"

@@ -12,6 +12,7 @@ from exitwave.data.finding import findings_of
 from exitwave.data.result import Result
 from exitwave.evaluation.evaluation import Evaluation
 from exitwave.evaluation.metrics import METRICS
+from exitwave.problems.outliers import Outliers
 from exitwave.reports.formatting import Fact, duration, half_period, length, number
 from exitwave.reports.kinds import reported
 
@@ -92,6 +93,7 @@ def remarks(result: Result) -> list[str]:
     ending = str(result.provenance.get("ending", "finished"))
     if ending != "finished":
         found.append(f"The run did not go to its end: {ending}.")
+    found += changed_for_the_run(result)
     found += reported(result.estimate, result).remarks()
     if result.frame_residual is not None and len(result.frame_residual):
         residual = result.frame_residual.detach().cpu().double().numpy()
@@ -101,6 +103,18 @@ def remarks(result: Result) -> list[str]:
             found.append(
                 f"{len(outliers)} of {len(residual)} frames fit more than five times worse than the median: {listed}."
             )
+    return found
+
+
+def changed_for_the_run(result: Result) -> list[str]:
+    """What solvers were shown otherwise than it was measured: outliers left out, beams of several scans made alike."""
+    found = Outliers.stored(result.provenance).remarks()
+    shared = result.provenance.get("shared_probe", {})
+    if shared.get("beam", 1.0) != 1.0:
+        found.append(
+            f"The beam of this scan had {shared['beam']:.3g} times the mean power of the {len(shared['scans'])} scans that share "
+            "their probe: its probe here is that dimmer or brighter one."
+        )
     return found
 
 

@@ -21,6 +21,7 @@ from exitwave.io.files import read_result
 from exitwave.io.network_paths import names_network, short_name
 from exitwave.problems.base import Problem
 from exitwave.problems.examination import of_frames_left
+from exitwave.problems.outliers import Outliers
 from exitwave.problems.setup import Setup
 from exitwave.running.examined import examined
 from exitwave.running.job import read_yaml, solver_of
@@ -67,7 +68,8 @@ def compare(
     for name, candidate in chosen:
         if isinstance(candidate, Result):
             advice = "compare results of one scan, prepared alike"
-            require_same_frames(candidate.estimate, measurement, f"the result {name}", advice)
+            seen = Outliers.stored(candidate.provenance).without(measurement)
+            require_same_frames(candidate.estimate, seen, f"the result {name}", advice)
 
     common = _Contest(measurement, truth, start, probe, setup, split_half, watch)
     entries, interrupted = common.entries(chosen)

@@ -1,12 +1,12 @@
 """A whole job as one value: which scan, how read and prepared, which solver, where to. The command line and YAML files both make it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import yaml
-from pydantic import ConfigDict, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 from pydantic_core import ErrorDetails
 
@@ -15,11 +15,11 @@ from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.io import results
 from exitwave.io.assemble import ReadOptions
-from exitwave.io.atomic import require_writable
 from exitwave.io.files import read_estimate, read_prepared as read_scan, read_probe
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Setup
 from exitwave.running.checkpoints import Checkpoints
+from exitwave.running.outputs import require_outputs, result_paths
 from exitwave.running.reconstruct import reconstruct
 from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
@@ -27,8 +27,6 @@ from exitwave.solvers.refined import refine
 from exitwave.solvers.refinement_options import RefinementOptions
 from exitwave.solvers.spec import as_solver, from_spec, in_names_of_today, resolve_paths, to_spec
 
-FOREIGN_ENDINGS = (".png", ".tif", ".tiff", ".npz", ".npy", ".html", ".jpg", ".yaml", ".yml")
-"""A result is HDF5; under these names nobody would look for one."""
 STRICT = ConfigDict(extra="forbid")
 
 
@@ -57,12 +55,12 @@ class Job:
     In a YAML file, and in a result, the options of `setup`, `refinement` and `running` stand beside the others.
     """
 
-    scan: Path
-    """Scan file, in any known format."""
+    scan: Path | tuple[Path, ...]
+    """Scan file, in any known format; or a list of them, which then share their probe."""
     solver: Solver[Any]
     """Name, {name: ..., options}, the folder of a trained network, or a list of them: a chain."""
     output: Path
-    """Result file (HDF5)."""
+    """Result file (HDF5); for several scans the folder for their results."""
     reading: ReadOptions = field(default_factory=ReadOptions)
     """What is known better than the file does."""
     prepare: tuple[Any, ...] = ()
@@ -74,9 +72,34 @@ class Job:
     running: Running = field(default_factory=Running)
     """Start, early stop, checkpoints."""
 
+    def __post_init__(self) -> None:
+        if self.together and self.running.start is not None:
+            raise InputError(
+                "several scans cannot start from one result; start from its probe: --probe in place of --start"
+            )
+        if self.together and self.reading.positions is not None:
+            raise InputError("positions are of one scan, but several are given; put them into the scan files")
+
+    @property
+    def scans(self) -> tuple[Path, ...]:
+        """The scan files, one or several."""
+        return self.scan if isinstance(self.scan, tuple) else (self.scan,)
+
+    @property
+    def together(self) -> bool:
+        """Whether several scans share their probe."""
+        return len(self.scans) > 1
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The result file of each scan; of several those in the folder of the output, named after the scans."""
+        return result_paths(self.scans, self.output)
+
     @property
     def checkpoint(self) -> Path:
         """Where this job keeps its state while it runs."""
+        if self.together:
+            return self.output / "shared_probe.checkpoint"
         return self.output.with_name(self.output.name + ".checkpoint")
 
     @property
@@ -90,8 +113,9 @@ class Job:
         for part in (self.setup, self.refinement, self.running):
             told |= asdict(cast(Any, part))
         told |= {"scan": self.scan, "output": self.output, "reading": asdict(self.reading), "prepare": self.prepare}
-        paths = {name: path.absolute() for name in ("scan", "output", "start", "probe") if (path := told[name])}
-        return _plain(told | paths)
+        paths = {name: path.absolute() for name in ("output", "start", "probe") if (path := told[name])}
+        scans = [path.absolute() for path in self.scans]
+        return _plain(told | paths | {"scan": scans if self.together else scans[0]})
 
 
 PARTS: Mapping[str, Any] = {"setup": Setup, "refinement": RefinementOptions, "running": Running}
@@ -126,15 +150,18 @@ def read_job(path: str | Path) -> Job:
 
 def _start_from(folder: Path, described: dict[str, Any], keys: tuple[str, ...]) -> None:
     for key in keys:
-        if isinstance(described.get(key), str):
-            described[key] = folder / described[key]
+        value = described.get(key)
+        if isinstance(value, str):
+            described[key] = folder / value
+        elif isinstance(value, list):
+            described[key] = [folder / each if isinstance(each, str) else each for each in cast("list[Any]", value)]
 
 
 @validated(frozen=True, kw_only=True, config=STRICT)
 class _Own:
     """The options of a job that belong to none of its parts."""
 
-    scan: Path
+    scan: Path | Annotated[tuple[Path, ...], Field(min_length=1)]
     solver: Any
     output: Path
     reading: ReadOptions = field(default_factory=ReadOptions)
@@ -196,45 +223,59 @@ def solver_of(described: Mapping[str, Any], source: str, folder: Path) -> Solver
 
 
 def read_prepared(job: Job) -> Measurement:
-    """The measurement of a job, read as stated and prepared."""
-    return read_scan(job.scan, job.reading, job.prepare)
+    """The measurement of a job of one scan, read as stated and prepared."""
+    if job.together:
+        raise InputError(
+            f"{len(job.scans)} scans were reconstructed together, with one probe, and the halves of one alone would not be; "
+            "reconstruct it by itself to compare its halves, from the probe of this result (--probe)"
+        )
+    return read_scan(job.scans[0], job.reading, job.prepare)
 
 
 def run_job(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None = None) -> Result:
-    """Run a job and write its result. The output appears whole or not at all; the checkpoint goes when it is written."""
-    _check_output(job)
+    """Run a job of one scan and write its result. The output appears whole or not at all; the checkpoint goes when it is
+    written.
+    """
+    if job.together:
+        raise InputError(f"the job has {len(job.scans)} scans, which give a result each; run it with run_together")
+    return _run(job, watch)[0]
+
+
+def run_together(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None = None) -> tuple[Result, ...]:
+    """Run a job of several scans, which share their probe, or of one; write a result each, as `run_job` does."""
+    return _run(job, watch)
+
+
+def _run(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None) -> tuple[Result, ...]:
+    require_outputs(job.scans, job.output)
     how = job.running
-    result = reconstruct(
-        read_prepared(job),
-        job.whole_solver,
-        start=read_estimate(how.start) if how.start else None,
-        probe=read_probe(how.probe) if how.probe else None,
-        setup=job.setup,
-        stop=Stop(residual=how.stop_residual, patience=how.patience),
-        checkpoints=Checkpoints(path=job.checkpoint, every=how.checkpoint_every, resume=how.resume),
-        watch=watch,
-    )
+    scans = [read_scan(path, job.reading, job.prepare) for path in job.scans]
+    probe = read_probe(how.probe) if how.probe else None
+    stop = Stop(residual=how.stop_residual, patience=how.patience)
+    kept = Checkpoints(path=job.checkpoint, every=how.checkpoint_every, resume=how.resume)
+    solver, start = job.whole_solver, read_estimate(how.start) if how.start else None
+    if job.together:
+        made = reconstruct(scans, solver, probe=probe, setup=job.setup, stop=stop, checkpoints=kept, watch=watch)
+    else:
+        alone = reconstruct(
+            scans[0], solver, start=start, probe=probe, setup=job.setup, stop=stop, checkpoints=kept, watch=watch
+        )
+        made = (alone,)
     # Absolute, so that the halves can be made from any folder.
-    result = replace(result, provenance={**result.provenance, "job": job.described()})
+    told = tuple(replace(one, provenance={**one.provenance, "job": job.described()}) for one in made)
+    _write(job, told)
+    return told
+
+
+def _write(job: Job, made: Sequence[Result]) -> None:
     try:
-        results.write_result(job.output, result)
+        for path, result in zip(job.outputs, made, strict=True):
+            results.write_result(path, result)
     except ExitwaveError as error:
         kept = f"; the run is kept in {job.checkpoint}: --resume goes on from there" if job.checkpoint.exists() else ""
         raise type(error)(f"{error}{kept}") from error
-    if not str(result.provenance["ending"]).startswith("interrupted"):
+    if not str(made[0].provenance["ending"]).startswith("interrupted"):
         job.checkpoint.unlink(missing_ok=True)
-    return result
-
-
-def _check_output(job: Job) -> None:
-    """Refuse now what would be refused after hours of work."""
-    if job.output.suffix.lower() in FOREIGN_ENDINGS:
-        raise InputError(
-            f"{job.output} should end in .h5: a result is an HDF5 file, from which exitwave export makes pictures and others"
-        )
-    if job.output.exists() and job.scan.exists() and job.output.samefile(job.scan):
-        raise InputError(f"the output {job.output} is the scan itself; choose another output path")
-    require_writable(job.output)
 
 
 def job_of(result: Result) -> Job:

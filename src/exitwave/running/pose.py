@@ -3,12 +3,13 @@
 import math
 from dataclasses import replace
 from functools import singledispatch
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from exitwave.data.checks import check_layout
 from exitwave.data.errors import InputError
+from exitwave.data.joined_scans import JoinedScans
 from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
@@ -20,7 +21,10 @@ from exitwave.problems.memory_estimate import OBJECTS, memory_estimate
 from exitwave.problems.objective import noise_of
 from exitwave.problems.ptychography import MemoryBudget, PtychographyProblem, object_canvas
 from exitwave.problems.setup import Setup
+from exitwave.problems.shared_probe import SharedProbeProblem
 from exitwave.solvers.base import Solver
+
+K = TypeVar("K", bound=PtychographyProblem)
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -54,12 +58,24 @@ def pose(measurement: Measurement, setup: Setup | None = None, *, solver: Solver
 @pose.register
 def _(scan: Scan, setup: Setup | None = None, *, solver: Solver[Any] | None = None) -> PtychographyProblem:
     setup = setup or Setup()
+    if setup.same_object:
+        raise InputError("same_object is for several scans, but one is given; leave it out, or give all views")
+    check_layout(scan)
+    return _posed(PtychographyProblem, scan, setup, solver)
+
+
+@pose.register
+def _(scans: JoinedScans, setup: Setup | None = None, *, solver: Solver[Any] | None = None) -> SharedProbeProblem:
+    return _posed(SharedProbeProblem, scans, setup or Setup(), solver)
+
+
+def _posed(kind: type[K], scan: Scan, setup: Setup, solver: Solver[Any] | None) -> K:
+    """A scan whose layout was checked as a problem of this kind."""
     device, model = choose_device(setup.device), None
     if setup.exposure_m is not None:
         still = Ptychography.of(scan.geometry, scan.frame_shape, device=device)
         _check_travel(setup.exposure_m, still.pixel_m, scan.frame_shape)
         model = in_flight(still, len(scan), setup.exposure_m, setup.exposure_points)
-    check_layout(scan)
     canvas = object_canvas(scan, 4 if solver is None else solver.margin_px)
     objects = (OBJECTS if solver is None else solver.object_arrays) * setup.slices
     needed = memory_estimate(scan, canvas.shape, objects)
@@ -71,15 +87,15 @@ def _(scan: Scan, setup: Setup | None = None, *, solver: Solver[Any] | None = No
             f"{'free' if setup.memory is None else 'free or allowed; allow more'}; check the unit of the positions, or make "
             "frames smaller (preparation step crop or bin)"
         )
-    problem = PtychographyProblem.on_canvas(
+    problem = kind.on_canvas(
         scan,
         canvas,
         model=model,
-        noise=None,
         seed=setup.seed,
         device=device,
         free_fraction=setup.free_fraction,
         memory=MemoryBudget(cached=(allowed - needed.working) // 2, spare=needed.spare(allowed)),
+        robust=setup.robust,
     )
     noise = None if setup.noise is None else noise_of(setup.noise, problem)
     return problem if noise is None else replace(problem, noise=noise)

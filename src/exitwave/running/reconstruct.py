@@ -3,17 +3,17 @@
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, overload
 
 import torch
 from jaxtyping import Complex
 from torch import Tensor
 
-from exitwave.data.errors import DoubtfulImageWarning, ExitwaveError
+from exitwave.data.errors import DoubtfulImageWarning, ExitwaveError, InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.finding import EXAMINED
 from exitwave.data.measurement import Measurement
@@ -52,6 +52,7 @@ def iterate(
     yield from solver.solve(begun.problem, Step(epoch=0, estimate=begun.estimate))
 
 
+@overload
 def reconstruct(
     measurement: Measurement | Problem[Any],
     solver: Solver[Any] | None = None,
@@ -62,7 +63,33 @@ def reconstruct(
     stop: Stop | None = None,
     checkpoints: Checkpoints | None = None,
     watch: Watch | None = None,
-) -> Result:
+) -> Result: ...
+
+
+@overload
+def reconstruct(
+    measurement: Sequence[Measurement],
+    solver: Solver[Any] | None = None,
+    *,
+    probe: Complex[Tensor, "mode y x"] | None = None,
+    setup: Setup | None = None,
+    stop: Stop | None = None,
+    checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
+) -> tuple[Result, ...]: ...
+
+
+def reconstruct(
+    measurement: Measurement | Problem[Any] | Sequence[Measurement],
+    solver: Solver[Any] | None = None,
+    *,
+    start: Estimate | None = None,
+    probe: Complex[Tensor, "mode y x"] | None = None,
+    setup: Setup | None = None,
+    stop: Stop | None = None,
+    checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
+) -> Result | tuple[Result, ...]:
     """Turn a measurement, such as a scan, into an image, by `default_solver()` where none is named.
 
     A measurement is examined first: what has one safe cure, such as stuck pixels and empty frames, is cured, told
@@ -73,9 +100,19 @@ def reconstruct(
     with the last estimate; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate
     so far kept; the provenance then says `diverged` and what to change. Where the image may not be trusted, as that of a
     network trained on other photons, it warns (DoubtfulImageWarning) and keeps the `warnings` in the provenance. Incoherent
-    modes of the result are orthogonal. Raises InputError where the measurement or the start makes no sense or the solver
-    cannot honour what is asked, ExitwaveError when the solver diverges before its first finite estimate.
+    modes of the result are orthogonal. A list of scans is reconstructed together, with one probe for all: a result each.
+    Raises InputError where the measurement or the start makes no sense or the solver cannot honour what is asked,
+    ExitwaveError when the solver diverges before its first finite estimate.
     """
+    if isinstance(measurement, Sequence):
+        # It reconstructs what it has joined.
+        from exitwave.running.shared_probe import reconstruct_together
+
+        if start is not None:
+            raise InputError("scans that share their probe start from a probe, not from an estimate of one of them")
+        return reconstruct_together(
+            measurement, solver, probe=probe, setup=setup, stop=stop, checkpoints=checkpoints, watch=watch
+        )
     started = time.perf_counter()
     solver, setup = solver or default_solver(), setup or Setup()
     begun = _begun(measurement, solver, start, probe, setup)

@@ -17,6 +17,7 @@ from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.data.scan import Scan
 from exitwave.problems.base import Problem
+from exitwave.problems.outliers import Outliers
 from exitwave.problems.setup import Setup
 from exitwave.running.examined import examined
 from exitwave.running.pose import pose
@@ -66,13 +67,15 @@ def _(
     whole = result.estimate
     if not isinstance(whole, PtychoEstimate):
         raise InputError(f"the result is an estimate of {whole.kind}; give that of this scan")
-    scan = cast(Scan, examined(scan, setup or Setup()))
+    # The halves are of what the result was made from.
+    scan = Outliers.stored(result.provenance).without(cast(Scan, examined(scan, setup or Setup())))
     # No pixel is held out from halves, which are compared with each other.
     alike = replace(setup or Setup(), free_fraction=0.0)
     made: list[Result] = []
     for index in halves(scan, alike.seed):
         part = prepare.select(scan, index)
-        problem = pose(part, alike, solver=solver)
+        # Of the half of a scan one frame more may stand alone; both halves are to have all that the whole had.
+        problem = pose(part, replace(alike, robust=False), solver=solver)
         thin = replace(alike, modes=len(whole.probe), slices=1, slice_spacing_m=None)
         start = replace(
             problem.initial(None, thin, probe=probe),

@@ -47,7 +47,7 @@ class Variations(Refinement):
         weights, axes = sums
         basis = orthonormal(axes)
         turn = torch.einsum("cyx,dyx->cd", x.variations, basis.conj())
-        weights = weights @ turn
+        weights = problem.sharing_weights(weights @ turn)
         # What all frames share belongs to the probe itself.
         mean = weights.mean(dim=0)
         probe = x.probe.clone()

@@ -13,6 +13,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.coarse_phase import FramePulls, SlowPhase, ramp_sensitivity
 from exitwave.problems.memory_estimate import OBJECTS
 from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.regional_phase import RegionalPhase, slow_phase
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import pie_update
 from exitwave.solvers.base import Solver, Step
@@ -131,7 +132,7 @@ def _warm_start(
             )
             momentum.after(x, len(frames), with_probe=with_probe)
         if options.slow_gain:
-            slow = SlowPhase.of(problem, x, ramp_sensitivity(problem, x, seed=epoch))
+            slow = slow_phase(problem, x, ramp_sensitivity(problem, x, seed=epoch))
             phase = options.slow_gain / len(x.object) * slow.of_frames(pulls)
             # Given to both, a ramp would grow on the object for ever, while the probe makes up for it.
             phase = slow.without_ramp(phase) if with_probe else phase
@@ -158,7 +159,7 @@ class Descent:
     with_probe: bool
     damping: float
     history: int
-    slow: SlowPhase | None
+    slow: SlowPhase | RegionalPhase | None
     ramp: Float[Tensor, "2 2"]
     at: Point
     moves: list[Blocks]
@@ -184,7 +185,7 @@ class Descent:
             with_probe = options.update_probe and (options.probe_start == 0 or "with_probe" in memory)
         sweep = Sweep(problem, x)
         ramp = memory["ramp"] if "ramp" in memory else ramp_sensitivity(problem, x)
-        slow = SlowPhase.of(problem, x, ramp) if options.slow_gain else None
+        slow = slow_phase(problem, x, ramp) if options.slow_gain else None
         kept = {k: v.to(problem.device).clone() for k, v in memory.items()}
         count = int(memory.get("history", torch.tensor(0)))
         return cls(
