@@ -11,6 +11,7 @@ from rich.console import Console
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prepare, ScanPath
 from exitwave.cli.progress import watching
 from exitwave.cli.solver_options import flags_of_today, known, leading, listed, named, with_options
+from exitwave.cli.verdict import verdict_text
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
 from exitwave.io.assemble import ReadOptions
@@ -121,7 +122,7 @@ def run_and_tell(job: Job, report: Path | None = None) -> int:
 
 
 def tell(result: Result, job: Job, report: Path | None) -> int:
-    """Print the outcome; the exit code says whether the run was interrupted (130) or diverged (2)."""
+    """Print the outcome; the exit code says whether the run was interrupted (130), diverged or failed (2)."""
     ending = str(result.provenance["ending"])
     how = ending.partition("; ")[0]
     free = "" if result.free_residual is None else f", free residual {result.free_residual:.4g}"
@@ -132,10 +133,12 @@ def tell(result: Result, job: Job, report: Path | None) -> int:
         f"{' x '.join(f'{size * 1e9:.4g}' for size in pixel)} nm -> {job.output}"
         + (f"\nreport -> {report}" if report else "")
     )
+    if result.verdict is not None:
+        print(verdict_text(result.verdict))
     if ending.startswith("interrupted"):
         print(f"the last estimate is in {job.output}; go on with --resume (checkpoint {job.checkpoint})")
         return 130
     if ending.startswith("diverged"):
         print(f"exitwave: {ending.partition('; ')[2]}", file=sys.stderr)
         return 2
-    return 0
+    return 2 if result.verdict is not None and result.verdict.grade == "failed" else 0

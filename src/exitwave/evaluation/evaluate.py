@@ -25,6 +25,8 @@ def evaluate(
     if result.free_residual is not None:
         metrics["free-residual"] = result.free_residual
     if truth is None:
-        return Evaluation(metrics=metrics, provenance=result.provenance)
+        return Evaluation(metrics=metrics, verdict=result.verdict, provenance=result.provenance)
     found = judge(result.estimate, truth, result.object_pixel_m, remove)
-    return replace(found, metrics={**metrics, **found.metrics}, provenance=result.provenance)
+    return replace(
+        found, metrics={**metrics, **found.metrics}, verdict=result.verdict, provenance=result.provenance
+    )

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from exitwave.data.result import Result
+from exitwave.data.verdict import Grade, Verdict
 from exitwave.evaluation.evaluation import Evaluation
 from exitwave.evaluation.metrics import METRICS
 from exitwave.reports.formatting import Fact, duration, half_period, length, number
@@ -36,6 +37,32 @@ _EXPLANATIONS = {
     "NRMSE-mid": "relative complex error of detail from 0.1 to 0.32 of Nyquist",
     "NRMSE-high": "relative complex error of detail finer than 0.32 of Nyquist",
 }
+
+
+MEANING: Mapping[Grade, str] = {
+    "sound": "everything that could be tested without the truth holds",
+    "doubtful": "something contradicts the image, or could not be tested",
+    "failed": "this is no image of the sample, whatever the residual says",
+}
+
+
+def verdict(found: Verdict) -> dict[str, Any]:
+    """A verdict in whole sentences."""
+    return {
+        "grade": found.grade,
+        "meaning": MEANING[found.grade],
+        "reasons": [_sentence(reason) for reason in found.reasons],
+        "advice": [_sentence(step) for step in found.advice],
+    }
+
+
+def evidence_facts(found: Verdict) -> list[Fact]:
+    """The figures behind a verdict."""
+    return [Fact(name=name, value=number(float(value), 4)) for name, value in found.evidence.items()]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}"
 
 
 def metric_facts(evaluation: Evaluation, result: Result) -> list[Fact]:

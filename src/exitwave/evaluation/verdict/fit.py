@@ -32,8 +32,14 @@ class Fit:
     """Photons."""
     steps_px: Float[Tensor, "frame 2"]
     """Where the frames want to move: one Gauss-Newton step, object as it is, (y, x)."""
+    mended: float
+    """Share of the misfit that those steps would take away."""
     chance_px: Float[Tensor, " frame"]
     """How far photon noise alone makes each want to move."""
+    measured_mean: Float[Tensor, "y x"]
+    """Mean of the measured amplitudes over these frames, in detector order."""
+    modelled_mean: Float[Tensor, "y x"]
+    """Mean of the model's."""
 
 
 @torch.no_grad()
@@ -46,10 +52,12 @@ def fit_of(problem: PtychographyProblem, x: PtychoEstimate) -> Fit:
     positions = Positions()
     pulls = positions.empty(problem, x)
     parts: list[Tensor] = []
+    means = torch.zeros(2, *problem.trusted.shape, dtype=torch.float64, device=problem.device)
     for frames in chosen.split(CHUNK):
         view = ModelledFrames(problem=problem, x=x, frames=frames, gaps=gaps, background=background)
         positions.add_(pulls, view)
         measured = problem.amplitudes(frames)
+        means += torch.stack([measured.sum(dim=0), view.modulus.sum(dim=0)]) / len(chosen)
         looked = (
             view.deviation.square(),
             amplitude_variance(view.photons + background) * problem.trusted,
@@ -65,21 +73,32 @@ def fit_of(problem: PtychographyProblem, x: PtychoEstimate) -> Fit:
         alike=alike,
         power=power,
         steps_px=_steps(*(sums[chosen] for sums in pulls)),
+        mended=_mended(*(sums[chosen] for sums in pulls)) / max(float(misfit.sum()), 1e-30),
         chance_px=_chance(pulls[1][chosen]),
+        measured_mean=means[0].float(),
+        modelled_mean=means[1].float(),
     )
 
 
 def _steps(pulls: Float[Tensor, "frame 2"], curvatures: Float[Tensor, "frame 2 2"]) -> Float[Tensor, "frame 2"]:
-    typical = DAMPING * curvatures.diagonal(dim1=1, dim2=2).mean() + 1e-30
-    steps = torch.linalg.solve(curvatures + typical * torch.eye(2, dtype=torch.float64), pulls)
+    steps = torch.linalg.solve(_damped(curvatures), pulls)
     return steps - steps.mean(dim=0)
+
+
+def _mended(pulls: Float[Tensor, "frame 2"], curvatures: Float[Tensor, "frame 2 2"]) -> float:
+    """By how much the linearised misfit falls with the steps; what mere noise would gain, two quarters a frame, taken off."""
+    gains = (pulls * torch.linalg.solve(_damped(curvatures), pulls)).sum(dim=1)
+    return float((gains - 0.5).sum())
 
 
 def _chance(curvatures: Float[Tensor, "frame 2 2"]) -> Float[Tensor, " frame"]:
     """Each amplitude scatters with variance 1/4."""
+    return (torch.linalg.inv(_damped(curvatures)).diagonal(dim1=1, dim2=2).sum(dim=1) / 4).sqrt()
+
+
+def _damped(curvatures: Float[Tensor, "frame 2 2"]) -> Float[Tensor, "frame 2 2"]:
     typical = DAMPING * curvatures.diagonal(dim1=1, dim2=2).mean() + 1e-30
-    inverse = torch.linalg.inv(curvatures + typical * torch.eye(2, dtype=torch.float64))
-    return (inverse.diagonal(dim1=1, dim2=2).sum(dim=1) / 4).sqrt()
+    return curvatures + typical * torch.eye(2, dtype=torch.float64)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.evaluation.verdict.fit import Fit
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.photon_noise import amplitude_variance
 from exitwave.problems.ptychography import PtychographyProblem
@@ -58,12 +59,17 @@ class LeftOut:
     """Misfit when every frame is said to look like the mean of all."""
     noise: float
     """Misfit that photon counting leaves of a perfect prediction."""
+    varies: float
+    foreseen: float
+    foreseen_rightly: float
+    remembered: float
+    remembered_rightly: float
     patch_difference: float
     """Relative difference of the patches found anew from those of the finished object, their means taken off."""
 
 
 @torch.no_grad()
-def left_out(problem: PtychographyProblem, x: PtychoEstimate) -> LeftOut | None:
+def left_out(problem: PtychographyProblem, x: PtychoEstimate, fit: Fit) -> LeftOut | None:
     """Leave some frames out and predict them; None where none has neighbours that lit its place. `x` stays as it is."""
     seen = _Seen.of(x)
     taken: list[int] = []
@@ -74,7 +80,7 @@ def left_out(problem: PtychographyProblem, x: PtychoEstimate) -> LeftOut | None:
         if not len(chosen) or not len(near):
             break
         taken += chosen.tolist()
-        found.append(_round(problem, x, seen, chosen, _shuffled(near, problem.seed + number)))
+        found.append(_round(problem, x, fit, seen, chosen, _shuffled(near, problem.seed + number)))
     return _together(found) if found else None
 
 
@@ -109,7 +115,7 @@ class _Seen:
 
 
 def _round(
-    problem: PtychographyProblem, x: PtychoEstimate, seen: _Seen, chosen: Tensor, near: Tensor
+    problem: PtychographyProblem, x: PtychoEstimate, fit: Fit, seen: _Seen, chosen: Tensor, near: Tensor
 ) -> LeftOut:
     """Leave these frames out, with so many neighbours."""
     emptied, region = _emptied(x, seen, chosen)
@@ -122,6 +128,12 @@ def _round(
     measured = problem.amplitudes(chosen)
     mean = problem.model.to_detector_order(problem.statistics.mean_pattern).to(measured.device).clamp(min=0).sqrt()
     expected = problem.model.intensity(anew, chosen)
+
+    differs = measured - fit.measured_mean
+    foreseen, remembered = (
+        problem.model.intensity(replace(x, object=obj), chosen).sqrt() - fit.modelled_mean
+        for obj in (anew.object, x.object)
+    )
 
     def total(pixels: Tensor) -> float:
         return float((pixels * problem.trusted).sum(dtype=torch.float64))
@@ -136,6 +148,11 @@ def _round(
         alike=total((mean - measured).square()),
         noise=total(amplitude_variance(expected)),
         patch_difference=_difference(x.object, anew.object, region),
+        varies=total(differs.square()),
+        foreseen=total(foreseen.square()),
+        foreseen_rightly=total(foreseen * differs),
+        remembered=total(remembered.square()),
+        remembered_rightly=total(remembered * differs),
     )
 
 
@@ -143,7 +160,7 @@ def _together(rounds: list[LeftOut]) -> LeftOut:
     frames = sum(each.frames for each in rounds)
     added = {
         name: sum(getattr(each, name) for each in rounds)
-        for name in ("power", "predicted", "fitted", "emptied", "alike", "noise")
+        for name in ("power", "predicted", "fitted", "emptied", "alike", "noise", "varies", "foreseen", "foreseen_rightly", "remembered", "remembered_rightly")
     }
     mean = {
         name: sum(getattr(each, name) * each.frames for each in rounds) / frames
