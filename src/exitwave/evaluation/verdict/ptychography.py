@@ -22,8 +22,9 @@ LEAST_COVER = 0.5
 """Share of a frame's light that neighbours must have lit, too, for a prediction to mean anything."""
 LEAST_SIGNAL = 0.2
 """Differences among frames, beyond photon noise and as a share of it, below which there is nothing to predict."""
-WISH_PX, BEYOND_CHANCE = 0.04, 4.0
-"""Frames that want to stand so far elsewhere, and so many times further than photon noise moves them, stand wrong."""
+MOVE_PX, MOVE_ALIKE_PX, BEYOND_CHANCE = 0.1, 0.04, 4.0
+"""Frames that want to move so far, or so far all alike, and so many times further than photon noise moves them, stand
+wrong."""
 ALIKE = 0.5
 """Share of those wishes that a scaling, turn or shear of all positions explains."""
 SLOW = 0.5
@@ -174,7 +175,8 @@ def _of_prediction(e: Mapping[str, float]) -> Iterator[Says]:
 
 def _of_positions(e: Mapping[str, float]) -> Iterator[Says]:
     wish, chance = e["moves-rms-px"], e["moves-by-chance-px"]
-    if wish < max(WISH_PX, BEYOND_CHANCE * chance):
+    alike = e["moves-affine"] > ALIKE or e["moves-slow"] > SLOW
+    if wish < max(MOVE_ALIKE_PX if alike else MOVE_PX, BEYOND_CHANCE * chance):
         return
     told = f"the frames want to stand {wish:.2g} px elsewhere (photon noise explains {chance:.2g} px)"
     if e["moves-affine"] > ALIKE:
