@@ -90,7 +90,10 @@ BASES = (
     _base("features", "zone_plate", 1e7),
 )
 """Scans that are spoilt, in turn."""
-NEAR_BASES = (_base("siemens", "zone_plate", 1e6, overlap=0.75, **NEAR), _base("natural", "disc", 1e5, overlap=0.75, **NEAR))
+NEAR_BASES = (
+    _base("siemens", "zone_plate", 1e6, overlap=0.75, **NEAR),
+    _base("natural", "disc", 1e5, overlap=0.75, **NEAR),
+)
 
 
 def counts(scan: ew.Scan) -> Tensor:

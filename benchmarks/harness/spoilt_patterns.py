@@ -66,7 +66,12 @@ def cases(seed: int, every: int) -> Iterator[tuple[str, str, ew.Pattern, ew.Supp
         base = _simulated(1e7, None, 0.0, drawing)
         for name in list(FLAWS)[::every]:
             values = FLAWS[name](base.scan.frames(slice(None)))
-            yield name, f"1e7 photons, drawing {drawing}", replace(base.scan, patterns=ArrayPatterns(values)), base.truth
+            yield (
+                name,
+                f"1e7 photons, drawing {drawing}",
+                replace(base.scan, patterns=ArrayPatterns(values)),
+                base.truth,
+            )
 
 
 def _simulated(

@@ -160,7 +160,7 @@ ITERATIVE: dict[str, Callable[[Rows], str]] = {
         ("epochs", "epochs"),
         ("residual", "residual"),
         ("frc_split", "FRC-half-bit-split"),
-        ("nrmse_split", "M-NRMSE-split"),
+        ("nrmse_split", "M-NRMSE-split-whole"),
         ("seconds", "s"),
     ),
     "twin": columns(

@@ -39,7 +39,9 @@ class Verdict:
         """The verdict of what `to_json` gave. Raises FormatError for anything else."""
         grade, reasons, advice, evidence = (stored.get(key) for key in ("grade", "reasons", "advice", "evidence"))
         if grade not in GRADES or not _texts(reasons) or not _texts(advice) or not isinstance(evidence, Mapping):
-            raise FormatError(f"the verdict {dict(stored)} is none: expected a grade of {', '.join(GRADES)} and reasons")
+            raise FormatError(
+                f"the verdict {dict(stored)} is none: expected a grade of {', '.join(GRADES)} and reasons"
+            )
         numbers = {str(name): float(value) for name, value in evidence.items() if isinstance(value, int | float)}
         return cls(grade=grade, reasons=tuple(reasons or ()), advice=tuple(advice or ()), evidence=numbers)
 

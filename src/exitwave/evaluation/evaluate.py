@@ -27,6 +27,4 @@ def evaluate(
     if truth is None:
         return Evaluation(metrics=metrics, verdict=result.verdict, provenance=result.provenance)
     found = judge(result.estimate, truth, result.object_pixel_m, remove)
-    return replace(
-        found, metrics={**metrics, **found.metrics}, verdict=result.verdict, provenance=result.provenance
-    )
+    return replace(found, metrics={**metrics, **found.metrics}, verdict=result.verdict, provenance=result.provenance)

@@ -16,6 +16,7 @@ from exitwave.data.verdict import Verdict
 from exitwave.evaluation.align import Freedom
 from exitwave.evaluation.metrics import metric_values
 from exitwave.evaluation.resolution import RingCorrelation
+from exitwave.evaluation.verdict.halves import with_halves
 
 E = TypeVar("E", bound=Estimate)
 
@@ -39,9 +40,7 @@ class Evaluation:
         """A dict for `json.dumps`: metric ids at the top, then `verdict`, `alignment` and `provenance`; NaN and infinity are
         null."""
         verdict = None if self.verdict is None else self.verdict.to_json()
-        return plain(
-            {**self.metrics, "verdict": verdict, "alignment": self.alignment, "provenance": self.provenance}
-        )
+        return plain({**self.metrics, "verdict": verdict, "alignment": self.alignment, "provenance": self.provenance})
 
 
 @singledispatch
@@ -95,7 +94,7 @@ def merge_evaluations(first: Evaluation, second: Evaluation) -> Evaluation:
         metrics={**first.metrics, **second.metrics},
         alignment=first.alignment or second.alignment,
         curves={**first.curves, **second.curves},
-        verdict=first.verdict or second.verdict,
+        verdict=with_halves(first.verdict or second.verdict, second.metrics),
         provenance=first.provenance or second.provenance,
     )
 

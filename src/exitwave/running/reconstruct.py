@@ -17,7 +17,7 @@ from exitwave.data.errors import DoubtfulImageWarning, ExitwaveError
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
-from exitwave.evaluation.verdict.judge import verdict_of
+from exitwave.evaluation.verdict.judge import judged
 from exitwave.problems.base import Problem, relative
 from exitwave.problems.setup import Setup
 from exitwave.running.checkpoints import CheckpointFile, Checkpoints
@@ -68,9 +68,10 @@ def reconstruct(
     noise; where the problem is posed already, only its modes and slices count. `watch` sees every step. Ctrl-C ends the run
     with the last estimate; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate
     so far kept; the provenance then says `diverged` and what to change. Where the image may not be trusted, as that of a
-    network trained on other photons, it warns (DoubtfulImageWarning) and keeps the `warnings` in the provenance. Incoherent
-    modes of the result are orthogonal. The `verdict` says how far the data support the image. Raises InputError where the measurement or the start makes no sense or the solver
-    cannot honour what is asked, ExitwaveError when the solver diverges before its first finite estimate.
+    network trained on other photons, it warns (DoubtfulImageWarning) and keeps the `warnings` in the provenance. The
+    `verdict` of the result says how far the data support the image. Incoherent modes of the result are orthogonal. Raises
+    InputError where the measurement or the start makes no sense or the solver cannot honour what is asked, ExitwaveError when
+    the solver diverges before its first finite estimate.
     """
     started = time.perf_counter()
     solver, setup = solver or default_solver(), setup or Setup()
@@ -82,7 +83,7 @@ def reconstruct(
     resumed = record.resumed(Step(epoch=0, estimate=begun.estimate))
     run = _driven(solver, problem, *resumed, stop or Stop(), record, watch)
     result = _result(problem, record, run, begun.warnings, setup.free_fraction, started)
-    return replace(result, verdict=verdict_of(problem, result, run.step.state))
+    return judged(problem, result, run.step.state)
 
 
 @dataclass(frozen=True, eq=False)

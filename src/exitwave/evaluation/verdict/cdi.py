@@ -39,7 +39,7 @@ def evidence(
     """The figures on which the verdict rests, by id; what could not be tested is not there."""
     modelled = torch.fft.fftn(x.object * x.beam_photons.to(x.object.real).sqrt(), norm="ortho").abs().square()
     noise = amplitude_variance(modelled)
-    misfit, power = problem.misfits(x)
+    misfit, _ = problem.misfits(x)
     figures = {
         "noise-ratio": float(misfit.sum()) / max(float((noise * problem.trusted).sum()), 1e-30),
         "support-share": float(x.support.double().mean()),
@@ -121,4 +121,6 @@ def _of_held_out(e: Mapping[str, float]) -> Iterator[Says]:
             advice=("a tighter support (raise the threshold), more starts, or fewer unmeasured pixels",),
         )
     else:
-        yield Says(grade="sound", reason=f"pixels that the solver never saw are predicted (off by {e['free-residual']:.2g})")
+        yield Says(
+            grade="sound", reason=f"pixels that the solver never saw are predicted (off by {e['free-residual']:.2g})"
+        )

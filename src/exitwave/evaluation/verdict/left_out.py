@@ -6,7 +6,7 @@ left out are predicted. An image of noise cannot do that, however well it fits.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
@@ -43,29 +43,50 @@ APART = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """Frames that were left out and predicted. Misfits are sums of (M - A)^2 over their trusted pixels."""
+    """Frames that were left out and predicted. All but the first, and the last two, are sums over their trusted pixels.
+
+    A difference is what tells a frame from the mean of all frames: in the measured amplitudes, or in the model's. Whatever
+    is wrong alike in all frames, such as the gain of a pixel, is in neither.
+    """
 
     frames: int
-    covered: float
-    """Share of their light that fell where neighbouring frames lit the sample, too."""
     power: float
-    """Their photons."""
+    """Photons."""
     predicted: float
+    """Misfit (M - A)^2 of the prediction."""
     fitted: float
     """Misfit with the finished estimate."""
     emptied: float
     """Misfit with the emptied patch: what an empty object explains, its surroundings known."""
-    alike: float
-    """Misfit when every frame is said to look like the mean of all."""
     noise: float
     """Misfit that photon counting leaves of a perfect prediction."""
-    varies: float
-    foreseen: float
-    foreseen_rightly: float
-    remembered: float
-    remembered_rightly: float
+    measured_squared: float
+    """Measured differences, squared."""
+    predicted_squared: float
+    """Predicted ones, squared."""
+    predicted_measured: float
+    """Predicted times measured ones."""
+    fitted_squared: float
+    fitted_measured: float
+    covered: float
+    """Share of a frame's light that fell where neighbouring frames lit the sample, too."""
     patch_difference: float
     """Relative difference of the patches found anew from those of the finished object, their means taken off."""
+
+    @property
+    def correlation(self) -> float:
+        """Of predicted with measured differences, photon noise taken off the latter; at most 1."""
+        return self._correlation(self.predicted_squared, self.predicted_measured)
+
+    @property
+    def fitted_correlation(self) -> float:
+        """The same of the finished estimate, which has seen these frames."""
+        return self._correlation(self.fitted_squared, self.fitted_measured)
+
+    def _correlation(self, squared: float, times_measured: float) -> float:
+        # Counts that were scaled down carry less noise than photons would.
+        real = max(self.measured_squared - min(self.noise, self.fitted), 0.0)
+        return min(times_measured / math.sqrt(max(squared * real, 1e-30)), 1.0)
 
 
 @torch.no_grad()
@@ -119,54 +140,55 @@ def _round(
 ) -> LeftOut:
     """Leave these frames out, with so many neighbours."""
     emptied, region = _emptied(x, seen, chosen)
-    anew = replace(x, object=emptied.clone())
-    sweep = Sweep(problem, anew)
-    for _ in range(PASSES):
-        for batch in near.split(BATCH):
-            pie_update(sweep, batch, alpha=ALPHA, beta=1.0, gains=(1.0, 0.0), with_probe=False)
-        anew.object.copy_(torch.where(region, anew.object, x.object))
+    anew = _found_anew(problem, replace(x, object=emptied.clone()), x.object, region, near)
     measured = problem.amplitudes(chosen)
-    mean = problem.model.to_detector_order(problem.statistics.mean_pattern).to(measured.device).clamp(min=0).sqrt()
-    expected = problem.model.intensity(anew, chosen)
-
-    differs = measured - fit.measured_mean
-    foreseen, remembered = (
-        problem.model.intensity(replace(x, object=obj), chosen).sqrt() - fit.modelled_mean
-        for obj in (anew.object, x.object)
+    predicted, fitted, without = (
+        problem.model.intensity(one, chosen).sqrt() for one in (anew, x, replace(x, object=emptied))
     )
+    differs = measured - fit.measured_mean
+    foretold, remembered = predicted - fit.modelled_mean, fitted - fit.modelled_mean
 
     def total(pixels: Tensor) -> float:
         return float((pixels * problem.trusted).sum(dtype=torch.float64))
 
     return LeftOut(
         frames=len(chosen),
-        covered=sum(map(seen.cover, chosen.tolist())) / len(chosen),
         power=total(measured.square()),
-        predicted=total((expected.sqrt() - measured).square()),
-        fitted=total((problem.model.intensity(x, chosen).sqrt() - measured).square()),
-        emptied=total((problem.model.intensity(replace(x, object=emptied), chosen).sqrt() - measured).square()),
-        alike=total((mean - measured).square()),
-        noise=total(amplitude_variance(expected)),
+        predicted=total((predicted - measured).square()),
+        fitted=total((fitted - measured).square()),
+        emptied=total((without - measured).square()),
+        noise=total(amplitude_variance(predicted.square())),
+        measured_squared=total(differs.square()),
+        predicted_squared=total(foretold.square()),
+        predicted_measured=total(foretold * differs),
+        fitted_squared=total(remembered.square()),
+        fitted_measured=total(remembered * differs),
+        covered=sum(map(seen.cover, chosen.tolist())) / len(chosen),
         patch_difference=_difference(x.object, anew.object, region),
-        varies=total(differs.square()),
-        foreseen=total(foreseen.square()),
-        foreseen_rightly=total(foreseen * differs),
-        remembered=total(remembered.square()),
-        remembered_rightly=total(remembered * differs),
     )
 
 
+def _found_anew(
+    problem: PtychographyProblem, x: PtychoEstimate, before: Tensor, region: Bool[Tensor, "Y X"], near: Tensor
+) -> PtychoEstimate:
+    """The object found anew in this region from these frames, the probe held; outside it stays as it was. Changes `x`."""
+    sweep = Sweep(problem, x)
+    for _ in range(PASSES):
+        for batch in near.split(BATCH):
+            pie_update(sweep, batch, alpha=ALPHA, beta=1.0, gains=(1.0, 0.0), with_probe=False)
+        x.object.copy_(torch.where(region, x.object, before))
+    return x
+
+
 def _together(rounds: list[LeftOut]) -> LeftOut:
+    """Sums over all rounds, and means of what is no sum."""
     frames = sum(each.frames for each in rounds)
-    added = {
-        name: sum(getattr(each, name) for each in rounds)
-        for name in ("power", "predicted", "fitted", "emptied", "alike", "noise", "varies", "foreseen", "foreseen_rightly", "remembered", "remembered_rightly")
-    }
-    mean = {
+    added = {f.name: sum(getattr(each, f.name) for each in rounds) for f in fields(LeftOut)}
+    means = {
         name: sum(getattr(each, name) * each.frames for each in rounds) / frames
         for name in ("covered", "patch_difference")
     }
-    return LeftOut(frames=frames, **added, **mean)
+    return LeftOut(**added | means)
 
 
 def _shuffled(frames: Tensor, seed: int) -> Tensor:

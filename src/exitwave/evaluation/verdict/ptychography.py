@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping
 
-import torch
 from jaxtyping import Complex
 from torch import Tensor
 
@@ -18,6 +17,9 @@ from exitwave.problems.ptychography import PtychographyProblem
 
 SOUND, FAILED = 0.85, 0.6
 """Correlation of predicted with measured differences among frames: from the first on it is good, below the second none."""
+FALLING, UNEXPLAINED = 0.9, 0.05
+"""A residual that the last fifth of the epochs brought below this share was still falling: it matters where the fit leaves
+more than this share of the differences among frames unexplained."""
 LEAST_COVER = 0.5
 """Share of a frame's light that neighbours must have lit, too, for a prediction to mean anything."""
 LEAST_SIGNAL = 0.2
@@ -75,6 +77,8 @@ def evidence(
         "probe-border": border(x.probe),
         "unknowns": _unknowns(problem, x, fit),
     }
+    if len(result.history) >= 10:
+        figures["residual-fall"] = result.history[-1] / max(result.history[-1 - len(result.history) // 5], 1e-30)
     if result.frame_residual is not None and len(result.frame_residual):
         figures["outlying-frames"] = outlying(result.frame_residual)
     if result.free_residual is not None and result.residual > 0:
@@ -83,19 +87,15 @@ def evidence(
 
 
 def _predictions(left: LeftOut) -> dict[str, float]:
-    noise = min(left.noise, left.fitted)
-
-    def correlation(foreseen: float, rightly: float) -> float:
-        return min(rightly / math.sqrt(max(foreseen * max(left.varies - noise, 0.0), 1e-30)), 1.0)
-
+    power = max(left.power, 1e-30)
     return {
         "left-out-frames": left.frames,
         "left-out-covered": left.covered,
-        "left-out-correlation": correlation(left.foreseen, left.foreseen_rightly),
-        "fitted-correlation": correlation(left.remembered, left.remembered_rightly),
-        "left-out-misfit": left.predicted / max(left.power, 1e-30),
-        "fitted-misfit": left.fitted / max(left.power, 1e-30),
-        "empty-misfit": left.emptied / max(left.power, 1e-30),
+        "left-out-correlation": left.correlation,
+        "fitted-correlation": left.fitted_correlation,
+        "left-out-misfit": left.predicted / power,
+        "fitted-misfit": left.fitted / power,
+        "empty-misfit": left.emptied / power,
         "left-out-patch-difference": left.patch_difference,
     }
 
@@ -166,11 +166,21 @@ def _of_prediction(e: Mapping[str, float]) -> Iterator[Says]:
         "more modes (--modes 2) or more epochs, if these are as they should be",
     )
     if found < FAILED and e["moves-mend"] < WORTH_MENDING:
-        yield Says(grade="failed", reason=f"{told} ({beside}): an image of the sample would predict them", advice=causes)
+        yield Says(
+            grade="failed", reason=f"{told} ({beside}): an image of the sample would predict them", advice=causes
+        )
     elif found < SOUND:
         yield Says(grade="doubtful", reason=f"{told} ({beside}); from {SOUND} on it is good", advice=causes)
     else:
         yield Says(grade="sound", reason=f"{told} ({beside})")
+    unexplained = 1 - min(e["fitted-correlation"], 1.0) ** 2
+    if e.get("residual-fall", 1.0) < FALLING and unexplained > UNEXPLAINED:
+        yield Says(
+            grade="doubtful",
+            reason=f"the residual still fell by {1 - e['residual-fall']:.0%} over the last fifth of the epochs, and "
+            f"{unexplained:.0%} of the differences among frames are not explained yet",
+            advice=("more epochs (--epochs), or another solver: lsqml or mpie",),
+        )
 
 
 def _of_positions(e: Mapping[str, float]) -> Iterator[Says]:
@@ -213,7 +223,11 @@ def _of_noise(e: Mapping[str, float]) -> Iterator[Says]:
         yield Says(
             grade="sound" if predicts else "doubtful",
             reason=f"the misfit is {ratio:.2g} of what photon noise would leave: "
-            + ("the counts are scaled, or simulated without noise" if predicts else "noise is fitted, or the counts are scaled"),
+            + (
+                "the counts are scaled, or simulated without noise"
+                if predicts
+                else "noise is fitted, or the counts are scaled"
+            ),
             advice=("state counts in photons (--prepare photons=...)",) if not predicts else (),
         )
     elif ratio > ABOVE_NOISE:
@@ -230,7 +244,9 @@ def _of_frames(e: Mapping[str, float]) -> Iterator[Says]:
         yield Says(
             grade="doubtful",
             reason=f"{share:.0%} of the frames fit more than {OUTLYING:g} times worse than most",
-            advice=("look at these frames (report, residual of each frame); leave bad ones out or mend their positions",),
+            advice=(
+                "look at these frames (report, residual of each frame); leave bad ones out or mend their positions",
+            ),
         )
     ratio = e.get("free-ratio", 0.0)
     if ratio > FREE:
