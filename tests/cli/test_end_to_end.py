@@ -71,7 +71,9 @@ def test_halves_of_the_frames_agree_without_truth(result: Path) -> None:
     told = json.loads(done("evaluate", result, "--split-half", "--json").out)
     # 0.74 and 0.37 measured: half of 49 frames overlap little.
     assert told["FRC-half-bit-split"] > 0.5
-    assert told["M-NRMSE-split"] < 0.5
+    assert told["M-NRMSE-split-whole"] < 0.5
+    assert told["M-NRMSE-split"] > told["M-NRMSE-split-whole"]
+    assert "halves-difference" in told["verdict"]["evidence"]
     assert "M-NRMSE" not in told
 
 

@@ -122,7 +122,8 @@ def run_and_tell(job: Job, report: Path | None = None) -> int:
 
 
 def tell(result: Result, job: Job, report: Path | None) -> int:
-    """Print the outcome; the exit code says whether the run was interrupted (130), diverged or failed (2)."""
+    """Print the outcome; the exit code says whether the run was interrupted (130) or diverged (2); a verdict of failed is
+    told, and no error of the command."""
     ending = str(result.provenance["ending"])
     how = ending.partition("; ")[0]
     free = "" if result.free_residual is None else f", free residual {result.free_residual:.4g}"
@@ -141,4 +142,4 @@ def tell(result: Result, job: Job, report: Path | None) -> int:
     if ending.startswith("diverged"):
         print(f"exitwave: {ending.partition('; ')[2]}", file=sys.stderr)
         return 2
-    return 2 if result.verdict is not None and result.verdict.grade == "failed" else 0
+    return 0

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from exitwave.data.verdict import Verdict, worst
 
-UNLIKE = 0.9
-"""M-NRMSE-split from which on halves have next to nothing in common. They may fail where the whole succeeds, as each has half
-the overlap: that is doubtful, not failed."""
+UNLIKE, COARSE = 0.7, 0.2
+"""M-NRMSE-split from which on, and resolution (fraction of Nyquist, half-bit) up to which halves have next to nothing in
+common: slow phase alone may differ. They may fail where the whole succeeds, as each has half the overlap: that is doubtful,
+not failed."""
 
 
 def with_halves(verdict: Verdict | None, metrics: Mapping[str, float]) -> Verdict | None:
@@ -15,9 +16,13 @@ def with_halves(verdict: Verdict | None, metrics: Mapping[str, float]) -> Verdic
     difference = metrics.get("M-NRMSE-split")
     if verdict is None or difference is None:
         return verdict
-    evidence = {**verdict.evidence, "halves-difference": difference}
-    if not difference > UNLIKE:
-        reason = f"two halves of the frames make images that differ by {difference:.2g} of what varies in them"
+    resolution = metrics.get("FRC-half-bit-split", 0.0)
+    evidence = {**verdict.evidence, "halves-difference": difference, "halves-resolution": resolution}
+    if not (difference > UNLIKE and resolution < COARSE):
+        reason = (
+            f"two halves of the frames make images that agree to {resolution:.2g} of Nyquist and differ by {difference:.2g} of "
+            "what varies in them"
+        )
         return replace(verdict, reasons=(*verdict.reasons, reason), evidence=evidence)
     return Verdict(
         grade=worst([verdict.grade, "doubtful"]),

@@ -24,10 +24,11 @@ LEAST_COVER = 0.5
 """Share of a frame's light that neighbours must have lit, too, for a prediction to mean anything."""
 LEAST_SIGNAL = 0.2
 """Differences among frames, beyond photon noise and as a share of it, below which there is nothing to predict."""
-MOVE_PX, MOVE_ALIKE_PX, BEYOND_CHANCE = 0.1, 0.04, 4.0
-"""Frames that want to move so far, or so far all alike, and so many times further than photon noise moves them, stand
-wrong."""
-ALIKE = 0.5
+MOVE_PX, BEYOND_CHANCE = 0.1, 2.5
+"""Frames that want to move so far, and so many times further than photon noise moves them, stand wrong."""
+MOVE_ALIKE_PX, BEYOND_CHANCE_ALIKE = 0.04, 1.5
+"""The same where they all want it alike, as one map of the positions or one after another."""
+ALIKE = 0.4
 """Share of those wishes that a scaling, turn or shear of all positions explains."""
 SLOW = 0.5
 """Correlation of the wishes of frames that follow each other, from which on it is a drift."""
@@ -45,7 +46,9 @@ FREE = 2.0
 """Free residual over residual, beyond which pixels were fitted one by one."""
 FULL = 0.3
 """Share of the probe's photons in the outer eighth of the frame on each side: an even frame has 0.44."""
-TOO_FEW = 0.7
+LEAST_FRAMES = 16
+"""Fewer frames cannot test each other: the probe has seen those that are left out, and remembers them."""
+TOO_FEW = 0.8
 """Unknowns for each measured value, from which on the frames cannot settle the image."""
 
 
@@ -65,6 +68,7 @@ def evidence(
     """The figures on which the verdict rests, by id; what could not be tested is not there."""
     misfit, noise, alike = (float(each.sum()) for each in (fit.misfit, fit.noise, fit.alike))
     figures = {
+        "frames": len(problem),
         "noise-ratio": misfit / max(noise, 1e-30),
         "signal": alike / max(noise, 1e-30) - 1,
         "moves-rms-px": stage.rms_px,
@@ -186,7 +190,8 @@ def _of_prediction(e: Mapping[str, float]) -> Iterator[Says]:
 def _of_positions(e: Mapping[str, float]) -> Iterator[Says]:
     wish, chance = e["moves-rms-px"], e["moves-by-chance-px"]
     alike = e["moves-affine"] > ALIKE or e["moves-slow"] > SLOW
-    if wish < max(MOVE_ALIKE_PX if alike else MOVE_PX, BEYOND_CHANCE * chance):
+    least, beyond = (MOVE_ALIKE_PX, BEYOND_CHANCE_ALIKE) if alike else (MOVE_PX, BEYOND_CHANCE)
+    if wish < max(least, beyond * chance):
         return
     told = f"the frames want to stand {wish:.2g} px elsewhere (photon noise explains {chance:.2g} px)"
     if e["moves-affine"] > ALIKE:
@@ -212,14 +217,21 @@ def _of_positions(e: Mapping[str, float]) -> Iterator[Says]:
 
 def _of_noise(e: Mapping[str, float]) -> Iterator[Says]:
     ratio, expected = e["noise-ratio"], max(1 - e["unknowns"], 0.05)
-    if e["unknowns"] > TOO_FEW:
+    if e["frames"] < LEAST_FRAMES:
+        yield Says(
+            grade="doubtful",
+            reason=f"{e['frames']:.0f} frames are too few to test each other",
+            advice=("more frames, or give a known probe (--probe) and leave it as it is",),
+        )
+    predicts = e.get("left-out-correlation", 0.0) >= SOUND
+    scaled = ratio < BELOW_NOISE * expected and predicts
+    if e["unknowns"] > TOO_FEW and not scaled:
         yield Says(
             grade="doubtful",
             reason=f"{e['unknowns']:.2g} unknowns stand against each measured value: too few frames or photons to settle them",
             advice=("more frames, more overlap, fewer modes, or give a known probe (--probe) and leave it as it is",),
         )
     if ratio < BELOW_NOISE * expected:
-        predicts = e.get("left-out-correlation", 0.0) >= SOUND
         yield Says(
             grade="sound" if predicts else "doubtful",
             reason=f"the misfit is {ratio:.2g} of what photon noise would leave: "
