@@ -56,6 +56,16 @@ FLAWS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+MOVED: Mapping[str, tuple[int, int]] = {"beam off by 3 px": (3, -2), "beam in the corner": (FRAME_PX // 2,) * 2}
+"""Where the beam lies: a moved pattern is that of the object with a phase ramp."""
+
+
+def _ramp(by_px: tuple[int, int]) -> Tensor:
+    rulers = torch.arange(FRAME_PX, dtype=torch.float64) - FRAME_PX // 2
+    phase = 2 * torch.pi / FRAME_PX * (by_px[0] * rulers[:, None] + by_px[1] * rulers[None, :])
+    return torch.exp(1j * phase).to(torch.complex64)
+
+
 def cases(seed: int, every: int) -> Iterator[tuple[str, str, ew.Pattern, ew.SupportEstimate]]:
     """What is wrong, how it was made, the pattern, the truth."""
     for drawing in (seed, seed + 1):
@@ -65,13 +75,9 @@ def cases(seed: int, every: int) -> Iterator[tuple[str, str, ew.Pattern, ew.Supp
             yield wrong, f"{name}, drawing {drawing}", made[name].scan, made[name].truth
         base = _simulated(1e7, None, 0.0, drawing)
         for name in list(FLAWS)[::every]:
-            values = FLAWS[name](base.scan.frames(slice(None)))
-            yield (
-                name,
-                f"1e7 photons, drawing {drawing}",
-                replace(base.scan, patterns=ArrayPatterns(values)),
-                base.truth,
-            )
+            spoilt = replace(base.scan, patterns=ArrayPatterns(FLAWS[name](base.scan.frames(slice(None)))))
+            truth = replace(base.truth, object=base.truth.object * _ramp(MOVED.get(name, (0, 0))))
+            yield name, f"1e7 photons, drawing {drawing}", spoilt, truth
 
 
 def _simulated(

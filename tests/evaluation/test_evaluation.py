@@ -108,7 +108,7 @@ def test_a_canvas_of_other_origin_is_found_by_the_positions(picture):
 def test_without_truth_only_the_residual_is_known(picture):
     evaluation = evaluate(result_of(scan_of(picture().view())))
     assert evaluation.metrics == {"residual": 0.02}
-    assert evaluation.to_json() == {"residual": 0.02, "alignment": {}, "provenance": {"file": "a"}}
+    assert evaluation.to_json() == {"residual": 0.02, "verdict": None, "alignment": {}, "provenance": {"file": "a"}}
 
 
 def test_the_json_is_plain_and_finite(picture):

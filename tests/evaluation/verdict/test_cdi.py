@@ -32,18 +32,25 @@ def test_other_starts_are_compared_after_shift_and_twin():
     [
         ({}, "sound"),
         ({"starts-correlation": 0.6}, "failed"),
-        ({"starts-correlation": 0.9}, "doubtful"),
+        ({"starts-correlation": 0.84}, "doubtful"),
+        ({"starts-correlation": 0.9}, "sound"),
+        ({"starts-correlation": 0.9, "noise-ratio": 100.0}, "doubtful"),
         ({"free-beyond-noise": 0.4, "free-ratio": 50.0}, "failed"),
         ({"free-beyond-noise": 0.15, "free-ratio": 50.0}, "doubtful"),
+        ({"free-beyond-noise": 0.4, "free-ratio": 50.0, "free-noise": 0.5}, "sound"),
         ({"support-share": 0.5}, "doubtful"),
+        ({"beam-off": 0.5}, "doubtful"),
     ],
 )
 def test_each_piece_of_evidence_speaks(changed: dict[str, float], grade: str):
     good = {
+        "noise-ratio": 2.0,
         "starts-correlation": 0.99,
         "free-beyond-noise": 0.02,
         "free-residual": 0.03,
         "free-ratio": 8.0,
+        "free-noise": 0.01,
+        "beam-off": 0.0,
         "support-share": 0.1,
     }
     told = list(said({**good, **changed}))

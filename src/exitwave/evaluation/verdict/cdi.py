@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from exitwave.data.estimate import SupportEstimate
@@ -17,10 +19,14 @@ from exitwave.problems.cdi import SupportProblem
 
 SAME, OTHER = 0.95, 0.8
 """Correlation of two starts after alignment: from the first on they found the same, below the second something else."""
+NOISY, SAME_BUT_FOR_NOISE = 5.0, 0.85
+"""Where the misfit is less than so many times what photon noise leaves, starts may differ by their noise."""
 FREE_GOOD, FREE_BAD = 0.1, 0.25
 """Free residual, photon noise taken off: up to the first a good image, above the second none."""
-FAR_ABOVE = 3.0
-"""Times that the free residual must be above the residual to tell anything."""
+FAR_ABOVE, BEYOND_NOISE = 3.0, 1.5
+"""Times that the free residual must be above the residual, and what is beyond the noise above the noise, to tell anything."""
+OFF_CENTRE = 0.15
+"""Distance of a pattern's brightest part from the centre of its frame, as a share of the frame, that no object explains."""
 LARGEST_SUPPORT = 0.3
 """Share of the frame that a support may fill: more than a quarter and the pattern hardly settles the object."""
 
@@ -43,17 +49,26 @@ def evidence(
     figures = {
         "noise-ratio": float(misfit.sum()) / max(float((noise * problem.trusted).sum()), 1e-30),
         "support-share": float(x.support.double().mean()),
+        "beam-off": _off_centre(problem),
     }
     if result.free_residual is not None:
         _, hidden = problem.misfits(x, held_out=True)
         floor = float((noise * problem.held_out).sum()) / max(float(hidden.sum()), 1e-30)
         figures["free-residual"] = result.free_residual
+        figures["free-noise"] = floor
         figures["free-beyond-noise"] = max(result.free_residual - floor, 0.0)
         figures["free-ratio"] = result.free_residual / max(result.residual, 1e-30)
     found = agreements(state)
     if found:
         figures |= {"starts-compared": len(found) + 1, "starts-correlation": min(found)}
     return figures
+
+
+def _off_centre(problem: SupportProblem) -> float:
+    """Distance of the brightest part of the pattern from zero frequency, as a share of the frame."""
+    blurred = ndimage.gaussian_filter((problem.amplitudes * problem.trusted).cpu().numpy(), 2.0, mode="wrap")
+    place = np.unravel_index(int(blurred.argmax()), blurred.shape)
+    return max(min(int(at), n - int(at)) / n for at, n in zip(place, blurred.shape, strict=True))
 
 
 def agreements(state: Mapping[str, Tensor]) -> list[float]:
@@ -68,6 +83,13 @@ def said(e: Mapping[str, float]) -> Iterator[Says]:
     """What the figures say, one thing each."""
     yield from _of_starts(e)
     yield from _of_held_out(e)
+    if e["beam-off"] > OFF_CENTRE:
+        yield Says(
+            grade="doubtful",
+            reason=f"the brightest part of the pattern lies {e['beam-off']:.0%} of the frame off its centre: the image carries a "
+            "phase ramp",
+            advice=("--prepare recentre; where the beam is in the corner of the frame, --prepare unshift",),
+        )
     if e["support-share"] > LARGEST_SUPPORT:
         yield Says(
             grade="doubtful",
@@ -77,7 +99,7 @@ def said(e: Mapping[str, float]) -> Iterator[Says]:
 
 
 def _of_starts(e: Mapping[str, float]) -> Iterator[Says]:
-    agreement = e.get("starts-correlation")
+    agreement, same = e.get("starts-correlation"), SAME_BUT_FOR_NOISE if e["noise-ratio"] < NOISY else SAME
     if agreement is None:
         yield Says(
             grade="doubtful",
@@ -94,7 +116,7 @@ def _of_starts(e: Mapping[str, float]) -> Iterator[Says]:
                 "check the pattern: beam centre, background, beam stop, saturated pixels",
             ),
         )
-    elif agreement < SAME:
+    elif agreement < same:
         yield Says(
             grade="doubtful",
             reason=f"the best starts agree only partly (correlation {agreement:.2f} after shift, twin and phase)",
@@ -112,7 +134,7 @@ def _of_held_out(e: Mapping[str, float]) -> Iterator[Says]:
             reason="no pixels were held out, so that nothing tells whether the support is too large",
             advice=("--free-fraction 0.05",),
         )
-    elif free > FREE_GOOD and e["free-ratio"] > FAR_ABOVE:
+    elif free > max(FREE_GOOD, BEYOND_NOISE * e["free-noise"]) and e["free-ratio"] > FAR_ABOVE:
         failed = free > FREE_BAD
         yield Says(
             grade="failed" if failed else "doubtful",
