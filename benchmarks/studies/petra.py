@@ -56,4 +56,4 @@ def split(name: str, epochs: int) -> Row:
     result = ew.reconstruct(scan, solver, setup=ew.Setup(device="cpu"))
     first, second = ew.reconstruct_halves(scan, solver, result, setup=ew.Setup(device="cpu"))
     judged = ew.compare_halves(first.estimate, second.estimate, pixel=result.object_pixel_m).metrics
-    return {"frc_split": judged["FRC-half-bit-split"], "nrmse_split": judged["M-NRMSE-split"]}
+    return {"frc_split": judged["FRC-half-bit-split"], "nrmse_split": judged["M-NRMSE-split-whole"]}

@@ -142,11 +142,31 @@ def columns(*shown: tuple[str, str]) -> Callable[[Rows], str]:
     )
 
 
+def verdicts_table(rows: Rows) -> str:
+    """How many images of each quality got which verdict; then every scan."""
+    kinds = {"good (error up to 0.35)": (0.0, 0.35), "between": (0.35, 0.7), "failed (0.7 and more)": (0.7, 2.0)}
+    counted = []
+    for part in dict.fromkeys(row["part"] for row in rows):
+        own = [row for row in rows if row["part"] == part and row["error"] is not None]
+        for kind, (low, high) in kinds.items():
+            grades = [row["verdict"] for row in own if low <= row["error"] < high]
+            counted.append((part, kind, *(grades.count(grade) for grade in ("sound", "doubtful", "failed"))))
+    head = ("case", "scan", "true error", "verdict", "residual", "seconds")
+    each = (
+        (row["case"] if row["case"] != "none" else "-", row["scan"], *(short(row.get(k)) for k in ("error", "verdict")))
+        + (short(row["residual"]), short(row.get("seconds")))
+        for row in rows
+    )
+    counts = table(("scans", "image", "sound", "doubtful", "failed"), counted)
+    return f"{counts}\nEvery scan:\n\n{table(head, each)}"
+
+
 ITERATIVE: dict[str, Callable[[Rows], str]] = {
     "floor": floor_table,
     "peers": peers_table,
     "course": course_table,
     "quality": quality_table,
+    "verdicts": verdicts_table,
     "growth": columns(
         ("solver", "solver"),
         ("frames", "frames"),
@@ -160,7 +180,7 @@ ITERATIVE: dict[str, Callable[[Rows], str]] = {
         ("epochs", "epochs"),
         ("residual", "residual"),
         ("frc_split", "FRC-half-bit-split"),
-        ("nrmse_split", "M-NRMSE-split"),
+        ("nrmse_split", "M-NRMSE-split-whole"),
         ("seconds", "s"),
     ),
     "twin": columns(

@@ -17,6 +17,7 @@ from .data.pattern import Pattern as Pattern
 from .data.prepare.steps import prepared as prepared
 from .data.result import Result as Result
 from .data.scan import Scan as Scan
+from .data.verdict import Verdict as Verdict
 from .evaluation.comparison import Comparison as Comparison, ComparisonEntry as ComparisonEntry
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.evaluation import Evaluation as Evaluation

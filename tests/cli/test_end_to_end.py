@@ -59,6 +59,19 @@ def test_the_image_is_right_and_the_figures_have_their_ids(scan: Path, result: P
     assert told["provenance"]["job"]["solver"]["alpha"] == 0.05
 
 
+def test_the_verdict_is_told_everywhere_alike(scan: Path, result: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    told = json.loads(done("evaluate", result, "--json", "--report", page).out)["verdict"]
+    assert told["grade"] == "sound"
+    assert told["evidence"]["left-out-correlation"] > 0.9
+    said = done("evaluate", result).out
+    assert said.startswith("verdict: sound\n  - frames that were left out are predicted")
+    assert "Verdict: <b>sound</b>" in page.read_text(encoding="utf-8")
+    short = tmp_path / "short.h5"
+    assert "verdict: " in done("reconstruct", scan, "rpie", "--epochs", 2, "-o", short).out
+    assert ew.read_result(short).verdict is not None
+
+
 def test_without_a_solver_the_default_does_it(scan: Path, tmp_path: Path) -> None:
     said = done("reconstruct", scan, "-o", tmp_path / "out.h5").out
     assert "newton, the default" in said
@@ -71,7 +84,9 @@ def test_halves_of_the_frames_agree_without_truth(result: Path) -> None:
     told = json.loads(done("evaluate", result, "--split-half", "--json").out)
     # 0.74 and 0.37 measured: half of 49 frames overlap little.
     assert told["FRC-half-bit-split"] > 0.5
-    assert told["M-NRMSE-split"] < 0.5
+    assert told["M-NRMSE-split-whole"] < 0.5
+    assert told["M-NRMSE-split"] > told["M-NRMSE-split-whole"]
+    assert "halves-difference" in told["verdict"]["evidence"]
     assert "M-NRMSE" not in told
 
 

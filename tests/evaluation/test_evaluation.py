@@ -108,7 +108,7 @@ def test_a_canvas_of_other_origin_is_found_by_the_positions(picture):
 def test_without_truth_only_the_residual_is_known(picture):
     evaluation = evaluate(result_of(scan_of(picture().view())))
     assert evaluation.metrics == {"residual": 0.02}
-    assert evaluation.to_json() == {"residual": 0.02, "alignment": {}, "provenance": {"file": "a"}}
+    assert evaluation.to_json() == {"residual": 0.02, "verdict": None, "alignment": {}, "provenance": {"file": "a"}}
 
 
 def test_the_json_is_plain_and_finite(picture):
@@ -137,7 +137,8 @@ def test_halves_with_shared_detail_and_own_noise_agree_up_to_where_the_noise_tak
     ]
     evaluation = compare_halves(*halves)
     assert evaluation.metrics["FRC-half-bit-split"] == pytest.approx(0.5, abs=0.09)
-    assert evaluation.metrics["M-NRMSE-split"] == pytest.approx(0.05 * 2**0.5 / 0.7, rel=0.2)
+    assert evaluation.metrics["M-NRMSE-split-whole"] == pytest.approx(0.05 * 2**0.5 / 0.7, rel=0.2)
+    assert evaluation.metrics["M-NRMSE-split"] > evaluation.metrics["M-NRMSE-split-whole"]
     assert evaluation.alignment["shift_px"] == pytest.approx((0.7, -1.4), abs=0.01)
     assert set(evaluation.curves) == {"FRC-split"}
 

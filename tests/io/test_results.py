@@ -12,6 +12,7 @@ from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
+from exitwave.data.verdict import Verdict
 from exitwave.io.results import FORMAT, positions_m, read_result, write_result
 
 
@@ -168,3 +169,28 @@ def test_a_failed_write_leaves_the_old_result_and_nothing_else(tmp_path, result)
     assert [p.name for p in tmp_path.iterdir()] == ["out.h5"]
     with pytest.raises(InputError, match="does not exist"):
         write_result(tmp_path / "missing" / "out.h5", result)
+
+
+def test_the_verdict_comes_back_and_is_an_attribute_for_everybody(result: Result, tmp_path):
+    verdict = Verdict(grade="doubtful", reasons=("one", "two"), advice=("three",), evidence={"noise-ratio": 1.5})
+    path = tmp_path / "judged.h5"
+    write_result(path, replace(result, verdict=verdict))
+    assert read_result(path).verdict == verdict
+    with h5py.File(path) as file:
+        assert file["entry_1/exitwave"].attrs["verdict"] == "doubtful"
+        assert json.loads(file["entry_1/exitwave/verdict"].asstr()[()])["reasons"] == ["one", "two"]
+
+
+def test_a_result_without_a_verdict_has_none(result: Result, tmp_path):
+    write_result(tmp_path / "plain.h5", result)
+    assert read_result(tmp_path / "plain.h5").verdict is None
+
+
+def test_an_edited_verdict_is_refused(result: Result, tmp_path):
+    path = tmp_path / "edited.h5"
+    write_result(path, replace(result, verdict=Verdict(grade="sound")))
+    with h5py.File(path, "a") as file:
+        del file["entry_1/exitwave/verdict"]
+        file["entry_1/exitwave/verdict"] = json.dumps({"grade": "splendid"})
+    with pytest.raises(FormatError, match="edited"):
+        read_result(path)

@@ -10,6 +10,7 @@ import torch
 
 from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
+from exitwave.data.verdict import Verdict
 from exitwave.evaluation.evaluate import Evaluation
 from exitwave.evaluation.metrics import METRICS
 from exitwave.evaluation.resolution import RingCorrelation
@@ -254,3 +255,21 @@ def test_a_usual_result_makes_a_page_of_at_most_two_megabytes(make_result):
     assert min(grainy.shape[1:]) > 580
     text = render(replace(result, estimate=replace(result.estimate, object=grainy)), evaluation())
     assert len(text.encode()) < 2.2e6
+
+
+def test_the_verdict_stands_before_everything_else_with_reasons_and_advice(make_result):
+    verdict = Verdict(
+        grade="failed", reasons=("noise <b>fits</b>",), advice=("check the energy",), evidence={"noise-ratio": 0.125}
+    )
+    text = render(replace(make_result(), verdict=verdict))
+    page = Page(text)
+    assert "Verdict: failed" in page.text
+    assert page.text.index("Verdict") < page.text.index("Residual")
+    assert "Noise <b>fits</b>." in page.text
+    assert "Check the energy." in page.text
+    assert "0.125" in page.text
+    assert ("section", {"class": "verdict failed", "aria-label": "Verdict"}) in page.tags
+
+
+def test_a_page_without_a_verdict_says_nothing_of_one(make_result):
+    assert "Verdict" not in Page(render(make_result())).text

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from exitwave.cli import warn
 from exitwave.cli.arguments import ResultPath
 from exitwave.cli.progress import watching
+from exitwave.cli.verdict import verdict_text
 from exitwave.data.result import Result
 from exitwave.evaluation.evaluate import evaluate as judge
 from exitwave.evaluation.evaluation import Evaluation, merge_evaluations
@@ -52,6 +53,8 @@ def evaluate(
         json.dump(found.to_json(), sys.stdout, indent=2)
         print()
         return
+    if found.verdict is not None:
+        print(verdict_text(found.verdict))
     for name, value in found.metrics.items():
         print(f"{name:24} {value:.5g}")
     for warning in stored_warnings(loaded):

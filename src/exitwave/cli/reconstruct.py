@@ -11,6 +11,7 @@ from rich.console import Console
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Prepare, ScanPath
 from exitwave.cli.progress import watching
 from exitwave.cli.solver_options import known, leading, listed, named, run_command, with_options
+from exitwave.cli.verdict import verdict_text
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.result import Result
 from exitwave.io.assemble import ReadOptions
@@ -134,7 +135,8 @@ def run_and_tell(job: Job, report: Path | None = None) -> int:
 
 
 def tell(result: Result, job: Job, output: Path, report: Path | None) -> int:
-    """Print the outcome; the exit code says whether the run was interrupted (130) or diverged (2)."""
+    """Print the outcome; the exit code says whether the run was interrupted (130) or diverged (2); a verdict of failed is
+    told, and no error of the command."""
     ending = str(result.provenance["ending"])
     how = ending.partition("; ")[0]
     free = "" if result.free_residual is None else f", free residual {result.free_residual:.4g}"
@@ -150,6 +152,8 @@ def tell(result: Result, job: Job, output: Path, report: Path | None) -> int:
 
     for line in changed_for_the_run(result):
         print(line)
+    if result.verdict is not None:
+        print(verdict_text(result.verdict))
     if ending.startswith("interrupted"):
         print(f"the last estimate is in {output}; go on with --resume (checkpoint {job.checkpoint})")
         return 130

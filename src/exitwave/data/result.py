@@ -9,6 +9,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import Estimate
 from exitwave.data.geometry import Geometry
+from exitwave.data.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,6 +32,8 @@ class Result:
     """The same residual for each frame, at the end."""
     spread: Estimate | None = None
     """Standard deviation of each pixel, where the solver gives one."""
+    verdict: Verdict | None = None
+    """How far the data say that the image may be believed; None where nobody asked them, as in files of 0.1.0."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Scan provenance, seed, device, software versions, time taken. JSON-able."""
 

@@ -83,6 +83,7 @@ class Comparison:
                 "epochs": entry.epochs,
                 "seconds": entry.seconds,
                 "remark": entry.remark,
+                "verdict": _verdict(entry.result),
                 "warnings": [] if entry.result is None else list(entry.result.provenance.get("warnings", ())),
                 "times_s": list(entry.times_s),
                 "history": [] if entry.result is None else list(entry.result.history),
@@ -91,6 +92,10 @@ class Comparison:
             for entry in self.entries
         }
         return plain({"entries": told, "interrupted": self.interrupted, "provenance": self.provenance})
+
+
+def _verdict(result: Result | None) -> dict[str, Any] | None:
+    return None if result is None or result.verdict is None else result.verdict.to_json()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -26,8 +26,8 @@ def evaluate(
     if result.free_residual is not None:
         metrics["free-residual"] = result.free_residual
     if truth is None:
-        return Evaluation(metrics=metrics, provenance=result.provenance)
+        return Evaluation(metrics=metrics, verdict=result.verdict, provenance=result.provenance)
     if isinstance(truth, PtychoEstimate) and isinstance(result.estimate, PtychoEstimate):
         truth = Outliers.stored(result.provenance).of_start(truth, len(result.estimate.positions_px))
     found = judge(result.estimate, truth, result.object_pixel_m, remove)
-    return replace(found, metrics={**metrics, **found.metrics}, provenance=result.provenance)
+    return replace(found, metrics={**metrics, **found.metrics}, verdict=result.verdict, provenance=result.provenance)

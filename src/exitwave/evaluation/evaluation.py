@@ -12,9 +12,11 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate
+from exitwave.data.verdict import Verdict
 from exitwave.evaluation.align import Freedom
 from exitwave.evaluation.metrics import metric_values
 from exitwave.evaluation.resolution import RingCorrelation
+from exitwave.evaluation.verdict.halves import with_halves
 
 E = TypeVar("E", bound=Estimate)
 
@@ -29,12 +31,16 @@ class Evaluation:
     """Gauge removed from the estimate: `removed`, phase_rad, scale, ramp_rad_px, shift_px, twin; empty without truth."""
     curves: Mapping[str, RingCorrelation] = field(default_factory=dict[str, RingCorrelation])
     """Fourier ring correlations: `FRC` against the truth, `FRC-split` between halves."""
+    verdict: Verdict | None = None
+    """How far the data say that the image may be believed; never from the truth."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Where the reconstruction and its scan came from."""
 
     def to_json(self) -> dict[str, Any]:
-        """A dict for `json.dumps`: metric ids at the top, then `alignment` and `provenance`; NaN and infinity are null."""
-        return plain({**self.metrics, "alignment": self.alignment, "provenance": self.provenance})
+        """A dict for `json.dumps`: metric ids at the top, then `verdict`, `alignment` and `provenance`; NaN and infinity are
+        null."""
+        verdict = None if self.verdict is None else self.verdict.to_json()
+        return plain({**self.metrics, "verdict": verdict, "alignment": self.alignment, "provenance": self.provenance})
 
 
 @singledispatch
@@ -88,6 +94,7 @@ def merge_evaluations(first: Evaluation, second: Evaluation) -> Evaluation:
         metrics={**first.metrics, **second.metrics},
         alignment=first.alignment or second.alignment,
         curves={**first.curves, **second.curves},
+        verdict=with_halves(first.verdict or second.verdict, second.metrics),
         provenance=first.provenance or second.provenance,
     )
 

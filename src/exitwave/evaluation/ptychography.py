@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Complex
+from jaxtyping import Bool, Complex
 from torch import Tensor
 
 from exitwave.data.errors import InputError
@@ -58,14 +58,32 @@ def compare_halves(
     region = common.scanned_in_both(alignment.shift_px)
     box = inscribed_rectangle(region)
     curve = fourier_ring_correlation(alignment.image[box], common.truth[box], pixel=(pixel[0], pixel[1]))
-    difference = nrmse(alignment.image, common.truth, weights=region)["M-NRMSE"]
+    differences = split_differences(alignment.image, common.truth, region)
     halves = metric_values("halves", alignment.image, common.truth, weights=region, box=box)
     return Evaluation(
-        metrics=resolutions(curve, "-split") | {"M-NRMSE-split": difference} | halves,
+        metrics=resolutions(curve, "-split") | differences | halves,
         alignment=_record(alignment, common, PTYCHOGRAPHY_GAUGE),
         curves={"FRC-split": curve},
         provenance=provenance or {},
     )
+
+
+def split_differences(
+    first: Complex[Tensor, "y x"], second: Complex[Tensor, "y x"], region: Bool[Tensor, "y x"]
+) -> dict[str, float]:
+    """M-NRMSE-split: difference of two halves as a share of what varies in their image: 0 where they agree, about 1 and more
+    where they have nothing in common. The best complex scale is taken off.
+
+    M-NRMSE-split-whole is the same as a share of the whole transmission, its mean included: it looks perfect wherever the
+    image hardly differs from an even one, whatever is in it.
+    """
+    a, b = (image[region].to(torch.complex128) for image in (first, second))
+    whole = nrmse(a, b)["M-NRMSE"]
+    varies = (b - b.mean()).norm() / b.norm().clamp(min=1e-30)
+    return {
+        "M-NRMSE-split": whole / float(varies) if float(varies) > 0 else math.nan,
+        "M-NRMSE-split-whole": whole,
+    }
 
 
 def position_error(estimate: PtychoEstimate, truth: PtychoEstimate) -> dict[str, float]:

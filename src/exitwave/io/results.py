@@ -17,6 +17,7 @@ from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
 from exitwave.data.geometry import Geometry, sensible_pixel
 from exitwave.data.result import Result
+from exitwave.data.verdict import Verdict
 from exitwave.io.assemble import Format
 from exitwave.io.checkpoints import read_checkpoint as read_checkpoint, write_checkpoint as write_checkpoint
 from exitwave.io.cxi_writing import new_group, with_unit, write_instrument
@@ -82,6 +83,7 @@ def read_result(path: str | Path) -> Result:
             free_residual=attribute_number(exact, "free_residual"),
             frame_residual=read_tensor(exact, "frame_residual") if "frame_residual" in exact else None,
             spread=_read_spread(entry, exact),
+            verdict=_read_verdict(exact),
             provenance=read_json(exact, "provenance"),
         )
     _check(result, path)
@@ -219,6 +221,9 @@ def _write_exact(entry: h5py.Group, result: Result) -> None:
     write_tensor(exact, "history", torch.tensor(list(result.history), dtype=torch.float64))
     if result.frame_residual is not None:
         write_tensor(exact, "frame_residual", result.frame_residual)
+    if result.verdict is not None:
+        write_json(exact, "verdict", result.verdict.to_json())
+        exact.attrs["verdict"] = result.verdict.grade
     write_json(exact, "provenance", result.provenance)
     geometry = exact.create_group("geometry")
     for field in fields(result.geometry):
@@ -315,6 +320,16 @@ def _spread(entry: h5py.Group, kind: type[Estimate], tensors: dict[str, Tensor])
 
 def _complex(spread: Tensor) -> Tensor:
     return spread.to(torch.complex128 if spread.dtype == torch.float64 else torch.complex64)
+
+
+def _read_verdict(exact: h5py.Group) -> Verdict | None:
+    stored = read_json(exact, "verdict")
+    if not stored:
+        return None
+    try:
+        return Verdict.from_json(stored)
+    except FormatError as error:
+        raise FormatError(f"{exact.file.filename} is damaged or was edited: {error}") from error
 
 
 def _read_geometry(group: h5py.Group) -> Geometry:

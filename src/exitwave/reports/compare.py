@@ -89,7 +89,8 @@ def _line(entry: ComparisonEntry, headline: list[str], comparison: Comparison) -
 def _outcome(entry: ComparisonEntry) -> str:
     if entry.result is None:
         return "no result"
-    return entry.remark.partition(" ")[0].rstrip(":;,") if entry.remark else "finished"
+    ending = entry.remark.partition(" ")[0].rstrip(":;,") if entry.remark else "finished"
+    return ending if entry.result.verdict is None else f"{ending}, {entry.result.verdict.grade}"
 
 
 def _value(name: str, found: float, result: Result | None) -> str:

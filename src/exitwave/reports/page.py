@@ -40,6 +40,8 @@ def _content(result: Result, evaluation: Evaluation | None) -> dict[str, Any]:
         "solver": solver_name(result.spec),
         "kind": result.estimate.title,
         "date": tables.date(result),
+        "verdict": tables.verdict(verdict) if (verdict := (evaluation or result).verdict or result.verdict) else None,
+        "evidence": tables.evidence_facts(verdict) if verdict else [],
         "headline": tables.headline(result, evaluation, views[0][1].size_m),
         "remarks": tables.remarks(result),
         "object": [pictures.object_row(name, view, n, len(views)) for n, (name, view) in enumerate(views)],

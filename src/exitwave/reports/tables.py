@@ -10,6 +10,7 @@ import numpy as np
 
 from exitwave.data.finding import findings_of
 from exitwave.data.result import Result
+from exitwave.data.verdict import Grade, Verdict
 from exitwave.evaluation.evaluation import Evaluation
 from exitwave.evaluation.metrics import METRICS
 from exitwave.problems.outliers import Outliers
@@ -31,11 +32,38 @@ _EXPLANATIONS = {
     "position-error": "distance of the frames from where they truly stood, object pixels, after their mean",
     "position-error-median": "the same distance for the frame in the middle",
     "M-NRMSE-probe": "relative error of the probe, after the shift and ramp that the object needed",
-    "M-NRMSE-split": "relative complex difference between reconstructions from two halves of the frames",
+    "M-NRMSE-split": "difference between reconstructions from two halves of the frames, relative to what varies in them",
+    "M-NRMSE-split-whole": "the same difference relative to the whole transmission, its mean included",
     "NRMSE-low": "relative complex error of detail coarser than 0.1 of Nyquist",
     "NRMSE-mid": "relative complex error of detail from 0.1 to 0.32 of Nyquist",
     "NRMSE-high": "relative complex error of detail finer than 0.32 of Nyquist",
 }
+
+
+MEANING: Mapping[Grade, str] = {
+    "sound": "everything that could be tested without the truth holds",
+    "doubtful": "something contradicts the image, or could not be tested",
+    "failed": "this is no image of the sample, whatever the residual says",
+}
+
+
+def verdict(found: Verdict) -> dict[str, Any]:
+    """A verdict in whole sentences."""
+    return {
+        "grade": found.grade,
+        "meaning": MEANING[found.grade],
+        "reasons": [_sentence(reason) for reason in found.reasons],
+        "advice": [_sentence(step) for step in found.advice],
+    }
+
+
+def evidence_facts(found: Verdict) -> list[Fact]:
+    """The figures behind a verdict."""
+    return [Fact(name=name, value=number(float(value), 4)) for name, value in found.evidence.items()]
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}"
 
 
 def metric_facts(evaluation: Evaluation, result: Result) -> list[Fact]:

@@ -18,6 +18,7 @@ from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.finding import EXAMINED
 from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
+from exitwave.evaluation.verdict.judge import judged
 from exitwave.problems.base import Problem, relative
 from exitwave.problems.examination import of_frames_left
 from exitwave.problems.setup import Setup
@@ -99,10 +100,11 @@ def reconstruct(
     noise; where the problem is posed already, only its modes and slices count. `watch` sees every step. Ctrl-C ends the run
     with the last estimate; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate
     so far kept; the provenance then says `diverged` and what to change. Where the image may not be trusted, as that of a
-    network trained on other photons, it warns (DoubtfulImageWarning) and keeps the `warnings` in the provenance. Incoherent
-    modes of the result are orthogonal. A list of scans is reconstructed together, with one probe for all: a result each.
-    Raises InputError where the measurement or the start makes no sense or the solver cannot honour what is asked,
-    ExitwaveError when the solver diverges before its first finite estimate.
+    network trained on other photons, it warns (DoubtfulImageWarning) and keeps the `warnings` in the provenance. The
+    `verdict` of the result says how far the data support the image. Incoherent modes of the result are orthogonal. A list of
+    scans is reconstructed together, with one probe for all: a result each. Raises InputError where the measurement or the
+    start makes no sense or the solver cannot honour what is asked, ExitwaveError when the solver diverges before its first
+    finite estimate.
     """
     if isinstance(measurement, Sequence):
         # It reconstructs what it has joined.
@@ -122,7 +124,8 @@ def reconstruct(
     )
     resumed = record.resumed(Step(epoch=0, estimate=begun.estimate))
     run = _driven(solver, problem, *resumed, stop or Stop(), record, watch)
-    return _result(problem, record, run, begun.warnings, setup.free_fraction, started)
+    result = _result(problem, record, run, begun.warnings, setup.free_fraction, started)
+    return judged(problem, result, run.step.state)
 
 
 @dataclass(frozen=True, eq=False)

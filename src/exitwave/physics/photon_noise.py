@@ -1,0 +1,38 @@
+"""What photon counting leaves of a perfect fit: the expected squared deviation of amplitudes, exactly."""
+
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import stats
+from torch import Tensor
+
+BRIGHT = 30.0
+"""Photons from which on the asymptotic series is exact to 1e-5."""
+STEPS = 512
+"""Places at which the exact sum is tabled, evenly in the root of the photons."""
+
+
+def amplitude_variance(expected: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """E (sqrt(N) - sqrt(mu))^2 of Poisson counts N of mean mu: 1/4 where there is light, 2 mu where it is dark.
+
+    With E N = mu it is 2 mu - 2 sqrt(mu) E sqrt(N); the sum over counts below 30 photons, above it the series
+    1/4 + 7 / (64 mu) + 75 / (512 mu^2) of Anscombe, Biometrika 35, 246 (1948).
+    """
+    mean = expected.clamp(min=0)
+    table = torch.from_numpy(_table()).to(mean.device, torch.float32)
+    place = (mean.clamp(max=BRIGHT) / BRIGHT).sqrt() * STEPS
+    below = place.floor().clamp(max=STEPS - 1).to(torch.int64)
+    dim = mean * torch.lerp(table[below], table[below + 1], (place - below).to(torch.float32)).to(mean.dtype)
+    bright = mean.clamp(min=BRIGHT)
+    return torch.where(mean < BRIGHT, dim, 0.25 + 7 / (64 * bright) + 75 / (512 * bright.square()))
+
+
+@cache
+def _table() -> Float[np.ndarray, " step"]:
+    mean = BRIGHT * np.square(np.arange(STEPS + 1) / STEPS)
+    counts = np.arange(int(BRIGHT + 12 * BRIGHT**0.5))
+    root = stats.poisson.pmf(counts[None, :], mean[:, None]) @ np.sqrt(counts)
+    # Over the mean, so that what lies between two places is exact in the dark, too.
+    return 2 - 2 * root / np.sqrt(np.maximum(mean, 1e-300))

@@ -1,0 +1,25 @@
+"""What photon counting leaves of a perfect fit."""
+
+import numpy as np
+import pytest
+import torch
+
+from exitwave.physics.photon_noise import BRIGHT, amplitude_variance
+
+
+def test_bright_pixels_leave_a_quarter_and_dark_ones_twice_their_light():
+    assert float(amplitude_variance(torch.tensor([1e6]))) == pytest.approx(0.25, rel=1e-5)
+    assert float(amplitude_variance(torch.tensor([0.0]))) == 0
+    assert float(amplitude_variance(torch.tensor([1e-4]))) == pytest.approx(2e-4, rel=0.02)
+
+
+@pytest.mark.parametrize("mean", [0.02, 0.3, 1.0, 3.7, 12.0, 29.0, 31.0, 200.0])
+def test_it_is_what_drawn_counts_scatter_by(mean: float):
+    counts = np.random.default_rng(0).poisson(mean, 400_000)
+    drawn = np.square(np.sqrt(counts) - np.sqrt(mean)).mean()
+    assert float(amplitude_variance(torch.tensor([mean]))) == pytest.approx(drawn, rel=0.02)
+
+
+def test_table_and_series_meet():
+    below, above = (float(amplitude_variance(torch.tensor([BRIGHT + step]))) for step in (-1e-3, 1e-3))
+    assert below == pytest.approx(above, rel=1e-4)
