@@ -54,6 +54,8 @@ class ReadOptions:
     """True when the file's position columns are (x, y) where (y, x) is expected."""
     orientation: prepare.Orientation | None = None
     """How frames must be turned or flipped so that rows and columns run as the positions do."""
+    rotation_deg: float | None = None
+    """Degrees by which positions are turned, counter-clockwise as seen with row 0 on top, after signs and axes."""
     values: Literal["counts", "amplitude"] | None = None
     """Whether the file's patterns are photon counts or their square roots."""
 
@@ -156,10 +158,11 @@ def _scan_of(contents: Contents, stated: ReadOptions, geometry: Geometry, path: 
     return partial(Scan, positions_m=torch.from_numpy(positions))
 
 
-def _position_words(contents: Contents, stated: ReadOptions) -> dict[str, str]:
+def _position_words(contents: Contents, stated: ReadOptions) -> dict[str, Any]:
     return {
         "position_sign": stated.position_sign or contents.position_sign,
         "position_unit": stated.position_unit or contents.position_unit,
+        **({"rotation_deg": stated.rotation_deg} if stated.rotation_deg else {}),
     }
 
 
@@ -228,4 +231,7 @@ def _positions_m(
     unit = stated.position_unit or contents.position_unit
     scale = np.asarray(object_pixel_m) if unit == "px" else METRES[unit]
     sign = -1 if (stated.position_sign or contents.position_sign) == "sample" else 1
-    return np.ascontiguousarray(positions * scale * sign * np.asarray(contents.position_flip))
+    positions = positions * scale * sign * np.asarray(contents.position_flip)
+    if stated.rotation_deg:
+        positions = positions @ prepare.rotation(stated.rotation_deg).numpy().T
+    return np.ascontiguousarray(positions)

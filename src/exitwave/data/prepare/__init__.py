@@ -4,9 +4,10 @@ Each leaves the scan it was given alone and adds one line to `provenance["prepar
 whole stack to decide something (dead or saturated pixels, the beam centre) read it in small chunks.
 """
 
-from exitwave.data.prepare.framing import ORIENTATIONS, Orientation, bin, crop, orient, pad, recentre
+from exitwave.data.prepare.framing import ORIENTATIONS, Orientation, bin, crop, laid, orient, pad, recentre
 from exitwave.data.prepare.masking import mask_dead, mask_hot, mask_pixels, mask_saturated
 from exitwave.data.prepare.photons import normalise_by_monitor, subtract_background, threshold
+from exitwave.data.prepare.placing import map_positions, rotation
 from exitwave.data.prepare.selection import drop_duplicates, drop_empty, select, to_memory
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "crop",
     "drop_duplicates",
     "drop_empty",
+    "laid",
+    "map_positions",
     "mask_dead",
     "mask_hot",
     "mask_pixels",
@@ -24,6 +27,7 @@ __all__ = [
     "orient",
     "pad",
     "recentre",
+    "rotation",
     "select",
     "subtract_background",
     "threshold",
