@@ -43,6 +43,18 @@ class PositionMap:
         (a, b), (c, d) = self.matrix
         return math.hypot(a, c), math.hypot(b, d)
 
+    def rounded(self, angle_deg: float, stretch: float) -> "PositionMap":
+        """The same with angles and stretches that small taken for none."""
+        turned, sheared = (0.0 if abs(a) < angle_deg else a for a in (self.rotation_deg, self.shear_deg))
+        scales = [1.0 if abs(s - 1) < stretch else s for s in self.scales]
+        of_y, of_x = math.radians(turned + sheared / 2), math.radians(turned - sheared / 2)
+        return PositionMap(
+            matrix=(
+                (scales[0] * math.cos(of_y), -scales[1] * math.sin(of_x)),
+                (scales[0] * math.sin(of_y), scales[1] * math.cos(of_x)),
+            )
+        )
+
     @property
     def largest_change(self) -> float:
         """The largest entry of the matrix less the identity."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Complex, Float
@@ -24,12 +25,34 @@ WINDOW_PX = 64
 """Frames are cut or binned down to about this size."""
 MARGIN_PX = 6
 BATCH = 8
+Mapped = Literal["not", "turned", "freely"]
+"""Whether the map of the positions is improved: not at all, by turning it, in any linear way."""
 ALPHA, BETA = 0.1, 0.5
 """Regularisation of object and probe, as in rPIE."""
+FRICTION = 0.6
+"""Share of the last step of the linear map that is taken again."""
+PROBE_RESTS, MAPPED_FROM = 2, 3
+"""Epochs before the probe moves, and before the map of the positions does."""
 REACHES = 18
 """Defoci from none to a probe that fills the frame."""
 LIKELY = 4
 """Of these, how many are tried with every map of the positions."""
+
+
+def trial_problem(scan: Scan, seed: int) -> PtychographyProblem:
+    """A scan in memory, posed so that dark pixels do not pull: A^2 + 1 where a background of 0.9 photons is known.
+
+    The root of a small Poisson count is less than that of its mean, sqrt(N + 1) is hardly other than sqrt(mean + 0.9). Left
+    alone, dark pixels make patterns narrower, and the scan wider.
+    """
+    problem = PtychographyProblem.of(scan, seed=seed)
+    everywhere = torch.arange(len(scan))
+    return replace(problem, _amplitudes=(problem.amplitudes(everywhere).square() + _added(problem)) .sqrt() * problem.trusted)
+
+
+def _added(problem: PtychographyProblem) -> float:
+    """One photon; less where frames are dim or not in units of photons."""
+    return min(1.0, 0.2 * problem.power / (len(problem) * float(problem.trusted.sum())))
 
 
 def compact(scan: Scan, count: int, around: Float[Tensor, "2"] | None = None) -> Scan:
@@ -113,6 +136,7 @@ class PositionTrial:
     problem: PtychographyProblem
     x: PtychoEstimate
     epochs: int = 0
+    velocity: Float[Tensor, "7"] | None = None
     misfit: float = math.inf
     """Squared relative amplitude residual of the last epoch."""
     deviation: Float[Tensor, "4"] | None = None
@@ -127,21 +151,23 @@ class PositionTrial:
         shape = [math.ceil(float(far)) + n + MARGIN_PX for far, n in zip(corners.amax(dim=0), probe.shape[-2:], strict=True)]
         posed = replace(problem, positions_px=corners, object_shape=(shape[0], shape[1]))
         empty = torch.ones(1, *shape, dtype=torch.complex64, device=problem.device)
-        return cls(posed, PtychoEstimate(object=empty, probe=scale_to_photons(probe, problem), positions_px=corners))
+        probe = scale_to_photons(probe, problem)
+        behind = torch.full(probe.shape[-2:], 0.9 * _added(problem), device=problem.device)
+        return cls(posed, PtychoEstimate(object=empty, probe=probe, positions_px=corners, background=behind))
 
-    def go_on(self, epochs: int, *, mapped_every: int = 0, mapped_from: int = 3, probe_from: int = 2) -> None:
-        """Some epochs of rPIE; a linear map of the positions is improved every so many of them, 0 for never."""
+    def go_on(self, epochs: int, *, mapped: Mapped = "not", gain: float = 1.0) -> None:
+        """Some epochs of rPIE; before each, once the image stands, the linear map of the positions is improved."""
         for _ in range(epochs):
-            if mapped_every and self.epochs >= mapped_from and (self.epochs - mapped_from) % mapped_every == 0:
-                look = Distortion()
+            if mapped != "not" and self.epochs >= MAPPED_FROM:
+                look = Distortion(rigid=mapped == "turned", friction=FRICTION, velocity=self.velocity)
                 self.x = refined(self.problem, self.x, [look])
-                self.deviation = look.deviation
+                self.deviation, self.velocity = look.deviation, look.velocity
             sweep = Sweep(self.problem, self.x)
             self.epochs += 1
             misfit = 0.0
             for frames in self.problem.batches(BATCH, self.epochs):
                 misfit += pie_update(
-                    sweep, frames, alpha=ALPHA, beta=BETA, gains=(1.0, 1.0), with_probe=self.epochs > probe_from
+                    sweep, frames, alpha=ALPHA, beta=BETA, gains=(gain, gain), with_probe=self.epochs > PROBE_RESTS
                 )
             self.misfit = misfit / self.problem.power
 

@@ -20,6 +20,7 @@ from exitwave.io.files import read, read_estimate, read_probe
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Setup
 from exitwave.running.checkpoints import Checkpoints
+from exitwave.running.orientation import oriented
 from exitwave.running.reconstruct import reconstruct
 from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
@@ -38,6 +39,8 @@ STRICT = ConfigDict(extra="forbid")
 class Running:
     """How to run, whatever the measurement and the solver."""
 
+    auto_orient: bool = False
+    """Find first how the stage lies against the detector (orientation, angle, stretch), and put it right."""
     start: Path | None = None
     """Result or product file to start from: object, probe and positions of the same frames."""
     probe: Path | None = None
@@ -185,8 +188,9 @@ def solver_of(described: Mapping[str, Any], source: str, folder: Path) -> Solver
 
 
 def read_prepared(job: Job) -> Measurement:
-    """The measurement of a job, read as stated and prepared."""
-    return prepared(read(job.scan, job.reading), job.prepare)
+    """The measurement of a job, read as stated, prepared and, where asked for, put right by what its frames say of its positions."""
+    measurement = prepared(read(job.scan, job.reading), job.prepare)
+    return oriented(measurement, seed=job.setup.seed) if job.running.auto_orient else measurement
 
 
 def run_job(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None = None) -> Result:

@@ -1,6 +1,7 @@
 """How do the axes of the stage lie against the detector? Mirrored, turned, stretched, sheared: found on a few frames."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -10,25 +11,30 @@ from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.checks import step_px
-from exitwave.data.errors import ExitwaveError
+from exitwave.data.errors import DoubtfulImageWarning, ExitwaveError, InputError
+from exitwave.data.measurement import Measurement
 from exitwave.data.position_map import PositionMap
 from exitwave.data.scan import Scan
-from exitwave.problems.position_trials import PositionTrial, compact, cut_down, likely_probes, linear_map
+from exitwave.problems.position_trials import Mapped, PositionTrial, compact, cut_down, likely_probes, linear_map, trial_problem
 from exitwave.problems.ptychography import PtychographyProblem
 
 COARSE_FRAMES, MIDDLE_FRAMES, FINE_FRAMES = 24, 36, 81
 """Frames of the three rounds: few, so that a wrong angle moves none of them far, then more, for precision."""
-COARSE_EPOCHS, MIDDLE_EPOCHS, FINE_EPOCHS = 4, 14, 24
+COARSE_EPOCHS = 4
+"""Between two looks at the residuals."""
+MIDDLE: tuple[tuple[int, Mapped, float], ...] = ((14, "turned", 1.0),)
+FINE: tuple[tuple[int, Mapped, float], ...] = ((10, "turned", 1.0), (24, "freely", 1.0), (6, "freely", 0.3))
+"""Epochs, how positions move in them, step length."""
 ANGLES = 24
 """Directions tried all around."""
-KEPT = (24, 6, 3)
+KEPT = (24, 6, 2)
 """Candidates kept after each look at their residuals."""
 DISTINCT_DEG = 20.0
 """Maps closer than this lead to the same place."""
 CLEAR = 0.75
 """The best residual is decisive below this share of that of the next other way to lay frames and stage."""
-AS_RECORDED = 0.003
-"""A map nearer to none than this, or than three standard deviations, leaves positions as they are."""
+AS_RECORDED_DEG, STRETCH_AS_RECORDED = 0.2, 0.015
+"""Angles and stretches nearer to none than this are taken for none. A stretch is hardly told from a change of defocus."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +79,44 @@ class Orientation:
     @property
     def maps(self) -> bool:
         """Whether positions are to be turned, stretched or sheared."""
-        return self.positions.largest_change > max(AS_RECORDED, 3 * self.deviation)
+        return self.positions.largest_change > 0
+
+    def options(self, scan: Scan) -> tuple[str, ...]:
+        """What to add to the command line that read this scan for it to be read right."""
+        found: list[str] = []
+        if self.frames != "identity":
+            prepared = any(str(line).startswith("orient") for line in scan.provenance.get("preparation", ()))
+            already = prepare.laid(scan.provenance.get("orientation", "identity"))
+            both = prepare.laid(self.frames) @ already
+            name = next(name for name in prepare.ORIENTATIONS if torch.equal(prepare.laid(name), both))
+            found.append(f"--prepare orient={self.frames}" if prepared else f"--orientation {name}")
+        if self.flip_positions:
+            sign = scan.provenance.get("position_sign", "probe")
+            found.append(f"--position-sign {'probe' if sign == 'sample' else 'sample'}")
+        if self.maps:
+            turned = float(scan.provenance.get("rotation_deg", 0.0)) + self.positions.rotation_deg
+            rows = ",".join(f"[{a:.5f},{b:.5f}]" for a, b in self.positions.matrix)
+            found.append(f"--rotation-deg {turned:.3f}" if self.turns_only else f"--prepare map_positions=[{rows}]")
+        return tuple(found)
+
+    @property
+    def turns_only(self) -> bool:
+        """Whether positions are turned, and neither stretched nor sheared."""
+        turn = prepare.rotation(self.positions.rotation_deg)
+        return float((torch.tensor(self.positions.matrix, dtype=torch.float64) - turn).abs().max()) < 1e-6
+
+    @property
+    def words(self) -> str:
+        """What was found, in a line."""
+        if not self.changes:
+            return "frames and positions fit as they are"
+        y, x = self.positions.scales
+        laid = [f"frames {self.frames}"] * (self.frames != "identity")
+        laid += ["positions with the other sign"] * self.flip_positions
+        mapped = [f"positions turned by {self.positions.rotation_deg:+.2f} deg"] * self.maps
+        if self.maps and not self.turns_only:
+            mapped.append(f"stretched to {y:.2%} (y) and {x:.2%} (x), axes {self.positions.shear_deg:+.2f} deg off a right angle")
+        return ", ".join(laid + mapped)
 
     def applied(self, scan: Scan) -> Scan:
         """The scan with its frames laid and its positions mapped like this."""
@@ -109,10 +152,29 @@ def find_orientation(scan: Scan, *, seed: int = 0, progress: Callable[[str], Non
     tell("trying directions")
     coarse = _coarse(scan, seed)
     tell(f"refining {len(coarse)} of them")
-    middle = _next_round(scan, coarse, MIDDLE_FRAMES, MIDDLE_EPOCHS, KEPT[2], seed)
+    middle = _next_round(scan, coarse, MIDDLE_FRAMES, MIDDLE, seed)[: KEPT[2]]
     tell(f"refining {len(middle)} on more frames")
-    fine = _next_round(scan, middle, FINE_FRAMES, FINE_EPOCHS, len(middle), seed)
+    fine = _next_round(scan, middle, FINE_FRAMES, FINE, seed)
     return _told(scan, fine, _as_read(scan, fine[0], seed))
+
+
+def oriented(measurement: Measurement, *, seed: int = 0) -> Measurement:
+    """The scan as its frames say that it lies; as it is, with a DoubtfulImageWarning, where they leave it open.
+
+    Raises InputError for what is no scan, ExitwaveError as `find_orientation` does.
+    """
+    if not isinstance(measurement, Scan):
+        raise InputError(f"orientations can be told apart for a scan only; this is {measurement.title}")
+    found = find_orientation(measurement, seed=seed)
+    if not found.sure:
+        warnings.warn(
+            f"frames and positions were left as they are: perhaps {found.words}, but {'; '.join(found.doubts)}",
+            DoubtfulImageWarning,
+            stacklevel=2,
+        )
+        return measurement
+    scan = found.applied(measurement)
+    return replace(scan, provenance={**scan.provenance, "auto_orient": found.words})
 
 
 def suspicious_overlap(scan: Scan) -> bool:
@@ -124,7 +186,7 @@ def _problems(scan: Scan, count: int, seed: int) -> tuple[PtychographyProblem, P
     """A patch as it is, and mirrored at the diagonal."""
     patch = cut_down(compact(scan, count))
     return tuple(
-        PtychographyProblem.of(each, seed=seed) for each in (patch, prepare.to_memory(prepare.orient(patch, "transpose")))
+        trial_problem(each, seed) for each in (patch, prepare.to_memory(prepare.orient(patch, "transpose")))
     )
 
 
@@ -165,19 +227,20 @@ def _same(a: _Candidate, b: _Candidate) -> bool:
 
 
 def _next_round(
-    scan: Scan, candidates: list[_Candidate], count: int, epochs: int, kept: int, seed: int
+    scan: Scan, candidates: list[_Candidate], count: int, stages: tuple[tuple[int, Mapped, float], ...], seed: int
 ) -> list[_Candidate]:
-    """From empty objects again, on more frames, with the probes found so far and linear maps that are improved."""
+    """From empty objects again, on more frames, with the probes found so far and linear maps that are improved; best first."""
     problems = _problems(scan, count, seed)
     found: list[_Candidate] = []
     for candidate in candidates:
         problem = problems[candidate.mirrored]
         trial = PositionTrial.begun(problem, _positions_px(problem, candidate.matrix), candidate.trial.x.probe)
-        trial.go_on(epochs, mapped_every=2)
+        for epochs, mapped, gain in stages:
+            trial.go_on(epochs, mapped=mapped, gain=gain)
         pixel = torch.tensor(problem.scan.object_pixel_m, dtype=torch.float64)
         matrix = linear_map(problem.scan.positions_m, trial.x.positions_px * pixel)
         found.append(_Candidate(candidate.mirrored, matrix, trial))
-    return _best(found, kept, distinct=True)
+    return _best(found, len(found), distinct=True)
 
 
 def _as_read(scan: Scan, best: _Candidate, seed: int) -> float:
@@ -186,7 +249,8 @@ def _as_read(scan: Scan, best: _Candidate, seed: int) -> float:
     residuals: list[float] = []
     for probe in (best.trial.x.probe, best.trial.x.probe.conj()):
         trial = PositionTrial.begun(problem, _positions_px(problem, torch.eye(2, dtype=torch.float64)), probe)
-        trial.go_on(FINE_EPOCHS)
+        for epochs, _, gain in FINE:
+            trial.go_on(epochs, gain=gain)
         residuals.append(trial.misfit)
     return min(residuals)
 
@@ -218,7 +282,7 @@ def _told(scan: Scan, ranked: list[_Candidate], as_read: float) -> Orientation:
     return Orientation(
         frames=frames,
         flip_positions=flip,
-        positions=PositionMap.of(matrix),
+        positions=PositionMap.of(matrix).rounded(AS_RECORDED_DEG, STRETCH_AS_RECORDED),
         deviation=math.inf if deviation is None else float(deviation.max()),
         residual=best.trial.misfit,
         runner_up=min((c.trial.misfit for c in ranked[1:]), default=math.inf),

@@ -20,6 +20,8 @@ STEEPEST = 0.04
 """No look stretches or turns any place by more."""
 USUAL_SLOPE = 0.05
 """Prior standard deviation of stretch, rotation and shear."""
+USUAL_CURVATURE, MOST_CURVED = 1.0, 0.3
+"""Prior standard deviation of the probe's curvatures, and the most of one look: radians, root mean square across the probe."""
 MOST_BENDS = 100
 """Slow waves along each axis that are looked for at most, the slowest first."""
 LEAST_MOVE_PX = 0.02
@@ -93,24 +95,32 @@ class Field:
 
 @dataclass(eq=False)
 class Distortion(Refinement):
-    """A smooth displacement of all frames, by Gauss-Newton on the modulus, with the object taken along.
+    """A smooth displacement of all frames, by Gauss-Newton on the modulus, with object and probe taken along.
 
     Frames moved one by one wait for the object, which holds on to what neighbours have in common. So here the object is
     moved, too: what a pattern then sees of a displacement u is its gradient across the probe alone,
-    d psi = -P(r) sum_ab (du_a / dr_b) r_b dO / dr_a, with r from the probe's centre. Four propagations a frame give its pull
-    and curvature for the four components, and with them those of every smooth field. A common shift is not looked for.
+    d psi = -P(r) sum_ab (du_a / dr_b) r_b dO / dr_a, with r from the probe's centre. A stretch of the scan is nearly a
+    change of the probe's curvature (defocus, astigmatism), the other way in which shadows get larger; so both are found
+    together. Seven propagations a frame give pull and curvature of the four components and of the three of the probe, and
+    with them those of every smooth field. A common shift is not looked for.
     """
 
     shortest_px: float = math.inf
     """Shortest half-period of bends; inf for rotation, stretch and shear alone."""
     usual_px: float = 1.0
     """Prior standard deviation of the amplitude of a bend."""
+    rigid: bool = False
+    """Whether the linear map only turns."""
+    friction: float = 0.0
+    """Share of the last step of linear map and curvatures that is taken again: object and probe follow slowly."""
+    velocity: Float[Tensor, "7"] | None = None
+    """The last step of linear map and curvatures, for the next look."""
     deviation: Float[Tensor, "4"] | None = field(init=False, default=None)
     """Standard deviations of the linear map's coefficients in the last look."""
-    step: Float[Tensor, "4"] | None = field(init=False, default=None)
-    """The last step of the linear map."""
     _slopes: list[Complex[Tensor, "Y X"]] = field(init=False, default_factory=list[Tensor])
     """Derivatives of the object along y and x."""
+    _bent: Complex[Tensor, "3 mode y x"] = field(init=False, default_factory=lambda: torch.zeros(0, dtype=torch.complex64))
+    """How the probe grows with its curvatures yy, yx, xx."""
     _centre: Float[Tensor, "2"] = field(init=False, default_factory=lambda: torch.zeros(2, dtype=torch.float64))
     """Of the probe's light in its window."""
 
@@ -121,19 +131,21 @@ class Distortion(Refinement):
             ifft2(spectrum * (2j * torch.pi * frequency).to(torch.complex64)).contiguous() for frequency in (rows, columns)
         ]
         self._centre = _centre(x.probe)
+        self._bent = torch.stack([_curved(problem, x.probe, phase) for phase in _curvatures(problem, x.probe)])
         frames = len(problem)
         return (
-            torch.zeros(frames, 4, dtype=torch.float64),
-            torch.zeros(frames, 4, 4, dtype=torch.float64),
+            torch.zeros(frames, 7, dtype=torch.float64),
+            torch.zeros(frames, 7, 7, dtype=torch.float64),
             torch.zeros(frames, dtype=torch.float64),
         )
 
     def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
         pulls, curvatures, misfits = sums
         deviation = view.deviation
-        slopes = torch.stack([view.slope(waves) for waves in self._stretched(view)], dim=1)
-        pulls[view.frames] = torch.einsum("bayx,byx->ba", slopes, deviation).double().cpu()
-        curvatures[view.frames] = torch.einsum("bayx,bcyx->bac", slopes, slopes).double().cpu()
+        slopes = torch.stack([view.slope(waves) for waves in (*self._stretched(view), *self._curving(view))], dim=1)
+        flat = slopes.flatten(2)
+        pulls[view.frames] = (flat @ deviation.flatten(1)[..., None])[..., 0].double().cpu()
+        curvatures[view.frames] = (flat @ flat.mT).double().cpu()
         misfits[view.frames] = deviation.double().square().sum(dim=(1, 2)).cpu()
 
     def _stretched(self, view: ModelledFrames) -> list[Complex[Tensor, "batch mode y x"]]:
@@ -151,23 +163,67 @@ class Distortion(Refinement):
             propagate(kernels.exit_waves(slope, weighted[b], view.corners)) for slope in self._slopes for b in (0, 1)
         ]
 
+    def _curving(self, view: ModelledFrames) -> list[Complex[Tensor, "batch mode y x"]]:
+        """Waves at the detector of what the probe grows by with each of its curvatures."""
+        probes = (view.problem.model.probes(replace(view.x, probe=bent, variations=None, weights=None), view.frames) for bent in self._bent)
+        return [view.seen_with(probe.contiguous()) for probe in probes]
+
     def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         pulls, curvatures, misfits = sums
         places = x.positions_px.cpu() + self._centre
         wave = Field.over(places, self.shortest_px)
         gradients = wave.gradients(places)
-        pull = torch.einsum("kau,ka->u", gradients, pulls)
-        curvature = torch.einsum("kau,kab,kbv->uv", gradients, curvatures, gradients)
+        design = torch.zeros(len(places), 7, wave.unknowns + 3, dtype=torch.float64)
+        design[:, :4, :-3], design[:, range(4, 7), range(-3, 0)] = gradients, 1.0
+        pull = torch.einsum("kau,ka->u", design, pulls)
+        curvature = torch.einsum("kau,kab,kbv->uv", design, curvatures, design)
         noise = float(misfits.sum()) / max(len(problem) * float(problem.trusted.sum()), 1.0)
-        usual = torch.full((wave.unknowns,), self.usual_px, dtype=torch.float64)
-        usual[:4] = USUAL_SLOPE
-        step = torch.linalg.solve(curvature + torch.diag(noise / usual.square() + 1e-30), pull)
-        covariance = noise * torch.linalg.inv(curvature[:4, :4] + 1e-30 * torch.eye(4, dtype=torch.float64))
-        self.deviation = covariance.diagonal().clamp(min=0).sqrt()
-        steepest = float(torch.einsum("kau,u->ka", gradients, step).abs().max())
-        step = step * min(1.0, STEEPEST / max(steepest, 1e-30))
-        self.step = step[:4]
-        return distorted(x, wave, step, self._centre)
+        usual = torch.full((len(pull),), self.usual_px, dtype=torch.float64)
+        usual[:4], usual[-3:] = USUAL_SLOPE, USUAL_CURVATURE
+        posterior = curvature + torch.diag(noise / usual.square() + 1e-30)
+        if self.rigid:
+            stiff = 1e6 * posterior[:4, :4].diagonal().max()
+            for held in torch.tensor([[1.0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]], dtype=torch.float64):
+                posterior[:4, :4] += stiff * torch.outer(held, held)
+        step = torch.linalg.solve(posterior, pull)
+        self.deviation = (noise * torch.linalg.inv(posterior).diagonal()[:4]).clamp(min=0).sqrt()
+        shared = [*range(4), -3, -2, -1]
+        if self.velocity is not None:
+            step[shared] += self.friction * self.velocity
+        steepest = float(torch.einsum("kau,u->ka", gradients, step[:-3]).abs().max())
+        most = max(steepest / STEEPEST, float(step[-3:].abs().max()) / MOST_CURVED)
+        step = step / max(1.0, most)
+        self.velocity = step[shared]
+        phases = torch.einsum("m,myx->yx", step[-3:], _curvatures(problem, x.probe))
+        bent = replace(x, probe=_curved(problem, x.probe, phases, whole=True))
+        return distorted(bent, wave, step[:-3], self._centre)
+
+
+def _curvatures(problem: PtychographyProblem, probe: Complex[Tensor, "mode y x"]) -> Float[Tensor, "3 y x"]:
+    """Phases that curve a probe along yy, yx, xx: across the aperture in the far field, across the sample in the near field.
+
+    Scaled to a root mean square of 1 where the probe has its light.
+    """
+    shape = (probe.shape[-2], probe.shape[-1])
+    if problem.scan.geometry.near_field:
+        light, (rows, columns) = probe, (torch.arange(n, dtype=torch.float64) - n // 2 for n in shape)
+        rows, columns = rows[:, None], columns[None, :]
+    else:
+        light, (rows, columns) = fft2(probe), frequencies(shape)
+    weight = light.abs().double().square().sum(dim=0).cpu()
+    weight = weight / weight.sum().clamp(min=1e-30)
+    rows, columns = (ruler - (weight * ruler).sum() for ruler in (rows, columns))
+    found = torch.stack([(rows * rows).expand(shape), rows * columns, (columns * columns).expand(shape)])
+    found = found - (found * weight).sum(dim=(1, 2), keepdim=True)
+    return found / (found.square() * weight).sum(dim=(1, 2), keepdim=True).sqrt().clamp(min=1e-30)
+
+
+def _curved(
+    problem: PtychographyProblem, probe: Complex[Tensor, "mode y x"], phase: Float[Tensor, "y x"], *, whole: bool = False
+) -> Complex[Tensor, "mode y x"]:
+    """The probe's derivative along such a phase, or the `whole` probe with it."""
+    factor = (torch.polar(torch.ones_like(phase), phase) if whole else 1j * phase).to(probe.device, torch.complex64)
+    return (probe * factor if problem.scan.geometry.near_field else ifft2(fft2(probe) * factor)).contiguous()
 
 
 def distorted(
