@@ -43,9 +43,10 @@ class PositionMap:
         (a, b), (c, d) = self.matrix
         return math.hypot(a, c), math.hypot(b, d)
 
-    def rounded(self, angle_deg: float, stretch: float) -> "PositionMap":
+    def rounded(self, angle_deg: float, shear_deg: float, stretch: float) -> "PositionMap":
         """The same with angles and stretches that small taken for none."""
-        turned, sheared = (0.0 if abs(a) < angle_deg else a for a in (self.rotation_deg, self.shear_deg))
+        turned = 0.0 if abs(self.rotation_deg) < angle_deg else self.rotation_deg
+        sheared = 0.0 if abs(self.shear_deg) < shear_deg else self.shear_deg
         scales = [1.0 if abs(s - 1) < stretch else s for s in self.scales]
         of_y, of_x = math.radians(turned + sheared / 2), math.radians(turned - sheared / 2)
         return PositionMap(

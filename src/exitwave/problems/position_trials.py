@@ -34,9 +34,9 @@ FRICTION = 0.6
 PROBE_RESTS, MAPPED_FROM = 2, 3
 """Epochs before the probe moves, and before the map of the positions does."""
 REACHES = 18
-"""Defoci from none to a probe that fills the frame."""
-LIKELY = 4
-"""Of these, how many are tried with every map of the positions."""
+"""Defoci, up to a probe that fills the frame."""
+WIDER = (0.8, 1.2, 1.75, 2.5, 3.5, 4.8)
+"""Probes that are tried, in units of the one whose light fluctuates as the patterns do: slow samples make it look small."""
 
 
 def trial_problem(scan: Scan, seed: int) -> PtychographyProblem:
@@ -102,12 +102,11 @@ def likely_probes(problem: PtychographyProblem) -> list[Complex[Tensor, "mode y 
         measured = problem.model.to_detector_order(mean).clamp(min=0).sqrt()
         return [problem.model.backpropagate(measured.to(torch.complex64))[None]]
     aperture = to_corner(aperture_of(scan))
-    reaches = [0.0, *torch.linspace(0, 0.5 * min(scan.frame_shape), REACHES + 1)[1:].tolist()]
-    probes = [defocused(aperture, reach) for reach in reaches]
-    seen = fluctuations(problem)
-    near = [_likeness(seen, probe) for probe in probes]
-    best = sorted(range(len(probes)), key=lambda i: -near[i])[:LIKELY]
-    return [scale_to_photons(probes[i][None], problem) for i in sorted(best)]
+    seen, widest = fluctuations(problem), 0.5 * min(scan.frame_shape)
+    reaches = torch.linspace(0, widest, REACHES + 1)[1:].tolist()
+    least = max(reaches, key=lambda reach: _likeness(seen, defocused(aperture, reach)))
+    likely = [min(least * wider, widest) for wider in WIDER]
+    return [scale_to_photons(defocused(aperture, reach)[None], problem) for reach in dict.fromkeys(likely)]
 
 
 def fluctuations(problem: PtychographyProblem) -> Float[Tensor, "y x"]:

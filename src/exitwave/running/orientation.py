@@ -27,14 +27,15 @@ FINE: tuple[tuple[int, Mapped, float], ...] = ((10, "turned", 1.0), (24, "freely
 """Epochs, how positions move in them, step length."""
 ANGLES = 24
 """Directions tried all around."""
-KEPT = (24, 6, 2)
+KEPT = (20, 6, 2)
 """Candidates kept after each look at their residuals."""
 DISTINCT_DEG = 20.0
 """Maps closer than this lead to the same place."""
 CLEAR = 0.75
 """The best residual is decisive below this share of that of the next other way to lay frames and stage."""
-AS_RECORDED_DEG, STRETCH_AS_RECORDED = 0.2, 0.015
-"""Angles and stretches nearer to none than this are taken for none. A stretch is hardly told from a change of defocus."""
+AS_RECORDED_DEG, SHEAR_AS_RECORDED_DEG, STRETCH_AS_RECORDED = 0.2, 0.6, 0.015
+"""Angles and stretches nearer to none than this are taken for none. Stretch and shear are hardly told from a change of defocus
+and astigmatism."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,7 +283,7 @@ def _told(scan: Scan, ranked: list[_Candidate], as_read: float) -> Orientation:
     return Orientation(
         frames=frames,
         flip_positions=flip,
-        positions=PositionMap.of(matrix).rounded(AS_RECORDED_DEG, STRETCH_AS_RECORDED),
+        positions=PositionMap.of(matrix).rounded(AS_RECORDED_DEG, SHEAR_AS_RECORDED_DEG, STRETCH_AS_RECORDED),
         deviation=math.inf if deviation is None else float(deviation.max()),
         residual=best.trial.misfit,
         runner_up=min((c.trial.misfit for c in ranked[1:]), default=math.inf),
