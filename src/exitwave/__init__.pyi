@@ -42,7 +42,11 @@ from .reports.page import report as report
 from .running.checkpoints import Checkpoints as Checkpoints
 from .running.compare import compare as compare, with_epochs as with_epochs
 from .running.job import Job as Job, read_job as read_job, run_job as run_job
-from .running.orientation import rank_orientations as rank_orientations
+from .running.orientation import (
+    Orientation as Orientation,
+    find_orientation as find_orientation,
+    oriented as oriented,
+)
 from .running.pose import pose as pose
 from .running.reconstruct import default_solver as default_solver, iterate as iterate, reconstruct as reconstruct
 from .running.split_half import reconstruct_halves as reconstruct_halves

@@ -1,6 +1,7 @@
 """exitwave info SCAN"""
 
 import json
+import sys
 from dataclasses import asdict
 from functools import singledispatch
 from typing import Annotated
@@ -8,13 +9,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from exitwave.cli.arguments import Prepare, Reading, ScanPath
-from exitwave.data.errors import ExitwaveError, InputError
+from exitwave.data.errors import InputError
 from exitwave.data.scan import Scan
 from exitwave.io.files import read_prepared
 from exitwave.io.memory import scratch, size
 from exitwave.problems.inspection import Inspection, ScanInspection, inspect
 from exitwave.problems.setup import FrameNumbers, Memory, frame_numbers
-from exitwave.running.orientation import rank_orientations, suspicious_overlap
+from exitwave.running.orientation import find_orientation
 from exitwave.running.pose import allowed_bytes, choose_device
 from exitwave.solvers.registry import solvers
 
@@ -28,7 +29,10 @@ def info(
     *,
     auto_orient: Annotated[
         bool,
-        Parameter(help="Try all detector orientations and position signs on a few frames and rank them.", negative=""),
+        Parameter(
+            help="Find on some frames how the stage lies against the detector: orientation, sign, angle, stretch.",
+            negative="",
+        ),
     ] = False,
     as_json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.", negative="")] = False,
     as_is: Annotated[
@@ -54,7 +58,7 @@ def info(
     if auto_orient:
         if not isinstance(loaded, Scan):
             raise InputError(f"orientations can be told apart for a scan only; this is {loaded.title}")
-        _rank(loaded)
+        _oriented(loaded)
 
 
 def described(i: Inspection, allowed: int) -> str:
@@ -144,18 +148,17 @@ def _memory(i: Inspection, allowed: int) -> list[tuple[str, str]]:
     return rows
 
 
-def _rank(scan: Scan) -> None:
-    if suspicious_overlap(scan):
-        raise ExitwaveError(
-            "too few or too sparse positions to tell orientations apart; state --orientation and --position-sign"
-        )
-    current = str(scan.provenance.get("position_sign", "probe"))
-    other = "probe" if current == "sample" else "sample"
-    print("\norientation     position sign   residual (detector orientations relative to the scan as read; best first)")
-    for trial in rank_orientations(scan):
-        print(f"{trial.orientation:15} {other if trial.flip_positions else current:15} {trial.residual:.4g}")
+def _oriented(scan: Scan) -> None:
+    found = find_orientation(scan, progress=lambda what: print(f"auto-orient: {what} ...", file=sys.stderr, flush=True))
+    print(f"\n{'orientation':16} {found.words} (relative to the scan as read)")
+    print(
+        f"{'residual':16} {found.residual:.4g}; as read {found.as_read:.4g}; next best way to lay the frames {found.runner_up:.4g}"
+    )
+    print(f"{'sure':16} {'yes' if found.sure else 'no: ' + '; '.join(found.doubts)}")
+    if options := found.options(scan):
+        print(f"{'to read it so':16} {' '.join(options)}")
     if not scan.geometry.near_field:
-        print("far field: orientations that differ by half a turn only conjugate the object and fit equally well")
+        print("far field: turned by 180 degrees it fits as well, with the other sign of the phase")
 
 
 def _pair(metres: tuple[float, ...]) -> str:

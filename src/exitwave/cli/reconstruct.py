@@ -141,6 +141,8 @@ def tell(result: Result, job: Job, output: Path, report: Path | None) -> int:
     how = ending.partition("; ")[0]
     free = "" if result.free_residual is None else f", free residual {result.free_residual:.4g}"
     pixel, epochs = result.object_pixel_m, result.provenance["epochs"]
+    if found := result.provenance["scan"].get("auto_orient"):
+        print(f"orientation: {found}")
     print(
         f"{how}: {epochs} epoch{'' if epochs == 1 else 's'} in {result.provenance['seconds']:.1f} s, residual {result.residual:.4g}{free}\n"
         f"object {' x '.join(map(str, result.estimate.object.shape[-len(pixel) :]))} pixels of "

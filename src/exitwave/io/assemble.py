@@ -58,6 +58,8 @@ class ReadOptions:
     """How frames must be turned or flipped so that rows and columns run as the positions do."""
     sum_exposures: bool = False
     """Add up the exposures that were taken at each position."""
+    rotation_deg: float | None = None
+    """Degrees by which positions are turned, counter-clockwise as seen with row 0 on top, after signs and axes."""
     values: Literal["counts", "amplitude"] | None = None
     """Whether the file's patterns are photon counts or their square roots."""
     detector_size: int | tuple[int, int] | None = None
@@ -143,6 +145,7 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     told = {
         "position_sign": stated.position_sign or contents.position_sign,
         "position_unit": stated.position_unit or contents.position_unit,
+        **({"rotation_deg": stated.rotation_deg} if stated.rotation_deg else {}),
     }
     measured = Pattern
     if not alone:
@@ -267,4 +270,7 @@ def _positions_m(
     unit = stated.position_unit or contents.position_unit
     scale = np.asarray(object_pixel_m) if unit == "px" else METRES[unit]
     sign = -1 if (stated.position_sign or contents.position_sign) == "sample" else 1
-    return np.ascontiguousarray(positions * scale * sign * np.asarray(contents.position_flip))
+    positions = positions * scale * sign * np.asarray(contents.position_flip)
+    if stated.rotation_deg:
+        positions = positions @ prepare.rotation(stated.rotation_deg).numpy().T
+    return np.ascontiguousarray(positions)

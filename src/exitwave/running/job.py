@@ -19,6 +19,7 @@ from exitwave.io.files import read_estimate, read_prepared as read_scan, read_pr
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Setup
 from exitwave.running.checkpoints import Checkpoints
+from exitwave.running.orientation import oriented
 from exitwave.running.outputs import require_outputs, result_paths
 from exitwave.running.reconstruct import reconstruct
 from exitwave.running.stopping import Stop
@@ -34,6 +35,8 @@ STRICT = ConfigDict(extra="forbid")
 class Running:
     """How to run, whatever the measurement and the solver."""
 
+    auto_orient: bool = False
+    """Find first how the stage lies against the detector (orientation, angle, stretch), and put it right."""
     start: Path | None = None
     """Result or product file to start from: object, probe and positions of the same frames."""
     probe: Path | None = None
@@ -223,13 +226,18 @@ def solver_of(described: Mapping[str, Any], source: str, folder: Path) -> Solver
 
 
 def read_prepared(job: Job) -> Measurement:
-    """The measurement of a job of one scan, read as stated and prepared."""
+    """The measurement of a job of one scan, read as stated, prepared and, where asked for, put right by what its frames say."""
     if job.together:
         raise InputError(
             f"{len(job.scans)} scans were reconstructed together, with one probe, and the halves of one alone would not be; "
             "reconstruct it by itself to compare its halves, from the probe of this result (--probe)"
         )
-    return read_scan(job.scans[0], job.reading, job.prepare)
+    return _measured(job.scans[0], job)
+
+
+def _measured(path: Path, job: Job) -> Measurement:
+    measurement = read_scan(path, job.reading, job.prepare)
+    return oriented(measurement, seed=job.setup.seed) if job.running.auto_orient else measurement
 
 
 def run_job(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None = None) -> Result:
@@ -249,7 +257,7 @@ def run_together(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | No
 def _run(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None) -> tuple[Result, ...]:
     require_outputs(job.scans, job.output)
     how = job.running
-    scans = [read_scan(path, job.reading, job.prepare) for path in job.scans]
+    scans = [_measured(path, job) for path in job.scans]
     probe = read_probe(how.probe) if how.probe else None
     stop = Stop(residual=how.stop_residual, patience=how.patience)
     kept = Checkpoints(path=job.checkpoint, every=how.checkpoint_every, resume=how.resume)

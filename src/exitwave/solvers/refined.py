@@ -17,6 +17,7 @@ from exitwave.physics.fourier import fft2, frequencies, ifft2
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.background import Background, with_background
 from exitwave.problems.refinement.brightness import Brightness, with_brightness
+from exitwave.problems.refinement.distortion import Distortion
 from exitwave.problems.refinement.modelled_frames import Refinement, refined
 from exitwave.problems.refinement.positions import Positions, Search
 from exitwave.problems.refinement.slice_spacing import Spacing
@@ -41,6 +42,12 @@ SEARCHED = (2, 5)
 """The search runs between these multiples of `blur_epochs`, when coarse features stand where they belong."""
 TRIALS = 4
 """Moves tried by each frame each time."""
+LINEAR = 2
+"""Looks at the beginning that find only what all positions have in common: rotation, stretch, shear."""
+ALL_DISTORTED, DISTORTED_EVERY = 8, 3
+"""So many looks find smooth distortions, too; later every so many."""
+SHORTEST_BEND = 6.0
+"""Shortest half-period of smooth distortions, in root mean square radii of the probe."""
 FRICTION = 0.5
 """Share of a position's last step that is taken again."""
 
@@ -181,12 +188,24 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
             together.append(
                 Search(reach_px=self.max_position_error_px, trials=TRIALS, seed=(problem.seed, 91, step.epoch))
             )
-        together += [places] * self.refine_positions + [Brightness()] * self.refine_brightness
+        if self.refine_positions:
+            together += self._moving(step, since, places)
+        together += [Brightness()] * self.refine_brightness
         together += [Background()] * self.refine_background + [Variations()] * bool(self.variations)
         together += [Spacing()] * self.refine_spacing
         x = refined(problem, x, together)
         own.velocity = places.velocity
         return x
+
+    def _moving(self, step: Step[PtychoEstimate], since: int, places: Positions) -> list[Refinement]:
+        """What moves positions in this look: first what they all have in common, then what neighbours have, then each frame."""
+        look = since // self.refine_every
+        # The slices of a thick sample would have to be moved with what fell on each.
+        if len(step.estimate.object) > 1 or (look % DISTORTED_EVERY and look >= ALL_DISTORTED):
+            return [places]
+        shortest = math.inf if look < LINEAR else SHORTEST_BEND * _radius_px(step.estimate.probe)
+        common = Distortion(shortest_px=shortest, usual_px=self.max_position_error_px / 3)
+        return [common] if look < LINEAR else [places, common]
 
     def _places(self, since: int, own: "_Own") -> Positions:
         coarse = self._far and since < SEARCHED[0] * self._settle

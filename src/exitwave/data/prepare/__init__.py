@@ -10,6 +10,7 @@ from exitwave.data.prepare.framing import (
     bin,
     crop,
     cut_around_beam,
+    laid,
     orient,
     pad,
     recentre,
@@ -17,6 +18,7 @@ from exitwave.data.prepare.framing import (
 )
 from exitwave.data.prepare.masking import mask_dead, mask_hot, mask_pixels, mask_saturated
 from exitwave.data.prepare.photons import normalise_by_monitor, subtract_background, threshold
+from exitwave.data.prepare.placing import map_positions, rotation
 from exitwave.data.prepare.selection import drop_duplicates, drop_empty, select, to_memory
 
 __all__ = [
@@ -27,6 +29,8 @@ __all__ = [
     "cut_around_beam",
     "drop_duplicates",
     "drop_empty",
+    "laid",
+    "map_positions",
     "mask_dead",
     "mask_hot",
     "mask_pixels",
@@ -35,6 +39,7 @@ __all__ = [
     "orient",
     "pad",
     "recentre",
+    "rotation",
     "select",
     "subtract_background",
     "threshold",

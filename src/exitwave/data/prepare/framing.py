@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal, get_args
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -64,6 +64,17 @@ def _oriented(frames: Tensor, index: Tensor | None = None, *, orientation: Orien
     frames = frames.flip(dims) if dims else frames
     even = [dim for dim in dims if about_centre and frames.shape[dim] % 2 == 0]
     return frames.roll([1] * len(even), even) if even else frames
+
+
+def laid(orientation: Orientation) -> Float[Tensor, "2 2"]:
+    """Where `orient` puts what lies at (y, x) from the middle: the matrix, of zeros and ones, that it is multiplied by."""
+    transposed, rows, columns = _STEPS[orientation]
+    matrix = torch.eye(2, dtype=torch.float64)
+    matrix = matrix.flip(0) if transposed else matrix
+    return (
+        torch.diag(torch.tensor([-1.0 if reverse else 1.0 for reverse in (rows, columns)], dtype=torch.float64))
+        @ matrix
+    )
 
 
 def crop(scan: M, size: int | tuple[int, int], centre: tuple[int, int] | None = None) -> M:

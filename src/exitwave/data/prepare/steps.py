@@ -25,6 +25,7 @@ STEPS: Mapping[str, Callable[..., Any]] = {
     "subtract_background": prepare.subtract_background,
     "threshold": prepare.threshold,
     "normalise_by_monitor": prepare.normalise_by_monitor,
+    "map_positions": prepare.map_positions,
     "select": prepare.select,
     "drop_empty": prepare.drop_empty,
     "drop_duplicates": prepare.drop_duplicates,

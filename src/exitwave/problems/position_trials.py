@@ -1,0 +1,181 @@
+"""Small trial reconstructions that tell right positions from wrong ones: a few cut-down frames, a few epochs."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Complex, Float
+from scipy import ndimage
+from torch import Tensor
+
+from exitwave.data import prepare
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.scan import Scan
+from exitwave.physics.fourier import fft2, frequencies, ifft2, to_corner
+from exitwave.problems.initial_guess import defocused, scale_to_photons
+from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.refinement.distortion import Distortion
+from exitwave.problems.refinement.modelled_frames import refined
+from exitwave.problems.sweep import Sweep
+from exitwave.problems.untrusted_pixels import filled_from_neighbours
+from exitwave.problems.window_updates import pie_update
+
+WINDOW_PX = 64
+"""Frames are cut or binned down to about this size."""
+MARGIN_PX = 6
+BATCH = 8
+Mapped = Literal["not", "turned", "freely"]
+"""Whether the map of the positions is improved: not at all, by turning it, in any linear way."""
+ALPHA, BETA = 0.1, 0.5
+"""Regularisation of object and probe, as in rPIE."""
+FRICTION = 0.6
+"""Share of the last step of the linear map that is taken again."""
+PROBE_RESTS, MAPPED_FROM = 2, 3
+"""Epochs before the probe moves, and before the map of the positions does."""
+REACHES = 18
+"""Defoci, up to a probe that fills the frame."""
+WIDER = (0.8, 1.2, 1.75, 2.5, 3.5, 4.8)
+"""Probes that are tried, in units of the one whose light fluctuates as the patterns do: slow samples make it look small."""
+
+
+def trial_problem(scan: Scan, seed: int) -> PtychographyProblem:
+    """A scan in memory, posed so that dark pixels do not pull: A^2 + 1 where a background of 0.9 photons is known.
+
+    The root of a small Poisson count is less than that of its mean, sqrt(N + 1) is hardly other than sqrt(mean + 0.9). Left
+    alone, dark pixels make patterns narrower, and the scan wider.
+    """
+    problem = PtychographyProblem.of(scan, seed=seed)
+    everywhere = torch.arange(len(scan))
+    return replace(
+        problem, _amplitudes=(problem.amplitudes(everywhere).square() + _added(problem)).sqrt() * problem.trusted
+    )
+
+
+def _added(problem: PtychographyProblem) -> float:
+    """One photon; less where frames are dim or not in units of photons."""
+    return min(1.0, 0.2 * problem.power / (len(problem) * float(problem.trusted.sum())))
+
+
+def compact(scan: Scan, count: int, around: Float[Tensor, "2"] | None = None) -> Scan:
+    """The `count` frames nearest to a place (the median of all when left out), in the order of the scan, in memory."""
+    middle = scan.positions_m.median(dim=0).values if around is None else around
+    nearest = (scan.positions_m - middle).square().sum(dim=1).argsort(stable=True)[:count].sort().values
+    return prepare.to_memory(prepare.select(scan, nearest))
+
+
+def cut_down(scan: Scan) -> Scan:
+    """The same frames with fewer pixels: far-field frames cropped to the aperture and scattering around it, then binned."""
+    if not scan.geometry.near_field:
+        height, width = scan.frame_shape
+        light = aperture_of(scan).square()
+        reach = 0.0
+        for axis, size in enumerate(light.shape):
+            along = light.sum(dim=1 - axis).double()
+            held = along.cumsum(dim=0) / along.sum().clamp(min=1e-30)
+            first, last = int((held < 0.025).sum()), int((held < 0.975).sum())
+            reach = max(reach, abs(first - size // 2), abs(last - size // 2))
+        wanted = 16 * math.ceil(3.0 * max(reach, 1.0) / 16)
+        size = min(height, width, max(wanted, 48))
+        if (size, size) != (height, width):
+            scan = prepare.crop(scan, size)
+    factor = min(scan.frame_shape) // WINDOW_PX
+    return prepare.to_memory(prepare.bin(scan, factor)) if factor > 1 else scan
+
+
+def aperture_of(scan: Scan) -> Float[Tensor, "y x"]:
+    """Mean amplitude of the frames where it is above 5 % of its bright level, beam centre at [h // 2, w // 2]."""
+    mean = scan.frames(torch.arange(len(scan))).mean(dim=0).clamp(min=0)
+    amplitude = filled_from_neighbours(mean, scan.mask).sqrt()
+    soft = torch.from_numpy(ndimage.gaussian_filter(amplitude.numpy(), 1.0))
+    return torch.where(soft > 0.05 * soft.flatten().quantile(0.995), amplitude, 0.0)
+
+
+def likely_probes(problem: PtychographyProblem) -> list[Complex[Tensor, "mode y x"]]:
+    """Probes to try, whatever the positions are.
+
+    Near field: the mean amplitude taken back to the sample. Far field: the aperture out of focus by several amounts; how
+    fast the correlation of a pattern's fluctuations dies away tells how wide the probe is. The sign of the defocus is left
+    open: it changes with that of the positions.
+    """
+    scan = problem.scan
+    if scan.geometry.near_field:
+        mean = filled_from_neighbours(problem.statistics.mean_pattern, scan.mask)
+        measured = problem.model.to_detector_order(mean).clamp(min=0).sqrt()
+        return [problem.model.backpropagate(measured.to(torch.complex64))[None]]
+    aperture = to_corner(aperture_of(scan))
+    seen, widest = fluctuations(problem), 0.5 * min(scan.frame_shape)
+    reaches = torch.linspace(0, widest, REACHES + 1)[1:].tolist()
+    least = max(reaches, key=lambda reach: _likeness(seen, defocused(aperture, reach)))
+    likely = [min(least * wider, widest) for wider in WIDER]
+    return [scale_to_photons(defocused(aperture, reach)[None], problem) for reach in dict.fromkeys(likely)]
+
+
+def fluctuations(problem: PtychographyProblem) -> Float[Tensor, "y x"]:
+    """Power of the patterns' deviations from their mean, by distance in the sample; photon noise taken off."""
+    patterns = problem.amplitudes(torch.arange(len(problem))).square()
+    off = (patterns - patterns.mean(dim=0)) * problem.trusted
+    power = fft2(off.to(torch.complex64)).abs().square().mean(dim=0)
+    return (power - patterns.sum(dim=(1, 2)).mean() / patterns[0].numel()).clamp(min=0)
+
+
+def _likeness(seen: Float[Tensor, "y x"], probe: Complex[Tensor, "y x"]) -> float:
+    """How well the fluctuations are those of a probe: of a sample without pattern they are the correlation of its light."""
+    light = to_corner(probe.abs().square()).to(torch.complex64)
+    expected = ifft2(fft2(light).abs().square().to(torch.complex64)).abs()
+    rows, columns = frequencies((seen.shape[0], seen.shape[1]))
+    # The middle belongs to changes of the brightness.
+    outside = ((rows * seen.shape[0]).square() + (columns * seen.shape[1]).square()) > 2.5
+    a, b = (values[outside].double().sqrt() for values in (seen, expected))
+    return float((a @ b) / (a.norm() * b.norm()).clamp(min=1e-30))
+
+
+@dataclass(eq=False)
+class PositionTrial:
+    """One belief about positions and probe, and how well frames fit with it after some epochs."""
+
+    problem: PtychographyProblem
+    x: PtychoEstimate
+    epochs: int = 0
+    velocity: Float[Tensor, "7"] | None = None
+    misfit: float = math.inf
+    """Squared relative amplitude residual of the last epoch."""
+    deviation: Float[Tensor, "4"] | None = None
+    """Standard deviations of the linear map found, (yy, yx, xy, xx)."""
+
+    @classmethod
+    def begun(
+        cls, problem: PtychographyProblem, positions_px: Float[Tensor, "frame 2"], probe: Complex[Tensor, "mode y x"]
+    ) -> "PositionTrial":
+        """An empty object, with the windows of these positions."""
+        corners = positions_px - positions_px.amin(dim=0) + MARGIN_PX
+        shape = [
+            math.ceil(float(far)) + n + MARGIN_PX for far, n in zip(corners.amax(dim=0), probe.shape[-2:], strict=True)
+        ]
+        posed = replace(problem, positions_px=corners, object_shape=(shape[0], shape[1]))
+        empty = torch.ones(1, *shape, dtype=torch.complex64, device=problem.device)
+        probe = scale_to_photons(probe, problem)
+        behind = torch.full(probe.shape[-2:], 0.9 * _added(problem), device=problem.device)
+        return cls(posed, PtychoEstimate(object=empty, probe=probe, positions_px=corners, background=behind))
+
+    def go_on(self, epochs: int, *, mapped: Mapped = "not", gain: float = 1.0) -> None:
+        """Some epochs of rPIE; before each, once the image stands, the linear map of the positions is improved."""
+        for _ in range(epochs):
+            if mapped != "not" and self.epochs >= MAPPED_FROM:
+                look = Distortion(rigid=mapped == "turned", friction=FRICTION, velocity=self.velocity)
+                self.x = refined(self.problem, self.x, [look])
+                self.deviation, self.velocity = look.deviation, look.velocity
+            sweep = Sweep(self.problem, self.x)
+            self.epochs += 1
+            misfit = 0.0
+            for frames in self.problem.batches(BATCH, self.epochs):
+                misfit += pie_update(
+                    sweep, frames, alpha=ALPHA, beta=BETA, gains=(gain, gain), with_probe=self.epochs > PROBE_RESTS
+                )
+            self.misfit = misfit / self.problem.power
+
+
+def linear_map(before: Float[Tensor, "frame 2"], after: Float[Tensor, "frame 2"]) -> Float[Tensor, "2 2"]:
+    """The matrix that best leads from positions to others, a common shift apart."""
+    old, new = before - before.mean(dim=0), after - after.mean(dim=0)
+    return torch.linalg.lstsq(old, new).solution.T
