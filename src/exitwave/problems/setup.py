@@ -42,6 +42,11 @@ class Setup:
     """Places at which the probe of a fly scan is computed; about one a pixel of travel. Each costs as much as a mode."""
     free_fraction: Fraction = 0.0
     """Share of detector pixels held out to test the result (free residual); 0.05 is usual."""
+    support: str | None = None
+    """Where an isolated object may be, for one pattern (CDI): `circle:RADIUS` or `rectangle:ROWSxCOLUMNS`, in object pixels or
+    with a unit (`circle:2.5um`), or an image, support.npy, support.tif or file.h5:/path. Left out, the pattern tells."""
+    coherence_px: Annotated[float, Field(ge=0, le=20)] = 0.0
+    """Width (standard deviation) in detector pixels by which partial coherence blurs one pattern (CDI); 0 is full coherence."""
     seed: Seed = 0
     """Seed of everything random; the same seed gives the same image."""
     device: str = "auto"
