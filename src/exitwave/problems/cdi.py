@@ -19,19 +19,26 @@ from exitwave.data.geometry import sensible_pixel
 from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.statistics import scan_statistics
-from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.fourier import to_centre
 from exitwave.physics.kernels import dispatch
-from exitwave.physics.support import autocorrelation, extent_px
+from exitwave.physics.support import extent_px, soft
 from exitwave.problems.base import Problem
+from exitwave.problems.first_support import correlated, first_support
+from exitwave.problems.mirror_symmetry import MirrorSymmetry, mirror_symmetry, opposite
 from exitwave.problems.setup import Setup
+from exitwave.problems.stated_support import stated_support
 
-LEVEL = 0.04
-"""Of the autocorrelation's maximum: what lies above is taken for the object. Marchesini et al. (2003)."""
 FULL = 0.85
 """An autocorrelation that covers more of the frame than this belongs to an object sampled too coarsely."""
 MOST_HIDDEN_SPECKLES = 4.0
 """Diameter of an untrusted centre, in speckles, from which on a pattern is refused. Starts begin to fail at about 2."""
+MOST_HIDDEN_KNOWN = 8.0
+"""The same where the support is stated, or the object real: these tell what the centre does not. Waves that fit both into the
+support and behind the stop stay unknown: Thibault et al., Acta Cryst. A 62, 248 (2006)."""
+USUAL_FREE = 0.03
+"""Share of the pixels held out where they choose the support."""
+CENTRED_PX = 0.02
+"""A centre of symmetry nearer than this to the frame's is taken for it."""
 FREE_ISLAND_PX = 3
 """Held-out pixels lie in islands of so many rows and columns: a single one would be told by its neighbours, as a
 pattern is sampled more finely than its speckles. Favre-Nicolin, Leake & Chushkin, Sci. Rep. 10, 2664 (2020)."""
@@ -61,6 +68,12 @@ class SupportProblem(Problem[SupportEstimate]):
     """Photons in all trusted pixels."""
     beam_photons: float
     """Photons that fall on a pixel of the even beam, so chosen that the object's amplitude is about 1."""
+    symmetry: MirrorSymmetry = MirrorSymmetry()
+    """How the pattern resembles its own mirror image, and about which point."""
+    support_is_known: bool = False
+    """Whether the first support was stated: it is then never left."""
+    blur_px: float = 0.0
+    """Standard deviation of the Gaussian, in detector pixels, that partial coherence convolves the pattern with."""
 
     @classmethod
     def from_intensity(
@@ -72,14 +85,24 @@ class SupportProblem(Problem[SupportEstimate]):
         seed: int = 0,
         device: torch.device | str = "cpu",
         free_fraction: float = 0.0,
+        support: Bool[Tensor, "*axes"] | None = None,
+        blur_px: float = 0.0,
     ) -> "SupportProblem":
-        """Pose counts with the beam in the middle (index n // 2 of every axis); `free_fraction` of them, in islands, is held out."""
+        """Pose counts with the beam in the middle (index n // 2 of every axis); `free_fraction` of them, in islands, is held out.
+
+        Some are held out in any case where they choose the support: with a `support` that is known, and of a real object.
+        """
         device = torch.device(device)
         mask = torch.ones_like(intensity, dtype=torch.bool) if trusted is None else trusted
-        free = _islands(mask, free_fraction, seed)
-        known = mask & ~free
         counts = torch.where(mask, intensity, 0.0).clamp(min=0)
-        region = _correlated(counts, known)
+        symmetry = mirror_symmetry(counts, mask)
+        usual = USUAL_FREE if symmetry.real or support is not None else 0.0
+        free = _islands(mask, free_fraction or usual, seed)
+        if symmetry.real:
+            # Else the opposite pixel would tell what was held out.
+            free = (free | opposite(free, symmetry.centre_px)) & mask
+        known = mask & ~free
+        region = correlated(counts, known)
         # The autocorrelation of a convex object covers about two to the number of axes times its area.
         area = max(float(region.sum()) / 2**intensity.ndim, 1.0)
         # In single precision, as every amplitude is.
@@ -91,9 +114,12 @@ class SupportProblem(Problem[SupportEstimate]):
             amplitudes=_to_corner(counts.sqrt()).to(device).contiguous(),
             trusted=_to_corner(known).to(device, torch.float32).contiguous(),
             held_out=_to_corner(free).to(device),
-            first_support=_first_support(mask, region).to(device),
+            first_support=(first_support(counts, mask, region, symmetry) if support is None else support).to(device),
             photons=photons,
             beam_photons=photons / area,
+            symmetry=symmetry,
+            support_is_known=support is not None,
+            blur_px=blur_px,
         )
 
     @property
@@ -118,7 +144,11 @@ class SupportProblem(Problem[SupportEstimate]):
 
         Untrusted and held-out pixels keep the object's own value.
         """
-        at_detector = torch.fft.fftn(self._beam * obj, norm="ortho")
+        beam = self._beam if self._tilt is None else self._beam * self._tilt
+        at_detector = torch.fft.fftn(beam * obj, norm="ortho")
+        if self.blur_px:
+            deviation, misfit = self._blurred_deviation(at_detector)
+            return obj + torch.fft.ifftn(deviation, norm="ortho") / beam, misfit
         # The kernel takes stacks of images: all axes but the last are rows to it.
         rows = (-1, obj.shape[-1])
         none, whole = torch.zeros_like(self.trusted.reshape(rows)), torch.zeros(1, dtype=torch.int64)
@@ -129,14 +159,44 @@ class SupportProblem(Problem[SupportEstimate]):
             self.trusted.view(none.shape),
             none,
         )
-        return obj + torch.fft.ifftn(at_detector, norm="ortho") / self._beam, float(misfit.sum())
+        return obj + torch.fft.ifftn(at_detector, norm="ortho") / beam, float(misfit.sum())
+
+    def _blurred_deviation(self, at_detector: Complex[Tensor, "*axes"]) -> tuple[Complex[Tensor, "*axes"], float]:
+        """What takes a wave to one whose blurred intensity is the measured one. Clark et al., Nat. Commun. 3, 993 (2012)."""
+        seen = self._seen(at_detector)
+        misfit = float(((seen - self.amplitudes).square() * self.trusted).sum())
+        return at_detector * (self.trusted * (self.amplitudes / seen.clamp(min=1e-6) - 1)), misfit
+
+    def _seen(self, at_detector: Complex[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+        """The amplitude that the detector would measure of a wave."""
+        if not self.blur_px:
+            return at_detector.abs()
+        return soft(at_detector.abs().square(), self.blur_px).clamp(min=0).sqrt()
+
+    def seen(self, obj: Complex[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+        """The amplitudes that an object would give on the detector, in the order of `amplitudes`."""
+        tilted = obj if self._tilt is None else obj * self._tilt
+        return self._seen(torch.fft.fftn(self._beam * tilted, norm="ortho"))
+
+    @cached_property
+    def _tilt(self) -> Complex[Tensor, "*axes"] | None:
+        """The slope of the phase by which the pattern's centre of symmetry lies beside the frame's; None where it does not."""
+        centre = self.symmetry.centre_px
+        if not self.symmetry.real or max(map(abs, centre)) < CENTRED_PX:
+            return None
+        ruler = torch.zeros((), dtype=torch.float64)
+        for axis, (n, offset_px) in enumerate(zip(self.amplitudes.shape, centre, strict=True)):
+            shape = [1] * self.amplitudes.ndim
+            shape[axis] = n
+            ruler = ruler + (torch.arange(n, dtype=torch.float64) - n // 2).reshape(shape) * (offset_px / n)
+        return torch.polar(torch.ones_like(ruler), 2 * math.pi * ruler).to(self.device, torch.complex64)
 
     def misfits(
         self, x: SupportEstimate, *, held_out: bool = False
     ) -> tuple[Float[Tensor, " frame"], Float[Tensor, " frame"]]:
         pixels = self.held_out.to(torch.float32) if held_out else self.trusted
         wave = x.object.to(self.device) * x.beam_photons.to(self.device, torch.float32).sqrt()
-        deviation = (torch.fft.fftn(wave, norm="ortho").abs() - self.amplitudes).square()
+        deviation = (self.seen(wave / self._beam) - self.amplitudes).square()
         misfit, power = ((squares * pixels).sum()[None].cpu() for squares in (deviation, self.amplitudes.square()))
         return misfit, power
 
@@ -157,7 +217,8 @@ class SupportProblem(Problem[SupportEstimate]):
         return SupportEstimate(object=obj, support=support, beam_photons=photons)
 
     def initial(self, start: Estimate | None, setup: Setup, *, probe: Tensor | None = None) -> SupportEstimate:
-        beyond = setup.beyond("free_fraction", "seed", "device", "memory", "noise", "as_is")
+        known = ("free_fraction", "seed", "device", "memory", "noise", "as_is", "robust", "support", "coherence_px")
+        beyond = setup.beyond(*known)
         if beyond or probe is not None:
             asked = ", ".join([*beyond, *(["probe"] if probe is not None else [])])
             raise InputError(f"{self.title} is phased for an even beam at rest and has one slice: leave out {asked}")
@@ -191,20 +252,34 @@ class SupportProblem(Problem[SupportEstimate]):
 
 
 def pattern_problem(
-    pattern: Pattern, *, seed: int = 0, device: torch.device | str = "cpu", free_fraction: float = 0.0
+    pattern: Pattern,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    free_fraction: float = 0.0,
+    support: str | None = None,
+    blur_px: float = 0.0,
 ) -> SupportProblem:
     """Check one pattern and pose it; `free_fraction` of its pixels, in small islands, is held out.
 
-    Raises InputError where it cannot be phased: no counts, near field, sampled too coarsely, too large a beam stop.
+    `support` is what `stated_support` takes. Raises InputError where it cannot be phased: no counts, near field, sampled too
+    coarsely, too large a beam stop.
     """
     check_pattern(pattern)
+    known_support = None if support is None else stated_support(support, pattern.frame_shape, pattern.object_pixel_m)
     frames: list[Tensor] = []
     check_frames(scan_statistics(pattern, also=lambda _, read: frames.append(read)))
     problem = SupportProblem.from_intensity(
-        pattern, frames[0][0], pattern.mask, seed=seed, device=device, free_fraction=free_fraction
+        pattern,
+        frames[0][0],
+        pattern.mask,
+        seed=seed,
+        device=device,
+        free_fraction=free_fraction,
+        support=known_support,
+        blur_px=blur_px,
     )
-    known = to_centre(problem.trusted.cpu()) > 0
-    _check_sampling(pattern, _correlated(frames[0][0], known))
+    _check_sampling(pattern, problem, frames[0][0])
     return problem
 
 
@@ -213,26 +288,12 @@ def _to_corner(values: Tensor) -> Tensor:
     return torch.fft.ifftshift(values)
 
 
-def _first_support(mask: Bool[Tensor, "*axes"], region: Bool[Tensor, "*axes"]) -> Bool[Tensor, "*axes"]:
-    """The autocorrelation, as far as it lies in the middle half of the frame.
-
-    The whole middle half where a beam stop hides what the autocorrelation is made of.
-    """
-    support = torch.zeros_like(mask)
-    support[tuple(slice(n // 4, n // 4 + (n + 1) // 2) for n in mask.shape)] = True
-    return support & region if bool(mask[tuple(n // 2 for n in mask.shape)]) else support
-
-
 def correlated_region(pattern: Measurement, known: Bool[Tensor, "y x"]) -> Bool[Tensor, "y x"]:
     """Where the autocorrelation of the object is noticeable: about twice as wide as the object, centre at n // 2.
 
     Pixels that are not `known` are taken from their nearest neighbours.
     """
-    return _correlated(pattern.frames(slice(None))[0], known)
-
-
-def _correlated(counts: Float[Tensor, "*axes"], known: Bool[Tensor, "*axes"]) -> Bool[Tensor, "*axes"]:
-    return autocorrelation(filled_from_neighbours(torch.where(known, counts, 0.0), known)) > LEVEL
+    return correlated(pattern.frames(slice(None))[0], known)
 
 
 def check_pattern(pattern: Pattern) -> None:
@@ -251,24 +312,33 @@ def check_pattern(pattern: Pattern) -> None:
         )
 
 
-def _check_sampling(pattern: Pattern, region: Bool[Tensor, "y x"]) -> None:
+def _check_sampling(pattern: Pattern, problem: SupportProblem, counts: Float[Tensor, "y x"]) -> None:
     """Refuse what no start can solve: an object too large for the sampling, or too much hidden in the centre."""
     height, width = pattern.frame_shape
+    region = correlated(counts, to_centre(problem.trusted.cpu()) > 0)
     covered, size = float(region.float().mean()), extent_px(region)
-    hidden = _hidden_centre_px(pattern)
-    if not hidden and covered > FULL:
+    hidden, told = _hidden_centre_px(pattern), problem.support_is_known or problem.symmetry.real
+    if not hidden and covered > FULL and not problem.support_is_known:
         raise InputError(
             f"the autocorrelation covers {covered:.0%} of the frame, so that the object fills more than half of it and the "
             "pattern is sampled too coarsely; expected an isolated object, sampled at least twice as finely as its "
             "speckles: a longer distance, smaller detector pixels, no binning; with few photons or a bright background, "
             "subtract_background first. An extended sample needs ptychography"
         )
+    if told:
+        size = [2 * length for length in extent_px(problem.first_support.cpu())]
     speckle_px = max(2.0, 2 * height / max(size[0], 1), 2 * width / max(size[1], 1))
-    if hidden > MOST_HIDDEN_SPECKLES * speckle_px:
+    most = MOST_HIDDEN_KNOWN if told else MOST_HIDDEN_SPECKLES
+    if hidden > most * speckle_px:
+        cure = (
+            ""
+            if problem.support_is_known
+            else f", or state the support (--support), with which {MOST_HIDDEN_KNOWN:g} can"
+        )
         raise InputError(
             f"{hidden:.0f} pixels across are untrusted in the middle of the pattern, {hidden / speckle_px:.1f} speckles; "
-            f"at most {MOST_HIDDEN_SPECKLES:g} can be phased: use a smaller beam stop, or fill the centre from a short "
-            "exposure without it"
+            f"at most {most:g} can be phased: use a smaller beam stop, or fill the centre from a short exposure without "
+            f"it{cure}"
         )
 
 

@@ -72,6 +72,11 @@ class Setup:
     """Leave out single frames and pixels that are far beyond all others, such as one 40 times too bright, and say which."""
     same_object: bool = False
     """Several scans are views of one object, in one frame of positions; else each has an object of its own."""
+    support: str | None = None
+    """Where an isolated object may be, for one pattern (CDI): `circle:RADIUS` or `rectangle:ROWSxCOLUMNS`, in object pixels or
+    with a unit (`circle:2.5um`), or an image, support.npy, support.tif or file.h5:/path. Left out, the pattern tells."""
+    coherence_px: Annotated[float, Field(ge=0, le=20)] = 0.0
+    """Width (standard deviation) in detector pixels by which partial coherence blurs one pattern (CDI); 0 is full coherence."""
     seed: Seed = 0
     """Seed of everything random; the same seed gives the same image."""
     device: str = "auto"

@@ -105,7 +105,12 @@ def _posed(kind: type[K], scan: Scan, setup: Setup, solver: Solver[Any] | None) 
 def _(pattern: Pattern, setup: Setup | None = None, *, solver: Solver[Any] | None = None) -> SupportProblem:
     setup = setup or Setup()
     return pattern_problem(
-        pattern, seed=setup.seed, device=choose_device(setup.device), free_fraction=setup.free_fraction
+        pattern,
+        seed=setup.seed,
+        device=choose_device(setup.device),
+        free_fraction=setup.free_fraction,
+        support=setup.support,
+        blur_px=setup.coherence_px,
     )
 
 

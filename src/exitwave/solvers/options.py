@@ -94,3 +94,17 @@ Threshold = Annotated[
         "are cut off, raise it when the support stays loose."
     ),
 ]
+
+Adaptive = Annotated[
+    bool,
+    Meaning(
+        "Choose the threshold anew at every update of the support, by how well pixels held out are predicted "
+        "(`free_fraction`), and keep within the first support: for sparse objects with hard edges."
+    ),
+]
+Positive = Annotated[
+    bool,
+    Meaning(
+        "Keep the object real and positive: for thin absorbing or opaque objects, whose pattern equals its own mirror image."
+    ),
+]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import Estimate, SupportEstimate
 from exitwave.evaluation.cdi_alignment import register_twin
+from exitwave.physics.support import extent_px
 from exitwave.problems.base import Problem
 from exitwave.problems.cdi import SupportProblem
 from exitwave.solvers.base import Solver, Step
@@ -21,6 +22,9 @@ from exitwave.solvers.spec import SolverField, from_spec
 
 AGREES = 0.8
 """Correlation with the best below which another start found something else, which would only blur the mean."""
+
+WIDEST, FINEST_PX = 0.04, 0.7
+"""Blur of the first update of an adaptive support, as a share of the first one's size, and of the last, pixels."""
 
 
 @solver
@@ -107,7 +111,7 @@ class CDI(Solver[SupportEstimate]):
     """Turns of er, hio, er in each start."""
     er: NonNegativeInt = 20
     """Epochs of error reduction before and after hio in each turn."""
-    hio: PositiveInt = 160
+    hio: PositiveInt = 240
     """Epochs of hybrid input-output in each turn; raise it when starts end with very different residuals."""
     finish: NonNegativeInt = 40
     """Epochs of error reduction at the very end, with the support as it is."""
@@ -117,6 +121,11 @@ class CDI(Solver[SupportEstimate]):
     sigma_start_px: SigmaStart = 3.0
     sigma_end_px: SigmaEnd = 1.0
     threshold: Threshold = 0.2
+    adaptive_threshold: bool | None = None
+    """Choose the threshold by pixels held out, and the blur by the size of the first support, within which it stays. Left out:
+    where the support is stated or the object real, which holds pixels out."""
+    positive: bool | None = None
+    """Keep the object real and positive. Left out: where the pattern equals its own mirror image, as only a real object's does."""
 
     @property
     def epochs(self) -> int:
@@ -130,14 +139,30 @@ class CDI(Solver[SupportEstimate]):
     @cached_property
     def recipe(self) -> BestOf:
         """The same in single methods: the best of several starts of a chain of er and hio."""
-        fall = (self.sigma_end_px / self.sigma_start_px) ** (1 / self.cycles)
+        return self._recipe(self.sigma_start_px, self.sigma_end_px, adaptive=False, positive=False)
+
+    def recipe_for(self, problem: SupportProblem) -> BestOf:
+        """The recipe that suits a pattern."""
+        told = problem.support_is_known or problem.symmetry.real
+        adaptive = told if self.adaptive_threshold is None else self.adaptive_threshold
+        positive = problem.symmetry.real if self.positive is None else self.positive
+        if not adaptive:
+            return self._recipe(self.sigma_start_px, self.sigma_end_px, adaptive=False, positive=positive)
+        size_px = max(extent_px(problem.first_support))
+        return self._recipe(max(WIDEST * size_px, FINEST_PX), FINEST_PX, adaptive=True, positive=positive)
+
+    def _recipe(self, widest_px: float, finest_px: float, *, adaptive: bool, positive: bool) -> BestOf:
+        fall = (finest_px / widest_px) ** (1 / self.cycles)
+        common = {"adaptive_threshold": adaptive, "positive": positive}
         stages: list[dict[str, Any]] = []
         for cycle in range(self.cycles):
-            before, after = self.sigma_start_px * fall**cycle, self.sigma_start_px * fall ** (cycle + 1)
+            before, after = min(widest_px * fall**cycle, 20.0), min(widest_px * fall ** (cycle + 1), 20.0)
             stages += [self._er(before), self._hio(before, after), self._er(after)]
-        stages.append({"name": "er", "epochs": self.finish, "shrink_every": 0})
+        stages.append({"name": "er", "epochs": self.finish, "shrink_every": 0, "momentum": adaptive or positive})
         return BestOf(
-            member=from_spec([stage for stage in stages if stage["epochs"]]), starts=self.starts, keep=self.keep
+            member=from_spec([stage | common for stage in stages if stage["epochs"]]),
+            starts=self.starts,
+            keep=self.keep,
         )
 
     def _er(self, sigma_px: float) -> dict[str, Any]:
@@ -154,7 +179,16 @@ class CDI(Solver[SupportEstimate]):
         return self.recipe.locate(step)
 
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
-        yield from self.recipe.solve(problem, start)
+        yield from self.recipe_for(problem).solve(problem, start)
+
+    def warnings(self, problem: SupportProblem, start: SupportEstimate) -> tuple[str, ...]:
+        if not problem.symmetry.exact:
+            return ()
+        return (
+            "opposite pixels of the pattern hold exactly the same counts: it was symmetrised, which makes every object real or "
+            "the equal of its twin. What is found holds for an object that is real but for a constant phase; for any other "
+            "use the pattern as it was measured",
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,19 +4,23 @@ Written for any number of axes. All three put the measured modulus into the tran
 inside the support; they differ in what they make of the rest.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import torch
+from jaxtyping import Bool, Complex
 from pydantic import Field, PositiveInt
+from torch import Tensor
 
 from exitwave.data.estimate import SupportEstimate
 from exitwave.physics.support import shrink_wrap
 from exitwave.problems.base import Problem
 from exitwave.problems.cdi import SupportProblem
 from exitwave.solvers.base import Solver, Step
-from exitwave.solvers.options import Feedback, ShrinkEvery, SigmaEnd, SigmaStart, Threshold
+from exitwave.solvers.cdi.adaptive_support import best_support
+from exitwave.solvers.options import Adaptive, Feedback, Positive, ShrinkEvery, SigmaEnd, SigmaStart, Threshold
 from exitwave.solvers.registry import solver
 
 
@@ -37,9 +41,17 @@ class ER(Solver[SupportEstimate]):
     """Blur of the amplitude for the first update of the support; 2-3 while the object is still rough."""
     sigma_end_px: SigmaEnd = 1.0
     threshold: Threshold = 0.2
+    adaptive_threshold: Adaptive = False
+    positive: Positive = False
+    momentum: bool = False
+    """Go on in the direction of the last step (Nesterov), begun anew where it leads up: what the pattern hardly tells, such as
+    slow variations behind a beam stop, comes in tens of epochs instead of thousands. For the end, without shrink-wrap."""
 
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
-        yield from _project(self, problem, start, kept=0.0, returned=0.0)
+        if self.momentum and not self.shrink_every:
+            yield from _accelerate(self, problem, start)
+        else:
+            yield from _project(self, problem, start, kept=0.0, returned=0.0)
 
 
 @solver
@@ -59,6 +71,8 @@ class HIO(Solver[SupportEstimate]):
     sigma_start_px: SigmaStart = 3.0
     sigma_end_px: SigmaEnd = 1.0
     threshold: Threshold = 0.2
+    adaptive_threshold: Adaptive = False
+    positive: Positive = False
 
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         yield from _project(self, problem, start, kept=1.0, returned=-self.beta)
@@ -81,6 +95,8 @@ class CDIRAAR(Solver[SupportEstimate]):
     sigma_start_px: SigmaStart = 3.0
     sigma_end_px: SigmaEnd = 1.0
     threshold: Threshold = 0.2
+    adaptive_threshold: Adaptive = False
+    positive: Positive = False
 
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         yield from _project(self, problem, start, kept=self.beta, returned=1 - 2 * self.beta)
@@ -105,11 +121,67 @@ def _project(
     support = x.support
     for epoch in range(start.epoch + 1, options.epochs + 1):
         fitting, misfit = problem.with_modulus(obj)
-        obj = torch.where(support, fitting, kept * obj + returned * fitting)
+        allowed, fitting = _allowed(options, fitting, support)
+        obj = torch.where(allowed, fitting, kept * obj + returned * fitting)
         if options.shrink_every and epoch % options.shrink_every == 0:
-            support = shrink_wrap(fitting, _sigma_px(options, epoch), options.threshold)
-        estimate = replace(x, object=torch.where(support, fitting, 0.0), support=support)
+            support = _updated(options, problem, fitting, support, epoch)
+        estimate = replace(x, object=_inside(options, fitting, support), support=support)
         yield Step(epoch=epoch, estimate=estimate.clone(), residual=misfit / power, state={"iterate": obj})
+
+
+@torch.no_grad()
+def _accelerate(options: ER, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
+    """Error reduction with momentum: it is the gradient of the misfit with step 1, projected onto the support.
+
+    Beck & Teboulle, SIAM J. Imaging Sci. 2, 183 (2009), begun anew as O'Donoghue & Candes, Found. Comput. Math. 15, 715 (2015).
+    """
+    x, power = problem.require(start.estimate, SupportEstimate).to(problem.device), problem.power
+    obj = x.object
+    ahead = start.state.get("iterate", obj).to(problem.device)
+    weight = float(start.state.get("weight", 1.0))
+    for epoch in range(start.epoch + 1, options.epochs + 1):
+        fitting, misfit = problem.with_modulus(ahead)
+        new = _inside(options, fitting, x.support)
+        if float(torch.vdot((ahead - new).flatten(), (new - obj).flatten()).real) > 0:
+            weight = 1.0
+        after = (1 + math.sqrt(1 + 4 * weight**2)) / 2
+        ahead = new + (weight - 1) / after * (new - obj)
+        obj, weight = new, after
+        state = {"iterate": ahead, "weight": torch.tensor(weight, dtype=torch.float64)}
+        yield Step(epoch=epoch, estimate=replace(x, object=obj).clone(), residual=misfit / power, state=state)
+
+
+def _allowed(
+    options: "ER | HIO | CDIRAAR", fitting: Complex[Tensor, "*axes"], support: Bool[Tensor, "*axes"]
+) -> tuple[Bool[Tensor, "*axes"], Complex[Tensor, "*axes"]]:
+    """Where an object that fits the data is as it may be, and the object itself: real, where it must be."""
+    if not options.positive:
+        return support, fitting
+    return support & (fitting.real >= 0), torch.complex(fitting.real, torch.zeros_like(fitting.real))
+
+
+def _inside(
+    options: "ER | HIO | CDIRAAR", fitting: Complex[Tensor, "*axes"], support: Bool[Tensor, "*axes"]
+) -> Complex[Tensor, "*axes"]:
+    allowed, fitting = _allowed(options, fitting, support)
+    return torch.where(allowed, fitting, 0.0)
+
+
+def _updated(
+    options: "ER | HIO | CDIRAAR",
+    problem: SupportProblem,
+    fitting: Complex[Tensor, "*axes"],
+    support: Bool[Tensor, "*axes"],
+    epoch: int,
+) -> Bool[Tensor, "*axes"]:
+    """The support after an epoch in which it follows the object."""
+    sigma_px = _sigma_px(options, epoch)
+    if not options.adaptive_threshold:
+        found = shrink_wrap(fitting, sigma_px, options.threshold)
+        return found & problem.first_support if problem.support_is_known else found
+    if options.positive:
+        fitting = torch.complex(fitting.real.clamp(min=0), torch.zeros_like(fitting.real))
+    return best_support(problem, fitting, support, sigma_px)
 
 
 def _sigma_px(options: "ER | HIO | CDIRAAR", epoch: int) -> float:

@@ -1,0 +1,60 @@
+"""One image in a file of its own, such as a support: a numpy array, a TIFF page or a dataset of an HDF5 file."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+
+from exitwave.data.errors import FormatError
+from exitwave.io import hdf5
+from exitwave.io.tiff import TiffPatterns
+
+HDF5_ENDINGS = (".h5", ".hdf5", ".cxi", ".nxs", ".mat")
+
+
+def read_image(name: str | Path) -> Shaped[np.ndarray, "*axes"]:
+    """Real numbers from `file.npy`, `file.tif` or `file.h5:/path/of/dataset`, as many axes as they have there.
+
+    Raises FormatError where the file is missing or damaged, and where it is unclear which of its arrays is meant.
+    """
+    path, inside = _parted(str(name))
+    if not path.is_file():
+        raise FormatError(f"{path} does not exist; check the path")
+    if hdf5.is_hdf5(path):
+        image = _from_hdf5(path, inside)
+    elif path.suffix.lower() in (".tif", ".tiff"):
+        pages = TiffPatterns((path,))
+        image = np.squeeze(pages.read(torch.arange(pages.shape[0])).numpy(), axis=0 if pages.shape[0] == 1 else ())
+    else:
+        image = _from_numpy(path)
+    if image.dtype.kind not in "biuf" or not image.size:
+        raise FormatError(f"{name} holds {image.size} values of {image.dtype}; expected an image of real numbers")
+    return image
+
+
+def _parted(name: str) -> tuple[Path, str]:
+    """File and dataset of `file.h5:/path`; a colon elsewhere belongs to the name of the file."""
+    file, colon, inside = name.rpartition(":")
+    return (Path(file), inside) if colon and inside.startswith("/") and not Path(name).exists() else (Path(name), "")
+
+
+def _from_hdf5(path: Path, inside: str) -> np.ndarray:
+    with hdf5.open_hdf5(path) as file:
+        if not inside:
+            raise FormatError(f"{path} is an HDF5 file: say which dataset is meant, as in {path}:/entry/mask")
+        found = hdf5.array(file, inside)
+    if found is None:
+        raise FormatError(f"{path} holds no dataset {inside}; check its path")
+    return found
+
+
+def _from_numpy(path: Path) -> np.ndarray:
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise FormatError(f"{path} is no image that can be read ({error}); expected .npy, .tif or .h5:/path") from error
+    if not isinstance(found, np.ndarray):
+        names = ", ".join(found.files)
+        raise FormatError(f"{path} is an archive of {names}; save the one array as .npy")
+    return found
