@@ -12,7 +12,7 @@ from torch import Tensor
 
 from exitwave.data.progress import in_parts
 from exitwave.data.scan import Scan
-from exitwave.problems.shadow_correlations import LEAST_PAIRS, Correlations, Matrix, Pairs, correlate, refine, search
+from exitwave.problems.shadow_correlations import LEAST_PAIRS, Correlations, Matrix, correlate, refine, search
 
 FRAMES_PX = 2**25
 """Pixels read at most, about."""
@@ -136,7 +136,7 @@ def _some_frames(scan: Scan) -> Int[Tensor, " frame"]:
     return known[torch.from_numpy(np.sort(chosen))]
 
 
-def _neighbours(positions: Pairs) -> Int[np.ndarray, "pair 2"]:
+def _neighbours(positions: Float[np.ndarray, "frame 2"]) -> Int[np.ndarray, "pair 2"]:
     """Each frame with its eight nearest that stand elsewhere; an even choice of short and long steps where there are too many."""
     distances, near = KDTree(positions).query(positions, k=min(len(positions), 9))
     first = np.repeat(np.arange(len(positions)), near.shape[1])
