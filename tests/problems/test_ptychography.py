@@ -145,34 +145,6 @@ def test_guessed_probe_has_the_photons_of_a_frame_and_the_shape_of_the_truth():
     assert float((a * b).sum() / (a.norm() * b.norm())) > 0.8
 
 
-@pytest.mark.parametrize("defocus_sign", [1, -1])
-def test_the_guess_finds_size_and_sign_of_the_defocus(defocus_sign):
-    from exitwave.simulation.measure import measure
-    from exitwave.simulation.objects import OBJECTS
-    from exitwave.simulation.trajectories import TRAJECTORIES
-
-    axis = torch.fft.fftfreq(64)
-    radius = torch.hypot(axis[:, None], axis[None, :])
-    true = defocused(((radius < 0.25) & (radius > 0.06)).float(), defocus_sign * 14.0)
-    positions = TRAJECTORIES["jittered"](100, 9.0, seed=3) + 4
-    extent = int(positions.max()) + 64 + 6
-    geometry = Geometry.from_energy(8000, 2.0, (75e-6, 75e-6))
-    made = measure(OBJECTS["textured"]((extent, extent), seed=2), true, positions, geometry, seed=1)
-    guess = guess_probe(PtychographyProblem.of(made.scan))
-    match = torch.fft.ifft2(torch.fft.fft2(guess).conj() * torch.fft.fft2(true)).abs().max() / (
-        guess.norm() * true.norm()
-    )
-    assert float(match) > 0.9
-
-
-def test_near_field_guess_is_the_empty_beam():
-    geometry = Geometry(wavelength_m=1e-10, distance_m=0.1, detector_pixel_m=(1e-6, 1e-6), focus_distance_m=np.inf)
-    beam = torch.full((3, 24, 24), 9.0)
-    positions = torch.tensor([[0.0, 0.0], [5e-6, 1e-6], [2e-6, 6e-6]])
-    problem = PtychographyProblem.of(Scan(patterns=beam, positions_m=positions, geometry=geometry))
-    assert torch.allclose(guess_probe(problem).abs(), torch.full((24, 24), 3.0), atol=1e-4)
-
-
 def test_added_modes_are_orthogonal_and_weak():
     main = torch.randn(1, 16, 16, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
     modes = more_modes(main, 4)

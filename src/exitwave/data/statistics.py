@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from exitwave.data.measurement import Measurement
+from exitwave.data.progress import in_parts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +53,7 @@ def scan_statistics(
     total = torch.zeros(scan.frame_shape, dtype=torch.float64)
     highest = torch.full(scan.frame_shape, -math.inf)
     photons, not_finite, negative = [], [], []
-    for index in chosen.split(chunk):
+    for index in in_parts("reading frames", chosen.split(chunk)):
         frames = scan.frames(index)
         if also is not None:
             also(index, frames)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.measurement import M, Measurement
+from exitwave.data.progress import in_parts
 from exitwave.data.scan import Scan
 from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.fourier import fft2, ifft2, to_centre, to_corner
@@ -113,14 +114,16 @@ class _Trials:
         """
         spacing = 0.5 * min(self.trusted.shape) / REACHES
         ends = [spacing * step for step in range(2, REACHES + 1, 2)]
-        rough = {reach: self._cost(reach, FEW_FRAMES) for reach in (0.0, 1.5, -1.5, *ends, *(-end for end in ends))}
+        rough = self._costs([0.0, 1.5, -1.5, *ends, *(-end for end in ends)], FEW_FRAMES)
         best = sorted(rough, key=rough.__getitem__)[:2]
         near = {reach + side for reach in best for side in (0.0, spacing, -spacing) if abs(reach + side) <= ends[-1]}
-        cost = {reach: self._cost(reach, FRAMES) for reach in sorted(near)}
+        cost = self._costs(sorted(near), FRAMES)
         middle = min(cost, key=cost.__getitem__)
-        between = (middle + part * spacing for part in (-0.6, -0.3, 0.3, 0.6))
-        cost |= {reach: self._cost(reach, FRAMES) for reach in between}
+        cost |= self._costs([middle + part * spacing for part in (-0.6, -0.3, 0.3, 0.6)], FRAMES)
         return self._bend(min(cost, key=cost.__getitem__))
+
+    def _costs(self, reaches: list[float], frames: int) -> dict[float, float]:
+        return {reach: self._cost(reach, frames) for reach in in_parts("finding the probe", reaches)}
 
     def _bend(self, reach_px: float) -> float:
         """The bend that moves the outermost rays by so many pixels of the trial's object."""

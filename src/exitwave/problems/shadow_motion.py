@@ -10,8 +10,9 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from exitwave.data.progress import in_parts
 from exitwave.data.scan import Scan
-from exitwave.problems.shadow_correlations import LEAST_PAIRS, Correlations, Matrix, Pairs, correlate, refine, search
+from exitwave.problems.shadow_correlations import LEAST_PAIRS, Correlations, Matrix, correlate, refine, search
 
 FRAMES_PX = 2**25
 """Pixels read at most, about."""
@@ -36,6 +37,8 @@ class ShadowMotion:
     """How strongly those pairs agree on the motion, in standard deviations of chance."""
     staying: float
     """How strongly they agree that nothing moves."""
+    as_near_field: float
+    """How strongly they agree on the motion that a near-field pattern of this geometry would show."""
     beam_px: float
     """Diameter of the bright part of the mean frame, detector pixels."""
     pairs: int
@@ -74,24 +77,29 @@ def shadow_motion(scan: Scan, mean_pattern: Float[Tensor, "y x"]) -> ShadowMotio
         return None
     beam = _Beam.of(torch.where(scan.mask, mean_pattern, 0.0).numpy())
     steps = positions[pairs[:, 1]] - positions[pairs[:, 0]]
-    amplitudes = np.concatenate([beam.amplitudes(scan, part) for part in frames.split(beam.together)])
-    found = _measured(correlate(amplitudes, beam.trusted(scan), pairs, steps))
+    amplitudes = np.concatenate(
+        [beam.amplitudes(scan, part) for part in in_parts("looking for a moving shadow", frames.split(16))]
+    )
+    # A feature of the sample is where it was, seen from a window that has moved on.
+    expected = -np.diag([1 / (beam.binning * size) for size in scan.object_pixel_m])
+    found = _measured(correlate(amplitudes, beam.trusted(scan), pairs, steps), expected)
     if found is None:
         return None
-    matrix, certainty, agreement, staying = found
+    matrix, certainty, agreement, staying, as_near_field = found
     (a, b), (c, d) = (beam.binning * matrix).tolist()
     return ShadowMotion(
         px_per_m=((a, b), (c, d)),
         certainty=certainty,
         agreement=agreement,
         staying=staying,
+        as_near_field=as_near_field,
         beam_px=beam.diameter_px,
         pairs=len(pairs),
     )
 
 
-def _measured(seen: Correlations) -> tuple[Matrix, float, float, float] | None:
-    """The map, and how far it can be trusted: certainty, agreement, agreement that nothing moves."""
+def _measured(seen: Correlations, expected: Matrix) -> tuple[Matrix, float, float, float, float] | None:
+    """The map, and how far it can be trusted: certainty, agreement, agreement that nothing moves or that it is as expected."""
     draw = np.random.default_rng(0)
     fitted = draw.permutation(len(seen.steps)) % 2 == 0
     soft, fine = seen.blurred(1.0), seen.blurred(0.7)
@@ -110,7 +118,7 @@ def _measured(seen: Correlations) -> tuple[Matrix, float, float, float] | None:
     if not (math.isfinite(agreement) and len(chance)):
         return None
     certainty = (agreement - float(chance.mean())) / max(float(chance.std()), 1.0)
-    return refine(fine, matrix), certainty, agreement, staying
+    return refine(fine, matrix), certainty, agreement, staying, float(asked.of_map(expected))
 
 
 def _some_frames(scan: Scan) -> Int[Tensor, " frame"]:
@@ -128,7 +136,7 @@ def _some_frames(scan: Scan) -> Int[Tensor, " frame"]:
     return known[torch.from_numpy(np.sort(chosen))]
 
 
-def _neighbours(positions: Pairs) -> Int[np.ndarray, "pair 2"]:
+def _neighbours(positions: Float[np.ndarray, "frame 2"]) -> Int[np.ndarray, "pair 2"]:
     """Each frame with its eight nearest that stand elsewhere; an even choice of short and long steps where there are too many."""
     distances, near = KDTree(positions).query(positions, k=min(len(positions), 9))
     first = np.repeat(np.arange(len(positions)), near.shape[1])
@@ -164,11 +172,6 @@ class _Beam:
         longest = max(span.stop - span.start for span in spans)
         diameter_px = 2 * coarse * math.sqrt(float(bright.sum()) / math.pi)
         return cls(spans[0], spans[1], max(1, math.ceil(longest / SIDE_PX)), diameter_px)
-
-    @property
-    def together(self) -> int:
-        """Frames read at once."""
-        return 16
 
     def amplitudes(self, scan: Scan, frames: Int[Tensor, " batch"]) -> Float[np.ndarray, "batch y x"]:
         """Square roots of the counts of these frames within the box."""

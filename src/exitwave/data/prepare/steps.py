@@ -14,7 +14,6 @@ from exitwave.data.measurement import Measurement
 STEPS: Mapping[str, Callable[..., Any]] = {
     "orient": prepare.orient,
     "crop": prepare.crop,
-    "cut_around_beam": prepare.cut_around_beam,
     "pad": prepare.pad,
     "recentre": prepare.recentre,
     "unshift": prepare.unshift,

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from exitwave.data.checks import step_px
 from exitwave.data.finding import Finding
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import Scan
@@ -19,6 +20,8 @@ STAYS = 2.5
 """Agreement of a pair of frames, in standard deviations, from which on a pattern surely stays where it is."""
 NO_MOTION = 4.0
 """Certainty below which there is no sign of any motion."""
+SHORT_STEP_PX = 1.0
+"""Steps of less than a pixel move no shadow that could be seen."""
 TURNS: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "--position-sign": ((-1, 0), (0, -1)),
     "--orientation flipud": ((-1, 0), (0, 1)),
@@ -114,7 +117,9 @@ def _not_near(scan: Scan, motion: ShadowMotion) -> list[Finding]:
     # From one point of the sample light reaches no further over the detector than this.
     spread_px = geometry.wavelength_m * geometry.effective_distance_m / (pixel_y * pixel_x)
     stays = motion.staying > STAYS * math.sqrt(motion.pairs / 2) and motion.certainty < NO_MOTION
-    if not stays or spread_px > 0.5 * motion.beam_px:
+    # No near-field scan has steps so short; with longer ones the expected motion would be seen, were it there.
+    unlike = step_px(scan) < SHORT_STEP_PX or motion.staying > 4 * motion.as_near_field
+    if not (stays and unlike) or spread_px > 0.5 * motion.beam_px:
         return []
     told = "the patterns stay where they are when the stage moves: these are far-field frames, but they are read as near field"
     return [Finding("regime", told, "refused", "leave out --focus-distance-m")]
