@@ -92,7 +92,7 @@ def check_positions(scan: Scan) -> None:
             f"neighbouring positions are {step:.4g} object pixels apart (pixel {_length(scan.object_pixel_m[1])}) but a "
             f"frame covers only {max(scan.frame_shape)}: no two frames overlap. " + _unit_advice(scan)
         )
-    distinct = torch.unique(positions, dim=0)
+    distinct = torch.unique(scan.places, dim=0)
     if len(distinct) < len(positions):
         raise InputError(
             f"{len(positions) - len(distinct)} of {len(positions)} positions repeat another exactly; if the stage really "

@@ -68,6 +68,11 @@ class JoinedScans(Scan):
     def title(self) -> str:
         return f"{len(self.sources)} scans that share their probe, {len(self)} frames together"
 
+    @property
+    def places(self) -> Float[Tensor, "frame axis"]:
+        # Views of one object may be from the same places.
+        return torch.cat([self.positions_m, self.owner[:, None].to(torch.float64)], dim=1)
+
     def some(self, kept: Int[Tensor, " kept"]) -> Self:
         return replace(super().some(kept), owner=self.owner[kept])
 

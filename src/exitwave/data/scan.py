@@ -42,6 +42,11 @@ class Scan(Measurement):
         return self.geometry.object_pixel_m(self.frame_shape)
 
     @property
+    def places(self) -> Float[Tensor, "frame axis"]:
+        """What no two frames have in common: where they were measured."""
+        return self.positions_m
+
+    @property
     def title(self) -> str:
         return (
             f"a ptychography scan of {len(self)} frames (one of them can be phased alone: preparation step select=0:1)"

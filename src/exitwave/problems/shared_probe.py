@@ -50,6 +50,11 @@ class SharedProbeProblem(PtychographyProblem):
     def initial(
         self, start: Estimate | None, setup: Setup, *, probe: Complex[Tensor, "mode y x"] | None = None
     ) -> PtychoEstimate:
+        if start is None and probe is None:
+            # It poses trial problems.
+            from exitwave.problems.initial_guess import guess_probe
+
+            probe = guess_probe(self._best_scan())[None]
         x = super().initial(start, setup, probe=probe)
         beams = self.beams
         if start is not None or bool((beams == 1).all()):
@@ -61,6 +66,13 @@ class SharedProbeProblem(PtychographyProblem):
             obj[0, one.rows, one.columns] *= beam
         return replace(x, object=obj)
 
+    def _best_scan(self) -> PtychographyProblem:
+        """The scan with most photons alone: frames of unlike beams would mislead the search for the first probe."""
+        photons, owner = self.statistics.photons_per_frame.double(), self.joined.owner
+        best = int(torch.zeros(len(self.joined.sources), dtype=torch.float64).index_add_(0, owner, photons).argmax())
+        alone = self.joined.some((owner == best).nonzero().flatten())
+        return PtychographyProblem.of(alone, seed=self.seed, device=self.device)
+
     def regions(self, x: PtychoEstimate) -> tuple[Region, ...]:
         if self.joined.same_object:
             return super().regions(x)
@@ -70,8 +82,9 @@ class SharedProbeProblem(PtychographyProblem):
         """The part of the object array that the windows of one scan cover, with a rim."""
         mine = (self.joined.owner == number).nonzero().flatten()
         places = x.positions_px[mine.to(x.positions_px.device)]
-        lowest = [math.floor(value) for value in (places.amin(dim=0) - RIM_PX).tolist()]
-        highest = [math.ceil(value) for value in (places.amax(dim=0) + RIM_PX).tolist()]
+        # Whole pixels that became metres and pixels again may be off by a rounding.
+        lowest = [math.floor(value + 1e-6) for value in (places.amin(dim=0) - RIM_PX).tolist()]
+        highest = [math.ceil(value - 1e-6) for value in (places.amax(dim=0) + RIM_PX).tolist()]
         rows, columns = (
             slice(max(low, 0), min(high + size, whole))
             for low, high, size, whole in zip(lowest, highest, self.scan.frame_shape, x.object.shape[-2:], strict=True)
