@@ -28,7 +28,7 @@ MOVE_PX, BEYOND_CHANCE = 0.1, 2.5
 """Frames that want to move so far, and so many times further than photon noise moves them, stand wrong."""
 MOVE_ALIKE_PX, BEYOND_CHANCE_ALIKE = 0.04, 1.5
 """The same where they all want it alike, as one map of the positions or one after another."""
-ALIKE = 0.4
+ALIKE = 0.33
 """Share of those wishes that a scaling, turn or shear of all positions explains."""
 SLOW = 0.5
 """Correlation of the wishes of frames that follow each other, from which on it is a drift."""
