@@ -152,9 +152,9 @@ def verdicts_table(rows: Rows) -> str:
             grades = [row["verdict"] for row in own if low <= row["error"] < high]
             counted.append((part, kind, *(grades.count(grade) for grade in ("sound", "doubtful", "failed"))))
     head = ("case", "scan", "true error", "verdict", "residual", "seconds")
+    shown = ("error", "verdict", "residual", "seconds")
     each = (
-        (row["case"] if row["case"] != "none" else "-", row["scan"], *(short(row.get(k)) for k in ("error", "verdict")))
-        + (short(row["residual"]), short(row.get("seconds")))
+        ("-" if row["case"] == "none" else row["case"], row["scan"], *(short(row.get(k)) for k in shown))
         for row in rows
     )
     counts = table(("scans", "image", "sound", "doubtful", "failed"), counted)

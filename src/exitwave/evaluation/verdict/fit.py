@@ -15,6 +15,8 @@ from exitwave.problems.refinement.positions import DAMPING, Positions
 
 MOST_FRAMES = 128
 """Frames that are looked at, evenly chosen."""
+OUTLYING = 4.0
+"""Frames whose residual is so many times the median."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -142,3 +144,9 @@ def stage_of(fit: Fit, positions_px: Float[Tensor, "frame 2"]) -> Stage:
 
 def _rms(steps: Tensor) -> float:
     return math.sqrt(float(steps.square().sum(dim=1).mean()))
+
+
+def outlying(residuals: Tensor) -> float:
+    """Share of the frames that fit several times worse than most."""
+    values = residuals.double()
+    return float((values > OUTLYING * values.median()).double().mean())

@@ -9,36 +9,25 @@ import math
 from dataclasses import dataclass, fields, replace
 
 import torch
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Complex
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.evaluation.verdict.choice import Illumination, frames_to_leave_out, neighbours_of, patch_of
 from exitwave.evaluation.verdict.fit import Fit
-from exitwave.physics.interaction import split_positions
 from exitwave.physics.photon_noise import amplitude_variance
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import pie_update
 
-MOST_SAMPLES = 8
-"""Frames that are left out together, at most."""
-ROUNDS = 3
-"""Times that frames are left out, others each time."""
+ROUNDS, BUDGET = 3, 1.2
+"""Times that frames are left out, others each time, as long as so many times all frames have taken part together: a tenth of
+the work of 40 epochs."""
 PASSES = 8
 """Epochs over their neighbours."""
 BATCH = 8
 ALPHA = 0.1
 """Regularisation of the object, as in rPIE."""
-SHARE = 0.5
-"""Of all frames that may take part: the cost stays below a tenth of a run of 40 epochs."""
-HELD = 0.97
-"""Share of the probe's photons within the patch that is emptied."""
-TOUCHING = 0.05
-"""Frames that share less light with one that is left out know nothing of it."""
-CANDIDATES = 256
-"""Frames among which those are chosen that are left out."""
-APART = 0.2
-"""Two frames that are left out share no more light than this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,51 +81,23 @@ class LeftOut:
 @torch.no_grad()
 def left_out(problem: PtychographyProblem, x: PtychoEstimate, fit: Fit) -> LeftOut | None:
     """Leave some frames out and predict them; None where none has neighbours that lit its place. `x` stays as it is."""
-    seen = _Seen.of(x)
+    seen = Illumination.of(x)
     taken: list[int] = []
     found: list[LeftOut] = []
+    spent = 0
     for number in range(ROUNDS):
-        chosen = _chosen(seen, taken)
-        near = _neighbours(seen, chosen)
-        if not len(chosen) or not len(near):
+        chosen = frames_to_leave_out(seen, taken)
+        near = neighbours_of(seen, chosen)
+        spent += len(near)
+        if not len(near) or (found and spent > BUDGET * len(problem)):
             break
         taken += chosen.tolist()
         found.append(_round(problem, x, fit, seen, chosen, _shuffled(near, problem.seed + number)))
     return _together(found) if found else None
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """Where the beam of each frame fell, on the CPU."""
-
-    corners: Int[Tensor, "frame 2"]
-    beam: Float[Tensor, "y x"]
-    """Photons in a frame."""
-    light: Float[Tensor, "Y X"]
-    """Photons of all frames."""
-    shared: Float[Tensor, "y2 x2"]
-
-    @classmethod
-    def of(cls, x: PtychoEstimate) -> "_Seen":
-        beam = x.probe.detach().cpu().abs().double().square().sum(dim=0)
-        return cls(split_positions(x.positions_px)[0].cpu(), beam, x.light(), shared_light(beam))
-
-    def window(self, frame: int) -> tuple[slice, slice]:
-        """The part of the object that a frame sees."""
-        (row, column), (height, width) = self.corners[frame].tolist(), self.beam.shape
-        return slice(row, row + height), slice(column, column + width)
-
-    def known(self, frame: int) -> Bool[Tensor, "y x"]:
-        """Where the other frames together shine at least half as brightly as this one."""
-        return self.light[self.window(frame)] - self.beam >= 0.5 * self.beam
-
-    def cover(self, frame: int) -> float:
-        """Share of a frame's light that falls there."""
-        return float((self.beam * self.known(frame)).sum() / self.beam.sum().clamp(min=1e-30))
-
-
 def _round(
-    problem: PtychographyProblem, x: PtychoEstimate, fit: Fit, seen: _Seen, chosen: Tensor, near: Tensor
+    problem: PtychographyProblem, x: PtychoEstimate, fit: Fit, seen: Illumination, chosen: Tensor, near: Tensor
 ) -> LeftOut:
     """Leave these frames out, with so many neighbours."""
     emptied, region = _emptied(x, seen, chosen)
@@ -195,62 +156,8 @@ def _shuffled(frames: Tensor, seed: int) -> Tensor:
     return frames[torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed))]
 
 
-def shared_light(beam: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:
-    """How much two frames at a distance (y, x) light the same place, 1 at no distance; negative distances from the end."""
-    root = beam.double().cpu()
-    padded = torch.nn.functional.pad(root, (0, root.shape[1], 0, root.shape[0]))
-    found = torch.fft.ifft2(torch.fft.fft2(padded).abs().square()).real
-    return found / found[0, 0].clamp(min=1e-30)
-
-
-def patch_of(beam: Float[Tensor, "y x"]) -> Bool[Tensor, "y x"]:
-    """The brightest pixels of the beam that together hold 97 % of its photons."""
-    values, _ = beam.flatten().double().sort(descending=True)
-    count = int((values.cumsum(dim=0) < HELD * values.sum()).sum())
-    return beam >= values[min(count, len(values) - 1)].to(beam.dtype)
-
-
-def _between(distances: Int[Tensor, "*pair 2"], shared: Float[Tensor, "y x"]) -> Float[Tensor, "*pair"]:
-    """Light that frames at these distances share."""
-    height, width = shared.shape
-    inside = (distances[..., 0].abs() < height // 2) & (distances[..., 1].abs() < width // 2)
-    found = shared[distances[..., 0] % height, distances[..., 1] % width]
-    return torch.where(inside, found, 0.0)
-
-
-def _chosen(seen: _Seen, taken: list[int]) -> Int[Tensor, " sample"]:
-    """Well covered frames, far from each other: each time the one furthest from those chosen and those `taken` before."""
-    corners, count = seen.corners, len(seen.corners)
-    looked_at = torch.linspace(0, count - 1, min(count, CANDIDATES)).round().to(torch.int64).unique()
-    cover = torch.tensor([seen.cover(frame) for frame in looked_at.tolist()])
-    inner = looked_at[cover >= cover.median()]
-    middle = corners.double().mean(dim=0, keepdim=True)
-    chosen: list[int] = []
-    while len(chosen) < MOST_SAMPLES:
-        others = torch.cat([corners[[*taken, *chosen]].double(), middle[: 0 if taken or chosen else 1]])
-        nearest = (corners[inner].double()[:, None] - others[None]).square().sum(dim=2).amin(dim=1)
-        best = int(inner[int(nearest.argmax() if taken or chosen else nearest.argmin())])
-        if best in taken or best in chosen:
-            break
-        if chosen and float(_between(corners[best] - corners[chosen], seen.shared).max()) > APART:
-            break
-        if chosen and len(_neighbours(seen, torch.tensor([*chosen, best]))) > SHARE * count:
-            break
-        chosen.append(best)
-    return torch.tensor(sorted(chosen), dtype=torch.int64)
-
-
-def _neighbours(seen: _Seen, chosen: Tensor) -> Int[Tensor, " near"]:
-    """Frames that share light with those left out, these themselves not."""
-    if not len(chosen):
-        return chosen
-    touching = _between(seen.corners[:, None] - seen.corners[chosen][None], seen.shared).amax(dim=1) >= TOUCHING
-    touching[chosen] = False
-    return touching.nonzero().flatten()
-
-
 def _emptied(
-    x: PtychoEstimate, seen: _Seen, chosen: Tensor
+    x: PtychoEstimate, seen: Illumination, chosen: Tensor
 ) -> tuple[Complex[Tensor, "slice Y X"], Bool[Tensor, "Y X"]]:
     """The object with a flat patch behind each of these frames, as far as other frames lit it; and where that is."""
     obj = x.object.clone()

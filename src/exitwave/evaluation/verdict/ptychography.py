@@ -1,7 +1,7 @@
-"""The verdict on a ptychographic image: what each piece of evidence says, with its bounds."""
+"""The verdict on a ptychographic image, and the figures on which it rests."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from jaxtyping import Complex
 from torch import Tensor
@@ -9,47 +9,12 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Result
 from exitwave.data.verdict import Verdict
-from exitwave.evaluation.verdict.fit import Fit, Stage, fit_of, stage_of
+from exitwave.evaluation.verdict.fit import Fit, Stage, fit_of, outlying, stage_of
 from exitwave.evaluation.verdict.kinds import verdict_of
 from exitwave.evaluation.verdict.left_out import LeftOut, left_out
-from exitwave.evaluation.verdict.rule import Says, verdict
+from exitwave.evaluation.verdict.ptychography_rules import said
+from exitwave.evaluation.verdict.rule import verdict
 from exitwave.problems.ptychography import PtychographyProblem
-
-SOUND, FAILED = 0.85, 0.6
-"""Correlation of predicted with measured differences among frames: from the first on it is good, below the second none."""
-FALLING, UNEXPLAINED = 0.9, 0.05
-"""A residual that the last fifth of the epochs brought below this share was still falling: it matters where the fit leaves
-more than this share of the differences among frames unexplained."""
-LEAST_COVER = 0.5
-"""Share of a frame's light that neighbours must have lit, too, for a prediction to mean anything."""
-LEAST_SIGNAL = 0.2
-"""Differences among frames, beyond photon noise and as a share of it, below which there is nothing to predict."""
-MOVE_PX, BEYOND_CHANCE = 0.1, 2.5
-"""Frames that want to move so far, and so many times further than photon noise moves them, stand wrong."""
-MOVE_ALIKE_PX, BEYOND_CHANCE_ALIKE = 0.04, 1.5
-"""The same where they all want it alike, as one map of the positions or one after another."""
-ALIKE = 0.4
-"""Share of those wishes that a scaling, turn or shear of all positions explains."""
-SLOW = 0.5
-"""Correlation of the wishes of frames that follow each other, from which on it is a drift."""
-WORTH_MENDING = 0.05
-"""Share of the misfit that moves of the frames would take away, from which on positions are the first thing to mend."""
-BELOW_NOISE = 0.5
-"""Misfit over what photon noise leaves: less than this no model of photon counts can reach without fitting noise."""
-ABOVE_NOISE = 4.0
-"""And from so many times more on something beside noise is not modelled."""
-OUTLYING = 4.0
-"""Frames whose residual is so many times the median."""
-MOST_OUTLYING = 0.02
-"""Share of such frames from which on the scan is not as it is described."""
-FREE = 2.0
-"""Free residual over residual, beyond which pixels were fitted one by one."""
-FULL = 0.3
-"""Share of the probe's photons in the outer eighth of the frame on each side: an even frame has 0.44."""
-LEAST_FRAMES = 16
-"""Fewer frames cannot test each other: the probe has seen those that are left out, and remembers them."""
-TOO_FEW = 0.8
-"""Unknowns for each measured value, from which on the frames cannot settle the image."""
 
 
 @verdict_of.register
@@ -112,158 +77,9 @@ def border(probe: Complex[Tensor, "mode y x"]) -> float:
     return 1 - float(inner / power.sum().clamp(min=1e-30))
 
 
-def outlying(residuals: Tensor) -> float:
-    """Share of the frames that fit several times worse than most."""
-    values = residuals.double()
-    return float((values > OUTLYING * values.median()).double().mean())
-
-
 def _unknowns(problem: PtychographyProblem, x: PtychoEstimate, fit: Fit) -> float:
     """Real unknowns over measured values that hold photons, each counted by how much noise it carries."""
     light = x.light()
     lit = int((light > 0.02 * light.max()).sum()) * len(x.object)
     values = float(fit.noise.mean()) * 4 * len(problem)
     return 2 * (lit + x.probe.numel()) / max(values, 1.0)
-
-
-def said(e: Mapping[str, float], *, near_field: bool) -> Iterator[Says]:
-    """What the figures say, one thing each."""
-    yield from _of_prediction(e)
-    yield from _of_positions(e)
-    yield from _of_noise(e)
-    yield from _of_frames(e)
-    if not near_field and e["probe-border"] > FULL:
-        yield Says(
-            grade="doubtful",
-            reason=f"the probe fills the frame: {e['probe-border']:.0%} of its photons lie in the outer eighth",
-            advice=(
-                "check energy, distance and detector pixel: a probe that does not fit its frame has the wrong object pixel; "
-                "or the scan is near field (--focus-distance-m)",
-            ),
-        )
-
-
-def _of_prediction(e: Mapping[str, float]) -> Iterator[Says]:
-    if e["signal"] < LEAST_SIGNAL and e["noise-ratio"] > BELOW_NOISE:
-        yield Says(
-            grade="doubtful",
-            reason="the frames hardly differ beyond photon noise: there is next to nothing in them of which an image could be "
-            "made",
-            advice=("more photons, or look whether the sample is in the beam",),
-        )
-    found, covered = e.get("left-out-correlation"), e.get("left-out-covered", 0.0)
-    if found is None or covered < LEAST_COVER:
-        grade = "failed" if found is not None and found < FAILED else "doubtful"
-        yield Says(
-            grade=grade,
-            reason=f"neighbouring frames share too little of the sample to test each other ({covered:.0%} of the light of a "
-            "frame falls where others lit it, too)",
-            advice=("check the unit of the positions, energy and distance; scan with more overlap",),
-        )
-        return
-    told = f"frames that were left out are predicted from their neighbours with a correlation of {found:.2f}"
-    beside = f"{e['fitted-correlation']:.2f} where they were fitted"
-    causes = (
-        "check geometry and positions: energy, distance, order of the frames, axes (exitwave info --auto-orient), near or far "
-        "field",
-        "look at the frames with exitwave info: pixels without a mask, bad frames",
-        "more modes (--modes 2) or more epochs, if these are as they should be",
-    )
-    if found < FAILED and e["moves-mend"] < WORTH_MENDING:
-        yield Says(
-            grade="failed", reason=f"{told} ({beside}): an image of the sample would predict them", advice=causes
-        )
-    elif found < SOUND:
-        yield Says(grade="doubtful", reason=f"{told} ({beside}); from {SOUND} on it is good", advice=causes)
-    else:
-        yield Says(grade="sound", reason=f"{told} ({beside})")
-    unexplained = 1 - min(e["fitted-correlation"], 1.0) ** 2
-    if e.get("residual-fall", 1.0) < FALLING and unexplained > UNEXPLAINED:
-        yield Says(
-            grade="doubtful",
-            reason=f"the residual still fell by {1 - e['residual-fall']:.0%} over the last fifth of the epochs, and "
-            f"{unexplained:.0%} of the differences among frames are not explained yet",
-            advice=("more epochs (--epochs), or another solver: lsqml or mpie",),
-        )
-
-
-def _of_positions(e: Mapping[str, float]) -> Iterator[Says]:
-    wish, chance = e["moves-rms-px"], e["moves-by-chance-px"]
-    alike = e["moves-affine"] > ALIKE or e["moves-slow"] > SLOW
-    least, beyond = (MOVE_ALIKE_PX, BEYOND_CHANCE_ALIKE) if alike else (MOVE_PX, BEYOND_CHANCE)
-    if wish < max(least, beyond * chance):
-        return
-    told = f"the frames want to stand {wish:.2g} px elsewhere (photon noise explains {chance:.2g} px)"
-    if e["moves-affine"] > ALIKE:
-        yield Says(
-            grade="doubtful",
-            reason=f"{told}, all alike: positions scaled by {e['moves-scale']:.4f} and turned by "
-            f"{math.degrees(e['moves-rotation-rad']):.2f} degrees would fit better",
-            advice=("check energy, distance, detector pixel and the scale of the positions", "--refine-positions"),
-        )
-    elif e["moves-slow"] > SLOW:
-        yield Says(
-            grade="doubtful",
-            reason=f"{told}, those that follow each other alike: the stage drifted",
-            advice=("--refine-positions",),
-        )
-    else:
-        yield Says(
-            grade="doubtful",
-            reason=told,
-            advice=("--refine-positions", "check the order of the frames and how the scan is turned (--auto-orient)"),
-        )
-
-
-def _of_noise(e: Mapping[str, float]) -> Iterator[Says]:
-    ratio, expected = e["noise-ratio"], max(1 - e["unknowns"], 0.05)
-    if e["frames"] < LEAST_FRAMES:
-        yield Says(
-            grade="doubtful",
-            reason=f"{e['frames']:.0f} frames are too few to test each other",
-            advice=("more frames, or give a known probe (--probe) and leave it as it is",),
-        )
-    predicts = e.get("left-out-correlation", 0.0) >= SOUND
-    scaled = ratio < BELOW_NOISE * expected and predicts
-    if e["unknowns"] > TOO_FEW and not scaled:
-        yield Says(
-            grade="doubtful",
-            reason=f"{e['unknowns']:.2g} unknowns stand against each measured value: too few frames or photons to settle them",
-            advice=("more frames, more overlap, fewer modes, or give a known probe (--probe) and leave it as it is",),
-        )
-    if ratio < BELOW_NOISE * expected:
-        yield Says(
-            grade="sound" if predicts else "doubtful",
-            reason=f"the misfit is {ratio:.2g} of what photon noise would leave: "
-            + (
-                "the counts are scaled, or simulated without noise"
-                if predicts
-                else "noise is fitted, or the counts are scaled"
-            ),
-            advice=("state counts in photons (--prepare photons=...)",) if not predicts else (),
-        )
-    elif ratio > ABOVE_NOISE:
-        yield Says(
-            grade="sound",
-            reason=f"the misfit is {ratio:.2g} times what photon noise leaves: something beside noise is not modelled (or the "
-            "run is not at its end)",
-        )
-
-
-def _of_frames(e: Mapping[str, float]) -> Iterator[Says]:
-    share = e.get("outlying-frames", 0.0)
-    if share > MOST_OUTLYING:
-        yield Says(
-            grade="doubtful",
-            reason=f"{share:.0%} of the frames fit more than {OUTLYING:g} times worse than most",
-            advice=(
-                "look at these frames (report, residual of each frame); leave bad ones out or mend their positions",
-            ),
-        )
-    ratio = e.get("free-ratio", 0.0)
-    if ratio > FREE:
-        yield Says(
-            grade="doubtful",
-            reason=f"pixels that the solver never saw fit {ratio:.2g} times worse than the others: noise is fitted",
-            advice=("fewer modes, stronger regularisation, or more frames",),
-        )
