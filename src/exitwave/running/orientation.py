@@ -31,7 +31,7 @@ COARSE_FRAMES, MIDDLE_FRAMES, FINE_FRAMES = 24, 36, 81
 COARSE_EPOCHS = 4
 """Between two looks at the residuals."""
 MIDDLE: tuple[tuple[int, Mapped, float], ...] = ((14, "turned", 1.0),)
-FINE: tuple[tuple[int, Mapped, float], ...] = ((10, "turned", 1.0), (24, "freely", 1.0), (6, "freely", 0.3))
+FINE: tuple[tuple[int, Mapped, float], ...] = ((20, "turned", 1.0), (24, "freely", 1.0), (8, "not", 0.3))
 """Epochs, how positions move in them, step length."""
 ANGLES = 24
 """Directions tried all around."""

@@ -20,11 +20,11 @@ STEEPEST = 0.04
 """No look stretches or turns any place by more."""
 USUAL_SLOPE = 0.05
 """Prior standard deviation of stretch, rotation and shear."""
-USUAL_CURVATURE, MOST_CURVED = 1.0, 0.3
+USUAL_CURVATURE, MOST_CURVED = 30.0, 1.0
 """Prior standard deviation of the probe's curvatures, and the most of one look: radians, root mean square across the probe."""
 MOST_BENDS = 100
 """Slow waves along each axis that are looked for at most, the slowest first."""
-LEAST_MOVE_PX = 0.02
+LEAST_MOVE_PX = 0.05
 """An object that would move by less is left as it is."""
 
 
