@@ -6,14 +6,14 @@ from typing import Literal
 
 import torch
 from jaxtyping import Complex, Float
-from scipy import ndimage
 from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.physics.fourier import fft2, frequencies, ifft2, to_corner
-from exitwave.problems.initial_guess import defocused, scale_to_photons
+from exitwave.problems.initial_guess import scale_to_photons
+from exitwave.problems.probe_guess import Aperture, bright_part
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.distortion import Distortion
 from exitwave.problems.refinement.modelled_frames import refined
@@ -86,9 +86,7 @@ def cut_down(scan: Scan) -> Scan:
 def aperture_of(scan: Scan) -> Float[Tensor, "y x"]:
     """Mean amplitude of the frames where it is above 5 % of its bright level, beam centre at [h // 2, w // 2]."""
     mean = scan.frames(torch.arange(len(scan))).mean(dim=0).clamp(min=0)
-    amplitude = filled_from_neighbours(mean, scan.mask).sqrt()
-    soft = torch.from_numpy(ndimage.gaussian_filter(amplitude.numpy(), 1.0))
-    return torch.where(soft > 0.05 * soft.flatten().quantile(0.995), amplitude, 0.0)
+    return bright_part(filled_from_neighbours(mean, scan.mask).sqrt())
 
 
 def likely_probes(problem: PtychographyProblem) -> list[Complex[Tensor, "mode y x"]]:
@@ -103,12 +101,12 @@ def likely_probes(problem: PtychographyProblem) -> list[Complex[Tensor, "mode y 
         mean = filled_from_neighbours(problem.statistics.mean_pattern, scan.mask)
         measured = problem.model.to_detector_order(mean).clamp(min=0).sqrt()
         return [problem.model.backpropagate(measured.to(torch.complex64))[None]]
-    aperture = to_corner(aperture_of(scan))
+    aperture = Aperture(aperture_of(scan), scan.geometry.detector_pixel_m)
     seen, widest = fluctuations(problem), 0.5 * min(scan.frame_shape)
     reaches = torch.linspace(0, widest, REACHES + 1)[1:].tolist()
-    least = max(reaches, key=lambda reach: _likeness(seen, defocused(aperture, reach)))
+    least = max(reaches, key=lambda reach: _likeness(seen, aperture.defocused(reach)))
     likely = [min(least * wider, widest) for wider in WIDER]
-    return [scale_to_photons(defocused(aperture, reach)[None], problem) for reach in dict.fromkeys(likely)]
+    return [scale_to_photons(aperture.defocused(reach)[None], problem) for reach in dict.fromkeys(likely)]
 
 
 def fluctuations(problem: PtychographyProblem) -> Float[Tensor, "y x"]:

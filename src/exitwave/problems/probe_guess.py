@@ -40,7 +40,7 @@ def guess_probe(
     measured = filled_from_neighbours(mean_pattern, scan.mask).sqrt()
     if scan.geometry.near_field:
         return propagator(scan.geometry, scan.frame_shape, device).backpropagate(measured.to(device, torch.complex64))
-    aperture = Aperture(_smoothed(measured), scan.geometry.detector_pixel_m)
+    aperture = Aperture(bright_part(measured), scan.geometry.detector_pixel_m)
     trials = _Trials.of(scan, aperture, device)
     # Pixels of binned frames are wider.
     bend = trials.best_bend() * (trials.edge_px / aperture.edge_px()) ** 2
@@ -58,6 +58,10 @@ class Aperture:
     def bent(self, bend: float) -> Complex[Tensor, "y x"]:
         """The wave in the aperture with the phase pi bend r^2, r in detector pixels; its focus is moved along the beam."""
         return torch.polar(self.amplitude.to(torch.float64), math.pi * bend * self._square_radius()).to(torch.complex64)
+
+    def defocused(self, reach_px: float) -> Complex[Tensor, "y x"]:
+        """The probe out of focus by as much as moves its outermost rays by so many object pixels."""
+        return to_centre(ifft2(to_corner(self.bent(reach_px / (self.amplitude.shape[0] * self.edge_px())))))
 
     def edge_px(self) -> float:
         """Radius within which the aperture holds 95 % of its photons, detector pixels."""
@@ -197,7 +201,7 @@ def _length(length: int, wanted: int, binning: int) -> int:
     return left * binning
 
 
-def _smoothed(amplitude: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:
+def bright_part(amplitude: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:
     """Suppress the sample's scattering around the aperture: what is below 5 % of the bright level is set to zero."""
     soft = torch.from_numpy(ndimage.gaussian_filter(amplitude.numpy(), 1.0))
     bright = soft.flatten().quantile(0.995) if soft.numel() < 2**24 else soft.max()
