@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.support import autocorrelation, extent_px, soft
 from exitwave.problems.mirror_symmetry import MirrorSymmetry
-from exitwave.problems.untrusted_pixels import filled_from_neighbours
 
 LEVEL = 0.04
 """Of the autocorrelation's maximum: what lies above is taken for the object. Marchesini et al. (2003)."""

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.support import soft
-from exitwave.problems.untrusted_pixels import filled_from_neighbours
 
 SYMMETRIC = 0.75
 """Correlation of speckles with those opposite from which on the object counts as real. Objects with phases have 0.0-0.65."""

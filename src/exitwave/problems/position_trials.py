@@ -11,6 +11,7 @@ from torch import Tensor
 from exitwave.data import prepare
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
+from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.fourier import fft2, frequencies, ifft2, to_corner
 from exitwave.problems.initial_guess import scale_to_photons
 from exitwave.problems.probe_guess import Aperture, bright_part
@@ -18,7 +19,6 @@ from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.distortion import Distortion
 from exitwave.problems.refinement.modelled_frames import refined
 from exitwave.problems.sweep import Sweep
-from exitwave.problems.untrusted_pixels import filled_from_neighbours
 from exitwave.problems.window_updates import pie_update
 
 WINDOW_PX = 64

@@ -12,7 +12,9 @@ from torch import Tensor
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.joined_scans import JoinedScans
 from exitwave.data.scan import Scan
+from exitwave.data.statistics import scan_statistics
 from exitwave.problems.outliers import Outliers
+from exitwave.problems.probe_guess import guess_probe
 from exitwave.problems.ptychography import PtychographyProblem, Region
 from exitwave.problems.setup import Setup
 
@@ -51,10 +53,8 @@ class SharedProbeProblem(PtychographyProblem):
         self, start: Estimate | None, setup: Setup, *, probe: Complex[Tensor, "mode y x"] | None = None
     ) -> PtychoEstimate:
         if start is None and probe is None:
-            # It poses trial problems.
-            from exitwave.problems.initial_guess import guess_probe
-
-            probe = guess_probe(self._best_scan())[None]
+            best = self._best_scan()
+            probe = guess_probe(best, scan_statistics(best).mean_pattern, device=self.device)[None]
         x = super().initial(start, setup, probe=probe)
         beams = self.beams
         if start is not None or bool((beams == 1).all()):
@@ -66,12 +66,11 @@ class SharedProbeProblem(PtychographyProblem):
             obj[0, one.rows, one.columns] *= beam
         return replace(x, object=obj)
 
-    def _best_scan(self) -> PtychographyProblem:
+    def _best_scan(self) -> Scan:
         """The scan with most photons alone: frames of unlike beams would mislead the search for the first probe."""
         photons, owner = self.statistics.photons_per_frame.double(), self.joined.owner
         best = int(torch.zeros(len(self.joined.sources), dtype=torch.float64).index_add_(0, owner, photons).argmax())
-        alone = self.joined.some((owner == best).nonzero().flatten())
-        return PtychographyProblem.of(alone, seed=self.seed, device=self.device)
+        return self.joined.some((owner == best).nonzero().flatten())
 
     def regions(self, x: PtychoEstimate) -> tuple[Region, ...]:
         if self.joined.same_object:
