@@ -24,7 +24,7 @@ from exitwave.problems.examination.positions import MISSING, bad_positions
 from exitwave.problems.examination.survey import Survey, survey
 from exitwave.problems.examination.words import frame_list
 
-SPECIMEN_BYTES = 64 * 2**20
+SPECIMEN_BYTES = 48 * 2**20
 FAILS_OFTEN = 0.02
 """Share of the frames in which a pixel holds no data, from which on it is the pixel that is bad, not the frames."""
 MOST_FAILING = 0.05
@@ -88,7 +88,7 @@ def examine(
 
 def specimens(measurement: Measurement) -> Specimens:
     """Some frames, evenly chosen: as many as can be looked at in a moment."""
-    most = min(64, max(8, SPECIMEN_BYTES // (4 * math.prod(measurement.frame_shape))))
+    most = min(32, max(8, SPECIMEN_BYTES // (4 * math.prod(measurement.frame_shape))))
     chosen = torch.linspace(0, len(measurement) - 1, min(most, len(measurement))).round().to(torch.int64)
     return Specimens(numbers=chosen, frames=measurement.frames(chosen).cpu())
 
