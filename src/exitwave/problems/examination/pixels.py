@@ -78,7 +78,7 @@ def suspect_pixels(frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"]) 
     usual = Usual.of(frames)
     found = marked_pixels(usual, mask)
     left = mask & ~union(found, mask)
-    if int(left.sum()) < FEWEST_LEFT * int(mask.sum()):
+    if not bool(left.any()) or int(left.sum()) < FEWEST_LEFT * int(mask.sum()):
         # What is wrong nearly everywhere is no fault of pixels; it is refused where the problem is posed.
         return []
     if len(frames) < FEWEST_FRAMES:
