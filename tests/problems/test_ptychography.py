@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import Scan
-from exitwave.problems.initial_guess import defocused, first_guess, guess_probe, more_modes
+from exitwave.problems.initial_guess import first_guess, more_modes
 from exitwave.problems.ptychography import MemoryBudget, PtychographyProblem
 from scans import known_scan
 
@@ -143,34 +142,6 @@ def test_guessed_probe_has_the_photons_of_a_frame_and_the_shape_of_the_truth():
     assert float(guess.probe.abs().square().sum()) == pytest.approx(photons, rel=1e-3)
     a, b = guess.probe[0].abs(), made.truth.probe[0].abs()
     assert float((a * b).sum() / (a.norm() * b.norm())) > 0.8
-
-
-@pytest.mark.parametrize("defocus_sign", [1, -1])
-def test_the_guess_finds_size_and_sign_of_the_defocus(defocus_sign):
-    from exitwave.simulation.measure import measure
-    from exitwave.simulation.objects import OBJECTS
-    from exitwave.simulation.trajectories import TRAJECTORIES
-
-    axis = torch.fft.fftfreq(64)
-    radius = torch.hypot(axis[:, None], axis[None, :])
-    true = defocused(((radius < 0.25) & (radius > 0.06)).float(), defocus_sign * 14.0)
-    positions = TRAJECTORIES["jittered"](100, 9.0, seed=3) + 4
-    extent = int(positions.max()) + 64 + 6
-    geometry = Geometry.from_energy(8000, 2.0, (75e-6, 75e-6))
-    made = measure(OBJECTS["textured"]((extent, extent), seed=2), true, positions, geometry, seed=1)
-    guess = guess_probe(PtychographyProblem.of(made.scan))
-    match = torch.fft.ifft2(torch.fft.fft2(guess).conj() * torch.fft.fft2(true)).abs().max() / (
-        guess.norm() * true.norm()
-    )
-    assert float(match) > 0.9
-
-
-def test_near_field_guess_is_the_empty_beam():
-    geometry = Geometry(wavelength_m=1e-10, distance_m=0.1, detector_pixel_m=(1e-6, 1e-6), focus_distance_m=np.inf)
-    beam = torch.full((3, 24, 24), 9.0)
-    positions = torch.tensor([[0.0, 0.0], [5e-6, 1e-6], [2e-6, 6e-6]])
-    problem = PtychographyProblem.of(Scan(patterns=beam, positions_m=positions, geometry=geometry))
-    assert torch.allclose(guess_probe(problem).abs(), torch.full((24, 24), 3.0), atol=1e-4)
 
 
 def test_added_modes_are_orthogonal_and_weak():

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError, Parameter
 
+from exitwave.cli.work_line import telling_work
 from exitwave.data.errors import (
     AmbiguousNameWarning,
     DoubtfulImageWarning,
@@ -54,7 +55,7 @@ def answer(arguments: Sequence[str]) -> int:
     from exitwave.cli.errors import error_line
 
     try:
-        with _warnings_in_a_line():
+        with _warnings_in_a_line(), telling_work():
             code = int(APP(arguments, exit_on_error=False, print_error=False) or 0)
             # Here, not at the end of the process, where it could not be told any more that the reader went away.
             sys.stdout.flush()

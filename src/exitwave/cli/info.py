@@ -104,10 +104,20 @@ def _(i: ScanInspection) -> list[tuple[str, str]]:
     guessed = _or_nothing(", {:.1%} of the probe (guessed)", i.overlap_probe)
     return [
         ("object", f"{i.object_shape[0]} x {i.object_shape[1]} pixels; positions span {_pair(i.span_m)}"),
+        ("shadow", _moving(i)),
         ("step", f"{i.step_px:.4g} object pixels between neighbours"),
         ("overlap", f"{i.overlap_array:.1%} of the window{guessed}"),
         ("position sign", str(i.provenance.get("position_sign", "-")) + " positions in the file"),
     ]
+
+
+def _moving(i: ScanInspection) -> str:
+    """What the shadow of the sample does when the stage moves."""
+    if i.moving_magnification is None:
+        return "does not move with the stage as far as frames tell: far field, or too little contrast"
+    told = f"moves with the stage, magnified {i.moving_magnification:.4g} times"
+    defocused = i.regime == "far field" and not any(found.name == "regime" for found in i.findings)
+    return f"{told}: the probe is out of focus" if defocused else told
 
 
 def _memory(i: Inspection, allowed: int) -> list[tuple[str, str]]:

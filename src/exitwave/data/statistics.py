@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from exitwave.data.measurement import Measurement
+from exitwave.data.progress import in_parts
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,17 +53,25 @@ def scan_statistics(
     total = torch.zeros(scan.frame_shape, dtype=torch.float64)
     highest = torch.full(scan.frame_shape, -math.inf)
     photons, not_finite, negative = [], [], []
-    for index in chosen.split(chunk):
+    for index in in_parts("reading frames", chosen.split(chunk)):
         frames = scan.frames(index)
         if also is not None:
             also(index, frames)
-        finite = torch.isfinite(frames)
-        not_finite.append((~finite & scan.mask).sum(dim=(1, 2)))
-        frames = torch.where(finite & scan.mask, frames, 0.0)
-        negative.append((frames < 0).sum(dim=(1, 2)))
+        frames = torch.where(scan.mask, frames, 0.0)
+        counted = frames.sum(dim=(1, 2), dtype=torch.float64)
+        lost = torch.zeros(len(frames), dtype=torch.int64)
+        # Sums and extremes tell where a closer look is needed; looking at every pixel of every frame for each fault is slow.
+        if not bool(counted.isfinite().all()):
+            finite = torch.isfinite(frames)
+            lost = (~finite).sum(dim=(1, 2))
+            frames = torch.where(finite, frames, 0.0)
+            counted = frames.sum(dim=(1, 2), dtype=torch.float64)
+        not_finite.append(lost)
+        below = frames.amin(dim=(1, 2)) < 0
+        negative.append((frames < 0).sum(dim=(1, 2)) if bool(below.any()) else torch.zeros_like(lost))
         total += frames.sum(dim=0, dtype=torch.float64)
         highest = torch.maximum(highest, frames.amax(dim=0))
-        photons.append(frames.sum(dim=(1, 2), dtype=torch.float64))
+        photons.append(counted)
     return ScanStatistics(
         looked_at=chosen,
         mean_pattern=(total / len(chosen)).to(torch.float32),

@@ -60,6 +60,8 @@ class ReadOptions:
     """Add up the exposures that were taken at each position."""
     values: Literal["counts", "amplitude"] | None = None
     """Whether the file's patterns are photon counts or their square roots."""
+    detector_size: int | tuple[int, int] | None = None
+    """Rows and columns of the frames to work with, cut or padded around the beam; one number or (y, x)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -154,7 +156,12 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
         },
     )
     measurement = _centred(measurement, contents)
-    return prepare.orient(measurement, orientation) if orientation != "identity" else measurement
+    measurement = prepare.orient(measurement, orientation) if orientation != "identity" else measurement
+    if (size := stated.detector_size) is None:
+        return measurement
+    height, width = (size, size) if isinstance(size, int) else size
+    require_memory(32 * height * width, f"frames of {height} x {width} pixels were asked for")
+    return prepare.cut_around_beam(measurement, (height, width))
 
 
 def _scan_of(contents: Contents, stated: ReadOptions, geometry: Geometry, path: Path) -> Callable[..., Measurement]:

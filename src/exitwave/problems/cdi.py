@@ -19,12 +19,12 @@ from exitwave.data.geometry import sensible_pixel
 from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.statistics import scan_statistics
+from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.fourier import to_centre
 from exitwave.physics.kernels import dispatch
 from exitwave.physics.support import autocorrelation, extent_px
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Setup
-from exitwave.problems.untrusted_pixels import filled_from_neighbours
 
 LEVEL = 0.04
 """Of the autocorrelation's maximum: what lies above is taken for the object. Marchesini et al. (2003)."""

@@ -4,27 +4,17 @@ import math
 from dataclasses import replace
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex
 from scipy import ndimage
 from torch import Tensor
 
-from exitwave.data import prepare
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
-from exitwave.physics.fourier import frequencies, ifft2, to_centre, to_corner
 from exitwave.physics.interaction import split_positions
-from exitwave.physics.kernels.reference import gather, scatter_add_
+from exitwave.physics.kernels.reference import scatter_add_
+from exitwave.problems.probe_guess import guess_probe
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.setup import Setup
-from exitwave.problems.untrusted_pixels import filled_from_neighbours
-
-TRIAL_FRAMES = 48
-"""Neighbouring frames on which probes are tried."""
-TRIAL_EPOCHS = 12
-PROBE_RESTS = 4
-"""Epochs of a trial before the probe moves too."""
-REACHES = 18
-"""Defoci tried on either side of the focus, up to a probe that fills the frame."""
 
 
 @torch.no_grad()
@@ -37,7 +27,7 @@ def first_guess(
     """
     shape = problem.scan.frame_shape
     if probe is None:
-        probe = guess_probe(problem)[None]
+        probe = guess_probe(problem.scan, problem.statistics.mean_pattern, device=problem.device)[None]
     if tuple(probe.shape[-2:]) != shape:
         raise InputError(
             f"the probe is {tuple(probe.shape[-2:])} pixels but frames are {shape}; object and probe share the pixel that "
@@ -145,123 +135,6 @@ def more_modes(probe: Complex[Tensor, "given y x"], modes: int) -> Complex[Tenso
     basis = torch.linalg.qr(stack.T)[0].T.reshape(modes, height, width)
     new = basis[len(probe) :] * (0.05 * main.abs().square().sum()).sqrt()
     return torch.cat([probe, new])
-
-
-def guess_probe(problem: PtychographyProblem) -> Complex[Tensor, "y x"]:
-    """The probe behind the mean pattern. Averaged over the scan, the sample's own scattering is mostly washed out.
-
-    Near field: the mean amplitude taken back to the sample with a flat phase. Far field: the mean amplitude is the
-    aperture; its defocus is the one of many that best fits some neighbouring frames and predicts others among them.
-    """
-    measured = problem.model.to_detector_order(_filled_mean_pattern(problem)).to(problem.device).sqrt()
-    if problem.scan.geometry.near_field:
-        return problem.model.backpropagate(measured.to(torch.complex64))
-    aperture = _smoothed(to_centre(measured).cpu())
-    trial = _trial_problem(problem, aperture)
-    trial_aperture = to_corner(_cut(aperture, trial.scan.frame_shape)).to(problem.device)
-    fitted, predicted = _trial_frames(trial)
-
-    def score(reach: float) -> float:
-        return _trial(trial, defocused(trial_aperture, reach), fitted, predicted)
-
-    coarse = {reach: score(reach) for reach in _defocus_reaches(trial.scan.frame_shape)}
-    best = min(coarse, key=coarse.__getitem__)
-    spacing = 0.5 * min(trial.scan.frame_shape) / REACHES
-    fine = {best + part * spacing: score(best + part * spacing) for part in (-0.6, -0.3, 0.3, 0.6)}
-    fine[best] = coarse[best]
-    # The same curvature on the detector: pixels of the larger frame are smaller in the sample.
-    scale = problem.scan.frame_shape[0] / trial.scan.frame_shape[0]
-    return defocused(to_corner(aperture).to(problem.device), min(fine, key=fine.__getitem__) * scale)
-
-
-def _trial_problem(problem: PtychographyProblem, aperture: Float[Tensor, "y x"]) -> PtychographyProblem:
-    """The middle of the scan, its frames cut down to the aperture and some scattering around it: enough, and much faster."""
-    size = max(problem.scan.frame_shape)
-    wanted = 16 * math.ceil(1.5 * 2 * _edge_frequency(to_corner(aperture)) * size / 16)
-    middle = problem.positions_px.median(dim=0).values
-    nearest = (problem.positions_px - middle).square().sum(dim=1).argsort()[:TRIAL_FRAMES]
-    part = prepare.select(problem.scan, nearest)
-    if problem.scan.frame_shape[0] == problem.scan.frame_shape[1] and 48 <= wanted < size:
-        part = prepare.crop(part, wanted)
-    return PtychographyProblem.of(part, seed=problem.seed, device=problem.device)
-
-
-def _cut(image: Float[Tensor, "y x"], shape: tuple[int, int]) -> Float[Tensor, "y2 x2"]:
-    top, left = (whole // 2 - part // 2 for whole, part in zip(image.shape, shape, strict=True))
-    return image[top : top + shape[0], left : left + shape[1]]
-
-
-def defocused(aperture: Float[Tensor, "y x"], reach_px: float) -> Complex[Tensor, "y x"]:
-    """The focus of an aperture (zero frequency at index 0) after defocus that moves its outermost rays by `reach_px`."""
-    rows, columns = frequencies((aperture.shape[0], aperture.shape[1]), device=aperture.device)
-    edge = _edge_frequency(aperture)
-    # phase pi c f^2 moves the ray at frequency f by c f pixels; at the edge of the aperture by the reach.
-    phase = math.pi * reach_px / edge * (rows.square() + columns.square())
-    wave = torch.polar(aperture.to(torch.float64), phase).to(torch.complex64)
-    return to_centre(ifft2(wave))
-
-
-def _edge_frequency(aperture: Tensor) -> float:
-    """Frequency within which the aperture holds 95 % of its photons, cycles per pixel."""
-    rows, columns = frequencies((aperture.shape[0], aperture.shape[1]), device=aperture.device)
-    radius = (rows.square() + columns.square()).sqrt().flatten()
-    order = radius.argsort()
-    held = aperture.square().flatten()[order].double().cumsum(dim=0)
-    return float(radius[order][int((held < 0.95 * held[-1]).sum().clamp(max=len(order) - 1))].clamp(min=1e-3))
-
-
-def _defocus_reaches(shape: tuple[int, int]) -> list[float]:
-    sizes = torch.linspace(0, 0.5 * min(shape), REACHES + 1)[1:].tolist()
-    return [0.0, 1.5, -1.5, *sizes, *(-size for size in sizes)]
-
-
-def _trial_frames(problem: PtychographyProblem) -> tuple[Tensor, Tensor]:
-    """Frames to fit, and frames in the midst of them to predict."""
-    count = len(problem)
-    inner = torch.zeros(count, dtype=torch.bool)
-    # The trial's frames are sorted by their distance from its middle.
-    inner[: max(count // 2, 1) : 3] = True
-    frames = torch.arange(count)
-    return frames[~inner], frames[inner]
-
-
-def _trial(problem: PtychographyProblem, probe: Tensor, fitted: Tensor, predicted: Tensor) -> float:
-    """Cost of a probe on a patch of the scan: misfit of fitted frames times misfit of predicted ones.
-
-    Object, then probe come from a few gradient steps on the fitted frames. The fit alone would favour small probes, whose
-    frames do not overlap and can be fitted one by one; the prediction alone favours wide ones, which cover the places
-    between the frames. The right probe does well in both, and the further it is let go the more it stands out.
-    """
-    probe = scale_to_photons(probe[None], problem)
-    corners, _ = split_positions(problem.positions_px[torch.cat([fitted, predicted])].round())
-    corners = corners - corners.amin(dim=0)
-    shape = problem.scan.frame_shape
-    extent = (corners.amax(dim=0) + torch.tensor(shape)).tolist()
-    obj = torch.ones(1, *extent, dtype=torch.complex64, device=problem.device)
-    misfit = torch.zeros(1)
-    for epoch in range(TRIAL_EPOCHS):
-        patches = gather(obj, corners[: len(fitted)], shape)
-        change, misfit = problem.modulus_change(patches * probe, fitted)
-        lit, update = torch.zeros_like(obj.real), torch.zeros_like(obj)
-        scatter_add_(lit, probe.abs().square().expand(len(fitted), 1, -1, -1), corners[: len(fitted)])
-        scatter_add_(update, probe.conj() * change, corners[: len(fitted)])
-        obj = obj + update / (lit + 0.02 * lit.max())
-        if epoch >= PROBE_RESTS:
-            probe = probe + (patches.conj() * change).sum(dim=0) / patches.abs().square().sum(dim=0).max()
-    _, unseen = problem.modulus_change(gather(obj, corners[len(fitted) :], shape) * probe, predicted)
-    return float(misfit.mean()) * float(unseen.mean())
-
-
-def _filled_mean_pattern(problem: PtychographyProblem) -> Float[Tensor, "y x"]:
-    """The mean pattern with untrusted pixels taken from their nearest trusted neighbours."""
-    return filled_from_neighbours(problem.statistics.mean_pattern, problem.scan.mask)
-
-
-def _smoothed(amplitude: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:
-    """Suppress the sample's scattering around the aperture: what is below 5 % of the bright level is set to zero."""
-    soft = torch.from_numpy(ndimage.gaussian_filter(amplitude.numpy(), 1.0))
-    bright = soft.flatten().quantile(0.995) if soft.numel() < 2**24 else soft.max()
-    return torch.where(soft > 0.05 * bright, amplitude, 0.0)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """What a scientist checks first in a measurement, and what looks wrong, with the cure."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import singledispatch
@@ -9,7 +10,6 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor
 
-from exitwave.data import prepare
 from exitwave.data.checks import check, step_px
 from exitwave.data.errors import ExitwaveError
 from exitwave.data.finding import Finding
@@ -20,12 +20,14 @@ from exitwave.data.statistics import ScanStatistics
 from exitwave.physics.support import extent_px
 from exitwave.problems.cdi import correlated_region, pattern_problem
 from exitwave.problems.examination import examine
-from exitwave.problems.initial_guess import guess_probe
+from exitwave.problems.examination.regime import magnification
 from exitwave.problems.memory_estimate import MemoryEstimate, memory_estimate
-from exitwave.problems.ptychography import PtychographyProblem, object_canvas
+from exitwave.problems.probe_guess import guess_probe
+from exitwave.problems.ptychography import object_canvas
+from exitwave.problems.shadow_motion import ShadowMotion
 
-MOST_FRAMES = 512
-"""A larger scan is judged by this many of its frames, evenly chosen."""
+MOST_FRAMES, LEAST_FRAMES, MOST_PIXELS = 512, 32, 2**26
+"""A larger scan is judged by so many of its frames, evenly chosen: as many as can be read in a moment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,10 @@ class ScanInspection(Inspection):
     """1 - step / frame: how far neighbouring windows overlap."""
     overlap_probe: float | None
     """1 - step / probe diameter (90 % of the photons of the probe guessed from the data); None where it cannot be guessed."""
+    motion: ShadowMotion | None = None
+    """How the sample's shadow moves over the detector when the stage moves; None where frames cannot tell."""
+    moving_magnification: float | None = None
+    """The magnification that this motion tells; None where nothing moves beyond doubt."""
 
 
 def inspect(
@@ -90,11 +96,14 @@ def inspect(
 
     The figures are those of the measurement that a run would go on with: examined and cured, unless it is taken `as_is`.
     """
-    examined = examine(
-        measurement, drop_frames=drop_frames, keep_frames=keep_frames, most_frames=MOST_FRAMES, as_is=as_is
-    )
+    most = min(MOST_FRAMES, max(LEAST_FRAMES, MOST_PIXELS // math.prod(measurement.frame_shape)))
+    examined = examine(measurement, drop_frames=drop_frames, keep_frames=keep_frames, most_frames=most, as_is=as_is)
+    found = look(examined.measurement, examined.statistics)
+    if isinstance(found, ScanInspection) and (motion := examined.motion) is not None:
+        told = magnification(examined.measurement.geometry, motion) if motion.clear else None
+        found = replace(found, motion=motion, moving_magnification=told)
     found = replace(
-        look(examined.measurement, examined.statistics),
+        found,
         findings=examined.findings,
         hot_pixels=examined.masked.get("hot-pixels", 0),
         dead_pixels=examined.masked.get("dead-pixels", 0),
@@ -127,7 +136,7 @@ def _(scan: Scan, seen: ScanStatistics) -> ScanInspection:
     try:
         check(scan, seen)
         shape = object_canvas(scan, 4).shape
-        size_px = probe_diameter_px(guess_probe(PtychographyProblem.of(prepare.select(scan, _compact(scan)))))
+        size_px = probe_diameter_px(guess_probe(scan, seen.mean_pattern))
     except ExitwaveError as error:
         refusal = str(error)
     step, span = step_px(scan), scan.positions_m.amax(dim=0) - scan.positions_m.amin(dim=0)
@@ -189,11 +198,6 @@ def probe_diameter_px(probe: Complex[Tensor, "y x"]) -> float:
     order = distance.argsort()
     held = power.flatten()[order].cumsum(dim=0)
     return 2 * float(distance[order][int((held < 0.9 * total).sum().clamp(max=len(order) - 1))])
-
-
-def _compact(scan: Scan, count: int = 64) -> Tensor:
-    middle = scan.positions_m.median(dim=0).values
-    return (scan.positions_m - middle).square().sum(dim=1).argsort()[:count].sort().values
 
 
 def _beam_offset(seen: ScanStatistics) -> tuple[float, float]:

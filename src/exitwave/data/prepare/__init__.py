@@ -4,7 +4,17 @@ Each leaves the scan it was given alone and adds one line to `provenance["prepar
 whole stack to decide something (dead or saturated pixels, the beam centre) read it in small chunks.
 """
 
-from exitwave.data.prepare.framing import ORIENTATIONS, Orientation, bin, crop, orient, pad, recentre, unshift
+from exitwave.data.prepare.framing import (
+    ORIENTATIONS,
+    Orientation,
+    bin,
+    crop,
+    cut_around_beam,
+    orient,
+    pad,
+    recentre,
+    unshift,
+)
 from exitwave.data.prepare.masking import mask_dead, mask_hot, mask_pixels, mask_saturated
 from exitwave.data.prepare.photons import normalise_by_monitor, subtract_background, threshold
 from exitwave.data.prepare.selection import drop_duplicates, drop_empty, select, to_memory
@@ -14,6 +24,7 @@ __all__ = [
     "Orientation",
     "bin",
     "crop",
+    "cut_around_beam",
     "drop_duplicates",
     "drop_empty",
     "mask_dead",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.measurement import Measurement
+from exitwave.data.progress import in_parts
 
 CHUNK_PIXELS = 2**24
 """Pixels read at once when a step must see the whole stack: 64 MiB of float32."""
@@ -23,7 +24,7 @@ def chunks(scan: Measurement) -> Iterator[tuple[Int[Tensor, " batch"], Float[Ten
     """All frames in order, a few at a time, each with its index."""
     height, width = scan.frame_shape
     step = max(1, CHUNK_PIXELS // (height * width))
-    for start in range(0, len(scan), step):
+    for start in in_parts("preparing frames", range(0, len(scan), step)):
         index = torch.arange(start, min(start + step, len(scan)))
         yield index, scan.frames(index)
 

@@ -12,6 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.nn import functional
 
+from exitwave.data.beam import beam_centre
 from exitwave.data.errors import InputError
 from exitwave.data.measurement import M, Measurement
 from exitwave.data.patterns import MappedPatterns
@@ -100,6 +101,26 @@ def recentre(scan: M, centre: tuple[int, int] | None = None, *, sample: int = 64
         raise InputError(f"beam centre ({row}, {column}) lies outside frames of {height} x {width}")
     top, left = row - height // 2, column - width // 2
     return _windowed(scan, top, left, (height, width), f"recentre: beam was at ({row}, {column})")
+
+
+def cut_around_beam(
+    scan: M, size: int | tuple[int, int], centre: tuple[int, int] | None = None, *, sample: int = 64
+) -> M:
+    """Cut or pad frames to `size` around the beam, at (row, column) `centre`, which then stands at [h // 2, w // 2].
+
+    Without `centre` it is the centre of the brighter part of the mean of up to `sample` frames; near-field frames are cut
+    around their middle. What lies beyond the old frame is untrusted. Raises InputError for sizes that are not positive.
+    """
+    height, width = pair("detector size", size)
+    if centre is None:
+        middle = scan.frame_shape[0] // 2, scan.frame_shape[1] // 2
+        near = scan.geometry.near_field
+        centre = middle if near else beam_centre(mean_pattern(scan, sample).cpu(), scan.mask)
+    row, column = centre
+    if (height, width) == scan.frame_shape and (row, column) == (height // 2, width // 2):
+        return scan
+    step = f"cut around the beam: {height} x {width} around ({row}, {column})"
+    return _windowed(scan, row - height // 2, column - width // 2, (height, width), step)
 
 
 def unshift(scan: M, axes: Literal["both", "rows", "columns"] = "both") -> M:

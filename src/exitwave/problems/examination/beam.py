@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from exitwave.data.beam import centre_offset
 from exitwave.data.dark_pixels import DarkPixels
 from exitwave.data.finding import Finding
 from exitwave.problems.examination.words import counted
@@ -55,17 +56,6 @@ def _middle_share(light: Float[Tensor, "y x"]) -> float:
     rows = (torch.arange(height, dtype=torch.float64) - height // 2)[:, None] / height
     columns = (torch.arange(width, dtype=torch.float64) - width // 2)[None, :] / width
     return float(light[torch.hypot(rows, columns) <= CORNER_RADIUS].sum() / light.sum())
-
-
-def centre_offset(light: Float[Tensor, "y x"]) -> tuple[float, float]:
-    """The centre of the brighter part of a pattern, relative to [h // 2, w // 2], pixels (y, x)."""
-    # Scattering that reaches all over the frame tells of the frame, not of the beam.
-    level = 0.1 * light.flatten().sort().values[-max(1, light.numel() // 500)]
-    bright = torch.where(light > level, light.clamp(max=10 * float(level)), 0.0)
-    total = bright.sum()
-    rows = torch.arange(light.shape[0], dtype=torch.float64) - light.shape[0] // 2
-    columns = torch.arange(light.shape[1], dtype=torch.float64) - light.shape[1] // 2
-    return float((bright.sum(dim=1) * rows).sum() / total), float((bright.sum(dim=0) * columns).sum() / total)
 
 
 def gap_findings(dark: DarkPixels) -> list[Finding]:

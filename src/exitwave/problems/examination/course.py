@@ -1,4 +1,4 @@
-"""The course of an examination: positions, pixels, frames, beam, regime, one after another on what was cured so far."""
+"""The course of an examination: positions, cut, pixels, frames, beam, regime, one after another on what was cured so far."""
 
 import math
 from collections import Counter
@@ -18,11 +18,14 @@ from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
 from exitwave.problems.examination.beam import beam_findings, gap_findings
+from exitwave.problems.examination.cutting import CUT_FRAMES, cut_to_beam, is_full_detector
 from exitwave.problems.examination.frames import BadFrames, bad_frames
 from exitwave.problems.examination.pixels import Bad, suspect_pixels
 from exitwave.problems.examination.positions import MISSING, bad_positions
+from exitwave.problems.examination.regime import regime_findings
 from exitwave.problems.examination.survey import Survey, survey
 from exitwave.problems.examination.words import frame_list
+from exitwave.problems.shadow_motion import ShadowMotion, shadow_motion
 
 SPECIMEN_BYTES = 48 * 2**20
 FAILS_OFTEN = 0.02
@@ -42,6 +45,8 @@ class Examination:
     """Of the frames of the cured measurement."""
     masked: Mapping[str, int] = field(default_factory=dict[str, int])
     """Pixels that were masked, by the name of the finding."""
+    motion: ShadowMotion | None = None
+    """How the sample's shadow moves with the stage; of a scan."""
 
     @property
     def refusals(self) -> tuple[Finding, ...]:
@@ -80,15 +85,17 @@ def examine(
     if as_is or not isinstance(measurement, Scan | Pattern):
         return course.as_it_is(drop_frames)
     course.positions(drop_frames)
+    course.cut()
     course.pixels()
     course.frames()
     course.detector()
+    course.regime()
     return course.examination()
 
 
-def specimens(measurement: Measurement) -> Specimens:
+def specimens(measurement: Measurement, most: int = 32) -> Specimens:
     """Some frames, evenly chosen: as many as can be looked at in a moment."""
-    most = min(32, max(8, SPECIMEN_BYTES // (4 * math.prod(measurement.frame_shape))))
+    most = min(most, max(8, SPECIMEN_BYTES // (4 * math.prod(measurement.frame_shape))))
     chosen = torch.linspace(0, len(measurement) - 1, min(most, len(measurement))).round().to(torch.int64)
     return Specimens(numbers=chosen, frames=measurement.frames(chosen).cpu())
 
@@ -105,6 +112,7 @@ class _Course:
         self.masked: Counter[str] = Counter()
         self.specimens = Specimens(numbers=self.numbers[:0], frames=torch.zeros(0, *measurement.frame_shape))
         self.seen: Survey | None = None
+        self.motion: ShadowMotion | None = None
 
     def as_it_is(self, drop_frames: tuple[int, ...]) -> Examination:
         """Nothing but the frames that the user does not want left out."""
@@ -127,6 +135,12 @@ class _Course:
             )
         self._leave_out(BadFrames(reasons).without((*self.kept, *drop_frames)))
         self._drop(drop_frames)
+
+    def cut(self) -> None:
+        """Cut the frames of a full detector around the beam, before they are all looked at."""
+        if isinstance(self.measurement, Scan) and is_full_detector(self.measurement):
+            self.measurement, found = cut_to_beam(self.measurement, specimens(self.measurement, CUT_FRAMES).frames)
+            self.findings += found
 
     def pixels(self) -> None:
         """Mask pixels that hold no counts."""
@@ -162,6 +176,13 @@ class _Course:
         if not self.measurement.geometry.near_field:
             self.findings += beam_findings(pattern, self.measurement.mask)
 
+    def regime(self) -> None:
+        """See whether a shadow moves with the stage as it must where the scan says it was measured."""
+        assert self.seen is not None
+        if isinstance(self.measurement, Scan):
+            self.motion = shadow_motion(self.measurement, self.seen.statistics.mean_pattern)
+            self.findings += regime_findings(self.measurement, self.motion)
+
     def examination(self) -> Examination:
         """What came of it."""
         assert self.seen is not None
@@ -170,7 +191,11 @@ class _Course:
         measurement = replace(self.measurement, provenance={**self.measurement.provenance, **told})
         # Dead pixels counted nothing: masked or not, the statistics are the same.
         return Examination(
-            measurement=measurement, findings=tuple(self.findings), statistics=self.seen.statistics, masked=self.masked
+            measurement=measurement,
+            findings=tuple(self.findings),
+            statistics=self.seen.statistics,
+            masked=self.masked,
+            motion=self.motion,
         )
 
     def _told_left_out(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy import stats
+from scipy import special
 from torch import Tensor
 from torch.nn import functional
 
@@ -171,7 +171,8 @@ def _sub_poisson(photons: Float[Tensor, "few y x"], lit: Bool[Tensor, "y x"]) ->
         return torch.zeros_like(lit)
     mean = photons.mean(dim=0)
     spread = (photons - mean).square().sum(dim=0) / mean.clamp(min=1e-12)
-    limit = float(stats.chi2.ppf(CHANCE / max(int(lit.sum()), 1), degrees))
+    # Quantile of the chi-squared distribution; scipy.stats would say it so, but takes a quarter of a second to import.
+    limit = float(2 * special.gammaincinv(degrees / 2, CHANCE / max(int(lit.sum()), 1)))
     quiet = lit & (mean >= 5) & (spread < limit)
     # Counts that were averaged or made without noise are quiet everywhere.
     return quiet if int(quiet.sum()) <= max(3, 0.002 * int(lit.sum())) else torch.zeros_like(lit)

@@ -2,7 +2,7 @@
 
 import torch
 
-from exitwave.problems.untrusted_pixels import filled_from_neighbours
+from exitwave.data.untrusted_pixels import filled_from_neighbours
 
 
 def test_a_hole_takes_the_value_of_its_nearest_neighbour_and_the_rest_stays():

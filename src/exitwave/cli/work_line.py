@@ -1,0 +1,46 @@
+"""What a command is doing where that takes more than a moment, on one line of the terminal."""
+
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from exitwave.data.progress import listening
+
+QUIET_S, EVERY_S = 2.0, 0.2
+"""Work is told of when a command has been silent for so long, and then so often."""
+
+
+@contextmanager
+def telling_work() -> Generator[None]:
+    """Say on a terminal what is being done, and how far it is, where that takes more than a moment."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    line = _WorkLine()
+    try:
+        with listening(line):
+            yield
+    finally:
+        line.clear()
+
+
+class _WorkLine:
+    """One line that is written over and over, and is gone when the work is done."""
+
+    def __init__(self) -> None:
+        self.began = self.told = time.monotonic()
+        self.shown = False
+
+    def __call__(self, what: str, done: int, parts: int) -> None:
+        now = time.monotonic()
+        if done == parts:
+            self.clear()
+        elif now - self.began > QUIET_S and now - self.told > EVERY_S:
+            self.told, self.shown = now, True
+            print(f"\r\033[K{what}: {done} of {parts}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self.shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            self.shown = False

@@ -1,0 +1,204 @@
+"""The first probe, from the mean pattern and a few frames."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float, Int
+from scipy import fft, ndimage
+from torch import Tensor
+
+from exitwave.data import prepare
+from exitwave.data.measurement import M, Measurement
+from exitwave.data.progress import in_parts
+from exitwave.data.scan import Scan
+from exitwave.data.untrusted_pixels import filled_from_neighbours
+from exitwave.physics.fourier import fft2, ifft2, to_centre, to_corner
+from exitwave.physics.kernels.reference import gather, scatter_add_
+from exitwave.physics.propagation import propagator
+
+FRAMES, FEW_FRAMES = 48, 32
+"""Neighbouring frames on which defoci are tried, and as many of them as are enough to see which are worth it."""
+LEAST_PX, MOST_PX = 48, 96
+"""Rows and columns that trials keep of the frames, if these have as many; larger frames are binned."""
+EPOCHS = 12
+PROBE_RESTS = 4
+"""Epochs of a trial before the probe moves too."""
+REACHES = 18
+"""Defoci tried on either side of the focus, up to a probe that fills the frame."""
+
+
+@torch.no_grad()
+def guess_probe(
+    scan: Scan, mean_pattern: Float[Tensor, "y x"], *, device: torch.device | str = "cpu"
+) -> Complex[Tensor, "y x"]:
+    """The probe behind the mean pattern. Averaged over the scan, the sample's own scattering is mostly washed out.
+
+    Near field: the mean amplitude taken back to the sample with a flat phase. Far field: the mean amplitude is the
+    aperture; its defocus is the one of many that best fits some neighbouring frames and predicts others among them.
+    """
+    measured = filled_from_neighbours(mean_pattern, scan.mask).sqrt()
+    if scan.geometry.near_field:
+        return propagator(scan.geometry, scan.frame_shape, device).backpropagate(measured.to(device, torch.complex64))
+    aperture = Aperture(_smoothed(measured), scan.geometry.detector_pixel_m)
+    trials = _Trials.of(scan, aperture, device)
+    # Pixels of binned frames are wider.
+    bend = trials.best_bend() * (trials.edge_px / aperture.edge_px()) ** 2
+    return to_centre(ifft2(to_corner(aperture.bent(bend)).to(device)))
+
+
+@dataclass(frozen=True, eq=False)
+class Aperture:
+    """The aperture of a probe as the far-field detector sees it."""
+
+    amplitude: Float[Tensor, "y x"]
+    """Centre at [h // 2, w // 2]."""
+    pixel_m: tuple[float, float]
+
+    def bent(self, bend: float) -> Complex[Tensor, "y x"]:
+        """The wave in the aperture with the phase pi bend r^2, r in detector pixels; its focus is moved along the beam."""
+        return torch.polar(self.amplitude.to(torch.float64), math.pi * bend * self._square_radius()).to(torch.complex64)
+
+    def edge_px(self) -> float:
+        """Radius within which the aperture holds 95 % of its photons, detector pixels."""
+        radius = self._square_radius().sqrt().flatten()
+        order = radius.argsort()
+        held = self.amplitude.square().flatten()[order].double().cumsum(dim=0)
+        return max(float(radius[order][int((held < 0.95 * held[-1]).sum().clamp(max=len(order) - 1))]), 0.5)
+
+    def _square_radius(self) -> Float[Tensor, "y x"]:
+        height, width = self.amplitude.shape
+        rows = torch.arange(height, dtype=torch.float64)[:, None] - height // 2
+        columns = (torch.arange(width, dtype=torch.float64) - width // 2) * (self.pixel_m[1] / self.pixel_m[0])
+        return rows.square() + columns.square()
+
+
+@dataclass(frozen=True, eq=False)
+class _Trials:
+    """The middle of a scan, on which defoci are tried: frames cut down to the aperture and some scattering around it."""
+
+    amplitudes: Float[Tensor, "frame y x"]
+    """Of the frames nearest to the middle of the scan, sorted by their distance from it; zero frequency at index 0."""
+    trusted: Float[Tensor, "y x"]
+    corners: Int[Tensor, "frame 2"]
+    """Where the windows of the frames lie in the object, whole pixels."""
+    aperture: Aperture
+    edge_px: float
+    """Radius of the aperture, pixels of the trial's frames."""
+
+    @classmethod
+    def of(cls, scan: Scan, aperture: Aperture, device: torch.device | str) -> "_Trials":
+        """Cut and bin the frames and the aperture alike."""
+        positions = scan.positions_m
+        nearest = (positions - positions.median(dim=0).values).square().sum(dim=1).argsort()[:FRAMES]
+        edge_px = aperture.edge_px()
+        wanted = max(LEAST_PX, 16 * math.ceil(3 * edge_px / 16))
+        binning = math.ceil(min(wanted, max(scan.frame_shape)) / MOST_PX)
+        part = _cut_down(prepare.select(scan, nearest), wanted, binning)
+        whole = Measurement(patterns=aperture.amplitude.square()[None], geometry=scan.geometry)
+        light = _cut_down(whole, wanted, binning).frames(slice(None))[0].sqrt()
+        counts = torch.where(part.mask, part.frames(slice(None)), 0.0).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
+        places = part.positions_m / torch.tensor(part.object_pixel_m, dtype=torch.float64)
+        return cls(
+            amplitudes=to_corner(counts.sqrt()).to(device),
+            trusted=to_corner(part.mask).to(device, torch.float32),
+            corners=(places - places.amin(dim=0)).round().to(torch.int64),
+            aperture=Aperture(light, part.geometry.detector_pixel_m),
+            edge_px=edge_px / binning,
+        )
+
+    def best_bend(self) -> float:
+        """The bend of the aperture's wave that fits and predicts frames best, for pixels of the trial's frames.
+
+        First every other defocus on few frames, then the neighbours of the best on more, then what lies in between.
+        """
+        spacing = 0.5 * min(self.trusted.shape) / REACHES
+        ends = [spacing * step for step in range(2, REACHES + 1, 2)]
+        rough = self._costs([0.0, 1.5, -1.5, *ends, *(-end for end in ends)], FEW_FRAMES)
+        best = sorted(rough, key=rough.__getitem__)[:2]
+        near = {reach + side for reach in best for side in (0.0, spacing, -spacing) if abs(reach + side) <= ends[-1]}
+        cost = self._costs(sorted(near), FRAMES)
+        middle = min(cost, key=cost.__getitem__)
+        cost |= self._costs([middle + part * spacing for part in (-0.6, -0.3, 0.3, 0.6)], FRAMES)
+        return self._bend(min(cost, key=cost.__getitem__))
+
+    def _costs(self, reaches: list[float], frames: int) -> dict[float, float]:
+        return {reach: self._cost(reach, frames) for reach in in_parts("finding the probe", reaches)}
+
+    def _bend(self, reach_px: float) -> float:
+        """The bend that moves the outermost rays by so many pixels of the trial's object."""
+        return reach_px / (self.trusted.shape[0] * self.edge_px)
+
+    def _cost(self, reach_px: float, most_frames: int) -> float:
+        """Cost of a defocus: misfit of fitted frames times misfit of predicted ones.
+
+        Object, then probe come from a few gradient steps on the fitted frames. The fit alone would favour small probes,
+        whose frames do not overlap and can be fitted one by one; the prediction alone favours wide ones, which cover the
+        places between the frames. The right probe does well in both, and the further it is let go the more it stands out.
+        """
+        fitted, predicted = _fitted_and_predicted(min(most_frames, len(self.amplitudes)))
+        shape, at = (self.trusted.shape[0], self.trusted.shape[1]), self.corners[fitted]
+        probe = self._probe(reach_px)
+        extent = (self.corners.amax(dim=0) + torch.tensor(shape)).tolist()
+        obj = torch.ones(1, *extent, dtype=torch.complex64, device=probe.device)
+        misfit, lit = 0.0, torch.zeros_like(obj.real)
+        for epoch in range(EPOCHS):
+            patches = gather(obj, at, shape)
+            change, misfit = self._pull(patches * probe, fitted)
+            if epoch == 0 or epoch > PROBE_RESTS:
+                lit = torch.zeros_like(obj.real)
+                scatter_add_(lit, probe.abs().square().expand(len(fitted), 1, -1, -1), at)
+            update = torch.zeros_like(obj)
+            scatter_add_(update, probe.conj() * change, at)
+            obj = obj + update / (lit + 0.02 * lit.max())
+            if epoch >= PROBE_RESTS:
+                probe = probe + (patches.conj() * change).sum(dim=0) / patches.abs().square().sum(dim=0).max()
+        return misfit * self._pull(gather(obj, self.corners[predicted], shape) * probe, predicted)[1]
+
+    def _probe(self, reach_px: float) -> Complex[Tensor, "1 y x"]:
+        """The probe of this defocus, with as many photons as frames have in the mean."""
+        wave = to_corner(self.aperture.bent(self._bend(reach_px))).to(self.amplitudes.device)
+        seen = float((wave.abs().square() * self.trusted).sum())
+        power = float(self.amplitudes.square().sum()) / len(self.amplitudes)
+        return to_centre(ifft2(wave * math.sqrt(power / max(seen, 1e-30))))[None]
+
+    def _pull(
+        self, waves: Complex[Tensor, "batch 1 y x"], frames: Int[Tensor, " batch"]
+    ) -> tuple[Complex[Tensor, "batch 1 y x"], float]:
+        """How exit waves must change to agree with the measured modulus, and their mean misfit."""
+        at_detector = fft2(waves)
+        modulus = at_detector.abs()
+        short = (self.amplitudes[frames][:, None] - modulus) * self.trusted
+        return ifft2(at_detector * (short / modulus.clamp(min=1e-12))), float(short.square().sum()) / len(frames)
+
+
+def _fitted_and_predicted(count: int) -> tuple[Int[Tensor, " fitted"], Int[Tensor, " predicted"]]:
+    """Frames to fit, and frames in the midst of them to predict."""
+    inner = torch.zeros(count, dtype=torch.bool)
+    # The trial's frames are sorted by their distance from its middle.
+    inner[: max(count // 2, 1) : 3] = True
+    frames = torch.arange(count)
+    return frames[~inner], frames[inner]
+
+
+def _cut_down(measurement: M, wanted: int, binning: int) -> M:
+    """The middle of the frames, `wanted` pixels wide at most and quickly transformed, binned."""
+    height, width = (_length(length, wanted, binning) for length in measurement.frame_shape)
+    if (height, width) != measurement.frame_shape:
+        measurement = prepare.crop(measurement, (height, width))
+    return prepare.bin(measurement, binning) if binning > 1 else measurement
+
+
+def _length(length: int, wanted: int, binning: int) -> int:
+    """Pixels to keep of so many: what is left after binning has small prime factors only."""
+    left = min(length, wanted) // binning
+    while fft.next_fast_len(left) != left:
+        left -= 1
+    return left * binning
+
+
+def _smoothed(amplitude: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:
+    """Suppress the sample's scattering around the aperture: what is below 5 % of the bright level is set to zero."""
+    soft = torch.from_numpy(ndimage.gaussian_filter(amplitude.numpy(), 1.0))
+    bright = soft.flatten().quantile(0.995) if soft.numel() < 2**24 else soft.max()
+    return torch.where(soft > 0.05 * bright, amplitude, 0.0)
