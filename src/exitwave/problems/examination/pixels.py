@@ -13,12 +13,12 @@ from torch.nn import functional
 
 from exitwave.data.dark_pixels import FEWEST_FRAMES
 from exitwave.data.finding import Finding
-from exitwave.problems.examination.survey import without_data
+from exitwave.problems.examination.survey import NO_COUNTS
 from exitwave.problems.examination.words import counted, pixel_list
 
 NEARLY_ALL = 0.9
 """Share of the frames in which a pixel without data must hold the same."""
-UINT16_MAX = 65535.0
+UINT8_MAX, INT16_MAX = 255.0, 32767.0
 FEWEST_LEFT = 0.05
 """Share of the pixels that must be left."""
 MOST_STUCK = 0.2
@@ -110,28 +110,43 @@ def marked_pixels(usual: Usual, mask: Bool[Tensor, "y x"]) -> list[Bad]:
         found.append(Bad("sentinel-pixels", not_finite, "not finite (NaN or infinite) in all or nearly all frames"))
     middle = usual.middle
     steady = (usual.same >= often) & mask & ~not_finite
-    for value in torch.unique(middle[steady & ((middle < 0) | (middle >= UINT16_MAX))]).tolist():
+    moving = mask & ~steady & ~not_finite
+    # Of one frame nothing is known to move.
+    highest = float(usual.frames[:, moving].max()) if bool(moving.any()) else math.inf
+    for value in torch.unique(middle[steady & ((middle < 0) | (middle >= UINT8_MAX))]).tolist():
         pixels = steady & (middle == value)
-        if _marks(value, pixels, usual.frames):
+        if _marks(value, int(pixels.sum()), usual, highest):
             found.append(Bad("sentinel-pixels", pixels, f"{_meaning(value)} in all or nearly all frames"))
     return found
 
 
-def _marks(value: float, pixels: Bool[Tensor, "y x"], frames: Float[Tensor, "few y x"]) -> bool:
-    """Whether a value that pixels hold all the time stands for no data."""
-    if bool(without_data(torch.tensor([[[value]]])).any()) or value == UINT16_MAX:
+def _marks(value: float, pixels: int, usual: Usual, highest: float) -> bool:
+    """Whether a value that so many pixels hold all the time stands for no data; `highest` is what the others reach."""
+    if value in NO_COUNTS:
         return True
-    # Of one frame nobody knows what is constant, but a background that was taken off leaves no two alike.
-    return value < 0 and (len(frames) > 1 or value == round(value) or int(pixels.sum()) > 2)
+    alone = len(usual.frames) == 1
+    if value < 0:
+        # A background that was taken off leaves no two alike.
+        return not alone or value == round(value) or pixels > 2
+    if alone:
+        return value >= INT16_MAX and _ends_type(value) and (pixels > 2 or value == float(usual.frames.max()))
+    return (value >= INT16_MAX and _ends_type(value)) or (pixels > 1 and value > highest)
+
+
+def _ends_type(value: float) -> bool:
+    """Whether a number is the largest of some bits: 2**15 - 1, 2**16 - 1, 2**20 - 1 ..."""
+    return math.log2(value + 1).is_integer() or value in NO_COUNTS
 
 
 def _meaning(value: float) -> str:
     """A mark in words: float32 holds 2**32 - 1 as 2**32."""
-    bits = math.log2(value + 1 if value == UINT16_MAX else abs(value))
-    if bits != round(bits) or bits < 16:
-        return f"{value:.7g}, which no count can be,"
-    exact = 2 ** round(bits) - 1 if value > 0 else -(2 ** round(bits))
-    return f"{exact} (the {'largest' if value > 0 else 'smallest'} of an integer type)"
+    if value in NO_COUNTS:
+        bits = round(math.log2(abs(value)))
+        exact = 2**bits - 1 if value > 0 else -(2**bits)
+        return f"{exact} (the {'largest' if value > 0 else 'smallest'} of an integer type)"
+    if value > 0 and _ends_type(value):
+        return f"{value:.0f} (the largest of an integer type)"
+    return f"{value:.7g}, which no count can be," if value < 0 else f"{value:.9g}, more than any other pixel,"
 
 
 def quantum_of(values: Float[Tensor, "few pixel"]) -> float | None:
