@@ -172,7 +172,11 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     )
     measurement = _centred(measurement, contents)
     measurement = prepare.orient(measurement, orientation) if orientation != "identity" else measurement
-    return measurement if stated.detector_size is None else prepare.cut_around_beam(measurement, stated.detector_size)
+    if (size := stated.detector_size) is None:
+        return measurement
+    height, width = (size, size) if isinstance(size, int) else size
+    require_memory(32 * height * width, f"frames of {height} x {width} pixels were asked for")
+    return prepare.cut_around_beam(measurement, (height, width))
 
 
 def with_summed_exposures(contents: Contents, path: Path) -> Contents:
