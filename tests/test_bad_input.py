@@ -115,9 +115,9 @@ class TestFrames:
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
     def test_frames_that_are_not_finite_are_counted(self, scan: Path, value: float) -> None:
         change(scan, FRAMES, with_value(value, count=3))
-        assert "3 of 16 frames hold pixels that are not finite (NaN or infinite), the first is frame 0" in complaint(
-            scan
-        )
+        line = complaint(scan, "--as-is")
+        assert "3 of 16 frames hold pixels that are not finite (NaN or infinite), the first is frame 0" in line
+        assert "1 pixel masked, without data in many frames" in done(*reconstruction(scan)).err
 
     def test_counts_too_large_for_a_float_are_not_finite(self, scan: Path) -> None:
         change(scan, FRAMES, lambda frames: frames.astype(np.float64) * 1e300)
@@ -136,10 +136,11 @@ class TestFrames:
             return frames
 
         change(scan, FRAMES, darken)
-        line = complaint(scan)
+        line = complaint(scan, "--as-is")
         assert "2 of 16 frames are empty (no photons): 2, 5" in line
         assert "drop_empty" in line
-        done(*reconstruction(scan, "--prepare", "drop_empty"))
+        done(*reconstruction(scan, "--as-is", "--prepare", "drop_empty"))
+        assert "2 frames left out: 2,5 (empty)" in done(*reconstruction(scan)).err
 
     def test_a_dark_scan_is_called_empty(self, scan: Path) -> None:
         change(scan, FRAMES, np.zeros_like)
@@ -185,7 +186,10 @@ class TestPositions:
 
     def test_positions_that_are_not_finite(self, scan: Path) -> None:
         change(scan, POSITIONS, lambda p: np.where(np.arange(16)[:, None] == 4, np.nan, p))
-        assert "1 of 16 positions are not finite (NaN or infinite), the first is that of frame 4" in complaint(scan)
+        assert "1 of 16 positions are not finite (NaN or infinite), the first is that of frame 4" in complaint(
+            scan, "--as-is"
+        )
+        assert "1 frame left out: 4 (position is not a number)" in done(*reconstruction(scan)).err
 
     def test_positions_that_are_words(self, scan: Path) -> None:
         change(scan, POSITIONS, lambda positions: positions.astype("S8"))
@@ -229,7 +233,8 @@ class TestPositions:
 
     def test_one_position_far_away_is_an_outlier(self, scan: Path) -> None:
         change(scan, POSITIONS, lambda p: np.where(np.arange(16)[:, None] == 4, 1.0, p))
-        assert "look for outliers among the positions" in complaint(scan)
+        assert "look for outliers among the positions" in complaint(scan, "--as-is")
+        assert "1 frame left out: 4 (position far from all others)" in done(*reconstruction(scan)).err
 
     def test_positions_without_end(self, scan: Path) -> None:
         change(scan, POSITIONS, lambda p: p * 1e300)

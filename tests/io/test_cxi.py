@@ -297,7 +297,7 @@ def test_a_probe_that_pynx_reconstructed_is_turned_the_right_way_up(tmp_path: Pa
 def test_what_is_wrong_with_a_file_is_said(foreign: Path, name: str, value: object, message: str) -> None:
     put(foreign, name, value)
     with pytest.raises(InputError, match=message):
-        read(foreign)
+        read(foreign).settled()
 
 
 def test_the_truth_lies_apart_and_comes_back(tmp_path: Path, oracle: Any, truth: PtychoEstimate) -> None:

@@ -67,7 +67,7 @@ def check_positions(scan: Scan) -> None:
     if len(bad):
         raise InputError(
             f"{len(bad)} of {len(positions)} positions are not finite (NaN or infinite), the first is that of frame "
-            f"{int(bad[0])}; leave these frames out or repair the positions"
+            f"{int(bad[0])}; leave these frames out (--drop-frames), or repair the positions"
         )
     if not sensible_pixel(scan.object_pixel_m):
         raise InputError(

@@ -1,12 +1,20 @@
 """The examination that every measurement passes before a run, unless it is to be taken as it is."""
 
+import math
 import warnings
 
+import torch
+
+from exitwave.data import prepare
 from exitwave.data.errors import ExaminedWarning, InputError
 from exitwave.data.finding import EXAMINED
 from exitwave.data.measurement import Measurement
 from exitwave.problems.examination import examine
 from exitwave.problems.setup import Setup, frame_numbers
+from exitwave.running.pose import allowed_bytes
+
+HELD_SHARE = 0.1
+"""Of the memory that may be taken."""
 
 
 def examined(measurement: Measurement, setup: Setup) -> Measurement:
@@ -17,9 +25,12 @@ def examined(measurement: Measurement, setup: Setup) -> Measurement:
     """
     if EXAMINED in measurement.provenance:
         return measurement
+    dropped = frame_numbers(setup.drop_frames)
+    if setup.as_is and not dropped:
+        return measurement
     found = examine(
-        measurement,
-        drop_frames=frame_numbers(setup.drop_frames),
+        _held(measurement, setup),
+        drop_frames=dropped,
         keep_frames=frame_numbers(setup.keep_frames),
         as_is=setup.as_is,
     )
@@ -30,3 +41,11 @@ def examined(measurement: Measurement, setup: Setup) -> Measurement:
     for each in found.findings:
         warnings.warn(each.line, ExaminedWarning, stacklevel=3)
     return found.measurement
+
+
+def _held(measurement: Measurement, setup: Setup) -> Measurement:
+    """Frames on disk read into memory, where they are few beside it: what looks at them next need not read them again."""
+    needed = 4 * math.prod(measurement.patterns.shape)
+    if measurement.patterns.in_memory or needed > HELD_SHARE * allowed_bytes(setup.memory, torch.device("cpu")):
+        return measurement
+    return prepare.to_memory(measurement)

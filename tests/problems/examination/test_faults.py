@@ -29,7 +29,10 @@ def masked(measurement):
 
 
 @pytest.mark.parametrize("near", [False, True])
-@pytest.mark.parametrize("value", [2**32 - 1, 2**31 - 1, 2.0**64, 65535, -1, -2, -(2**31), float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "value",
+    [2**32 - 1, 2**31 - 1, 2.0**64, 65535, 32767, 2**20 - 1, 12345678, -1, -2, -(2**31), float("nan"), float("inf")],
+)
 def test_marks_of_missing_data_are_masked(near, value):
     scan = made_scan(near=near, photons=(1e3, 1e6)[near])
     # In nearly all frames: some were never exposed.

@@ -27,7 +27,7 @@ from exitwave.problems.examination.survey import Survey, survey
 from exitwave.problems.examination.words import frame_list
 from exitwave.problems.shadow_motion import ShadowMotion, shadow_motion
 
-SPECIMEN_BYTES = 64 * 2**20
+SPECIMEN_BYTES = 48 * 2**20
 FAILS_OFTEN = 0.02
 """Share of the frames in which a pixel holds no data, from which on it is the pixel that is bad, not the frames."""
 MOST_FAILING = 0.05
@@ -93,7 +93,7 @@ def examine(
     return course.examination()
 
 
-def specimens(measurement: Measurement, most: int = 64) -> Specimens:
+def specimens(measurement: Measurement, most: int = 32) -> Specimens:
     """Some frames, evenly chosen: as many as can be looked at in a moment."""
     most = min(most, max(8, SPECIMEN_BYTES // (4 * math.prod(measurement.frame_shape))))
     chosen = torch.linspace(0, len(measurement) - 1, min(most, len(measurement))).round().to(torch.int64)

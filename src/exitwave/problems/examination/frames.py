@@ -10,6 +10,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from exitwave.data.finding import Finding
+from exitwave.problems.examination.positions import in_scale
 from exitwave.problems.examination.survey import Survey
 from exitwave.problems.examination.words import counted, frame_list
 
@@ -94,10 +95,9 @@ def _neighbours(positions_m: Float[Tensor, "frame 2"], well: Bool[Tensor, " fram
     """For each frame the frames nearest to it, not itself; (frame, neighbour)."""
     usable = well & positions_m.isfinite().all(dim=1)
     known = usable.nonzero().flatten()
-    points = positions_m[known].numpy()
     count = min(NEIGHBOURS, len(known) - 1)
-    where = np.nan_to_num(positions_m.numpy())
-    _, index = KDTree(points).query(where, k=count + 1)
+    where, _ = in_scale(positions_m.nan_to_num(0.0, 0.0, 0.0))
+    _, index = KDTree(where[known.numpy()]).query(where, k=count + 1)
     found = known[torch.from_numpy(np.atleast_2d(index).astype(np.int64))]
     # The frame itself is the nearest, or, where another stands at the same place, one of the nearest.
     own = torch.arange(len(positions_m))[:, None]

@@ -4,20 +4,25 @@ import math
 from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import special
 from torch import Tensor
 from torch.nn import functional
 
 from exitwave.data.dark_pixels import FEWEST_FRAMES
 from exitwave.data.finding import Finding
-from exitwave.problems.examination.survey import without_data
+from exitwave.problems.examination.survey import NO_COUNTS
 from exitwave.problems.examination.words import counted, pixel_list
 
 NEARLY_ALL = 0.9
 """Share of the frames in which a pixel without data must hold the same."""
-UINT16_MAX = 65535.0
+UINT8_MAX, INT16_MAX = 255.0, 32767.0
+FEWEST_LEFT = 0.05
+"""Share of the pixels that must be left."""
+MOST_STUCK = 0.2
+"""Share of the lit pixels."""
 CHANCE = 1e-6
 """Of a false alarm in one measurement, for every kind of fault."""
 HOT_TIMES = 10.0
@@ -41,17 +46,48 @@ class Bad:
         return Finding(self.name, told, "cured")
 
 
+@dataclass(frozen=True, eq=False)
+class Usual:
+    """What pixels show in some frames, where they are not finite left out."""
+
+    frames: Float[Tensor, "few y x"]
+    """With zeros for what is not finite."""
+    lost: Int[Tensor, "y x"]
+    """In how many frames each pixel is not finite."""
+    middle: Float[Tensor, "y x"]
+    """The median over the frames."""
+    same: Int[Tensor, "y x"]
+    """In how many frames each pixel shows just that."""
+    mean: Float[Tensor, "y x"]
+    """Without the brightest tenth of the frames at each pixel: one wild frame makes none hot."""
+
+    @classmethod
+    def of(cls, frames: Float[Tensor, "few y x"]) -> "Usual":
+        """Of frames as they were read."""
+        finite = frames.isfinite()
+        clean = torch.where(finite, frames, 0.0)
+        # numpy sorts along the first axis several times as fast as torch.
+        ordered, count = torch.from_numpy(np.sort(clean.numpy(), axis=0)), len(frames)
+        middle, most = ordered[(count - 1) // 2], count - (count >= FEWEST_FRAMES) * max(1, count // 10)
+        lost, same = (~finite).sum(dim=0), (clean == middle).sum(dim=0)
+        return cls(clean, lost, middle, same, ordered[:most].mean(dim=0))
+
+
 def suspect_pixels(frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"]) -> list[Bad]:
     """Trusted pixels that hold no counts, told from some frames of a measurement: without data, stuck, hot."""
-    found = marked_pixels(frames, mask)
+    usual = Usual.of(frames)
+    found = marked_pixels(usual, mask)
     left = mask & ~union(found, mask)
-    if len(frames) < FEWEST_FRAMES or not bool(left.any()):
+    if not bool(left.any()) or int(left.sum()) < FEWEST_LEFT * int(mask.sum()):
+        # What is wrong nearly everywhere is no fault of pixels; it is refused where the problem is posed.
+        return []
+    if len(frames) < FEWEST_FRAMES:
         return found
-    quantum = quantum_of(frames[:, left])
-    stuck = stuck_pixels(frames, left, quantum)
+    quantum = quantum_of(usual.frames[:, left])
+    stuck = stuck_pixels(usual, left, quantum)
     if bool(stuck.any()):
         found.append(Bad("stuck-pixels", stuck, "stuck: the same whatever the light"))
-    hot = hot_pixels(frames, left & ~stuck, quantum)
+    hot = hot_pixels(usual, left & ~stuck, quantum)
     if bool(hot.any()):
         found.append(Bad("hot-pixels", hot, f"hot: more than {HOT_TIMES:g} times the counts around"))
     return found
@@ -65,37 +101,52 @@ def union(found: list[Bad], mask: Bool[Tensor, "y x"]) -> Bool[Tensor, "y x"]:
     return bad
 
 
-def marked_pixels(frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"]) -> list[Bad]:
+def marked_pixels(usual: Usual, mask: Bool[Tensor, "y x"]) -> list[Bad]:
     """Pixels that hold a mark for "no data" in nearly all frames: NaN, the end of an integer type, a negative constant."""
     found: list[Bad] = []
-    often = math.ceil(NEARLY_ALL * len(frames))
-    not_finite = ((~frames.isfinite()).sum(dim=0) >= often) & mask
+    often = math.ceil(NEARLY_ALL * len(usual.frames))
+    not_finite = (usual.lost >= often) & mask
     if bool(not_finite.any()):
         found.append(Bad("sentinel-pixels", not_finite, "not finite (NaN or infinite) in all or nearly all frames"))
-    middle = frames.nan_to_num(0.0, 0.0, 0.0).median(dim=0).values
-    steady = ((frames == middle).sum(dim=0) >= often) & mask & ~not_finite
-    for value in torch.unique(middle[steady & ((middle < 0) | (middle >= UINT16_MAX))]).tolist():
+    middle = usual.middle
+    steady = (usual.same >= often) & mask & ~not_finite
+    moving = mask & ~steady & ~not_finite
+    # Of one frame nothing is known to move.
+    highest = float(usual.frames[:, moving].max()) if bool(moving.any()) else math.inf
+    for value in torch.unique(middle[steady & ((middle < 0) | (middle >= UINT8_MAX))]).tolist():
         pixels = steady & (middle == value)
-        if _marks(value, pixels, frames):
+        if _marks(value, int(pixels.sum()), usual, highest):
             found.append(Bad("sentinel-pixels", pixels, f"{_meaning(value)} in all or nearly all frames"))
     return found
 
 
-def _marks(value: float, pixels: Bool[Tensor, "y x"], frames: Float[Tensor, "few y x"]) -> bool:
-    """Whether a value that pixels hold all the time stands for no data."""
-    if bool(without_data(torch.tensor([[[value]]])).any()) or value == UINT16_MAX:
+def _marks(value: float, pixels: int, usual: Usual, highest: float) -> bool:
+    """Whether a value that so many pixels hold all the time stands for no data; `highest` is what the others reach."""
+    if value in NO_COUNTS:
         return True
-    # Of one frame nobody knows what is constant, but a background that was taken off leaves no two alike.
-    return value < 0 and (len(frames) > 1 or value == round(value) or int(pixels.sum()) > 2)
+    alone = len(usual.frames) == 1
+    if value < 0:
+        # A background that was taken off leaves no two alike.
+        return not alone or value == round(value) or pixels > 2
+    if alone:
+        return value >= INT16_MAX and _ends_type(value) and (pixels > 2 or value == float(usual.frames.max()))
+    return (value >= INT16_MAX and _ends_type(value)) or (pixels > 1 and value > highest)
+
+
+def _ends_type(value: float) -> bool:
+    """Whether a number is the largest of some bits: 2**15 - 1, 2**16 - 1, 2**20 - 1 ..."""
+    return math.log2(value + 1).is_integer() or value in NO_COUNTS
 
 
 def _meaning(value: float) -> str:
     """A mark in words: float32 holds 2**32 - 1 as 2**32."""
-    bits = math.log2(value + 1 if value == UINT16_MAX else abs(value))
-    if bits != round(bits) or bits < 16:
-        return f"{value:.7g}, which no count can be,"
-    exact = 2 ** round(bits) - 1 if value > 0 else -(2 ** round(bits))
-    return f"{exact} (the {'largest' if value > 0 else 'smallest'} of an integer type)"
+    if value in NO_COUNTS:
+        bits = round(math.log2(abs(value)))
+        exact = 2**bits - 1 if value > 0 else -(2**bits)
+        return f"{exact} (the {'largest' if value > 0 else 'smallest'} of an integer type)"
+    if value > 0 and _ends_type(value):
+        return f"{value:.0f} (the largest of an integer type)"
+    return f"{value:.7g}, which no count can be," if value < 0 else f"{value:.9g}, more than any other pixel,"
 
 
 def quantum_of(values: Float[Tensor, "few pixel"]) -> float | None:
@@ -110,26 +161,22 @@ def quantum_of(values: Float[Tensor, "few pixel"]) -> float | None:
     return smallest if bool(((known - known.round()).abs() < 2e-3).double().mean() > 0.999) else None
 
 
-def stuck_pixels(
-    frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"], quantum: float | None
-) -> Bool[Tensor, "y x"]:
+def stuck_pixels(usual: Usual, mask: Bool[Tensor, "y x"], quantum: float | None) -> Bool[Tensor, "y x"]:
     """Pixels that show the same in nearly all frames, or scatter less than photons can (Poisson)."""
-    count = len(frames)
-    finite = frames.nan_to_num(0.0, 0.0, 0.0)
-    middle = finite.median(dim=0).values
-    same = (finite == middle).sum(dim=0)
+    count, middle = len(usual.frames), usual.middle
     lit = (middle > 0) & mask
     # The likeliest of all photon numbers n comes up with a chance of 1 / sqrt(2 pi n) at most.
     photons = middle / quantum if quantum else torch.full_like(middle, math.inf)
-    needed = count - count // 10
-    unlikely = same * -0.5 * (2 * math.pi * photons).clamp(min=1.2).log() + count // 10 * math.log(10.0)
-    steady = lit & (same >= needed) & (unlikely < math.log(CHANCE / mask.sum().clamp(min=1)))
-    lowest = float(finite[:, mask].min())
+    unlikely = usual.same * -0.5 * (2 * math.pi * photons).clamp(min=1.2).log() + count // 10 * math.log(10.0)
+    steady = (usual.same >= count - count // 10) & (unlikely < math.log(CHANCE / int(mask.sum())))
+    lowest = float(usual.frames[:, mask].min())
     # A floor that was put under all values, not a fault of some pixels.
-    steady &= ~((middle == lowest) & (int((middle[mask] == lowest).sum()) > 0.01 * int(mask.sum())))
-    found = steady | (_sub_poisson(finite / quantum, lit) if quantum else torch.zeros_like(mask))
+    floor = (middle == lowest) & (int((middle[mask] == lowest).sum()) > 0.01 * int(mask.sum()))
+    found = lit & steady & ~floor
+    if quantum:
+        found |= _sub_poisson(usual.frames / quantum, lit)
     # Where much stands still, it is the frames that repeat each other, not pixels that are stuck.
-    return found if int(found.sum()) <= 0.2 * int(lit.sum()) else torch.zeros_like(mask)
+    return found if int(found.sum()) <= MOST_STUCK * int(lit.sum()) else torch.zeros_like(mask)
 
 
 def _sub_poisson(photons: Float[Tensor, "few y x"], lit: Bool[Tensor, "y x"]) -> Bool[Tensor, "y x"]:
@@ -146,16 +193,13 @@ def _sub_poisson(photons: Float[Tensor, "few y x"], lit: Bool[Tensor, "y x"]) ->
     return quiet if int(quiet.sum()) <= max(3, 0.002 * int(lit.sum())) else torch.zeros_like(lit)
 
 
-def hot_pixels(
-    frames: Float[Tensor, "few y x"], mask: Bool[Tensor, "y x"], quantum: float | None
-) -> Bool[Tensor, "y x"]:
+def hot_pixels(usual: Usual, mask: Bool[Tensor, "y x"], quantum: float | None) -> Bool[Tensor, "y x"]:
     """Pixels that are lit in most frames and count far more than those around them, as no pattern's own detail does."""
-    finite = torch.where(mask, frames.nan_to_num(0.0, 0.0, 0.0), 0.0).clamp(min=0)
-    usual, mean = finite.median(dim=0).values, _mean_of_most(finite)
+    mean = torch.where(mask, usual.mean, 0.0).clamp(min=0)
     around = _order_around(mean, mask, reach=2, share=0.8)
-    hot = mask & (usual > 0) & (mean > HOT_TIMES * around)
+    hot = mask & (usual.middle > 0) & (mean > HOT_TIMES * around)
     if quantum:
-        hot &= mean * len(frames) / quantum >= 15
+        hot &= mean * len(usual.frames) / quantum >= 15
     if not bool(hot.any()):
         return hot
     # Where light gathers, as in the direct beam, what is next to the peak stands out from what is further away.
@@ -172,12 +216,6 @@ def hot_pixels(
     hot &= ~beam
     # A pattern of points, as nearly parallel light makes of a lattice, is no detector full of hot pixels.
     return hot if int(hot.sum()) <= max(3, 0.02 * int(mask.sum())) else torch.zeros_like(mask)
-
-
-def _mean_of_most(frames: Float[Tensor, "few y x"]) -> Float[Tensor, "y x"]:
-    """The mean but for the brightest tenth of the frames at each pixel: one wild frame makes no pixel hot."""
-    kept = len(frames) - max(1, len(frames) // 10)
-    return frames.sort(dim=0).values[:kept].mean(dim=0)
 
 
 def _order_around(

@@ -32,12 +32,20 @@ def bad_positions(positions_m: Float[Tensor, "frame 2"], window_m: float) -> dic
     return reasons
 
 
+def in_scale(points_m: Float[Tensor, "frame 2"]) -> tuple[Float[np.ndarray, "frame 2"], float]:
+    """Points relative to their middle, in units of their usual distance from it (returned, metres), the wildest cut off.
+
+    Distances of positions such as 1e200 still square without overflow.
+    """
+    middle = np.median(points_m.numpy(), axis=0)
+    away = points_m.numpy() / 2 - middle / 2
+    scale = float(np.median(np.abs(away))) * 2 or 1.0
+    return np.clip(away / (scale / 2), -1e12, 1e12), scale
+
+
 def _alone(points: Float[Tensor, "frame 2"], window_m: float) -> Tensor:
     """Positions that no chain of steps connects with most of the scan."""
-    xy = points.numpy()
-    # Distances of positions such as 1e30 still square without overflow.
-    scale = float(np.median(np.abs(xy - np.median(xy, axis=0)))) or 1.0
-    xy = np.clip((xy - np.median(xy, axis=0)) / scale, -1e12, 1e12)
+    xy, scale = in_scale(points)
     tree = KDTree(xy)
     step = float(np.median(tree.query(xy, k=2)[0][:, 1]))
     if not step > 0 or not math.isfinite(step):
