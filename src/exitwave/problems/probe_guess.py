@@ -10,6 +10,7 @@ from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.measurement import M, Measurement
+from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.progress import in_parts
 from exitwave.data.scan import Scan
 from exitwave.data.untrusted_pixels import filled_from_neighbours
@@ -99,7 +100,7 @@ class _Trials:
         wanted = max(LEAST_PX, 16 * math.ceil(3 * edge_px / 16))
         binning = math.ceil(min(wanted, max(scan.frame_shape)) / MOST_PX)
         part = _cut_down(prepare.select(scan, nearest), wanted, binning)
-        whole = Measurement(patterns=aperture.amplitude.square()[None], geometry=scan.geometry)
+        whole = Measurement(patterns=ArrayPatterns(aperture.amplitude.square()[None]), geometry=scan.geometry)
         light = _cut_down(whole, wanted, binning).frames(slice(None))[0].sqrt()
         counts = torch.where(part.mask, part.frames(slice(None)), 0.0).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
         places = part.positions_m / torch.tensor(part.object_pixel_m, dtype=torch.float64)

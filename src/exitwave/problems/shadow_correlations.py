@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -86,15 +87,15 @@ def correlate(
     window = trusted * _tapered(mean.shape[0])[:, None] * _tapered(mean.shape[1])
     change = (amplitudes - share * mean) * window
     change /= np.sqrt((change * change).sum(axis=(1, 2), keepdims=True)).clip(min=1e-20)
-    padded = tuple(fft.next_fast_len(int(1.7 * length), real=True) for length in mean.shape)
-    spectra = fft.rfft2(change.astype(np.float32), padded)
+    padded = [cast(int, fft.next_fast_len(int(1.7 * length), real=True)) for length in mean.shape]
+    spectra = np.fft.rfft2(change.astype(np.float32), padded)
     power = ndimage.uniform_filter((np.abs(spectra) ** 2).mean(axis=0), 3, mode="wrap")
     flattening = ((power + FILTER_FLOOR * power.max() + 1e-30) ** -FILTER_POWER).astype(np.float32)
     flattening[0, 0] = 0
-    maps = fft.irfft2(spectra[pairs[:, 0]].conj() * spectra[pairs[:, 1]] * flattening, padded)
+    maps = np.fft.irfft2(spectra[pairs[:, 0]].conj() * spectra[pairs[:, 1]] * flattening, padded)
     maps -= maps.mean(axis=(1, 2), keepdims=True)
     maps /= maps.std(axis=(1, 2), keepdims=True).clip(min=1e-20)
-    lit = fft.irfft2(np.abs(fft.rfft2((window * mean) ** 2, padded)) ** 2, padded)
+    lit = np.fft.irfft2(np.abs(np.fft.rfft2((window * mean) ** 2, padded)) ** 2, padded)
     reach = (0.8 * mean.shape[0], 0.8 * mean.shape[1])
     return Correlations(maps.astype(np.float32), (lit / max(float(lit[0, 0]), 1e-20)).clip(min=0), steps, reach)
 

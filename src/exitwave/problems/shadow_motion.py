@@ -129,7 +129,7 @@ def _some_frames(scan: Scan) -> Int[Tensor, " frame"]:
         return known
     positions = scan.positions_m[known].numpy()
     anchors = np.linspace(0, len(known) - 1, most // 4).round().astype(int)
-    near = KDTree(positions).query(positions[anchors], k=5)[1]
+    near = np.asarray(KDTree(positions).query(positions[anchors], k=5)[1])
     # Column by column: every anchor gets its nearest neighbour before any gets its second.
     _, first = np.unique(near.T, return_index=True)
     chosen = near.T.ravel()[np.sort(first)][:most]
@@ -138,7 +138,7 @@ def _some_frames(scan: Scan) -> Int[Tensor, " frame"]:
 
 def _neighbours(positions: Float[np.ndarray, "frame 2"]) -> Int[np.ndarray, "pair 2"]:
     """Each frame with its eight nearest that stand elsewhere; an even choice of short and long steps where there are too many."""
-    distances, near = KDTree(positions).query(positions, k=min(len(positions), 9))
+    distances, near = map(np.asarray, KDTree(positions).query(positions, k=min(len(positions), 9)))
     first = np.repeat(np.arange(len(positions)), near.shape[1])
     pairs = np.sort(np.stack([first, near.ravel()], axis=1), axis=1)[distances.ravel() > 0]
     pairs = np.unique(pairs, axis=0)
