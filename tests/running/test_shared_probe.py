@@ -147,7 +147,12 @@ def test_outliers_are_told_by_the_numbers_of_their_own_scan() -> None:
 def test_a_run_of_several_scans_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "shared.checkpoint"
     whole = ew.reconstruct([ONE.scan, DIM.scan], ew.MPIE(epochs=6))
-    ew.reconstruct([ONE.scan, DIM.scan], ew.MPIE(epochs=6), stop=ew.Stop(residual=1.0), checkpoints=ew.Checkpoints(path=path, every=1))
+    ew.reconstruct(
+        [ONE.scan, DIM.scan],
+        ew.MPIE(epochs=6),
+        stop=ew.Stop(residual=1.0),
+        checkpoints=ew.Checkpoints(path=path, every=1),
+    )
     resumed = ew.reconstruct(
         [ONE.scan, DIM.scan], ew.MPIE(epochs=6), checkpoints=ew.Checkpoints(path=path, every=1, resume=True)
     )
