@@ -37,7 +37,7 @@ from .problems.setup import Setup as Setup
 from .reports.page import report as report
 from .running.checkpoints import Checkpoints as Checkpoints
 from .running.compare import compare as compare, with_epochs as with_epochs
-from .running.job import Job as Job, read_job as read_job, run_job as run_job
+from .running.job import Job as Job, read_job as read_job, run_job as run_job, run_together as run_together
 from .running.orientation import rank_orientations as rank_orientations
 from .running.pose import pose as pose
 from .running.reconstruct import default_solver as default_solver, iterate as iterate, reconstruct as reconstruct

@@ -163,7 +163,7 @@ def test_a_run_of_several_scans_goes_on_from_its_checkpoint(tmp_path: Path) -> N
 class TestRefusals:
     def test_frames_of_other_size_are_named(self) -> None:
         small = known_scan(frame=24, side=4).scan
-        with pytest.raises(ew.InputError, match="frames of b.h5 are 24 x 24 pixels, those of a.h5 32 x 32"):
+        with pytest.raises(ew.InputError, match=r"frames of b\.h5 are 24 x 24 pixels, those of a\.h5 32 x 32"):
             ew.reconstruct([called(ONE.scan, "a.h5"), called(small, "b.h5")])
 
     def test_another_geometry_is_named(self) -> None:
