@@ -17,6 +17,9 @@ CUTOFF = 1.5
 """Cycles per window at which a wave of phase counts for 1/e: faster ones are seen well by single frames."""
 SAMPLE = 32
 """Frames from which the sensitivity to a ramp of phase is learnt."""
+import os
+THRESHOLD = float(os.environ.get("THR", "2"))
+COMMON = int(os.environ.get("COMMON", "1"))
 PARTS = 8
 """Blocks per side into which the pull of a frame is summed."""
 
@@ -64,6 +67,9 @@ class SlowPhase:
     steps: Float[Tensor, "k l"]
     """Newton step of each wave over its gradient; none for the constant, which nothing sees."""
     cell: tuple[int, int]
+    mass: Tensor
+    ky2: Tensor
+    kx2: Tensor
 
     @classmethod
     def of(cls, problem: PtychographyProblem, x: PtychoEstimate, ramp: Float[Tensor, "2 2"]) -> "SlowPhase":
@@ -72,14 +78,14 @@ class SlowPhase:
         window, canvas = (x.probe.shape[-2], x.probe.shape[-1]), x.object.shape[-2:]
         waves, sizes, wavenumbers = zip(*(_cosines(corners[:, a], window[a], canvas[a]) for a in (0, 1)), strict=True)
         ky, kx = wavenumbers[0][:, None], wavenumbers[1][None, :]
-        stiffness = _density(corners, window) * sizes[0][:, None] * sizes[1][None, :]
-        stiffness = stiffness * (float(ramp[0, 0]) * ky.square() + float(ramp[1, 1]) * kx.square())
+        mass = _density(corners, window) * sizes[0][:, None] * sizes[1][None, :]
+        stiffness = mass * (float(ramp[0, 0]) * ky.square() + float(ramp[1, 1]) * kx.square())
         cycles = ((ky * window[0]).square() + (kx * window[1]).square()).sqrt() / (2 * math.pi)
         steps = torch.exp(-(cycles / CUTOFF).square()) / stiffness.clamp(min=1e-30)
         steps[0, 0] = 0.0
         place = {"device": x.object.device, "dtype": torch.float32}
         cell = (max(window[0] // PARTS, 1), max(window[1] // PARTS, 1))
-        return cls(waves[0].to(**place), waves[1].to(**place), steps.to(**place), cell)
+        return cls(waves[0].to(**place), waves[1].to(**place), steps.to(**place), cell, mass.to(**place), ky.square().to(**place), kx.square().to(**place))
 
     def of_gradient(
         self, obj: Complex[Tensor, "slice Y X"], descent: Complex[Tensor, "slice Y X"]
@@ -91,10 +97,28 @@ class SlowPhase:
 
     def of_frames(self, pulls: "FramePulls") -> Float[Tensor, "Y X"]:
         """The phase that frames pull towards."""
+        found = self.found(pulls)
+        return self.rows @ (self.steps * self.told(pulls, found) * found) @ self.columns.T
+
+    def found(self, pulls: "FramePulls") -> Float[Tensor, "k l"]:
         grid = pulls.on_grid(self.cell, (len(self.rows), len(self.columns)))
         rows, columns = self.rows[:: self.cell[0]], self.columns[:: self.cell[1]]
-        found = rows.T @ grid[: len(rows), : len(columns)] @ columns
-        return self.rows @ (self.steps * found) @ self.columns.T
+        return rows.T @ grid[: len(rows), : len(columns)] @ columns
+
+    @property
+    def ok(self):
+        return torch.exp(torch.zeros(1)) * self.steps * self.mass * (self.ky2 + self.kx2) > 0.37 * (self.steps * self.mass * (self.ky2 + self.kx2)).max()
+
+    def noise(self, pulls):
+        P = pulls.slopes()
+        d = P - P[pulls.nn].mean(dim=1)
+        scatter = d.square().mean(dim=0) / (1 + 1 / pulls.nn.shape[1])
+        if os.environ.get("FULL"): scatter = P.square().mean(dim=0)
+        return self.mass * (scatter[0] * self.ky2 + scatter[1] * self.kx2)
+
+    def told(self, pulls: "FramePulls", found):
+        noise = self.noise(pulls)
+        return (1 - THRESHOLD * noise / found.square().clamp(min=1e-30)).clamp(min=0)
 
     def without_ramp(self, phase: Float[Tensor, "Y X"]) -> Float[Tensor, "Y X"]:
         """A phase less its mean slope over the scan: nothing tells a ramp on the sample from one on an unknown probe."""
@@ -119,6 +143,9 @@ class FramePulls:
         self.problem, self.positions_px = problem, x.positions_px
         self.background = problem.model.background(x)
         self.shape = (x.probe.shape[-2], x.probe.shape[-1])
+        from scipy.spatial import cKDTree
+        pos = x.positions_px.cpu().numpy()
+        self.nn = torch.from_numpy(cKDTree(pos).query(pos, min(5, len(pos)))[1][:, 1:]).to(x.object.device)
         # Kept frame by frame: threads then never write to the same place.
         self.pulls = torch.zeros(len(problem), PARTS, PARTS, device=x.object.device)
         self._blocks = [_blocks(n).to(x.object.device) for n in self.shape]
@@ -131,6 +158,14 @@ class FramePulls:
         self.pulls[frames.to(self.pulls.device)] = self._blocks[0] @ pull @ self._blocks[1].T
         waves.copy_(change)
         return misfit
+
+    def slopes(self):
+        pulls = self.pulls
+        out = []
+        for axis in (0, 1):
+            middles = (torch.arange(PARTS, device=pulls.device) + 0.5) * self.shape[axis] / PARTS - self.shape[axis] / 2
+            out.append((pulls.sum(dim=2 - axis) * middles).sum(dim=1))
+        return torch.stack(out, dim=1)
 
     def on_grid(self, cell: tuple[int, int], canvas: tuple[int, int]) -> Float[Tensor, "h w"]:
         """Pulls summed on points of the canvas `cell` pixels apart, shared among the four nearest."""

@@ -1,7 +1,7 @@
 """Quasi-Newton reconstruction: object and probe together, their curvature learnt on the way, slow phase found at once."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.coarse_phase import FramePulls, SlowPhase, ramp_sensitivity
+from exitwave.problems.coarse_phase import COMMON, FramePulls, SlowPhase, ramp_sensitivity
 from exitwave.problems.memory_estimate import OBJECTS
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
@@ -25,6 +25,8 @@ from exitwave.solvers.requirements import require_supported
 
 GAIN, FRICTION, FEEDBACK, KICKS = 0.5, 0.9, 0.5, 8
 """Of the warm start: step length, and momentum with its steps per epoch; as in mpie."""
+import os
+LSLOW = int(os.environ.get('LSLOW','1'))
 NEWTON_SLOW = 0.3
 """Share of the slow phase's Newton step in the preconditioner; the rest follows from the history."""
 SHORTEST = 1e-3
@@ -132,6 +134,11 @@ def _warm_start(
             momentum.after(x, len(frames), with_probe=with_probe)
         if options.slow_gain:
             slow = SlowPhase.of(problem, x, ramp_sensitivity(problem, x, seed=epoch))
+            if COMMON and with_probe:
+                pulls.pulls -= pulls.pulls.mean(dim=0)
+            if os.environ.get("SAY"):
+                f = slow.found(pulls); w = slow.told(pulls, f); st = slow.steps > 0.05 * slow.steps.max()
+                print(epoch, "mean w", round(float(w[slow.ok].mean()),3), "share>0", round(float((w[slow.ok]>0).float().mean()),3), "low", [round(float(v),2) for v in w[:3,:3].flatten()], "noise std rad low", float((slow.steps*slow.noise(pulls).sqrt())[0,1]))
             phase = options.slow_gain / len(x.object) * slow.of_frames(pulls)
             # Given to both, a ramp would grow on the object for ever, while the probe makes up for it.
             phase = slow.without_ramp(phase) if with_probe else phase
@@ -184,7 +191,15 @@ class Descent:
             with_probe = options.update_probe and (options.probe_start == 0 or "with_probe" in memory)
         sweep = Sweep(problem, x)
         ramp = memory["ramp"] if "ramp" in memory else ramp_sensitivity(problem, x)
-        slow = SlowPhase.of(problem, x, ramp) if options.slow_gain else None
+        slow = SlowPhase.of(problem, x, ramp) if options.slow_gain and LSLOW else None
+        pulls = FramePulls(problem, x)
+        point = _point(sweep, with_probe=with_probe, pulls=pulls)
+        if slow is not None:
+            if "told" in memory: told = memory["told"].to(x.object.device)
+            else:
+                if COMMON and with_probe: pulls.pulls -= pulls.pulls.mean(dim=0)
+                told = slow.told(pulls, slow.found(pulls))
+            slow = replace(slow, steps=slow.steps * told)
         kept = {k: v.to(problem.device).clone() for k, v in memory.items()}
         count = int(memory.get("history", torch.tensor(0)))
         return cls(
@@ -194,7 +209,7 @@ class Descent:
             history=options.history,
             slow=slow,
             ramp=ramp,
-            at=_point(sweep, with_probe=with_probe),
+            at=point,
             moves=[(kept[f"move.object.{i}"], kept[f"move.probe.{i}"]) for i in range(count)],
             bends=[(kept[f"bend.object.{i}"], kept[f"bend.probe.{i}"]) for i in range(count)],
         )
@@ -250,8 +265,8 @@ class Descent:
         return kept
 
 
-def _point(sweep: Sweep, *, with_probe: bool) -> Point:
-    sums = sweep.everything(with_probe=with_probe)
+def _point(sweep: Sweep, *, with_probe: bool, pulls=None) -> Point:
+    sums = sweep.everything(with_probe=with_probe, exit_wave_update=pulls)
     down = (sums.object_descent.clone(), sums.probe_descent.clone())
     return Point(down, sums.illumination.clone(), sums.probe_weight.clone(), sums.misfit)
 
