@@ -12,7 +12,8 @@ from exitwave.data.joined_scans import join
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.result import Result
 from exitwave.data.scan import Scan
-from exitwave.problems.coarse_phase import FramePulls, ramp_sensitivity
+from exitwave.problems.coarse_phase import ramp_sensitivity
+from exitwave.problems.frame_pulls import FramePulls
 from exitwave.problems.regional_phase import slow_phase
 from exitwave.problems.shared_probe import SharedProbeProblem
 from exitwave.problems.sweep import Sweep
