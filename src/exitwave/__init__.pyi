@@ -41,7 +41,7 @@ from .problems.setup import Setup as Setup
 from .reports.page import report as report
 from .running.checkpoints import Checkpoints as Checkpoints
 from .running.compare import compare as compare, with_epochs as with_epochs
-from .running.job import Job as Job, read_job as read_job, run_job as run_job
+from .running.job import Job as Job, read_job as read_job, run_job as run_job, run_together as run_together
 from .running.orientation import (
     Orientation as Orientation,
     find_orientation as find_orientation,

@@ -12,7 +12,8 @@ from exitwave.data.joined_scans import join
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.result import Result
 from exitwave.data.scan import Scan
-from exitwave.problems.coarse_phase import FramePulls, ramp_sensitivity
+from exitwave.problems.coarse_phase import ramp_sensitivity
+from exitwave.problems.frame_pulls import FramePulls
 from exitwave.problems.regional_phase import slow_phase
 from exitwave.problems.shared_probe import SharedProbeProblem
 from exitwave.problems.sweep import Sweep
@@ -163,7 +164,7 @@ def test_a_run_of_several_scans_goes_on_from_its_checkpoint(tmp_path: Path) -> N
 class TestRefusals:
     def test_frames_of_other_size_are_named(self) -> None:
         small = known_scan(frame=24, side=4).scan
-        with pytest.raises(ew.InputError, match="frames of b.h5 are 24 x 24 pixels, those of a.h5 32 x 32"):
+        with pytest.raises(ew.InputError, match=r"frames of b\.h5 are 24 x 24 pixels, those of a\.h5 32 x 32"):
             ew.reconstruct([called(ONE.scan, "a.h5"), called(small, "b.h5")])
 
     def test_another_geometry_is_named(self) -> None:

@@ -1,4 +1,5 @@
-"""Coarse phase correction: errors wider than the probe, which methods that go frame by frame mend last, found all at once."""
+"""Coarse phase correction: errors wider than the probe, which methods that go frame by frame mend last, found all at once,
+as far as the photons tell."""
 
 import math
 from dataclasses import dataclass
@@ -11,14 +12,15 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels import reference
+from exitwave.problems.frame_pulls import PARTS, FramePulls
 from exitwave.problems.ptychography import CHUNK, PtychographyProblem
 
 CUTOFF = 1.5
 """Cycles per window at which a wave of phase counts for 1/e: faster ones are seen well by single frames."""
 SAMPLE = 32
 """Frames from which the sensitivity to a ramp of phase is learnt."""
-PARTS = 8
-"""Blocks per side into which the pull of a frame is summed."""
+SIGNIFICANCE = 2.0
+"""Squared pull over its noise variance up to which a wave is left alone: pulls of noise alone exceed it in one of six waves."""
 
 
 @torch.no_grad()
@@ -56,6 +58,9 @@ class SlowPhase:
     A wave of phase exp(i k r) costs misfit in proportion to k^2 (a frame sees its slope only), while the usual step,
     gradient over illumination, takes it to cost the same for all k: hence hundreds of epochs for waves as long as the
     scan. Dividing by density of frames x ramp sensitivity x k^2 makes one step of it: the coarse level of multigrid.
+
+    That division by k^2 amplifies noise, too. So a wave moves only as far as the frames `told` it: its step shrinks with
+    the noise variance of its pull over the pull squared (positive-part James & Stein, 4th Berkeley Symposium 1, 361 (1961)).
     """
 
     rows: Float[Tensor, "Y k"]
@@ -63,6 +68,10 @@ class SlowPhase:
     columns: Float[Tensor, "X l"]
     steps: Float[Tensor, "k l"]
     """Newton step of each wave over its gradient; none for the constant, which nothing sees."""
+    slowness: Float[Tensor, "k l"]
+    """How far each wave counts as slow, 0 to 1, over its squared norm."""
+    masses: Float[Tensor, "axis k l"]
+    """What each wave's pull varies by for each unit by which the moments of single frames do."""
     cell: tuple[int, int]
 
     @classmethod
@@ -72,29 +81,54 @@ class SlowPhase:
         window, canvas = (x.probe.shape[-2], x.probe.shape[-1]), x.object.shape[-2:]
         waves, sizes, wavenumbers = zip(*(_cosines(corners[:, a], window[a], canvas[a]) for a in (0, 1)), strict=True)
         ky, kx = wavenumbers[0][:, None], wavenumbers[1][None, :]
-        stiffness = _density(corners, window) * sizes[0][:, None] * sizes[1][None, :]
-        stiffness = stiffness * (float(ramp[0, 0]) * ky.square() + float(ramp[1, 1]) * kx.square())
+        norms = sizes[0][:, None] * sizes[1][None, :]
+        masses = _density(corners, window) * norms * torch.stack([ky.square() + 0 * kx, 0 * ky + kx.square()])
+        stiffness = float(ramp[0, 0]) * masses[0] + float(ramp[1, 1]) * masses[1]
         cycles = ((ky * window[0]).square() + (kx * window[1]).square()).sqrt() / (2 * math.pi)
-        steps = torch.exp(-(cycles / CUTOFF).square()) / stiffness.clamp(min=1e-30)
-        steps[0, 0] = 0.0
+        slow = torch.exp(-(cycles / CUTOFF).square())
+        slow[0, 0] = 0.0
         place = {"device": x.object.device, "dtype": torch.float32}
-        cell = (max(window[0] // PARTS, 1), max(window[1] // PARTS, 1))
-        return cls(waves[0].to(**place), waves[1].to(**place), steps.to(**place), cell)
+        steps = slow / stiffness.clamp(min=1e-30)
+        parts = (tensor.to(**place) for tensor in (*waves, steps, slow / norms, masses))
+        return cls(*parts, cell=(max(window[0] // PARTS, 1), max(window[1] // PARTS, 1)))
+
+    def told(self, pulls: FramePulls) -> Float[Tensor, "k l"]:
+        """Share of its Newton step that each wave may take, by how far the frames' pull on it stands out of its noise."""
+        moments = pulls.moment_variance()
+        noise = moments[0] * self.masses[0] + moments[1] * self.masses[1]
+        return (1 - SIGNIFICANCE * noise / self._found(pulls).square().clamp(min=1e-30)).clamp(min=0)
 
     def of_gradient(
-        self, obj: Complex[Tensor, "slice Y X"], descent: Complex[Tensor, "slice Y X"]
+        self,
+        obj: Complex[Tensor, "slice Y X"],
+        descent: Complex[Tensor, "slice Y X"],
+        told: Float[Tensor, "k l"] | float = 1.0,
     ) -> Complex[Tensor, "slice Y X"]:
         """The step of the object for its steepest descent direction (`Sums.object`); slices share the phase evenly."""
         pull = (obj.conj() * descent).imag.sum(dim=0) / len(obj)
-        phase = self.rows @ (self.steps * (self.rows.T @ pull @ self.columns)) @ self.columns.T
+        phase = self._in_waves(pull, self.steps * told)
         return 1j * (phase / len(obj)) * obj
 
-    def of_frames(self, pulls: "FramePulls") -> Float[Tensor, "Y X"]:
-        """The phase that frames pull towards."""
+    def of_frames(self, pulls: FramePulls) -> Float[Tensor, "Y X"]:
+        """The phase that frames pull towards, as far as they tell it."""
+        return self.rows @ (self.steps * self.told(pulls) * self._found(pulls)) @ self.columns.T
+
+    def held(
+        self, obj: Complex[Tensor, "slice Y X"], way: Complex[Tensor, "slice Y X"], told: Float[Tensor, "k l"]
+    ) -> Complex[Tensor, "slice Y X"]:
+        """A direction of the object without the slow phase that is not told; symmetric, a projection where all is dark or told."""
+        unit = torch.sgn(obj)
+        turn = (unit.conj() * way).imag.sum(dim=0) / len(obj)
+        return way - 1j * unit * self._in_waves(turn, self.slowness * (1 - told))
+
+    def _in_waves(self, image: Float[Tensor, "Y X"], weights: Float[Tensor, "k l"]) -> Float[Tensor, "Y X"]:
+        return self.rows @ (weights * (self.rows.T @ image @ self.columns)) @ self.columns.T
+
+    def _found(self, pulls: FramePulls) -> Float[Tensor, "k l"]:
+        """The pull on each wave."""
         grid = pulls.on_grid(self.cell, (len(self.rows), len(self.columns)))
         rows, columns = self.rows[:: self.cell[0]], self.columns[:: self.cell[1]]
-        found = rows.T @ grid[: len(rows), : len(columns)] @ columns
-        return self.rows @ (self.steps * found) @ self.columns.T
+        return rows.T @ grid[: len(rows), : len(columns)] @ columns
 
     def without_ramp(self, phase: Float[Tensor, "Y X"]) -> Float[Tensor, "Y X"]:
         """A phase less its mean slope over the scan: nothing tells a ramp on the sample from one on an unknown probe."""
@@ -107,52 +141,6 @@ class SlowPhase:
             slope = (part.mean(dim=1 - axis) * place[lit]).sum() / place[lit].square().sum().clamp(min=1e-30)
             phase = phase - slope * (place[:, None] if axis == 0 else place)
         return phase
-
-
-class FramePulls:
-    """Remembers, while a `Sweep` passes over frames, towards which phase each frame pulled each part of its window.
-
-    Give it to the sweep as `exit_wave_update`: it imposes the measured modulus on the exit waves and sums Im(conj(wave) change).
-    """
-
-    def __init__(self, problem: PtychographyProblem, x: PtychoEstimate) -> None:
-        self.problem, self.positions_px = problem, x.positions_px
-        self.background = problem.model.background(x)
-        self.shape = (x.probe.shape[-2], x.probe.shape[-1])
-        # Kept frame by frame: threads then never write to the same place.
-        self.pulls = torch.zeros(len(problem), PARTS, PARTS, device=x.object.device)
-        self._blocks = [_blocks(n).to(x.object.device) for n in self.shape]
-
-    def __call__(
-        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
-        change, misfit = self.problem.modulus_change(waves, frames, self.background)
-        pull = waves.conj().mul_(change).imag.sum(dim=1)
-        self.pulls[frames.to(self.pulls.device)] = self._blocks[0] @ pull @ self._blocks[1].T
-        waves.copy_(change)
-        return misfit
-
-    def on_grid(self, cell: tuple[int, int], canvas: tuple[int, int]) -> Float[Tensor, "h w"]:
-        """Pulls summed on points of the canvas `cell` pixels apart, shared among the four nearest."""
-        device = self.pulls.device
-        shape = [-(-canvas[axis] // cell[axis]) + 1 for axis in (0, 1)]
-        corners = split_positions(self.positions_px)[0].to(device)
-        lower: list[Tensor] = []
-        upper_share: list[Tensor] = []
-        for axis in (0, 1):
-            middles = (torch.arange(PARTS, device=device) + 0.5) * self.shape[axis] / PARTS - 0.5
-            place = (corners[:, axis, None] + middles) / cell[axis]
-            lower.append(place.floor().long().clamp(0, shape[axis] - 2))
-            upper_share.append((place - lower[-1]).clamp(0, 1))
-        grid = torch.zeros(shape[0] * shape[1], device=device)
-        for down in (0, 1):
-            for right in (0, 1):
-                by_row = upper_share[0] if down else 1 - upper_share[0]
-                by_column = upper_share[1] if right else 1 - upper_share[1]
-                index = (lower[0] + down)[:, :, None] * shape[1] + (lower[1] + right)[:, None, :]
-                parts = self.pulls * by_row[:, :, None] * by_column[:, None, :]
-                grid.index_add_(0, index.flatten(), parts.flatten())
-        return grid.reshape(shape[0], shape[1])
 
 
 def _cosines(corners: Tensor, window: int, canvas: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -176,11 +164,3 @@ def _density(corners: Int[Tensor, "frame 2"], window: tuple[int, int]) -> float:
     spread = (corners.amax(dim=0) - corners.amin(dim=0) + half // 4 + 1).double()
     even = len(corners) / float(spread.prod())
     return max(float(counts.square().sum() / counts.sum()) / float(half.prod()), even)
-
-
-def _blocks(size: int) -> Float[Tensor, "part pixel"]:
-    """Sums of a row of pixels over equal parts of it; a pixel on a border is shared."""
-    edges = torch.arange(PARTS + 1, dtype=torch.float64) * size / PARTS
-    pixel = torch.arange(size, dtype=torch.float64)
-    inside = torch.minimum(edges[1:, None], pixel + 1) - torch.maximum(edges[:-1, None], pixel)
-    return inside.clamp(min=0).to(torch.float32)

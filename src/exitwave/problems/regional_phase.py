@@ -1,6 +1,6 @@
 """Coarse phase correction where one canvas holds several objects: each by itself, so that none moves another."""
 
-from copy import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,7 +8,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.coarse_phase import FramePulls, SlowPhase
+from exitwave.problems.coarse_phase import SlowPhase
+from exitwave.problems.frame_pulls import FramePulls
 from exitwave.problems.ptychography import PtychographyProblem, Region
 
 
@@ -24,28 +25,53 @@ def slow_phase(
 
 @dataclass(frozen=True, eq=False)
 class RegionalPhase:
-    """`SlowPhase` of each region of a canvas. Waves across all of them would carry the pull of one scan to the others."""
+    """`SlowPhase` of each region of a canvas. Waves across all of them would carry the pull of one scan to the others.
+
+    What is told of the waves of all regions stands in one row, region after region.
+    """
 
     regions: tuple[Region, ...]
     phases: tuple[SlowPhase, ...]
 
+    @property
+    def steps(self) -> Float[Tensor, "1 wave"]:
+        """Newton step of each wave of each region over its gradient."""
+        return _in_a_row([phase.steps for phase in self.phases])
+
+    def told(self, pulls: FramePulls) -> Float[Tensor, "1 wave"]:
+        """Share of its Newton step that each wave may take."""
+        each = zip(self.regions, self.phases, strict=True)
+        return _in_a_row([phase.told(_pulls_of(one, pulls)) for one, phase in each])
+
     def of_gradient(
-        self, obj: Complex[Tensor, "slice Y X"], descent: Complex[Tensor, "slice Y X"]
+        self,
+        obj: Complex[Tensor, "slice Y X"],
+        descent: Complex[Tensor, "slice Y X"],
+        told: Float[Tensor, "1 wave"] | float = 1.0,
     ) -> Complex[Tensor, "slice Y X"]:
         """The step of the object for its steepest descent direction, region by region."""
         step = torch.zeros_like(obj)
-        for one, phase in zip(self.regions, self.phases, strict=True):
+        for one, phase, share in self._each(told):
             place = (slice(None), one.rows, one.columns)
-            step[place] = phase.of_gradient(obj[place], descent[place])
+            step[place] = phase.of_gradient(obj[place], descent[place], share)
         return step
+
+    def held(
+        self, obj: Complex[Tensor, "slice Y X"], way: Complex[Tensor, "slice Y X"], told: Float[Tensor, "1 wave"]
+    ) -> Complex[Tensor, "slice Y X"]:
+        """A direction of the object without the slow phase that is not told; as it is between the regions."""
+        rest = way.clone()
+        for one, phase, share in self._each(told):
+            assert isinstance(share, Tensor)
+            place = (slice(None), one.rows, one.columns)
+            rest[place] = phase.held(obj[place], way[place], share)
+        return rest
 
     def of_frames(self, pulls: FramePulls) -> Float[Tensor, "Y X"]:
         """The phase that the frames of each region pull it towards."""
-        found = torch.zeros(self._shape(pulls), device=pulls.pulls.device)
+        found = torch.zeros(pulls.problem.object_shape, device=pulls.pulls.device)
         for one, phase in zip(self.regions, self.phases, strict=True):
-            own = copy(pulls)
-            own.positions_px, own.pulls = one.placed(pulls.positions_px), pulls.pulls[one.frames]
-            found[one.rows, one.columns] = phase.of_frames(own)
+            found[one.rows, one.columns] = phase.of_frames(_pulls_of(one, pulls))
         return found
 
     def without_ramp(self, phase: Float[Tensor, "Y X"]) -> Float[Tensor, "Y X"]:
@@ -55,8 +81,23 @@ class RegionalPhase:
             level[one.rows, one.columns] = slow.without_ramp(phase[one.rows, one.columns])
         return level
 
-    def _shape(self, pulls: FramePulls) -> tuple[int, int]:
-        return pulls.problem.object_shape
+    def _each(
+        self, told: Float[Tensor, "1 wave"] | float
+    ) -> Iterator[tuple[Region, SlowPhase, Float[Tensor, "k l"] | float]]:
+        first = 0
+        for one, phase in zip(self.regions, self.phases, strict=True):
+            last = first + phase.steps.numel()
+            share = told[0, first:last].reshape(phase.steps.shape) if isinstance(told, Tensor) else told
+            yield one, phase, share
+            first = last
+
+
+def _in_a_row(parts: Sequence[Tensor]) -> Float[Tensor, "1 wave"]:
+    return torch.cat([part.flatten() for part in parts])[None]
+
+
+def _pulls_of(region: Region, pulls: FramePulls) -> FramePulls:
+    return pulls.some(region.frames, region.placed(pulls.positions_px))
 
 
 def _part(x: PtychoEstimate, region: Region) -> PtychoEstimate:

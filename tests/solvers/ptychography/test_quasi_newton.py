@@ -9,7 +9,8 @@ import torch
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
-from exitwave.problems.coarse_phase import FramePulls, SlowPhase, modulus_slopes, ramp_sensitivity
+from exitwave.problems.coarse_phase import SlowPhase, modulus_slopes, ramp_sensitivity
+from exitwave.problems.frame_pulls import FramePulls
 from exitwave.problems.initial_guess import first_guess, with_slices
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.setup import Setup

@@ -10,7 +10,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.coarse_phase import FramePulls, SlowPhase, ramp_sensitivity
+from exitwave.problems.coarse_phase import SlowPhase, ramp_sensitivity
+from exitwave.problems.frame_pulls import FramePulls
 from exitwave.problems.memory_estimate import OBJECTS
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.regional_phase import RegionalPhase, slow_phase
@@ -50,14 +51,14 @@ class QuasiNewton(Solver[PtychoEstimate]):
     """Epochs at the beginning that go frame by frame with momentum, as mpie does, and mend slow phase after each; at most
     three quarters of all. 8 are enough for a structured probe; many are for probes of flat phase and bad first probes; 0
     goes on from a good start."""
-    slow_gain: Annotated[Fraction, WhenDiverging("lower")] = 0.8
-    """Share of the slow phase found after an epoch of the approach that is applied; lower it when the residual jumps, 0 to
-    leave slow phase to the frames (as mpie)."""
+    slow_gain: Annotated[Fraction, WhenDiverging("lower")] = 1.0
+    """Share of the slow phase told by an epoch of the approach that is applied; lower it when the residual jumps, 0 to leave
+    slow phase to the frames (as mpie)."""
     alpha: Annotated[float, Field(gt=0, le=1), WhenDiverging("raise")] = 0.1
     """Object regularisation in the approach, as in rPIE."""
     beta: Fraction = 0.8
     """Probe regularisation in the approach, as in rPIE."""
-    damping: Annotated[float, Field(gt=0, le=1), WhenDiverging("raise")] = 0.02
+    damping: Annotated[float, Field(gt=0, le=1), WhenDiverging("raise")] = 0.1
     """Shortens Newton steps where the light is dim, as a share of the brightest illumination; raise it with few photons."""
     history: PositiveInt = 5
     """Steps from which the curvature is learnt; 3-10, each costs two objects of memory."""
@@ -133,6 +134,8 @@ def _warm_start(
             momentum.after(x, len(frames), with_probe=with_probe)
         if options.slow_gain:
             slow = slow_phase(problem, x, ramp_sensitivity(problem, x, seed=epoch))
+            if with_probe:
+                pulls.leave_common_to_probe()
             phase = options.slow_gain / len(x.object) * slow.of_frames(pulls)
             # Given to both, a ramp would grow on the object for ever, while the probe makes up for it.
             phase = slow.without_ramp(phase) if with_probe else phase
@@ -160,6 +163,8 @@ class Descent:
     damping: float
     history: int
     slow: SlowPhase | RegionalPhase | None
+    told: Float[Tensor, "k l"]
+    """Share of each slow wave that the frames told when the descent began; what they did not tell stays as it was."""
     ramp: Float[Tensor, "2 2"]
     at: Point
     moves: list[Blocks]
@@ -186,6 +191,7 @@ class Descent:
         sweep = Sweep(problem, x)
         ramp = memory["ramp"] if "ramp" in memory else ramp_sensitivity(problem, x)
         slow = slow_phase(problem, x, ramp) if options.slow_gain else None
+        told, at = _told(sweep, slow, memory.get("told"), with_probe=with_probe)
         kept = {k: v.to(problem.device).clone() for k, v in memory.items()}
         count = int(memory.get("history", torch.tensor(0)))
         return cls(
@@ -194,8 +200,9 @@ class Descent:
             damping=options.damping,
             history=options.history,
             slow=slow,
+            told=told,
             ramp=ramp,
-            at=_point(sweep, with_probe=with_probe),
+            at=at,
             moves=[(kept[f"move.object.{i}"], kept[f"move.probe.{i}"]) for i in range(count)],
             bends=[(kept[f"bend.object.{i}"], kept[f"bend.probe.{i}"]) for i in range(count)],
         )
@@ -229,9 +236,13 @@ class Descent:
     def conditioned(self, down: Blocks) -> Blocks:
         """The first guess of the inverse Hessian: gradient over illumination, and the slow phase's own step."""
         lit, seen = self.at.lit, self.at.seen
-        obj = down[0] / (lit + self.damping * lit.max()).clamp(min=1e-30)
-        if self.slow is not None:
-            obj += NEWTON_SLOW * self.slow.of_gradient(self.sweep.x.object, down[0])
+        shorten = (lit + self.damping * lit.max()).clamp(min=1e-30)
+        if self.slow is None:
+            obj = down[0] / shorten
+        else:
+            here = self.sweep.x.object
+            obj = self.slow.held(here, self.slow.held(here, down[0], self.told) / shorten, self.told)
+            obj += NEWTON_SLOW * self.slow.of_gradient(here, down[0], self.told)
         return obj, down[1] / (seen + self.damping * seen.max()).clamp(min=1e-30)
 
     def _learn(self, move: Blocks, bend: Blocks) -> None:
@@ -242,7 +253,7 @@ class Descent:
 
     def state(self) -> dict[str, Tensor]:
         """Nothing in it is ever changed in place, so nothing is copied."""
-        kept = {"ramp": self.ramp, "history": torch.tensor(len(self.moves))}
+        kept = {"ramp": self.ramp, "told": self.told, "history": torch.tensor(len(self.moves))}
         if self.with_probe:
             kept["with_probe"] = torch.tensor(1)
         for name, pairs in (("move", self.moves), ("bend", self.bends)):
@@ -251,8 +262,24 @@ class Descent:
         return kept
 
 
-def _point(sweep: Sweep, *, with_probe: bool) -> Point:
-    sums = sweep.everything(with_probe=with_probe)
+def _told(
+    sweep: Sweep, slow: SlowPhase | RegionalPhase | None, before: Tensor | None, *, with_probe: bool
+) -> tuple[Float[Tensor, "k l"], Point]:
+    """How far the frames tell each slow wave, as known before or from this pass over them, and the point where it went."""
+    if slow is None:
+        return torch.zeros(0, 0), _point(sweep, with_probe=with_probe)
+    # Refined positions may have changed the number of waves.
+    if before is not None and before.shape == slow.steps.shape:
+        return before.to(slow.steps.device), _point(sweep, with_probe=with_probe)
+    pulls = FramePulls(sweep.problem, sweep.x)
+    at = _point(sweep, with_probe=with_probe, pulls=pulls)
+    if with_probe:
+        pulls.leave_common_to_probe()
+    return slow.told(pulls), at
+
+
+def _point(sweep: Sweep, *, with_probe: bool, pulls: FramePulls | None = None) -> Point:
+    sums = sweep.everything(with_probe=with_probe, exit_wave_update=pulls)
     down = (sums.object_descent.clone(), sums.probe_descent.clone())
     return Point(down, sums.illumination.clone(), sums.probe_weight.clone(), sums.misfit)
 
