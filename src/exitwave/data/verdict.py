@@ -48,7 +48,10 @@ class Verdict:
 
 def worst(grades: Sequence[Grade]) -> Grade:
     """The worst of several grades; sound where there is none."""
-    return max(grades, key=GRADES.index, default="sound")
+    found: Grade = "sound"
+    for grade in grades:
+        found = grade if GRADES.index(grade) > GRADES.index(found) else found
+    return found
 
 
 def _texts(values: Any) -> bool:

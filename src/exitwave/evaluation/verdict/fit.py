@@ -105,10 +105,15 @@ def _damped(curvatures: Float[Tensor, "frame 2 2"]) -> Float[Tensor, "frame 2 2"
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What the frames' wishes to move have in common: how the positions are scaled, turned or sheared."""
+    """What the frames' wishes to move have in common: how the positions are scaled, turned or sheared.
+
+    Each frame counts by how well it tells where it stands.
+    """
 
     rms_px: float
     """Root mean square of the wishes."""
+    chance_px: float
+    """The same as photon noise makes it."""
     shared: float
     """Share of their power that one affine map of the positions explains beyond chance: 0 to 1."""
     scale: float
@@ -120,30 +125,29 @@ class Stage:
 
 def stage_of(fit: Fit, positions_px: Float[Tensor, "frame 2"]) -> Stage:
     """An affine map fitted to the frames' wishes to move."""
+    weights = 1 / fit.chance_px.square().clamp(min=1e-12)
+    weights = (weights / weights.mean())[:, None]
     places = positions_px.detach().cpu().double()[fit.frames]
-    places = places - places.mean(dim=0)
-    steps = fit.steps_px
-    ones = torch.cat([places, torch.ones(len(places), 1, dtype=torch.float64)], dim=1)
+    places = places - (weights * places).mean(dim=0)
+    steps = fit.steps_px - (weights * fit.steps_px).mean(dim=0)
+    rms = math.sqrt(float((weights * steps.square()).sum(dim=1).mean()))
+    chance = math.sqrt(1 / float((1 / fit.chance_px.square().clamp(min=1e-12)).mean()))
     if len(places) < 8 or not bool((places.std(dim=0) > 0).all()):
-        return Stage(rms_px=_rms(steps), shared=0.0, scale=1.0, rotation_rad=0.0, slow=0.0)
-    found = torch.linalg.lstsq(ones, steps).solution
-    explained, rest = ones @ found, steps - ones @ found
-    total = float(steps.square().sum())
-    # Two of three columns are the map; each explains its part of pure chance, too.
-    chance = 2 / (len(places) - 1)
-    shared = (float(explained.square().sum()) / max(total, 1e-30) - chance) / (1 - chance)
-    slow = float((rest[1:] * rest[:-1]).sum() / rest.square().sum().clamp(min=1e-30))
+        return Stage(rms_px=rms, chance_px=chance, shared=0.0, scale=1.0, rotation_rad=0.0, slow=0.0)
+    root = weights.sqrt()
+    found = torch.linalg.lstsq(root * places, root * steps).solution
+    explained, rest = root * (places @ found), root * (steps - places @ found)
+    # Each of two columns of the map explains its part of pure chance, too.
+    by_chance = 2 / (len(places) - 1)
+    shared = (float(explained.square().sum()) / max(len(places) * rms**2, 1e-30) - by_chance) / (1 - by_chance)
     return Stage(
-        rms_px=_rms(steps),
+        rms_px=rms,
+        chance_px=chance,
         shared=max(shared, 0.0),
         scale=1 + float(found[0, 0] + found[1, 1]) / 2,
         rotation_rad=float(found[0, 1] - found[1, 0]) / 2,
-        slow=slow,
+        slow=float((rest[1:] * rest[:-1]).sum() / rest.square().sum().clamp(min=1e-30)),
     )
-
-
-def _rms(steps: Tensor) -> float:
-    return math.sqrt(float(steps.square().sum(dim=1).mean()))
 
 
 def outlying(residuals: Tensor) -> float:

@@ -144,12 +144,16 @@ def _found_anew(
 def _together(rounds: list[LeftOut]) -> LeftOut:
     """Sums over all rounds, and means of what is no sum."""
     frames = sum(each.frames for each in rounds)
-    added = {f.name: sum(getattr(each, f.name) for each in rounds) for f in fields(LeftOut)}
     means = {
         name: sum(getattr(each, name) * each.frames for each in rounds) / frames
         for name in ("covered", "patch_difference")
     }
-    return LeftOut(**added | means)
+    sums = {
+        f.name: sum(getattr(each, f.name) for each in rounds)
+        for f in fields(LeftOut)
+        if f.name not in ("frames", *means)
+    }
+    return LeftOut(frames=frames, **sums, **means)
 
 
 def _shuffled(frames: Tensor, seed: int) -> Tensor:

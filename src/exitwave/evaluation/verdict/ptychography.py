@@ -1,6 +1,5 @@
 """The verdict on a ptychographic image, and the figures on which it rests."""
 
-import math
 from collections.abc import Mapping
 
 from jaxtyping import Complex
@@ -37,7 +36,7 @@ def evidence(
         "noise-ratio": misfit / max(noise, 1e-30),
         "signal": alike / max(noise, 1e-30) - 1,
         "moves-rms-px": stage.rms_px,
-        "moves-by-chance-px": math.sqrt(float(fit.chance_px.square().mean())),
+        "moves-by-chance-px": stage.chance_px,
         "moves-affine": stage.shared,
         "moves-scale": stage.scale,
         "moves-rotation-rad": stage.rotation_rad,

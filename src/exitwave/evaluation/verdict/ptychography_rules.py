@@ -17,6 +17,8 @@ LEAST_SIGNAL = 0.2
 """Differences among frames, beyond photon noise and as a share of it, below which there is nothing to predict."""
 MOVE_PX, BEYOND_CHANCE = 0.1, 2.5
 """Frames that want to move so far, and so many times further than photon noise moves them, stand wrong."""
+LEAST_MENDED = 0.02
+"""Share of the misfit that such moves must take away: frames that show little detail want this and that."""
 MOVE_ALIKE_PX, BEYOND_CHANCE_ALIKE = 0.04, 1.5
 """The same where they all want it alike, as one map of the positions or one after another."""
 ALIKE = 0.33
@@ -29,7 +31,7 @@ BELOW_NOISE = 0.5
 """Misfit over what photon noise leaves: less than this no model of photon counts can reach without fitting noise."""
 ABOVE_NOISE = 4.0
 """And from so many times more on something beside noise is not modelled."""
-MOST_OUTLYING = 0.02
+MOST_OUTLYING = 0.04
 """Share of such frames from which on the scan is not as it is described."""
 FREE = 2.0
 """Free residual over residual, beyond which pixels were fitted one by one."""
@@ -37,8 +39,6 @@ FULL = 0.3
 """Share of the probe's photons in the outer eighth of the frame on each side: an even frame has 0.44."""
 LEAST_FRAMES = 16
 """Fewer frames cannot test each other: the probe has seen those that are left out, and remembers them."""
-TOO_FEW = 0.8
-"""Unknowns for each measured value, from which on the frames cannot settle the image."""
 
 
 def said(e: Mapping[str, float], *, near_field: bool) -> Iterator[Says]:
@@ -106,7 +106,7 @@ def _of_positions(e: Mapping[str, float]) -> Iterator[Says]:
     wish, chance = e["moves-rms-px"], e["moves-by-chance-px"]
     alike = e["moves-affine"] > ALIKE or e["moves-slow"] > SLOW
     least, beyond = (MOVE_ALIKE_PX, BEYOND_CHANCE_ALIKE) if alike else (MOVE_PX, BEYOND_CHANCE)
-    if wish < max(least, beyond * chance):
+    if wish < max(least, beyond * chance) or not (alike or e["moves-mend"] > LEAST_MENDED):
         return
     told = f"the frames want to stand {wish:.2g} px elsewhere (photon noise explains {chance:.2g} px)"
     if e["moves-affine"] > ALIKE:
@@ -139,13 +139,6 @@ def _of_noise(e: Mapping[str, float]) -> Iterator[Says]:
             advice=("more frames, or give a known probe (--probe) and leave it as it is",),
         )
     predicts = e.get("left-out-correlation", 0.0) >= SOUND
-    scaled = ratio < BELOW_NOISE * expected and predicts
-    if e["unknowns"] > TOO_FEW and not scaled:
-        yield Says(
-            grade="doubtful",
-            reason=f"{e['unknowns']:.2g} unknowns stand against each measured value: too few frames or photons to settle them",
-            advice=("more frames, more overlap, fewer modes, or give a known probe (--probe) and leave it as it is",),
-        )
     if ratio < BELOW_NOISE * expected:
         yield Says(
             grade="sound" if predicts else "doubtful",
