@@ -19,8 +19,8 @@ DAMPING = 0.01
 """Of the mean curvature: frames that show no detail stay where they are instead of following their noise."""
 LOST = 2.5
 """Standard deviations by which a lost frame fits worse than its neighbours."""
-DECISIVE = 0.95
-"""A trial move is taken when it lowers the misfit of its frame at least to this share."""
+DECISIVE, DECISIVE_LOST = 0.985, 0.997
+"""A trial move is taken when it lowers the misfit of its frame at least to this share; most of it is photon noise."""
 
 
 @dataclass(eq=False)
@@ -148,7 +148,7 @@ class Search(Refinement):
     def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         # What the threads did not look at is zero in their sums, which infinities survive.
         self.misfits = sums[0][0]
-        tried = torch.cat([DECISIVE * sums[0][:1], sums[0][1:]])
+        tried = torch.cat([(DECISIVE if self.lost is None else DECISIVE_LOST) * sums[0][:1], sums[0][1:]])
         best = tried.argmin(dim=0)
         if self.lost is not None:
             best = torch.where(self.lost, best, 0)
