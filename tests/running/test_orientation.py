@@ -48,7 +48,9 @@ def test_a_scan_that_is_right_stays_exactly_as_it_is():
 
 
 def test_the_sign_of_positions_is_seen_in_the_near_field():
-    scan = ew.simulate("siemens", frame_px=64, frames=64, overlap=0.7, focus_distance_m=2e-3, distance_m=1.0, seed=1).scan
+    scan = ew.simulate(
+        "siemens", frame_px=64, frames=64, overlap=0.7, focus_distance_m=2e-3, distance_m=1.0, seed=1
+    ).scan
     found = find_orientation(replace(scan, positions_m=-scan.positions_m))
     assert found.sure
     assert (found.frames, found.flip_positions) == ("identity", True)
@@ -68,7 +70,9 @@ def test_a_stretch_is_found_to_two_percent(seed, matrix):
 
 def test_noise_is_no_ground_for_an_orientation(monkeypatch):
     scan = made()
-    shuffled = replace(scan, positions_m=scan.positions_m[torch.randperm(64, generator=torch.Generator().manual_seed(1))])
+    shuffled = replace(
+        scan, positions_m=scan.positions_m[torch.randperm(64, generator=torch.Generator().manual_seed(1))]
+    )
     with pytest.warns(DoubtfulImageWarning, match="left as they are"):
         assert oriented(shuffled) is shuffled
 

@@ -27,7 +27,10 @@ def info(
     *,
     auto_orient: Annotated[
         bool,
-        Parameter(help="Find on some frames how the stage lies against the detector: orientation, sign, angle, stretch.", negative=""),
+        Parameter(
+            help="Find on some frames how the stage lies against the detector: orientation, sign, angle, stretch.",
+            negative="",
+        ),
     ] = False,
     as_json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.", negative="")] = False,
     memory: Annotated[
@@ -127,7 +130,9 @@ def _memory(i: Inspection, allowed: int) -> list[tuple[str, str]]:
 def _oriented(scan: Scan) -> None:
     found = find_orientation(scan, progress=lambda what: print(f"auto-orient: {what} ...", file=sys.stderr, flush=True))
     print(f"\n{'orientation':16} {found.words} (relative to the scan as read)")
-    print(f"{'residual':16} {found.residual:.4g}; as read {found.as_read:.4g}; next best way to lay the frames {found.runner_up:.4g}")
+    print(
+        f"{'residual':16} {found.residual:.4g}; as read {found.as_read:.4g}; next best way to lay the frames {found.runner_up:.4g}"
+    )
     print(f"{'sure':16} {'yes' if found.sure else 'no: ' + '; '.join(found.doubts)}")
     if options := found.options(scan):
         print(f"{'to read it so':16} {' '.join(options)}")

@@ -12,7 +12,7 @@ from torch import Tensor
 from exitwave.data import prepare
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
-from exitwave.physics.fourier import fft2, frequencies, ifft2, to_centre, to_corner
+from exitwave.physics.fourier import fft2, frequencies, ifft2, to_corner
 from exitwave.problems.initial_guess import defocused, scale_to_photons
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.distortion import Distortion
@@ -47,7 +47,9 @@ def trial_problem(scan: Scan, seed: int) -> PtychographyProblem:
     """
     problem = PtychographyProblem.of(scan, seed=seed)
     everywhere = torch.arange(len(scan))
-    return replace(problem, _amplitudes=(problem.amplitudes(everywhere).square() + _added(problem)) .sqrt() * problem.trusted)
+    return replace(
+        problem, _amplitudes=(problem.amplitudes(everywhere).square() + _added(problem)).sqrt() * problem.trusted
+    )
 
 
 def _added(problem: PtychographyProblem) -> float:
@@ -147,7 +149,9 @@ class PositionTrial:
     ) -> "PositionTrial":
         """An empty object, with the windows of these positions."""
         corners = positions_px - positions_px.amin(dim=0) + MARGIN_PX
-        shape = [math.ceil(float(far)) + n + MARGIN_PX for far, n in zip(corners.amax(dim=0), probe.shape[-2:], strict=True)]
+        shape = [
+            math.ceil(float(far)) + n + MARGIN_PX for far, n in zip(corners.amax(dim=0), probe.shape[-2:], strict=True)
+        ]
         posed = replace(problem, positions_px=corners, object_shape=(shape[0], shape[1]))
         empty = torch.ones(1, *shape, dtype=torch.complex64, device=problem.device)
         probe = scale_to_photons(probe, problem)

@@ -15,7 +15,15 @@ from exitwave.data.errors import DoubtfulImageWarning, ExitwaveError, InputError
 from exitwave.data.measurement import Measurement
 from exitwave.data.position_map import PositionMap
 from exitwave.data.scan import Scan
-from exitwave.problems.position_trials import Mapped, PositionTrial, compact, cut_down, likely_probes, linear_map, trial_problem
+from exitwave.problems.position_trials import (
+    Mapped,
+    PositionTrial,
+    compact,
+    cut_down,
+    likely_probes,
+    linear_map,
+    trial_problem,
+)
 from exitwave.problems.ptychography import PtychographyProblem
 
 COARSE_FRAMES, MIDDLE_FRAMES, FINE_FRAMES = 24, 36, 81
@@ -116,7 +124,9 @@ class Orientation:
         laid += ["positions with the other sign"] * self.flip_positions
         mapped = [f"positions turned by {self.positions.rotation_deg:+.2f} deg"] * self.maps
         if self.maps and not self.turns_only:
-            mapped.append(f"stretched to {y:.2%} (y) and {x:.2%} (x), axes {self.positions.shear_deg:+.2f} deg off a right angle")
+            mapped.append(
+                f"stretched to {y:.2%} (y) and {x:.2%} (x), axes {self.positions.shear_deg:+.2f} deg off a right angle"
+            )
         return ", ".join(laid + mapped)
 
     def applied(self, scan: Scan) -> Scan:
@@ -186,9 +196,7 @@ def suspicious_overlap(scan: Scan) -> bool:
 def _problems(scan: Scan, count: int, seed: int) -> tuple[PtychographyProblem, PtychographyProblem]:
     """A patch as it is, and mirrored at the diagonal."""
     patch = cut_down(compact(scan, count))
-    return tuple(
-        trial_problem(each, seed) for each in (patch, prepare.to_memory(prepare.orient(patch, "transpose")))
-    )
+    return tuple(trial_problem(each, seed) for each in (patch, prepare.to_memory(prepare.orient(patch, "transpose"))))
 
 
 def _positions_px(problem: PtychographyProblem, matrix: Float[Tensor, "2 2"]) -> Float[Tensor, "frame 2"]:

@@ -215,7 +215,7 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         """What moves positions in this look: first what they all have in common, then what neighbours have, then each frame."""
         look = since // self.refine_every
         # The slices of a thick sample would have to be moved with what fell on each.
-        if len(step.estimate.object) > 1 or look % DISTORTED_EVERY and look >= ALL_DISTORTED:
+        if len(step.estimate.object) > 1 or (look % DISTORTED_EVERY and look >= ALL_DISTORTED):
             return [places]
         shortest = math.inf if look < LINEAR else SHORTEST_BEND * _radius_px(step.estimate.probe)
         common = Distortion(shortest_px=shortest, usual_px=self.max_position_error_px / 3)
@@ -287,7 +287,9 @@ class _Own:
     @classmethod
     def from_state(cls, own: Mapping[str, Tensor], x: PtychoEstimate) -> "_Own":
         power = own.get("power")
-        return cls(constraints.power(x.probe) if power is None else float(power), own.get("velocity"), own.get("misfits"))
+        return cls(
+            constraints.power(x.probe) if power is None else float(power), own.get("velocity"), own.get("misfits")
+        )
 
     def state(self) -> dict[str, Tensor]:
         kept = {"power": torch.tensor(self.power, dtype=torch.float64)}

@@ -70,7 +70,10 @@ def laid(orientation: Orientation) -> Float[Tensor, "2 2"]:
     transposed, rows, columns = _STEPS[orientation]
     matrix = torch.eye(2, dtype=torch.float64)
     matrix = matrix.flip(0) if transposed else matrix
-    return torch.diag(torch.tensor([-1.0 if reverse else 1.0 for reverse in (rows, columns)], dtype=torch.float64)) @ matrix
+    return (
+        torch.diag(torch.tensor([-1.0 if reverse else 1.0 for reverse in (rows, columns)], dtype=torch.float64))
+        @ matrix
+    )
 
 
 def crop(scan: M, size: int | tuple[int, int], centre: tuple[int, int] | None = None) -> M:

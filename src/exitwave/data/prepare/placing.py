@@ -26,9 +26,7 @@ def map_positions(scan: Scan, matrix: Matrix) -> Scan:
             f"map_positions: {matrix} maps the scan onto a line; expected two rows of two numbers, such as [[1, 0], [0, 1.05]]"
         )
     told = ", ".join(f"[{a:.6g}, {b:.6g}]" for a, b in matrix)
-    return replace(
-        scan, positions_m=scan.positions_m @ map_px.T, provenance=noted(scan, f"map_positions: [{told}]")
-    )
+    return replace(scan, positions_m=scan.positions_m @ map_px.T, provenance=noted(scan, f"map_positions: [{told}]"))
 
 
 def rotation(degrees: float) -> Float[Tensor, "2 2"]:

@@ -84,7 +84,9 @@ class Field:
         """The displacement at every pixel of an array; the same as `moves`, an axis at a time."""
         rows, columns = (torch.arange(n, dtype=torch.float64) for n in shape)
         linear = coefficients[:4].reshape(2, 2)
-        found = (rows - self.centre[0])[:, None, None] * linear[:, 0] + (columns - self.centre[1])[:, None] * linear[:, 1]
+        found = (rows - self.centre[0])[:, None, None] * linear[:, 0] + (columns - self.centre[1])[:, None] * linear[
+            :, 1
+        ]
         if len(self.orders):
             rate = torch.pi * self.orders / self.span
             down, across = (
@@ -121,7 +123,9 @@ class Distortion(Refinement):
     """Standard deviations of the linear map's coefficients in the last look."""
     _slopes: list[Complex[Tensor, "Y X"]] = field(init=False, default_factory=list[Tensor])
     """Derivatives of the object along y and x."""
-    _bent: Complex[Tensor, "3 mode y x"] = field(init=False, default_factory=lambda: torch.zeros(0, dtype=torch.complex64))
+    _bent: Complex[Tensor, "3 mode y x"] = field(
+        init=False, default_factory=lambda: torch.zeros(0, dtype=torch.complex64)
+    )
     """How the probe grows with its curvatures yy, yx, xx."""
     _centre: Float[Tensor, "2"] = field(init=False, default_factory=lambda: torch.zeros(2, dtype=torch.float64))
     """Of the probe's light in its window."""
@@ -130,7 +134,8 @@ class Distortion(Refinement):
         rows, columns = frequencies((x.object.shape[-2], x.object.shape[-1]), device=x.object.device)
         spectrum = fft2(x.object[0])
         self._slopes = [
-            ifft2(spectrum * (2j * torch.pi * frequency).to(torch.complex64)).contiguous() for frequency in (rows, columns)
+            ifft2(spectrum * (2j * torch.pi * frequency).to(torch.complex64)).contiguous()
+            for frequency in (rows, columns)
         ]
         self._centre = _centre(x.probe)
         self._bent = torch.stack([_curved(problem, x.probe, phase) for phase in _curvatures(problem, x.probe)])
@@ -167,7 +172,10 @@ class Distortion(Refinement):
 
     def _curving(self, view: ModelledFrames) -> list[Complex[Tensor, "batch mode y x"]]:
         """Waves at the detector of what the probe grows by with each of its curvatures."""
-        probes = (view.problem.model.probes(replace(view.x, probe=bent, variations=None, weights=None), view.frames) for bent in self._bent)
+        probes = (
+            view.problem.model.probes(replace(view.x, probe=bent, variations=None, weights=None), view.frames)
+            for bent in self._bent
+        )
         return [view.seen_with(probe.contiguous()) for probe in probes]
 
     def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
@@ -221,7 +229,11 @@ def _curvatures(problem: PtychographyProblem, probe: Complex[Tensor, "mode y x"]
 
 
 def _curved(
-    problem: PtychographyProblem, probe: Complex[Tensor, "mode y x"], phase: Float[Tensor, "y x"], *, whole: bool = False
+    problem: PtychographyProblem,
+    probe: Complex[Tensor, "mode y x"],
+    phase: Float[Tensor, "y x"],
+    *,
+    whole: bool = False,
 ) -> Complex[Tensor, "mode y x"]:
     """The probe's derivative along such a phase, or the `whole` probe with it."""
     factor = (torch.polar(torch.ones_like(phase), phase) if whole else 1j * phase).to(probe.device, torch.complex64)
