@@ -44,4 +44,4 @@ for swapped in (False, True):
     print(f"{'x and y exchanged' if swapped else 'as the recipe says':20} residual {residual:.4f}")
 
 # On the command line: exitwave reconstruct beamline.h5 rpie --recipe beamline.yaml -o out.h5
-# Not sure about signs and orientation? exitwave info beamline.h5 --recipe beamline.yaml --auto-orient ranks all of them.
+# Not sure about signs and orientation? exitwave info beamline.h5 --recipe beamline.yaml --auto-orient finds all of them.

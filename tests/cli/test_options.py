@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -91,11 +92,15 @@ class TestHelp:
 
 
 class TestRuns:
-    def test_info_ranks_orientations_the_right_one_first(self, scan: Path) -> None:
-        # Read transposed, frames must be transposed again; the other half of such a pair turns the positions, too.
+    def test_info_finds_the_orientation_and_says_what_to_add(self, scan: Path) -> None:
+        # Read transposed, frames must be transposed again.
         out = done("info", scan, "--auto-orient", "--orientation", "transpose").out
-        first = [line.split()[:2] for line in out.split("best first)\n")[1].splitlines()[:2]]
-        assert first == [["transpose", "sample"], ["antitranspose", "probe"]]
+        assert re.search(r"orientation +frames transpose", out)
+        assert re.search(r"to read it so +--orientation identity", out)
+
+    def test_a_scan_read_turned_is_put_right_before_the_run(self, scan: Path) -> None:
+        made = reconstructed(scan, "turned.h5", "--epochs", 1, "--rotation-deg", 20, "--auto-orient")
+        assert "turned by -20" in made.provenance["scan"]["auto_orient"]
 
     def test_the_same_seed_gives_the_same_file(self, scan: Path) -> None:
         one, again, other = (

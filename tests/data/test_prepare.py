@@ -10,6 +10,7 @@ from exitwave.data import prepare
 from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
 from exitwave.data.patterns import ArrayPatterns
+from exitwave.data.prepare.steps import prepared
 from exitwave.data.scan import Scan
 
 SHAPES = [(8, 12), (9, 12), (8, 13), (9, 13)]
@@ -323,6 +324,28 @@ def test_the_scan_given_is_left_alone():
     prepare.subtract_background(prepare.bin(scan, 2), torch.ones(4, 6)).frames(slice(None)).add_(5)
     assert torch.equal(scan.frames(slice(None)), before)
     assert scan.provenance == {"file": "a.h5"}
+
+
+@pytest.mark.parametrize("orientation", prepare.ORIENTATIONS)
+def test_the_matrix_of_an_orientation_says_where_pixels_go(orientation):
+    patterns = torch.zeros(2, 9, 9)
+    patterns[:, 4 + 3, 4 + 1] = 100.0
+    row, column = centre_of(prepare.orient(scan_of(patterns), orientation))
+    expected = prepare.laid(orientation) @ torch.tensor([3.0, 1.0], dtype=torch.float64)
+    assert [row - 4, column - 4] == expected.tolist()
+
+
+def test_positions_are_mapped_by_a_matrix_and_a_note_says_so():
+    scan = prepared(random_scan(), ({"map_positions": [[0, -1], [1.05, 0]]},))
+    torch.testing.assert_close(scan.positions_m[2], torch.tensor([0.0, 2.1e-6], dtype=torch.float64))
+    assert scan.provenance["preparation"] == ["map_positions: [[0, -1], [1.05, 0]]"]
+    with pytest.raises(InputError, match="onto a line"):
+        prepare.map_positions(random_scan(), ((1.0, 1.0), (1.0, 1.0)))
+
+
+def test_a_turn_is_counter_clockwise_as_seen():
+    up = prepare.rotation(90) @ torch.tensor([0.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(up, torch.tensor([-1.0, 0.0], dtype=torch.float64))
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -153,6 +153,15 @@ def test_a_stated_sign_turns_the_positions_round(foreign: Path) -> None:
     assert stated.provenance["position_sign"] == "probe"
 
 
+def test_a_stated_rotation_turns_the_positions(foreign: Path) -> None:
+    turned = read(foreign, ReadOptions(rotation_deg=90.0))
+    y, x = read(foreign).positions_m.T
+    torch.testing.assert_close(turned.positions_m, torch.stack([-x, y], dim=1), atol=1e-15, rtol=0)
+    assert turned.provenance["rotation_deg"] == 90.0
+    with pytest.raises(InputError, match="angle in degrees"):
+        read(foreign, ReadOptions(rotation_deg=float("nan")))
+
+
 @pytest.mark.parametrize("mark", ["group", "program"])
 def test_ptychodus_stores_where_the_probe_is(foreign: Path, explain: Explain, mark: str) -> None:
     put(foreign, f"{DETECTOR}/basis_vectors", None)

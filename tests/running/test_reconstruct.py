@@ -14,7 +14,6 @@ from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.setup import Setup
 from exitwave.running.checkpoints import CheckpointFile, Checkpoints
 from exitwave.running.divergence import advice
-from exitwave.running.orientation import rank_orientations
 from exitwave.running.pose import choose_device
 from exitwave.running.reconstruct import iterate, reconstruct
 from exitwave.running.split_half import halves, reconstruct_halves
@@ -118,26 +117,6 @@ def test_a_run_with_other_spacings_does_not_go_on_from_the_checkpoint(known, tmp
     ).history
     with pytest.raises(InputError, match="saved for another"):
         reconstruct(known.scan, RPIE(epochs=2), setup=Setup(slices=2, slice_spacing_m=2e-6), checkpoints=place)
-
-
-@pytest.mark.parametrize("turn", ["identity", "transpose", "fliplr"])
-def test_orientation_ranking_finds_how_frames_were_turned(known, turn):
-    inverse = {"identity": "identity", "transpose": "transpose", "fliplr": "fliplr"}[turn]
-    best = rank_orientations(prepare.orient(known.scan, turn))[0]
-    partner = {"identity": "rot180", "transpose": "antitranspose", "fliplr": "flipud"}[inverse]
-    # In the far field a half turn of the frames only conjugates the object, so that either of the pair may win.
-    assert best.orientation in (inverse, partner)
-
-
-def test_orientation_ranking_sees_the_position_sign_in_the_near_field():
-    from exitwave.simulation.measure import simulate
-
-    made = simulate("siemens", frame_px=64, frames=64, overlap=0.7, focus_distance_m=2e-3, distance_m=1.0, seed=1)
-    wrong = replace(made.scan, positions_m=-made.scan.positions_m)
-    assert rank_orientations(made.scan)[0].flip_positions is False
-    trials = rank_orientations(wrong)
-    best = next(t for t in trials if t.orientation == "identity" and t.residual == trials[0].residual)
-    assert best.flip_positions
 
 
 def scripted(*residuals: float, may_rise: bool = False, better: int = 0) -> Solver[Any]:

@@ -17,9 +17,9 @@ from exitwave.physics.fourier import fft2, frequencies, ifft2
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.background import Background, with_background
 from exitwave.problems.refinement.brightness import Brightness, with_brightness
-from exitwave.problems.refinement.distortion import Distortion
+from exitwave.problems.refinement.distortion import Distortion, with_recorded_scale
 from exitwave.problems.refinement.modelled_frames import Refinement, refined
-from exitwave.problems.refinement.positions import Positions, Search
+from exitwave.problems.refinement.positions import Positions, Search, lost_frames
 from exitwave.problems.refinement.slice_spacing import Spacing
 from exitwave.problems.refinement.variations import Variations, with_variations
 from exitwave.solvers.base import Solver, Step
@@ -40,8 +40,8 @@ WIDEST_BLUR = 0.35
 LEAST_BLUR_PX = 0.3
 SEARCHED = (2, 5)
 """The search runs between these multiples of `blur_epochs`, when coarse features stand where they belong."""
-TRIALS = 4
-"""Moves tried by each frame each time."""
+TRIALS, LOST_TRIALS = 4, 12
+"""Moves tried each time, by each frame, and later by those that fit worse than their neighbours."""
 LINEAR = 2
 """Looks at the beginning that find only what all positions have in common: rotation, stretch, shear."""
 ALL_DISTORTED, DISTORTED_EVERY = 8, 3
@@ -183,11 +183,8 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
             widest = min(BLUR * self.max_position_error_px, WIDEST_BLUR * _radius_px(x.probe))
             x = _blurred(x, widest * math.exp(-since / self._settle))
         together: list[Refinement] = []
-        places = self._places(since, own)
-        if self._far and SEARCHED[0] * self._settle <= since < SEARCHED[1] * self._settle:
-            together.append(
-                Search(reach_px=self.max_position_error_px, trials=TRIALS, seed=(problem.seed, 91, step.epoch))
-            )
+        places, search = self._places(since, own), self._search(problem, step, own)
+        together += [search] * (search is not None)
         if self.refine_positions:
             together += self._moving(step, since, places)
         together += [Brightness()] * self.refine_brightness
@@ -195,7 +192,24 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         together += [Spacing()] * self.refine_spacing
         x = refined(problem, x, together)
         own.velocity = places.velocity
+        own.misfits = None if search is None else search.misfits
+        if self.refine_positions and since // self.refine_every >= ALL_DISTORTED:
+            x = with_recorded_scale(x, problem.positions_px)
         return x
+
+    def _search(self, problem: PtychographyProblem, step: Step[PtychoEstimate], own: "_Own") -> Search | None:
+        """The search for frames far off: of all frames for a while, later of those that fit worse than their neighbours."""
+        since = step.epoch - self.first_epoch
+        if not self._far or since < SEARCHED[0] * self._settle:
+            return None
+        seed, reach = (problem.seed, 91, step.epoch), self.max_position_error_px
+        if since < SEARCHED[1] * self._settle:
+            return Search(reach_px=reach, trials=TRIALS, seed=seed)
+        if own.misfits is None:
+            lost = torch.zeros(len(problem), dtype=torch.bool)
+        else:
+            lost = lost_frames(problem.positions_px.cpu(), own.misfits, problem.statistics.photons_per_frame.double())
+        return Search(reach_px=reach, trials=LOST_TRIALS, seed=seed, lost=lost)
 
     def _moving(self, step: Step[PtychoEstimate], since: int, places: Positions) -> list[Refinement]:
         """What moves positions in this look: first what they all have in common, then what neighbours have, then each frame."""
@@ -267,15 +281,20 @@ class _Own:
 
     power: float
     velocity: Tensor | None
+    misfits: Tensor | None
+    """Of each frame, while frames far off are searched for."""
 
     @classmethod
     def from_state(cls, own: Mapping[str, Tensor], x: PtychoEstimate) -> "_Own":
         power = own.get("power")
-        return cls(constraints.power(x.probe) if power is None else float(power), own.get("velocity"))
+        return cls(
+            constraints.power(x.probe) if power is None else float(power), own.get("velocity"), own.get("misfits")
+        )
 
     def state(self) -> dict[str, Tensor]:
         kept = {"power": torch.tensor(self.power, dtype=torch.float64)}
-        return kept if self.velocity is None else {**kept, "velocity": self.velocity}
+        found = {"velocity": self.velocity, "misfits": self.misfits}
+        return kept | {name: value for name, value in found.items() if value is not None}
 
 
 def _radius_px(probe: Complex[Tensor, "mode y x"]) -> float:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
@@ -16,8 +17,10 @@ from exitwave.problems.refinement.modelled_frames import ModelledFrames, Refinem
 
 DAMPING = 0.01
 """Of the mean curvature: frames that show no detail stay where they are instead of following their noise."""
-DECISIVE = 0.95
-"""A trial move is taken when it lowers the misfit of its frame at least to this share."""
+LOST = 2.5
+"""Standard deviations by which a lost frame fits worse than its neighbours."""
+DECISIVE, DECISIVE_LOST = 0.985, 0.997
+"""A trial move is taken when it lowers the misfit of its frame at least to this share; most of it is photon noise."""
 
 
 @dataclass(eq=False)
@@ -96,15 +99,19 @@ def inside(x: PtychoEstimate, positions_px: Float[Tensor, "frame 2"]) -> Float[T
 
 @dataclass(eq=False)
 class Search(Refinement):
-    """Positions far off: each frame tries a few whole-pixel moves drawn at random and keeps the one of least misfit.
+    """Positions far off: frames try a few whole-pixel moves drawn at random and keep the one of least misfit.
 
     Annealing of Maiden, Humphry, Sarahan, Kraus & Rodenburg, Ultramicroscopy 120, 64 (2012). One propagation a trial.
     """
 
     reach_px: float
-    """Moves are drawn evenly from a disc of this radius."""
+    """Places are drawn evenly from a disc of this radius around where a frame was recorded, and around where it is."""
     trials: int
     seed: tuple[int, ...]
+    lost: Bool[Tensor, " frame"] | None = None
+    """Which frames search; all when left out."""
+    misfits: Float[Tensor, " frame"] | None = field(init=False, default=None)
+    """Of the frames where they were, after the look."""
     _moves: Float[Tensor, "trial frame 2"] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,24 +121,49 @@ class Search(Refinement):
         rng = np.random.default_rng(self.seed)
         shape = (self.trials, len(problem))
         radius, angle = self.reach_px * np.sqrt(rng.random(shape)), 2 * np.pi * rng.random(shape)
-        self._moves = torch.from_numpy(np.rint(np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=-1)))
+        moves = torch.from_numpy(np.stack([radius * np.sin(angle), radius * np.cos(angle)], axis=-1))
+        # A frame that was led astray finds back from where it was recorded.
+        back = problem.positions_px.cpu() - x.positions_px.cpu()
+        moves[::2] += back - back.median(dim=0).values
+        self._moves = moves.round()
         return (torch.zeros(self.trials + 1, len(problem), dtype=torch.float64),)
 
     def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
         misfits = sums[0]
-        misfits[0, view.frames] = DECISIVE * view.deviation.double().square().sum(dim=(1, 2)).cpu()
-        stack, index = view.problem.amplitude_stack(view.frames)
+        misfits[0, view.frames] = view.deviation.double().square().sum(dim=(1, 2)).cpu()
+        searching = torch.arange(len(view.frames)) if self.lost is None else self.lost[view.frames].nonzero().flatten()
+        if not len(searching):
+            return
+        frames, probes = view.frames[searching], view.probes if len(view.probes) == 1 else view.probes[searching]
+        stack, index = view.problem.amplitude_stack(frames)
         room = torch.tensor(view.x.object.shape[-2:]) - torch.tensor(view.x.probe.shape[-2:])
         for trial in range(self.trials):
-            corners = view.corners + self._moves[trial, view.frames].to(torch.int64)
+            corners = view.corners[searching] + self._moves[trial, frames].to(torch.int64)
             there = torch.minimum(corners.clamp(min=0), room)
-            waves = view.seen_with(view.probes, there)
+            waves = view.seen_with(probes, there)
             misfit = kernels.impose_modulus_(waves, stack, index, view.problem.trusted, view.background).double().cpu()
             # A place outside the object array was not tried.
-            misfits[trial + 1, view.frames] = torch.where((there == corners).all(dim=1), misfit, torch.inf)
+            misfits[trial + 1, frames] = torch.where((there == corners).all(dim=1), misfit, torch.inf)
 
     def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         # What the threads did not look at is zero in their sums, which infinities survive.
-        best = sums[0].argmin(dim=0)
+        self.misfits = sums[0][0]
+        tried = torch.cat([(DECISIVE if self.lost is None else DECISIVE_LOST) * sums[0][:1], sums[0][1:]])
+        best = tried.argmin(dim=0)
+        if self.lost is not None:
+            best = torch.where(self.lost, best, 0)
         moves = torch.cat([torch.zeros_like(self._moves[:1]), self._moves])[best, torch.arange(len(problem))]
         return replace(x, positions_px=inside(x, x.positions_px.cpu() + moves))
+
+
+def lost_frames(
+    positions_px: Float[Tensor, "frame 2"], misfits: Float[Tensor, " frame"], power: Float[Tensor, " frame"]
+) -> Bool[Tensor, " frame"]:
+    """Frames that fit worse than their neighbours do, by more than neighbours usually differ; a tenth of all at most."""
+    relative = (misfits / power.clamp(min=1e-30)).sqrt()
+    count = min(9, len(relative))
+    near = torch.from_numpy(KDTree(positions_px.numpy()).query(positions_px.numpy(), k=count)[1]).reshape(-1, count)
+    off = (relative / relative[near].median(dim=1).values.clamp(min=1e-30)).log()
+    usual = off.abs().median() / 0.6745
+    threshold = torch.maximum(LOST * usual, off.quantile(0.9))
+    return off > threshold
