@@ -11,10 +11,12 @@ from rich.console import Console
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Output, Prepare, ScanPath
 from exitwave.cli.progress import watching
 from exitwave.cli.solver_options import flags_of_today, known, leading, listed, named, with_options
-from exitwave.data.errors import InputError
+from exitwave.data.errors import ExitwaveError, InputError
+from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.atomic import require_writable
+from exitwave.io.files import read
 from exitwave.problems.setup import Setup
 from exitwave.running.job import Job, Running, run_job
 from exitwave.running.reconstruct import default_solver
@@ -60,9 +62,17 @@ def _default(tokens: tuple[str, ...]) -> str:
     words = leading(tokens)
     if len(words) >= 2:
         require_network(words[1])
-    name = default_solver().name
+    name = default_solver(_seen(words[0]) if words else None).name
     print(f"no solver was named: {name}, the default")
     return name
+
+
+def _seen(path: str) -> Measurement | None:
+    """What a file holds, to choose the solver by; None where it does not tell by itself, which is said when it is read."""
+    try:
+        return read(path)
+    except ExitwaveError:
+        return None
 
 
 def _explain() -> None:
