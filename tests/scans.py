@@ -125,3 +125,44 @@ def known_particle(
     return KnownParticle(
         pattern=Pattern(patterns=middle, geometry=GEOMETRY), intensity=intensity, object=torch.from_numpy(obj).cfloat()
     )
+
+
+@dataclass(frozen=True, eq=False)
+class KnownPrint:
+    """The pattern of a binary object, as a test chart gives it, behind a beam stop with an arm, and what it was made of."""
+
+    pattern: Pattern
+    object: torch.Tensor
+    centre_px: tuple[float, float]
+
+
+def known_print(
+    *,
+    frame: int = 128,
+    photons: float = 1e8,
+    stop_px: float = 18.0,
+    phase: float = 0.0,
+    centre_px: tuple[float, float] = (0.0, 0.0),
+    blur_px: float = 0.0,
+    symmetrised: bool = False,
+    seed: int = 0,
+) -> KnownPrint:
+    """An F, a dot and a bar, 5 times oversampled at 128 pixels; the stop is as many speckles wide as a fifth of its pixels."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:frame, :frame] - frame // 2
+    obj = np.hypot(y - 7, x - 6) < 4.5
+    obj |= (abs(y + 1) < 12) & (abs(x + 9) < 2.5)
+    obj |= ((abs(y + 10) < 2.5) & (abs(x + 2) < 9)) | ((abs(y + 2) < 2) & (abs(x + 4) < 6))
+    wave = obj * np.exp(1j * phase * smooth_field((frame, frame), seed, width=8.0))
+    tilted = wave * np.exp(2j * np.pi * (centre_px[0] * y + centre_px[1] * x) / frame)
+    intensity = np.abs(np.fft.fftshift(np.fft.fft2(tilted))) ** 2
+    if blur_px:
+        rows, columns = np.fft.fftfreq(frame)[:, None], np.fft.fftfreq(frame)[None, :]
+        spread = np.exp(-2 * (np.pi * blur_px) ** 2 * (rows**2 + columns**2))
+        intensity = np.fft.ifft2(np.fft.fft2(intensity) * spread).real.clip(0)
+    counts = rng.poisson(intensity * photons / intensity.sum()).astype(np.float32)
+    if symmetrised:
+        counts = (counts + np.roll(counts[::-1, ::-1], (1, 1), (0, 1))) / 2
+    mask = (np.hypot(y, x) > stop_px / 2) & ((x < 0) | (abs(y) > 1))
+    pattern = Pattern(patterns=torch.from_numpy(counts * mask)[None], geometry=GEOMETRY, mask=torch.from_numpy(mask))
+    return KnownPrint(pattern, torch.from_numpy(wave).to(torch.complex64), centre_px)

@@ -125,3 +125,23 @@ def test_methods_are_compared_as_twins_of_one_another(pattern, tmp_path):
     turned = replace(truth, object=conjugate_inverse(truth.object) * 2j)
     laid = align_estimate(turned, truth).object
     assert float((laid - truth.object).norm() / truth.object.norm()) < 0.01
+
+
+def test_a_support_is_stated_by_shape_or_file_and_kept_in_the_job(pattern, tmp_path):
+    np.save(tmp_path / "support.npy", np.ones((24, 24)))
+    job = tmp_path / "job.yaml"
+    job.write_text(f"{{scan: {pattern}, output: out.h5, support: support.npy, solver: {{name: hio, epochs: 4}}}}")
+    done("run", job)
+    result = ew.read_result(tmp_path / "out.h5")
+    assert result.provenance["job"]["support"] == str(tmp_path / "support.npy")
+    assert int(result.estimate.support.sum()) == 24 * 24
+    assert result.free_residual is not None
+    done("reconstruct", pattern, "hio", "--epochs", 4, "--support", "circle:12", "-o", tmp_path / "circle.h5")
+    assert 400 < int(ew.read_result(tmp_path / "circle.h5").estimate.support.sum()) < 500
+    wrong = ("reconstruct", pattern, "hio", "--support", "square:3", "-o", tmp_path / "x.h5")
+    assert "does not exist" in refused(tmp_path, *wrong)
+
+
+def test_one_pattern_needs_no_solver_named(pattern, tmp_path):
+    out = done("reconstruct", pattern, "--starts", 1, "--cycles", 1, "--hio", 2, "--er", 0, "-o", tmp_path / "x.h5").out
+    assert "no solver was named: cdi" in out

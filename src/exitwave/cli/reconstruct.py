@@ -12,10 +12,12 @@ from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Prepare, Sca
 from exitwave.cli.progress import watching
 from exitwave.cli.solver_options import known, leading, listed, named, run_command, with_options
 from exitwave.cli.verdict import verdict_text
-from exitwave.data.errors import FormatError, InputError
+from exitwave.data.errors import ExitwaveError, FormatError, InputError
+from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.atomic import require_writable
+from exitwave.io.files import read
 from exitwave.io.weights import is_weights
 from exitwave.problems.setup import Setup
 from exitwave.running.job import Job, Running, run_together
@@ -55,15 +57,24 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
 
 def _default(tokens: tuple[str, ...]) -> str:
     """The solver where none is named; InputError where a word stands in the place of one."""
-    for word in leading(tokens)[1:]:
+    words = leading(tokens)
+    for word in words[1:]:
         path = Path(word)
         if path.suffix and not path.exists():
             raise FormatError(f"{word} does not exist; check the path")
         if not path.is_file() or is_weights(path):
             require_network(word)
-    name = default_solver().name
+    name = default_solver(_seen(words[0]) if words else None).name
     print(f"no solver was named: {name}, the default")
     return name
+
+
+def _seen(path: str) -> Measurement | None:
+    """What a file holds, to choose the solver by; None where it does not tell by itself, which is said when it is read."""
+    try:
+        return read(path)
+    except ExitwaveError:
+        return None
 
 
 def _explain() -> None:

@@ -2,9 +2,10 @@
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -236,6 +237,16 @@ class SupportProblem(Problem[SupportEstimate]):
         if not bool(torch.view_as_real(exit_wave).isfinite().all()):
             raise InputError("the start holds values that are not finite; start from another file")
         return self.estimate(exit_wave / self._beam, x.support.to(self.device))
+
+    def identity(self, x: SupportEstimate, setup: Setup) -> dict[str, Any]:
+        known = {"support": setup.support, "coherence_px": setup.coherence_px or None}
+        return {**super().identity(x, setup), **{name: value for name, value in known.items() if value is not None}}
+
+    def provenance(self, x: SupportEstimate) -> Mapping[str, Any]:
+        if not self.symmetry.real:
+            return {}
+        found = self.symmetry
+        return {"mirror_symmetry": {"correlation": found.correlation, "centre_px": list(found.centre_px)}}
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(repr(self.geometry).encode())

@@ -47,7 +47,7 @@ def _drawn(stated: str, shape: Sequence[int], pixel_m: Sequence[float]) -> Bool[
     rulers = torch.meshgrid(*axes, indexing="ij")
     if found := _CIRCLE.fullmatch(stated):
         radii = [_pixels(found[1], found[2], size) for size in pixel_m]
-        return sum(((ruler / r) ** 2 for ruler, r in zip(rulers, radii, strict=True)), torch.zeros(())) <= 1
+        return sum(((ruler / r) ** 2 for ruler, r in zip(rulers, radii, strict=True)), torch.zeros(())) <= 1 + 1e-9
     if (found := _RECTANGLE.fullmatch(stated)) and len(shape) == 2:
         sides = _pixels(found[1], found[2], pixel_m[0]), _pixels(found[3], found[4], pixel_m[1])
         # An even side has no pixel in its middle: it lies as arrays do, the middle at n // 2.

@@ -18,6 +18,7 @@ from exitwave.io.assemble import ReadOptions
 from exitwave.io.files import read_estimate, read_prepared as read_scan, read_probe
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Setup
+from exitwave.problems.stated_support import names_file
 from exitwave.running.checkpoints import Checkpoints
 from exitwave.running.orientation import oriented
 from exitwave.running.outputs import require_outputs, result_paths
@@ -117,6 +118,8 @@ class Job:
             told |= asdict(cast(Any, part))
         told |= {"scan": self.scan, "output": self.output, "reading": asdict(self.reading), "prepare": self.prepare}
         paths = {name: path.absolute() for name in ("output", "start", "probe") if (path := told[name])}
+        if told["support"] is not None and names_file(told["support"]):
+            paths["support"] = Path(told["support"]).absolute()
         scans = [path.absolute() for path in self.scans]
         return _plain(told | paths | {"scan": scans if self.together else scans[0]})
 
@@ -145,6 +148,8 @@ def read_job(path: str | Path) -> Job:
         raise FormatError(f"{path} holds no job; expected at least the keys scan, solver, output")
     described = {str(key): value for key, value in cast("dict[Any, Any]", content).items()}
     _start_from(path.parent, described, ("scan", "output", "start", "probe"))
+    if isinstance(described.get("support"), str) and names_file(described["support"]):
+        described["support"] = str(path.parent / described["support"])
     described |= {"solver": resolve_paths(described["solver"], path.parent)} if "solver" in described else {}
     if isinstance(described.get("reading"), dict):
         _start_from(path.parent, described["reading"], ("positions",))

@@ -14,12 +14,14 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data.errors import DoubtfulImageWarning, ExitwaveError, InputError
-from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.data.estimate import Estimate
 from exitwave.data.finding import EXAMINED
 from exitwave.data.measurement import Measurement
+from exitwave.data.pattern import Pattern
 from exitwave.data.result import Result
 from exitwave.evaluation.verdict.judge import judged
 from exitwave.problems.base import Problem, relative
+from exitwave.problems.cdi import SupportProblem
 from exitwave.problems.examination import of_frames_left
 from exitwave.problems.setup import Setup
 from exitwave.running.checkpoints import CheckpointFile, Checkpoints
@@ -28,6 +30,7 @@ from exitwave.running.examined import examined
 from exitwave.running.pose import pose
 from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.cdi.multistart import CDI
 from exitwave.solvers.ptychography.quasi_newton import QuasiNewton
 from exitwave.solvers.requirements import require_solved, require_supported
 from exitwave.solvers.spec import to_spec
@@ -35,9 +38,10 @@ from exitwave.solvers.spec import to_spec
 Watch = Callable[[Step[Any], Problem[Any]], None]
 
 
-def default_solver() -> Solver[PtychoEstimate]:
-    """The solver that reaches a good image soonest, as docs/benchmarks.md measures: used where none is named."""
-    return QuasiNewton()
+def default_solver(measurement: Measurement | Problem[Any] | None = None) -> Solver[Any]:
+    """The solver that is used where none is named: of a scan the one that reaches a good image soonest, as docs/benchmarks.md
+    measures; of one pattern the whole recipe."""
+    return CDI() if isinstance(measurement, Pattern | SupportProblem) else QuasiNewton()
 
 
 def iterate(
@@ -116,7 +120,7 @@ def reconstruct(
             measurement, solver, probe=probe, setup=setup, stop=stop, checkpoints=checkpoints, watch=watch
         )
     started = time.perf_counter()
-    solver, setup = solver or default_solver(), setup or Setup()
+    solver, setup = solver or default_solver(measurement), setup or Setup()
     begun = _begun(measurement, solver, start, probe, setup)
     problem = begun.problem
     record = CheckpointFile(

@@ -134,7 +134,7 @@ def test_starts_that_found_something_else_are_left_out_of_the_mean():
 
 def test_the_recipe_is_the_published_one():
     stages = ew.CDI(finish=0).recipe.member.stages
-    assert [(stage.name, stage.epochs) for stage in stages] == 3 * [("er", 20), ("hio", 160), ("er", 20)]
+    assert [(stage.name, stage.epochs) for stage in stages] == 3 * [("er", 20), ("hio", 240), ("er", 20)]
     blurs = [sigma for stage in stages for sigma in (stage.sigma_start_px, stage.sigma_end_px)]
     assert blurs == sorted(blurs, reverse=True)
     assert (blurs[0], blurs[-1]) == (3.0, pytest.approx(1.0))

@@ -22,7 +22,8 @@ from exitwave.solvers.spec import SolverField, from_spec
 
 AGREES = 0.8
 """Correlation with the best below which another start found something else, which would only blur the mean."""
-
+WORSE = 3.0
+"""Times the best's free residual, above which a start is no part of the mean: it has flaws of its own."""
 WIDEST, FINEST_PX = 0.04, 0.7
 """Blur of the first update of an adaptive support, as a share of the first one's size, and of the last, pixels."""
 
@@ -60,7 +61,7 @@ class BestOf(Solver[SupportEstimate]):
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         own, state = self.unnested(start.state)
         first, inner = int(own.get("number", 0)), int(own.get("epoch", 0))
-        found = _Found.from_state(own, start.estimate)
+        found = replace(_Found.from_state(own, start.estimate), tested=problem.has_held_out)
         origin = _unpacked(own, "origin", start.estimate) or start.estimate
         current = _unpacked(own, "current", start.estimate)
         epoch = start.epoch
@@ -197,19 +198,23 @@ class _Found:
 
     members: tuple[SupportEstimate, ...] = ()
     residuals: tuple[float, ...] = ()
+    tested: bool = False
+    """Whether these are free residuals, which tell how good an image is."""
 
     def with_member(self, x: SupportEstimate, problem: SupportProblem, keep: int) -> "_Found":
         residual = problem.residual(x, held_out=problem.has_held_out)
         together = [*zip(self.residuals, self.members, strict=True), (residual, x)]
         best = sorted(together, key=lambda pair: pair[0])[:keep]
-        return _Found(tuple(member for _, member in best), tuple(value for value, _ in best))
+        return _Found(tuple(member for _, member in best), tuple(value for value, _ in best), problem.has_held_out)
 
     @cached_property
     def averaged(self) -> tuple[SupportEstimate, Estimate | None]:
         """The mean of those that agree with the best, in its pose, and the standard deviation of each pixel."""
         best = self.members[0]
         objects, supports = [best.object], [best.support]
-        for other in self.members[1:]:
+        for other, residual in zip(self.members[1:], self.residuals[1:], strict=True):
+            if self.tested and residual > WORSE * self.residuals[0]:
+                continue
             laid = register_twin(other.object, best.object)
             if laid.correlation >= AGREES:
                 objects.append(laid.image)
