@@ -69,7 +69,7 @@ class SlowPhase:
     steps: Float[Tensor, "k l"]
     """Newton step of each wave over its gradient; none for the constant, which nothing sees."""
     slowness: Float[Tensor, "k l"]
-    """How far each wave counts as slow, 0 to 1, over its squared norm."""
+    """How far each wave counts as slow, 0 to 1."""
     masses: Float[Tensor, "axis k l"]
     """What each wave's pull varies by for each unit by which the moments of single frames do."""
     cell: tuple[int, int]
@@ -89,7 +89,7 @@ class SlowPhase:
         slow[0, 0] = 0.0
         place = {"device": x.object.device, "dtype": torch.float32}
         steps = slow / stiffness.clamp(min=1e-30)
-        parts = (tensor.to(**place) for tensor in (*waves, steps, slow / norms, masses))
+        parts = (tensor.to(**place) for tensor in (*waves, steps, slow, masses))
         return cls(*parts, cell=(max(window[0] // PARTS, 1), max(window[1] // PARTS, 1)))
 
     def told(self, pulls: FramePulls) -> Float[Tensor, "k l"]:
@@ -114,12 +114,21 @@ class SlowPhase:
         return self.rows @ (self.steps * self.told(pulls) * self._found(pulls)) @ self.columns.T
 
     def held(
-        self, obj: Complex[Tensor, "slice Y X"], way: Complex[Tensor, "slice Y X"], told: Float[Tensor, "k l"]
+        self,
+        obj: Complex[Tensor, "slice Y X"],
+        way: Complex[Tensor, "slice Y X"],
+        curvature: Float[Tensor, "slice Y X"],
+        told: Float[Tensor, "k l"],
     ) -> Complex[Tensor, "slice Y X"]:
-        """A direction of the object without the slow phase that is not told; symmetric, a projection where all is dark or told."""
-        unit = torch.sgn(obj)
-        turn = (unit.conj() * way).imag.sum(dim=0) / len(obj)
-        return way - 1j * unit * self._in_waves(turn, self.slowness * (1 - told))
+        """A direction, times the root of the curvature, without the slow phase that is not told.
+
+        Symmetric; a projection where waves are orthogonal under the curvature, as they are on an evenly lit scan.
+        """
+        turned = obj * curvature.sqrt()
+        weights = (obj.abs().square() * curvature).sum(dim=0)
+        norms = self.rows.square().T @ weights @ self.columns.square()
+        turn = (turned.conj() * way).imag.sum(dim=0)
+        return way - 1j * turned * self._in_waves(turn, self.slowness * (1 - told) / norms.clamp(min=1e-30))
 
     def _in_waves(self, image: Float[Tensor, "Y X"], weights: Float[Tensor, "k l"]) -> Float[Tensor, "Y X"]:
         return self.rows @ (weights * (self.rows.T @ image @ self.columns)) @ self.columns.T

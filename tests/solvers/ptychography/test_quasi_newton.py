@@ -101,6 +101,63 @@ def test_one_step_of_slow_phase_mends_most_of_a_wave_across_the_scan():
     assert object_error(mended, made.truth) < 0.7 * object_error(plain, made.truth)
 
 
+def asked(problem, x):
+    """Slow phase and what frames ask of it, from one pass."""
+    slow, pulls = SlowPhase.of(problem, x, ramp_sensitivity(problem, x)), FramePulls(problem, x)
+    Sweep(problem, x).everything(exit_wave_update=pulls)
+    return slow, pulls
+
+
+def without_shrinkage(monkeypatch, slow, pulls):
+    with monkeypatch.context() as patch:
+        patch.setattr("exitwave.problems.coarse_phase.SIGNIFICANCE", 0.0)
+        return slow.of_frames(pulls)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_slow_phase_that_only_noise_asks_for_is_left_alone(seed, monkeypatch):
+    made = known_scan(side=12, step=6.0, photons=1e3, seed=seed)
+    slow, pulls = asked(PtychographyProblem.of(made.scan), made.truth)
+    assert slow.of_frames(pulls).norm() < 0.3 * without_shrinkage(monkeypatch, slow, pulls).norm()
+
+
+def test_slow_phase_that_the_photons_tell_is_followed(monkeypatch):
+    made = known_scan(side=12, step=6.0, photons=1e5)
+    problem = PtychographyProblem.of(made.scan)
+    slow, pulls = asked(problem, replace(rough(problem, made.truth), probe=made.truth.probe))
+    whole = without_shrinkage(monkeypatch, slow, pulls)
+    assert (slow.of_frames(pulls) - whole).norm() < 0.2 * whole.norm()
+
+
+def test_what_all_frames_ask_alike_is_left_to_the_probe(known, problem):
+    slow, pulls = asked(problem, rough(problem, known.truth))
+    before = slow.of_frames(pulls)
+    pulls.leave_common_to_probe()
+    after = slow.of_frames(pulls)
+    pulls.pulls += torch.linspace(-1, 1, 8)[:, None] * pulls.pulls.abs().max()
+    pulls.leave_common_to_probe()
+    assert torch.allclose(slow.of_frames(pulls), after, atol=1e-3 * float(after.abs().max()))
+    assert (after - before).norm() > 0
+
+
+def test_a_held_direction_has_only_the_slow_phase_that_was_told(known, problem):
+    slow, _ = asked(problem, known.truth)
+    obj = known.truth.object
+    lit = Sweep(problem, known.truth).everything().illumination + 1.0
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(1, *problem.object_shape, dtype=torch.complex64, generator=generator) for _ in range(2))
+    told = torch.zeros_like(slow.steps)
+
+    def inner(u, v):
+        return float(torch.vdot(u.flatten(), v.flatten()).real)
+
+    ours, theirs = inner(slow.held(obj, a, lit, told), b), inner(a, slow.held(obj, b, lit, told))
+    assert ours == pytest.approx(theirs, rel=1e-3)
+    assert torch.allclose(slow.held(obj, a, lit, torch.ones_like(told)), a)
+    wave = 1j * lit.sqrt() * obj * slow.rows[:, 1:2]
+    assert slow.held(obj, slow.held(obj, wave, lit, told), lit, told).norm() < 0.5 * wave.norm()
+
+
 def test_the_slope_of_a_slow_phase_is_left_to_the_probe(known, problem):
     slow = SlowPhase.of(problem, known.truth, ramp_sensitivity(problem, known.truth))
     y, x = (torch.arange(n).float() for n in problem.object_shape)

@@ -236,12 +236,14 @@ class Descent:
     def conditioned(self, down: Blocks) -> Blocks:
         """The first guess of the inverse Hessian: gradient over illumination, and the slow phase's own step."""
         lit, seen = self.at.lit, self.at.seen
-        shorten = (lit + self.damping * lit.max()).clamp(min=1e-30)
+        curvature = (lit + self.damping * lit.max()).clamp(min=1e-30)
         if self.slow is None:
-            obj = down[0] / shorten
+            obj = down[0] / curvature
         else:
-            here = self.sweep.x.object
-            obj = self.slow.held(here, self.slow.held(here, down[0], self.told) / shorten, self.told)
+            here, root = self.sweep.x.object, curvature.sqrt()
+            # Twice, so that it stays positive however waves and illumination lie to each other.
+            way = self.slow.held(here, down[0] / root, curvature, self.told)
+            obj = self.slow.held(here, way, curvature, self.told) / root
             obj += NEWTON_SLOW * self.slow.of_gradient(here, down[0], self.told)
         return obj, down[1] / (seen + self.damping * seen.max()).clamp(min=1e-30)
 
