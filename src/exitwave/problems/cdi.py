@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -69,7 +69,7 @@ class SupportProblem(Problem[SupportEstimate]):
     """Photons in all trusted pixels."""
     beam_photons: float
     """Photons that fall on a pixel of the even beam, so chosen that the object's amplitude is about 1."""
-    symmetry: MirrorSymmetry = MirrorSymmetry()
+    symmetry: MirrorSymmetry = field(default_factory=MirrorSymmetry)
     """How the pattern resembles its own mirror image, and about which point."""
     support_is_known: bool = False
     """Whether the first support was stated: it is then never left."""

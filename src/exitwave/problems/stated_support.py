@@ -28,10 +28,10 @@ def stated_support(stated: str, shape: Sequence[int], pixel_m: Sequence[float]) 
     Sizes are object pixels, or lengths with a unit (`circle:2.5um`). The shape stands in the middle of the object's array, of
     `shape`; a smaller image is laid there. Raises InputError where it is neither, or would allow everything or nothing.
     """
-    if names_file(stated):
-        support = _laid(torch.from_numpy(read_image(stated) != 0), shape, stated)
-    else:
-        support = _drawn(stated, shape, pixel_m)
+    from_file = names_file(stated)
+    support = (
+        _laid(torch.from_numpy(read_image(stated) != 0), shape, stated) if from_file else _drawn(stated, shape, pixel_m)
+    )
     share = float(support.float().mean())
     if not 0 < share <= 0.5:
         raise InputError(

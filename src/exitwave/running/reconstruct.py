@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import singledispatch
 from importlib.metadata import version
 from typing import Any, overload
 
@@ -41,7 +42,17 @@ Watch = Callable[[Step[Any], Problem[Any]], None]
 def default_solver(measurement: Measurement | Problem[Any] | None = None) -> Solver[Any]:
     """The solver that is used where none is named: of a scan the one that reaches a good image soonest, as docs/benchmarks.md
     measures; of one pattern the whole recipe."""
-    return CDI() if isinstance(measurement, Pattern | SupportProblem) else QuasiNewton()
+    return _default_solver(measurement)
+
+
+@singledispatch
+def _default_solver(measurement: Any) -> Solver[Any]:
+    return QuasiNewton()
+
+
+@_default_solver.register
+def _(measurement: Pattern | SupportProblem) -> Solver[Any]:
+    return CDI()
 
 
 def iterate(
