@@ -4,7 +4,7 @@ from copy import copy
 
 import torch
 from jaxtyping import Complex, Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
@@ -98,7 +98,7 @@ class FramePulls:
 
 def _nearest(positions_px: Float[Tensor, "frame 2"]) -> Int[Tensor, "frame near"]:
     places = positions_px.cpu().numpy()
-    near = cKDTree(places).query(places, min(1 + NEIGHBOURS, len(places)))[1].reshape(len(places), -1)[:, 1:]
+    near = KDTree(places).query(places, min(1 + NEIGHBOURS, len(places)))[1].reshape(len(places), -1)[:, 1:]
     return torch.from_numpy(near)
 
 

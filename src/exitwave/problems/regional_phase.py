@@ -57,14 +57,18 @@ class RegionalPhase:
         return step
 
     def held(
-        self, obj: Complex[Tensor, "slice Y X"], way: Complex[Tensor, "slice Y X"], told: Float[Tensor, "1 wave"]
+        self,
+        obj: Complex[Tensor, "slice Y X"],
+        way: Complex[Tensor, "slice Y X"],
+        curvature: Float[Tensor, "slice Y X"],
+        told: Float[Tensor, "1 wave"],
     ) -> Complex[Tensor, "slice Y X"]:
-        """A direction of the object without the slow phase that is not told; as it is between the regions."""
+        """A direction, times the root of the curvature, without the slow phase that is not told; as it is between the regions."""
         rest = way.clone()
         for one, phase, share in self._each(told):
             assert isinstance(share, Tensor)
             place = (slice(None), one.rows, one.columns)
-            rest[place] = phase.held(obj[place], way[place], share)
+            rest[place] = phase.held(obj[place], way[place], curvature[place], share)
         return rest
 
     def of_frames(self, pulls: FramePulls) -> Float[Tensor, "Y X"]:
