@@ -48,7 +48,7 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
     rest.remove(chosen)
     app = App(
         name=f"exitwave reconstruct SCAN {chosen}",
-        usage=f"Usage: exitwave reconstruct SCAN [SCAN ...] {chosen} [OPTIONS]",
+        usage=f"Usage: exitwave reconstruct SCAN {chosen} [OPTIONS]",
         default_parameter=Parameter(negative_iterable=()),
         result_action="return_int_as_exit_code_else_zero",
     )
