@@ -29,7 +29,7 @@ def scans(seed: int, frames: int, dimmer: float, sample: str) -> tuple[ew.Simula
     return first, second
 
 
-def compared(name: str, epochs: int, frames: int, dimmer: float, sample: str) -> Row:
+def compared(name: str, epochs: Epochs, frames: int, dimmer: float, sample: str) -> Row:
     """Errors of the second scan, medians over the seeds, and in how many of them sharing helped."""
     solver = make(name, epochs=epochs)
     assert solver is not None

@@ -189,7 +189,7 @@ class TestRefusals:
 
     def test_a_start_of_one_scan_is_none_for_several(self) -> None:
         with pytest.raises(ew.InputError, match="start from a probe"):
-            ew.reconstruct([ONE.scan, OTHER.scan], start=ONE.truth)  # pyright: ignore[reportCallIssue]
+            ew.reconstruct([ONE.scan, OTHER.scan], start=ONE.truth)  # pyright: ignore[reportArgumentType]
 
     def test_what_is_known_of_brightness_does_not_go_with_beams_that_differ(self) -> None:
         solver = ew.refine(ew.RPIE(epochs=2), ew.RefinementOptions(phase_only=True))

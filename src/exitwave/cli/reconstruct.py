@@ -52,7 +52,7 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
 
     cls = with_options(chosen, tokens)
     renamed = {**RefinementOptions.renamed, **cls.renamed}
-    return run_command(f"exitwave reconstruct SCAN [SCAN ...] {chosen}", _command(cls), rest, renamed)
+    return run_command(f"exitwave reconstruct SCAN {chosen}", _command(cls), rest, renamed)
 
 
 def _default(tokens: tuple[str, ...]) -> str:
