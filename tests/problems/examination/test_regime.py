@@ -1,5 +1,6 @@
 """Near or far field is decided by the frames: what was read in the other regime is refused with the option to type."""
 
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -10,13 +11,19 @@ import pytest
 from exitwave.data import prepare
 from exitwave.data.errors import InputError
 from exitwave.data.scan import Scan
+from exitwave.data.statistics import scan_statistics
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.files import read
 from exitwave.problems.examination import examine
+from exitwave.problems.examination.regime import regime_findings
 from exitwave.problems.inspection import ScanInspection, inspect
 from exitwave.problems.setup import Setup
+from exitwave.problems.shadow_motion import shadow_motion
 from exitwave.running.reconstruct import reconstruct
 from exitwave.simulation.measure import simulate
+from exitwave.simulation.objects import OBJECTS
+from exitwave.simulation.probes import PROBES
+from exitwave.simulation.trajectories import TRAJECTORIES
 from exitwave.solvers.ptychography.pie import RPIE
 
 STAR = Path(__file__).parents[3].parent / "shared/data/PETRAIII_P25_Near_Field_Ptycho.cxi"
@@ -105,3 +112,26 @@ def test_the_petra_star_read_without_options_stops_with_its_focus_distance():
     assert focus is not None
     assert float(focus[1]) == pytest.approx(3.65e-3, rel=0.03)
     assert told(read(STAR, ReadOptions(focus_distance_m=float(focus[1])))) == {}
+
+
+@pytest.mark.slow
+def test_no_healthy_scan_is_told_to_be_of_the_other_regime():
+    """Every sample with every probe, near and far, at three doses, on all trajectories: no false alarm."""
+    wrong: list[str] = []
+    for number, (name, probe, focus, photons) in enumerate(
+        itertools.product(OBJECTS, PROBES, (None, 0.03), (300.0, 1e4, 1e6))
+    ):
+        scan = simulate(
+            name,
+            probe_name=probe,
+            focus_distance_m=focus,
+            photons_per_frame=photons,
+            trajectory=list(TRAJECTORIES)[number % len(TRAJECTORIES)],
+            frames=(25, 64)[number % 2],
+            frame_px=64,
+            seed=number,
+        ).scan
+        motion = shadow_motion(scan, scan_statistics(scan).mean_pattern)
+        if regime_findings(scan, motion):
+            wrong.append(f"{name} {probe} {focus} {photons}")
+    assert wrong == []
