@@ -151,7 +151,8 @@ GOOD = {
         ({}, "sound", "predicted"),
         ({"left-out-correlation": 0.4}, "failed", "would predict them"),
         ({"left-out-correlation": 0.7}, "doubtful", "from 0.85 on"),
-        ({"left-out-covered": 0.2}, "doubtful", "share too little"),
+        ({"left-out-covered": 0.3}, "doubtful", "share too little"),
+        ({"left-out-covered": 0.05}, "failed", "share too little"),
         ({"moves-rms-px": 0.3, "moves-mend": 0.1}, "doubtful", "want to stand"),
         ({"moves-rms-px": 0.3}, "sound", "predicted"),
         ({"moves-rms-px": 0.3, "moves-slow": 0.8}, "doubtful", "drifted"),
@@ -174,6 +175,12 @@ def test_each_piece_of_evidence_speaks(changed: dict[str, float], grade: str, wo
 
 def test_a_wide_probe_is_no_fault_in_the_near_field():
     assert all(one.grade == "sound" for one in said({**GOOD, "probe-border": 0.44}, near_field=True))
+
+
+def test_the_near_field_tells_places_better():
+    moving = {**GOOD, "moves-rms-px": 0.05}
+    assert all(one.grade == "sound" for one in said(moving, near_field=False))
+    assert any("want to stand" in one.reason for one in said(moving, near_field=True))
 
 
 def test_an_even_probe_has_its_area_in_the_border():

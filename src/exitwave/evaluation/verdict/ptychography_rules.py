@@ -11,12 +11,15 @@ SOUND, FAILED = 0.85, 0.6
 FALLING, UNEXPLAINED = 0.9, 0.05
 """A residual that the last fifth of the epochs brought below this share was still falling: it matters where the fit leaves
 more than this share of the differences among frames unexplained."""
-LEAST_COVER = 0.5
-"""Share of a frame's light that neighbours must have lit, too, for a prediction to mean anything."""
+LEAST_COVER, NO_COVER = 0.5, 0.2
+"""Share of a frame's light that neighbours must have lit, too, for a prediction to mean anything; and below which frames have
+nothing in common by which they could be phased."""
 LEAST_SIGNAL = 0.2
 """Differences among frames, beyond photon noise and as a share of it, below which there is nothing to predict."""
 MOVE_PX, BEYOND_CHANCE = 0.1, 2.5
 """Frames that want to move so far, and so many times further than photon noise moves them, stand wrong."""
+MOVE_NEAR_PX = 0.035
+"""The same in the near field, where every frame is a sharp picture of the sample and tells its place much better."""
 LEAST_MENDED = 0.02
 """Share of the misfit that such moves must take away: frames that show little detail want this and that."""
 MOVE_ALIKE_PX, BEYOND_CHANCE_ALIKE = 0.04, 1.5
@@ -44,7 +47,7 @@ LEAST_FRAMES = 16
 def said(e: Mapping[str, float], *, near_field: bool) -> Iterator[Says]:
     """What the figures say, one thing each."""
     yield from _of_prediction(e)
-    yield from _of_positions(e)
+    yield from _of_positions(e, near_field=near_field)
     yield from _of_noise(e)
     yield from _of_frames(e)
     if not near_field and e["probe-border"] > FULL:
@@ -68,7 +71,7 @@ def _of_prediction(e: Mapping[str, float]) -> Iterator[Says]:
         )
     found, covered = e.get("left-out-correlation"), e.get("left-out-covered", 0.0)
     if found is None or covered < LEAST_COVER:
-        grade = "failed" if found is not None and found < FAILED else "doubtful"
+        grade = "failed" if covered < NO_COVER or (found is not None and found < FAILED) else "doubtful"
         yield Says(
             grade=grade,
             reason=f"neighbouring frames share too little of the sample to test each other ({covered:.0%} of the light of a "
@@ -102,11 +105,12 @@ def _of_prediction(e: Mapping[str, float]) -> Iterator[Says]:
         )
 
 
-def _of_positions(e: Mapping[str, float]) -> Iterator[Says]:
+def _of_positions(e: Mapping[str, float], *, near_field: bool) -> Iterator[Says]:
     wish, chance = e["moves-rms-px"], e["moves-by-chance-px"]
     alike = e["moves-affine"] > ALIKE or e["moves-slow"] > SLOW
-    least, beyond = (MOVE_ALIKE_PX, BEYOND_CHANCE_ALIKE) if alike else (MOVE_PX, BEYOND_CHANCE)
-    if wish < max(least, beyond * chance) or not (alike or e["moves-mend"] > LEAST_MENDED):
+    mends = alike or near_field or e["moves-mend"] > LEAST_MENDED
+    least = MOVE_NEAR_PX if near_field else MOVE_ALIKE_PX if alike else MOVE_PX
+    if wish < max(least, (BEYOND_CHANCE_ALIKE if alike else BEYOND_CHANCE) * chance) or not mends:
         return
     told = f"the frames want to stand {wish:.2g} px elsewhere (photon noise explains {chance:.2g} px)"
     if e["moves-affine"] > ALIKE:
