@@ -24,8 +24,6 @@ USUAL_CURVATURE, MOST_CURVED = 30.0, 1.0
 """Prior standard deviation of the probe's curvatures, and the most of one look: radians, root mean square across the probe."""
 MOST_BENDS = 100
 """Slow waves along each axis that are looked for at most, the slowest first."""
-DARK = 0.25
-"""Photons that are added to the model where it is divided by."""
 LEAST_MOVE_PX = 0.05
 """An object that would move by less is left as it is."""
 
@@ -150,14 +148,9 @@ class Distortion(Refinement):
 
     def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
         pulls, curvatures, misfits = sums
-        deviation, weight = view.deviation, None
-        if self.of_counts:
-            # As much as the amplitudes say where there is light, and in the mean nothing where there is next to none.
-            model = (view.modulus.square() + DARK).sqrt()
-            counts = view.problem.amplitudes(view.frames).square()
-            deviation, weight = (counts - view.modulus.square()) / (2 * model) * view.problem.trusted, view.modulus / model
+        deviation = view.count_deviation if self.of_counts else view.deviation
         slopes = torch.stack([view.slope(waves) for waves in (*self._stretched(view), *self._curving(view))], dim=1)
-        flat = (slopes if weight is None else slopes * weight[:, None]).flatten(2)
+        flat = (slopes * view.bright[:, None] if self.of_counts else slopes).flatten(2)
         pulls[view.frames] = (flat @ deviation.flatten(1)[..., None])[..., 0].double().cpu()
         curvatures[view.frames] = (flat @ flat.mT).double().cpu()
         misfits[view.frames] = deviation.double().square().sum(dim=(1, 2)).cpu()
