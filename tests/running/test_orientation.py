@@ -47,6 +47,7 @@ def test_a_scan_that_is_right_stays_exactly_as_it_is():
     assert found.options(made()) == ()
 
 
+@pytest.mark.slow
 def test_the_sign_of_positions_is_seen_in_the_near_field():
     scan = ew.simulate(
         "siemens", frame_px=64, frames=64, overlap=0.7, focus_distance_m=2e-3, distance_m=1.0, seed=1
@@ -68,7 +69,8 @@ def test_a_stretch_is_found_to_two_percent(seed, matrix):
     assert found.positions.rotation_deg == pytest.approx(0, abs=0.3)
 
 
-def test_noise_is_no_ground_for_an_orientation(monkeypatch):
+@pytest.mark.slow
+def test_noise_is_no_ground_for_an_orientation():
     scan = made()
     shuffled = replace(
         scan, positions_m=scan.positions_m[torch.randperm(64, generator=torch.Generator().manual_seed(1))]
@@ -113,7 +115,7 @@ def test_of_all_descriptions_that_nearest_to_the_recorded_positions_is_told(mirr
     back = prepare.laid("transpose" if mirrored else "identity") @ prepare.laid(frames).T
     sign = -1 if flip else 1
     assert frames in prepare.ORIENTATIONS
-    torch.testing.assert_close(sign * (back @ matrix * sign), prepare.rotation(angle), atol=1e-9, rtol=0)
+    torch.testing.assert_close(sign * (back @ matrix), prepare.rotation(angle), atol=1e-9, rtol=0)
 
 
 def test_a_map_is_told_by_angles_and_stretches_of_its_axes():
@@ -131,4 +133,4 @@ def test_frames_that_belong_to_the_next_position_are_told(lag):
     scan = made()
     wrong = replace(scan, positions_m=scan.positions_m.roll(lag, dims=0))
     found = frame_lag(prepare.select(wrong, slice(1, -1)))
-    assert found.lag == -lag
+    assert found.lag == lag

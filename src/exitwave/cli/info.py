@@ -13,6 +13,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.scan import Scan
 from exitwave.io.files import read_prepared
 from exitwave.io.memory import scratch, size
+from exitwave.problems.frame_lag import frame_lag
 from exitwave.problems.inspection import Inspection, ScanInspection, inspect
 from exitwave.problems.setup import FrameNumbers, Memory, frame_numbers
 from exitwave.running.orientation import find_orientation
@@ -157,6 +158,10 @@ def _oriented(scan: Scan) -> None:
     print(f"{'sure':16} {'yes' if found.sure else 'no: ' + '; '.join(found.doubts)}")
     if options := found.options(scan):
         print(f"{'to read it so':16} {' '.join(options)}")
+    if lag := frame_lag(found.applied(scan)).lag:
+        print(
+            f"{'! check':16} frames belong to the position {'after' if lag > 0 else 'before'} their own: one is missing or too many"
+        )
     if not scan.geometry.near_field:
         print("far field: turned by 180 degrees it fits as well, with the other sign of the phase")
 

@@ -95,7 +95,8 @@ def _posed(kind: type[K], scan: Scan, setup: Setup, solver: Solver[Any] | None) 
         device=device,
         free_fraction=setup.free_fraction,
         memory=MemoryBudget(cached=(allowed - needed.working) // 2, spare=needed.spare(allowed)),
-        robust=setup.robust,
+        # Whoever says which frames to keep has looked at them.
+        robust=setup.robust and setup.keep_frames is None,
     )
     noise = None if setup.noise is None else noise_of(setup.noise, problem)
     return problem if noise is None else replace(problem, noise=noise)

@@ -18,8 +18,9 @@ from exitwave.problems.base import relative
 from exitwave.problems.setup import Setup
 from exitwave.problems.shared_probe import SharedProbeProblem
 from exitwave.running.checkpoints import Checkpoints
+from exitwave.running.examined import examined
 from exitwave.running.pose import pose
-from exitwave.running.reconstruct import Watch, default_solver, reconstruct
+from exitwave.running.reconstruct import Watch, default_solver, reconstruct, scan_provenance
 from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver
 from exitwave.solvers.neural.network_solver import NetworkSolver
@@ -45,8 +46,12 @@ def reconstruct_together(
     InputError, by name, for scans that cannot share a probe.
     """
     solver, setup = solver or default_solver(), setup or Setup()
+    for option in ("drop_frames", "keep_frames"):
+        if getattr(setup, option) is not None:
+            raise InputError(f"{option} does not say of which scan; leave frames of one out with --prepare select=...")
     for scan in scans:
         require_solved(solver, scan)
+    scans = [examined(scan, setup) for scan in scans]
     joined = join(scans, same_object=setup.same_object)
     for scan, name in zip(scans, joined.names, strict=True):
         _check(scan, name)
@@ -94,7 +99,7 @@ def _provenance(problem: SharedProbeProblem, whole: Result, number: int) -> dict
         "same_object": joined.same_object,
     }
     outliers = {"outliers": left_out.described()} if left_out else {}
-    return {**told, "scan": dict(joined.sources[number]), "shared_probe": shared, **outliers}
+    return {**told, **scan_provenance(joined.sources[number]), "shared_probe": shared, **outliers}
 
 
 def _check(scan: Measurement, name: str) -> None:

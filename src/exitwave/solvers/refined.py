@@ -17,7 +17,7 @@ from exitwave.physics.fourier import fft2, frequencies, ifft2
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.background import Background, with_background
 from exitwave.problems.refinement.brightness import Brightness, with_brightness
-from exitwave.problems.refinement.distortion import Distortion, with_recorded_scale
+from exitwave.problems.refinement.distortion import Distortion
 from exitwave.problems.refinement.modelled_frames import Refinement, refined
 from exitwave.problems.refinement.positions import Positions, Search, lost_frames
 from exitwave.problems.refinement.slice_spacing import Spacing
@@ -193,8 +193,6 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         x = refined(problem, x, together)
         own.velocity = places.velocity
         own.misfits = None if search is None else search.misfits
-        if self.refine_positions and since // self.refine_every >= ALL_DISTORTED:
-            x = with_recorded_scale(x, problem.positions_px)
         return x
 
     def _search(self, problem: PtychographyProblem, step: Step[PtychoEstimate], own: "_Own") -> Search | None:

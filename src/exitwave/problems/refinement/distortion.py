@@ -24,8 +24,6 @@ USUAL_CURVATURE, MOST_CURVED = 30.0, 1.0
 """Prior standard deviation of the probe's curvatures, and the most of one look: radians, root mean square across the probe."""
 MOST_BENDS = 100
 """Slow waves along each axis that are looked for at most, the slowest first."""
-CLEARLY_STRETCHED = 0.02
-"""Stretch and shear of the scan that a refinement may add; less is not told from noise and defocus."""
 LEAST_MOVE_PX = 0.05
 """An object that would move by less is left as it is."""
 
@@ -113,6 +111,8 @@ class Distortion(Refinement):
     """Shortest half-period of bends; inf for rotation, stretch and shear alone."""
     usual_px: float = 1.0
     """Prior standard deviation of the amplitude of a bend."""
+    of_counts: bool = True
+    """Whether counts are compared, not their roots, whose mean is too small in dark pixels, which leads to wider scans."""
     rigid: bool = False
     """Whether the linear map only turns."""
     friction: float = 0.0
@@ -148,9 +148,9 @@ class Distortion(Refinement):
 
     def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
         pulls, curvatures, misfits = sums
-        deviation = view.deviation
+        deviation = view.count_deviation if self.of_counts else view.deviation
         slopes = torch.stack([view.slope(waves) for waves in (*self._stretched(view), *self._curving(view))], dim=1)
-        flat = slopes.flatten(2)
+        flat = (slopes * view.bright[:, None] if self.of_counts else slopes).flatten(2)
         pulls[view.frames] = (flat @ deviation.flatten(1)[..., None])[..., 0].double().cpu()
         curvatures[view.frames] = (flat @ flat.mT).double().cpu()
         misfits[view.frames] = deviation.double().square().sum(dim=(1, 2)).cpu()
@@ -253,27 +253,6 @@ def distorted(
     if float(grid.abs().max()) < LEAST_MOVE_PX:
         return moved
     return replace(moved, object=_resampled(x.object, grid))
-
-
-def with_recorded_scale(x: PtychoEstimate, recorded_px: Float[Tensor, "frame 2"]) -> PtychoEstimate:
-    """Positions with the stretch and shear of those recorded, unless they are clearly others; the object goes along.
-
-    What is found of both leans, with few photons, by a percent or so towards a wider scan: dark pixels pull that way.
-    """
-    places, recorded = x.positions_px.cpu(), recorded_px.cpu()
-    from_recorded, to = recorded - recorded.mean(dim=0), places - places.mean(dim=0)
-    weight = torch.ones(len(places), 1, dtype=torch.float64)
-    for _ in range(3):
-        # Frames that are lost have no say.
-        linear = torch.linalg.lstsq(weight * to, weight * from_recorded).solution.T
-        off = (from_recorded - to @ linear.T).norm(dim=1, keepdim=True)
-        weight = (1 / (1 + (off / off.median().clamp(min=1e-9)).square())).sqrt()
-    back = linear - torch.eye(2, dtype=torch.float64)
-    stretch = 0.5 * (back + back.T)
-    if float(stretch.abs().max()) > CLEARLY_STRETCHED:
-        return x
-    centre = torch.zeros(2, dtype=torch.float64)
-    return distorted(x, Field.over(places, math.inf), stretch.flatten(), centre)
 
 
 def _resampled(obj: Complex[Tensor, "slice Y X"], moves: Float[Tensor, "Y X 2"]) -> Complex[Tensor, "slice Y X"]:

@@ -19,6 +19,8 @@ from exitwave.problems.threads import CHUNK_PIXELS, Schedule
 
 DARKEST = 1e-6
 """Moduli below this share of a frame's brightest are taken for it where something is divided by the modulus."""
+DARK = 0.25
+"""Photons added to the model's where counts are divided by its root."""
 
 
 @dataclass(eq=False)
@@ -67,6 +69,22 @@ class ModelledFrames:
     def deviation(self) -> Float[Tensor, "batch y x"]:
         """Measured less the model's modulus in the pixels that can be trusted."""
         return (self.problem.amplitudes(self.frames) - self.modulus) * self.problem.trusted
+
+    @cached_property
+    def bright(self) -> Float[Tensor, "batch y x"]:
+        """Weight of slopes beside `count_deviation`: 1 where the model has light, 0 where it has none."""
+        return self.modulus / (self.modulus.square() + DARK).sqrt()
+
+    @cached_property
+    def count_deviation(self) -> Float[Tensor, "batch y x"]:
+        """As `deviation`, from counts, not their roots: of a model that is right its mean is zero in dark pixels, too.
+
+        The root of a small Poisson count is in the mean less than that of its mean. Where places are fitted to roots, scans get
+        wider.
+        """
+        counts = self.problem.amplitudes(self.frames).square()
+        model = (self.modulus.square() + DARK).sqrt()
+        return (counts - self.modulus.square()) / (2 * model) * self.problem.trusted
 
     @cached_property
     def change(self) -> FrameWaves:
