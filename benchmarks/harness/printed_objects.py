@@ -65,7 +65,13 @@ class Printed:
 
 
 def printed(
-    kind: str, *, seed: int, frame_px: int = 512, oversampling: float = 5.0, phase: float = 0.0, flaws: Flaws | None = None
+    kind: str,
+    *,
+    seed: int,
+    frame_px: int = 512,
+    oversampling: float = 5.0,
+    phase: float = 0.0,
+    flaws: Flaws | None = None,
 ) -> Printed:
     """The pattern of an object of `kind` that is 1 / `oversampling` as wide as the frame; its phase spans `phase` rad."""
     flaws, rng = flaws or Flaws(), np.random.default_rng(seed)
@@ -76,7 +82,9 @@ def printed(
     slow = ndimage.gaussian_filter(rng.normal(size=drawn.shape), size / 8)
     truth[start : start + size, start : start + size] = drawn * np.exp(1j * phase * (slow - slow.min()) / np.ptp(slow))
     counts, mask = _recorded(truth, flaws, rng)
-    pattern = ew.Pattern(patterns=torch.from_numpy(counts).float()[None], geometry=GEOMETRY, mask=torch.from_numpy(mask))
+    pattern = ew.Pattern(
+        patterns=torch.from_numpy(counts).float()[None], geometry=GEOMETRY, mask=torch.from_numpy(mask)
+    )
     return Printed(pattern=pattern, truth=torch.from_numpy(truth).to(torch.complex64))
 
 

@@ -340,7 +340,11 @@ def _check_sampling(pattern: Pattern, problem: SupportProblem, counts: Float[Ten
     speckle_px = max(2.0, 2 * height / max(size[0], 1), 2 * width / max(size[1], 1))
     most = MOST_HIDDEN_KNOWN if told else MOST_HIDDEN_SPECKLES
     if hidden > most * speckle_px:
-        cure = "" if problem.support_is_known else f", or state the support (--support), with which {MOST_HIDDEN_KNOWN:g} can"
+        cure = (
+            ""
+            if problem.support_is_known
+            else f", or state the support (--support), with which {MOST_HIDDEN_KNOWN:g} can"
+        )
         raise InputError(
             f"{hidden:.0f} pixels across are untrusted in the middle of the pattern, {hidden / speckle_px:.1f} speckles; "
             f"at most {most:g} can be phased: use a smaller beam stop, or fill the centre from a short exposure without "

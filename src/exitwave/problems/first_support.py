@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from exitwave.physics.support import autocorrelation, extent_px, soft
-from exitwave.problems.mirror_symmetry import MirrorSymmetry
+from exitwave.problems.mirror_symmetry import MirrorSymmetry, opposite
 from exitwave.problems.untrusted_pixels import filled_from_neighbours
 
 LEVEL = 0.04
@@ -36,7 +36,7 @@ def first_support(
     The whole middle half where a beam stop hides what the autocorrelation is made of.
     """
     if symmetry.real:
-        return _box(counts, known)
+        return _box(*_completed(counts, known, symmetry))
     support = torch.zeros_like(known)
     support[tuple(slice(n // 4, n // 4 + (n + 1) // 2) for n in known.shape)] = True
     return support & region if bool(known[tuple(n // 2 for n in known.shape)]) else support
@@ -60,10 +60,18 @@ def _box(counts: Float[Tensor, "*axes"], known: Bool[Tensor, "*axes"]) -> Bool[T
         min(math.ceil(ROOM * length / 2) + 2, n // 2)
         for length, n in zip(extent_px(spread > level), known.shape, strict=True)
     )
-    box[tuple(slice(n // 2 - side // 2, n // 2 - side // 2 + side) for side, n in zip(sides, known.shape, strict=True))] = (
-        True
-    )
+    box[
+        tuple(slice(n // 2 - side // 2, n // 2 - side // 2 + side) for side, n in zip(sides, known.shape, strict=True))
+    ] = True
     return box
+
+
+def _completed(
+    counts: Float[Tensor, "*axes"], known: Bool[Tensor, "*axes"], symmetry: MirrorSymmetry
+) -> tuple[Float[Tensor, "*axes"], Bool[Tensor, "*axes"]]:
+    """The pattern of a real object with unknown pixels taken from the opposite ones, and what is known then."""
+    turned, seen = (opposite(values, symmetry.centre_px) for values in (counts, known))
+    return torch.where(known, counts, turned), known | seen
 
 
 def _filled(counts: Float[Tensor, "*axes"], known: Bool[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:

@@ -76,12 +76,12 @@ def _laid(image: Bool[Tensor, "*given"], shape: Sequence[int], stated: str) -> B
             "smaller: then it is laid into the middle. Crop and bin it as the pattern was"
         )
     support = torch.zeros(tuple(shape), dtype=torch.bool)
-    places = tuple(slice(size // 2 - n // 2, size // 2 - n // 2 + n) for n, size in zip(image.shape, shape, strict=True))
+    places = tuple(
+        slice(size // 2 - n // 2, size // 2 - n // 2 + n) for n, size in zip(image.shape, shape, strict=True)
+    )
     support[places] = image
     return support
 
 
 def _size(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
-
-
