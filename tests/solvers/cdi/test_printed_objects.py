@@ -1,6 +1,7 @@
 """Sparse objects with hard edges behind a beam stop: what `cdi` makes of them, and the means it has for it."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_an_adaptive_support_takes_no_more_than_a_part_away_at_once():
     problem = pattern_problem(known_print().pattern)
     steps = run(ew.HIO(epochs=30, shrink_every=5, adaptive_threshold=True, positive=True), problem)
     sizes = [int(problem.first_support.sum()), *(int(step.estimate.support.sum()) for step in steps[4::5])]
-    assert all(after >= 0.69 * before for before, after in zip(sizes, sizes[1:], strict=False))
+    assert all(after >= 0.69 * before for before, after in pairwise(sizes))
     assert sizes[-1] < sizes[0]
 
 

@@ -53,4 +53,3 @@ def _missed(problem: SupportProblem, obj: Complex[Tensor, "*axes"]) -> float:
     measured = problem.amplitudes[problem.held_out]
     scale = (expected @ measured) / (expected @ expected).clamp(min=1e-30)
     return float((scale * expected - measured).square().sum())
-
