@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ from exitwave.physics.kernels import dispatch
 from exitwave.physics.support import extent_px, soft
 from exitwave.problems.base import Problem
 from exitwave.problems.first_support import correlated, first_support
-from exitwave.problems.mirror_symmetry import MirrorSymmetry, mirror_symmetry, opposite
+from exitwave.problems.mirror_symmetry import NOT_SYMMETRIC, MirrorSymmetry, mirror_symmetry, opposite
 from exitwave.problems.setup import Setup
 from exitwave.problems.stated_support import stated_support
 
@@ -69,7 +69,7 @@ class SupportProblem(Problem[SupportEstimate]):
     """Photons in all trusted pixels."""
     beam_photons: float
     """Photons that fall on a pixel of the even beam, so chosen that the object's amplitude is about 1."""
-    symmetry: MirrorSymmetry = field(default_factory=MirrorSymmetry)
+    symmetry: MirrorSymmetry = NOT_SYMMETRIC
     """How the pattern resembles its own mirror image, and about which point."""
     support_is_known: bool = False
     """Whether the first support was stated: it is then never left."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.support import autocorrelation, extent_px, soft
-from exitwave.problems.mirror_symmetry import MirrorSymmetry
+from exitwave.problems.mirror_symmetry import MirrorSymmetry, opposite
 
 LEVEL = 0.04
 """Of the autocorrelation's maximum: what lies above is taken for the object. Marchesini et al. (2003)."""
@@ -36,7 +36,7 @@ def first_support(
     The whole middle half where a beam stop hides what the autocorrelation is made of.
     """
     if symmetry.real:
-        return _box(counts, known)
+        return _box(*_completed(counts, known, symmetry))
     support = torch.zeros_like(known)
     support[tuple(slice(n // 4, n // 4 + (n + 1) // 2) for n in known.shape)] = True
     return support & region if bool(known[tuple(n // 2 for n in known.shape)]) else support
@@ -64,6 +64,14 @@ def _box(counts: Float[Tensor, "*axes"], known: Bool[Tensor, "*axes"]) -> Bool[T
         tuple(slice(n // 2 - side // 2, n // 2 - side // 2 + side) for side, n in zip(sides, known.shape, strict=True))
     ] = True
     return box
+
+
+def _completed(
+    counts: Float[Tensor, "*axes"], known: Bool[Tensor, "*axes"], symmetry: MirrorSymmetry
+) -> tuple[Float[Tensor, "*axes"], Bool[Tensor, "*axes"]]:
+    """The pattern of a real object with unknown pixels taken from the opposite ones, and what is known then."""
+    turned, seen = (opposite(values, symmetry.centre_px) for values in (counts, known))
+    return torch.where(known, counts, turned), known | seen
 
 
 def _filled(counts: Float[Tensor, "*axes"], known: Bool[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:

@@ -40,6 +40,10 @@ class MirrorSymmetry:
         return self.correlation >= SYMMETRIC
 
 
+NOT_SYMMETRIC = MirrorSymmetry()
+"""Of what was not looked at."""
+
+
 def mirror_symmetry(intensity: Float[Tensor, "*axes"], known: Bool[Tensor, "*axes"]) -> MirrorSymmetry:
     """Compare every known pixel with the one opposite; counts with the beam about the index n // 2 of every axis.
 

@@ -28,10 +28,7 @@ def stated_support(stated: str, shape: Sequence[int], pixel_m: Sequence[float]) 
     Sizes are object pixels, or lengths with a unit (`circle:2.5um`). The shape stands in the middle of the object's array, of
     `shape`; a smaller image is laid there. Raises InputError where it is neither, or would allow everything or nothing.
     """
-    from_file = names_file(stated)
-    support = (
-        _laid(torch.from_numpy(read_image(stated) != 0), shape, stated) if from_file else _drawn(stated, shape, pixel_m)
-    )
+    support = _read(stated, shape) if names_file(stated) else _drawn(stated, shape, pixel_m)
     share = float(support.float().mean())
     if not 0 < share <= 0.5:
         raise InputError(
@@ -66,8 +63,9 @@ def _pixels(number: str, unit: str | None, pixel_m: float) -> float:
     return length if unit in (None, "px") else length * LENGTHS_M[unit] / pixel_m
 
 
-def _laid(image: Bool[Tensor, "*given"], shape: Sequence[int], stated: str) -> Bool[Tensor, "*axes"]:
+def _read(stated: str, shape: Sequence[int]) -> Bool[Tensor, "*axes"]:
     """An image in the middle of an array of this shape, as arrays are laid: n // 2 onto n // 2."""
+    image = torch.from_numpy(read_image(stated) != 0)
     while image.ndim > len(shape) and image.shape[0] == 1:
         image = image[0]
     if image.ndim != len(shape) or any(n > size for n, size in zip(image.shape, shape, strict=True)):

@@ -6,7 +6,7 @@ for it lets the object fit noise, from one that is too small, which cuts the obj
 """
 
 import torch
-from jaxtyping import Bool, Complex
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from exitwave.data.errors import InputError
@@ -42,14 +42,14 @@ def best_support(
         return problem.first_support
     top = float(inside.topk(max(1, round(BRIGHTEST * len(inside)))).values[-1])
     tried = [blurred > share * top for share in THRESHOLDS]
-    best = min(tried, key=lambda region: _missed(problem, torch.where(region, obj, 0.0)))
+    held = problem.held_out.flatten().nonzero().squeeze(1)
+    measured = problem.amplitudes.flatten()[held]
+    best = min(tried, key=lambda region: _missed(problem.seen(torch.where(region, obj, 0.0)).flatten()[held], measured))
     least = round((1 - MOST_LOST) * int(support.sum()))
     return best if int(best.sum()) >= least else blurred >= blurred.flatten().topk(least).values[-1]
 
 
-def _missed(problem: SupportProblem, obj: Complex[Tensor, "*axes"]) -> float:
-    """How far an object is off at the held-out pixels, after the scale that fits them best."""
-    expected = problem.seen(obj)[problem.held_out]
-    measured = problem.amplitudes[problem.held_out]
+def _missed(expected: Float[Tensor, " pixel"], measured: Float[Tensor, " pixel"]) -> float:
+    """How far amplitudes are off at the held-out pixels, after the scale that fits them best."""
     scale = (expected @ measured) / (expected @ expected).clamp(min=1e-30)
     return float((scale * expected - measured).square().sum())

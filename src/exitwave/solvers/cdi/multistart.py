@@ -27,6 +27,9 @@ WORSE = 3.0
 WIDEST, FINEST_PX = 0.04, 0.7
 """Blur of the first update of an adaptive support, as a share of the first one's size, and of the last, pixels."""
 
+OUTSIDE_KEPT = 0.98
+"""With an adaptive support hio forgets so slowly what stands outside: see `HIO.outside_kept`."""
+
 
 @solver
 class BestOf(Solver[SupportEstimate]):
@@ -159,6 +162,7 @@ class CDI(Solver[SupportEstimate]):
         for cycle in range(self.cycles):
             before, after = min(widest_px * fall**cycle, 20.0), min(widest_px * fall ** (cycle + 1), 20.0)
             stages += [self._er(before), self._hio(before, after), self._er(after)]
+            stages[-2]["outside_kept"] = OUTSIDE_KEPT if adaptive else 1.0
         stages.append({"name": "er", "epochs": self.finish, "shrink_every": 0, "momentum": adaptive or positive})
         return BestOf(
             member=from_spec([stage | common for stage in stages if stage["epochs"]]),
