@@ -149,7 +149,9 @@ GOOD = {
     ("changed", "grade", "words"),
     [
         ({}, "sound", "predicted"),
-        ({"left-out-correlation": 0.4}, "failed", "would predict them"),
+        ({"left-out-correlation": 0.4, "moves-mend": 0.2}, "failed", "would predict them"),
+        ({"left-out-correlation": 0.5}, "failed", "would predict them"),
+        ({"left-out-correlation": 0.5, "moves-mend": 0.2}, "doubtful", "from 0.85 on"),
         ({"left-out-correlation": 0.7}, "doubtful", "from 0.85 on"),
         ({"left-out-covered": 0.3}, "doubtful", "share too little"),
         ({"left-out-covered": 0.05}, "failed", "share too little"),

@@ -20,6 +20,8 @@ from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
 from exitwave.problems.window_updates import pie_update
 
+ENOUGH = 8
+"""Frames left out in all after which no more are."""
 ROUNDS, BUDGET = 3, 1.2
 """Times that frames are left out, others each time, as long as so many times all frames have taken part together: a tenth of
 the work of 40 epochs."""
@@ -89,7 +91,7 @@ def left_out(problem: PtychographyProblem, x: PtychoEstimate, fit: Fit) -> LeftO
         chosen = frames_to_leave_out(seen, taken)
         near = neighbours_of(seen, chosen)
         spent += len(near)
-        if not len(near) or (found and spent > BUDGET * len(problem)):
+        if not len(near) or (found and spent > BUDGET * len(problem)) or len(taken) >= ENOUGH:
             break
         taken += chosen.tolist()
         found.append(_round(problem, x, fit, seen, chosen, _shuffled(near, problem.seed + number)))

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from exitwave.evaluation.verdict.fit import OUTLYING
 from exitwave.evaluation.verdict.rule import Says
 
-SOUND, FAILED = 0.85, 0.6
-"""Correlation of predicted with measured differences among frames: from the first on it is good, below the second none."""
+SOUND, FAILED, HOPELESS = 0.85, 0.6, 0.45
+"""Correlation of predicted with measured differences among frames: from the first on it is good, below the second none,
+unless moves of the frames would mend a good part of the misfit; below the third in any case."""
 FALLING, UNEXPLAINED = 0.9, 0.05
 """A residual that the last fifth of the epochs brought below this share was still falling: it matters where the fit leaves
 more than this share of the differences among frames unexplained."""
@@ -87,7 +88,7 @@ def _of_prediction(e: Mapping[str, float]) -> Iterator[Says]:
         "look at the frames with exitwave info: pixels without a mask, bad frames",
         "more modes (--modes 2) or more epochs, if these are as they should be",
     )
-    if found < FAILED and e["moves-mend"] < WORTH_MENDING:
+    if found < HOPELESS or (found < FAILED and e["moves-mend"] < WORTH_MENDING):
         yield Says(
             grade="failed", reason=f"{told} ({beside}): an image of the sample would predict them", advice=causes
         )
