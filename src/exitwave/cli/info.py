@@ -138,7 +138,9 @@ def _oriented(scan: Scan) -> None:
     if options := found.options(scan):
         print(f"{'to read it so':16} {' '.join(options)}")
     if lag := frame_lag(found.applied(scan)).lag:
-        print(f"{'! check':16} frames belong to the position {'after' if lag > 0 else 'before'} their own: one is missing or too many")
+        print(
+            f"{'! check':16} frames belong to the position {'after' if lag > 0 else 'before'} their own: one is missing or too many"
+        )
     if not scan.geometry.near_field:
         print("far field: turned by 180 degrees it fits as well, with the other sign of the phase")
 
