@@ -182,9 +182,8 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         if self._far:
             widest = min(BLUR * self.max_position_error_px, WIDEST_BLUR * _radius_px(x.probe))
             x = _blurred(x, widest * math.exp(-since / self._settle))
-        together: list[Refinement] = []
         places, search = self._places(since, own), self._search(problem, step, own)
-        together += [search] * (search is not None)
+        together: list[Refinement] = [] if search is None else [search]
         if self.refine_positions:
             together += self._moving(step, since, places)
         together += [Brightness()] * self.refine_brightness
