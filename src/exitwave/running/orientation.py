@@ -196,7 +196,8 @@ def suspicious_overlap(scan: Scan) -> bool:
 def _problems(scan: Scan, count: int, seed: int) -> tuple[PtychographyProblem, PtychographyProblem]:
     """A patch as it is, and mirrored at the diagonal."""
     patch = cut_down(compact(scan, count))
-    return tuple(trial_problem(each, seed) for each in (patch, prepare.to_memory(prepare.orient(patch, "transpose"))))
+    mirrored = prepare.to_memory(prepare.orient(patch, "transpose"))
+    return trial_problem(patch, seed), trial_problem(mirrored, seed)
 
 
 def _positions_px(problem: PtychographyProblem, matrix: Float[Tensor, "2 2"]) -> Float[Tensor, "frame 2"]:

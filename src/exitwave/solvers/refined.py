@@ -182,9 +182,8 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         if self._far:
             widest = min(BLUR * self.max_position_error_px, WIDEST_BLUR * _radius_px(x.probe))
             x = _blurred(x, widest * math.exp(-since / self._settle))
-        together: list[Refinement] = []
         places, search = self._places(since, own), self._search(problem, step, own)
-        together += [search] * (search is not None)
+        together: list[Refinement] = [] if search is None else [search]
         if self.refine_positions:
             together += self._moving(step, since, places)
         together += [Brightness()] * self.refine_brightness
@@ -216,7 +215,7 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         if len(step.estimate.object) > 1 or (look % DISTORTED_EVERY and look >= ALL_DISTORTED):
             return [places]
         shortest = math.inf if look < LINEAR else SHORTEST_BEND * _radius_px(step.estimate.probe)
-        common = Distortion(shortest_px=shortest, usual_px=self.max_position_error_px / 3)
+        common = Distortion(shortest_px=shortest, usual_px=self.max_position_error_px / 3, of_counts=places.of_counts)
         return [common] if look < LINEAR else [places, common]
 
     def _places(self, since: int, own: "_Own") -> Positions:
@@ -226,6 +225,8 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
             reach_px=1.5 * self.max_position_error_px,
             friction=0.0 if coarse else FRICTION,
             velocity=own.velocity,
+            # While the object is blurred, or frames are lost.
+            of_counts=not self._far or since >= SEARCHED[1] * self._settle,
         )
 
     def _constrained(self, step: Step[PtychoEstimate], own: "_Own") -> Step[PtychoEstimate]:
