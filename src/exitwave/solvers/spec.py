@@ -15,16 +15,16 @@ from exitwave.solvers.base import Solver
 from exitwave.solvers.registry import S, solvers
 
 
-def to_spec(value: Solver[Any]) -> dict[str, Any]:
-    """A solver as plain names and numbers, for YAML, result files and messages."""
-    options = {option.name: _plain(getattr(value, option.name)) for option in fields(cast(Any, value))}
+def to_spec(value: Any) -> dict[str, Any]:
+    """A solver, or a network, as plain names and numbers, for YAML, result files and messages."""
+    options = {option.name: _plain(getattr(value, option.name)) for option in fields(value)}
     return {"name": value.name, **options}
 
 
 def _plain(value: Any) -> Any:
     # Solvers, and other named values such as networks.
     if is_dataclass(value) and not isinstance(value, type) and hasattr(value, "name"):
-        return to_spec(cast(Any, value))
+        return to_spec(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in cast("tuple[Any, ...]", value)]
     return value
