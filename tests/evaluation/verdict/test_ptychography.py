@@ -7,6 +7,7 @@ import torch
 
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.result import Result
+from exitwave.data.scan import Scan
 from exitwave.data.verdict import Verdict
 from exitwave.evaluation.verdict.fit import fit_of, stage_of
 from exitwave.evaluation.verdict.left_out import left_out
@@ -22,15 +23,15 @@ def known() -> Known:
     return known_scan(photons=1e5, step=6.0)
 
 
-def posed(scan) -> PtychographyProblem:
+def posed(scan: Scan) -> PtychographyProblem:
     return PtychographyProblem.of(scan)
 
 
-def run(scan, epochs: int = 30) -> Result:
+def run(scan: Scan, epochs: int = 30) -> Result:
     return reconstruct(posed(scan), RPIE(epochs=epochs))
 
 
-def verdict_on(scan) -> Verdict:
+def verdict_on(scan: Scan) -> Verdict:
     verdict = run(scan).verdict
     assert verdict is not None
     return verdict
@@ -75,7 +76,7 @@ def test_a_right_image_is_sound(known: Known):
     assert "predicted from their neighbours" in verdict.reasons[0]
 
 
-def test_frames_in_the_wrong_order_make_no_image(shuffled):
+def test_frames_in_the_wrong_order_make_no_image(shuffled: Scan):
     verdict = verdict_on(shuffled)
     assert verdict.grade == "failed", verdict
     assert any("order of the frames" in step for step in verdict.advice)
