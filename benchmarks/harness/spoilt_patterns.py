@@ -56,7 +56,10 @@ FLAWS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-MOVED: Mapping[str, tuple[int, int]] = {"beam off by 3 px": (3, -2), "beam in the corner": (FRAME_PX // 2,) * 2}
+MOVED: Mapping[str, tuple[int, int]] = {
+    "beam off by 3 px": (3, -2),
+    "beam in the corner": (FRAME_PX // 2, FRAME_PX // 2),
+}
 """Where the beam lies: a moved pattern is that of the object with a phase ramp."""
 
 
@@ -69,7 +72,7 @@ def _ramp(by_px: tuple[int, int]) -> Tensor:
 def cases(seed: int, every: int) -> Iterator[tuple[str, str, ew.Pattern, ew.SupportEstimate]]:
     """What is wrong, how it was made, the pattern, the truth."""
     for drawing in (seed, seed + 1):
-        made = {name: _simulated(*options, drawing) for name, options in (HEALTHY | TOO_MUCH).items()}
+        made = {name: _simulated(*options, drawing) for name, options in {**HEALTHY, **TOO_MUCH}.items()}
         for name in list(made)[::every]:
             wrong = "none" if name in HEALTHY else name
             yield wrong, f"{name}, drawing {drawing}", made[name].scan, made[name].truth

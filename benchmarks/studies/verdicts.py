@@ -102,7 +102,7 @@ def judged(part: str, case: str, scan_name: str, scan: ew.Scan, truth: ew.Ptycho
     except ExitwaveError:
         return [shown(row | {"verdict": "refused", "error": None, "residual": None, "reason": ""})]
     seconds = time.perf_counter() - began
-    return [shown(row | _told(result.verdict, image_error(result.estimate, truth), result.residual, seconds))]
+    return [shown(row | _told(result.verdict, image_error(_of_scan(result), truth), result.residual, seconds))]
 
 
 def _patterns(seed: int, every: int) -> list[Row]:
@@ -125,6 +125,11 @@ def _told(verdict: Verdict | None, error: float, residual: float, seconds: float
     assert verdict is not None
     told = {"verdict": verdict.grade, "error": error, "residual": residual, "reason": verdict.reasons[0]}
     return told | {"seconds": seconds, "evidence": dict(verdict.evidence)}
+
+
+def _of_scan(result: ew.Result) -> ew.PtychoEstimate:
+    assert isinstance(result.estimate, ew.PtychoEstimate)
+    return result.estimate
 
 
 def image_error(x: ew.PtychoEstimate, truth: ew.PtychoEstimate) -> float:

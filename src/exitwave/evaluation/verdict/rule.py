@@ -27,5 +27,6 @@ def verdict(said: Iterable[Says], evidence: Mapping[str, float]) -> Verdict:
         grade=grade,
         reasons=tuple(dict.fromkeys(one.reason for one in ordered)),
         advice=tuple(advice),
-        evidence={name: float(value) for name, value in evidence.items()},
+        # The digits behind are those of rounding, which the place of an array in memory decides.
+        evidence={name: float(f"{value:.5g}") for name, value in evidence.items()},
     )
