@@ -16,6 +16,9 @@ import yaml
 from command import call, done, refused
 from exitwave import read_result, solvers
 from exitwave.cli import APP
+from exitwave.data import prepare
+from exitwave.data.position_map import PositionMap
+from exitwave.running.orientation import Orientation
 from exitwave.solvers.ptychography.pie import MPIE
 
 COMMANDS = ("info", "simulate", "reconstruct", "train", "run", "compare", "evaluate", "report", "export", "doctor")
@@ -92,14 +95,26 @@ class TestHelp:
 
 
 class TestRuns:
-    def test_info_finds_the_orientation_and_says_what_to_add(self, scan: Path) -> None:
-        # Read transposed, frames must be transposed again.
-        out = done("info", scan, "--auto-orient", "--orientation", "transpose").out
-        assert re.search(r"orientation +frames transpose", out)
-        assert re.search(r"to read it so +--orientation identity", out)
-
-    def test_a_scan_read_turned_is_put_right_before_the_run(self, scan: Path) -> None:
-        made = reconstructed(scan, "turned.h5", "--epochs", 1, "--rotation-deg", 20, "--auto-orient")
+    def test_info_says_what_to_add_for_the_orientation_it_found(
+        self, scan: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The search itself is tested in tests/running/test_orientation.py; this scan is too small for it.
+        found = Orientation(
+            frames="transpose",
+            flip_positions=False,
+            positions=PositionMap.of(prepare.rotation(-20)),
+            deviation=0.0,
+            residual=0.1,
+            runner_up=0.5,
+            as_read=0.6,
+        )
+        monkeypatch.setattr("exitwave.cli.info.find_orientation", lambda *_, **__: found)
+        out = done("info", scan, "--auto-orient", "--orientation", "transpose", "--rotation-deg", "5").out
+        assert re.search(r"orientation +frames transpose, positions turned by -20.00 deg", out)
+        assert re.search(r"to read it so +--orientation identity --rotation-deg -15.000", out)
+        monkeypatch.setattr("exitwave.running.orientation.find_orientation", lambda *_, **__: found)
+        made = reconstructed(scan, "turned.h5", "--epochs", 1, "--auto-orient")
+        assert made.provenance["scan"]["preparation"][0] == "orient: transpose"
         assert "turned by -20" in made.provenance["scan"]["auto_orient"]
 
     def test_the_same_seed_gives_the_same_file(self, scan: Path) -> None:

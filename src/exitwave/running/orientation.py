@@ -94,8 +94,11 @@ class Orientation:
         """What to add to the command line that read this scan for it to be read right."""
         found: list[str] = []
         if self.frames != "identity":
-            prepared = any(str(line).startswith("orient") for line in scan.provenance.get("preparation", ()))
-            already = prepare.laid(scan.provenance.get("orientation", "identity"))
+            stated = scan.provenance.get("orientation", "identity")
+            turns = sum(str(line).startswith("orient:") for line in scan.provenance.get("preparation", ()))
+            # Reading a file turned leaves a note, too.
+            prepared = turns > (stated != "identity")
+            already = prepare.laid(stated)
             both = prepare.laid(self.frames) @ already
             name = next(name for name in prepare.ORIENTATIONS if torch.equal(prepare.laid(name), both))
             found.append(f"--prepare orient={self.frames}" if prepared else f"--orientation {name}")
