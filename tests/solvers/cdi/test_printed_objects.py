@@ -15,7 +15,7 @@ from exitwave.simulation.isolated import simulate_pattern
 from exitwave.solvers.base import Step
 from scans import known_print
 
-SHORT = ew.CDI(starts=2, cycles=2, hio=120, finish=30)
+SHORT = ew.CDI(starts=4, hio=160)
 
 
 def run(solver, problem):
