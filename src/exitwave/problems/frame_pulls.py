@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Complex, Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
@@ -26,7 +26,7 @@ class FramePulls:
         self.background = problem.model.background(x)
         self.shape = (x.probe.shape[-2], x.probe.shape[-1])
         places = x.positions_px.cpu().numpy()
-        near = cKDTree(places).query(places, min(1 + NEIGHBOURS, len(places)))[1].reshape(len(places), -1)[:, 1:]
+        near = KDTree(places).query(places, min(1 + NEIGHBOURS, len(places)))[1].reshape(len(places), -1)[:, 1:]
         self._neighbours = torch.from_numpy(near).to(x.object.device)
         # Kept frame by frame: threads then never write to the same place.
         self.pulls = torch.zeros(len(problem), PARTS, PARTS, device=x.object.device)
