@@ -87,10 +87,10 @@ class SlowPhase:
         cycles = ((ky * window[0]).square() + (kx * window[1]).square()).sqrt() / (2 * math.pi)
         slow = torch.exp(-(cycles / CUTOFF).square())
         slow[0, 0] = 0.0
-        place = {"device": x.object.device, "dtype": torch.float32}
         steps = slow / stiffness.clamp(min=1e-30)
-        parts = (tensor.to(**place) for tensor in (*waves, steps, slow, masses))
-        return cls(*parts, cell=(max(window[0] // PARTS, 1), max(window[1] // PARTS, 1)))
+        parts = (tensor.to(x.object.device, torch.float32) for tensor in (*waves, steps, slow, masses))
+        rows, columns, steps, slow, masses = parts
+        return cls(rows, columns, steps, slow, masses, cell=(max(window[0] // PARTS, 1), max(window[1] // PARTS, 1)))
 
     def told(self, pulls: FramePulls) -> Float[Tensor, "k l"]:
         """Share of its Newton step that each wave may take, by how far the frames' pull on it stands out of its noise."""
