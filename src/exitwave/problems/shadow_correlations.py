@@ -41,7 +41,9 @@ class Correlations:
     def blurred(self, sigma_px: float) -> "Correlations":
         """The same, less choosy about the shift."""
         maps = ndimage.gaussian_filter(self.maps, (0, sigma_px, sigma_px), mode="wrap")
-        return Correlations(maps / maps.std(axis=(1, 2), keepdims=True), self.overlap, self.steps, self.reach)
+        for image in maps:
+            image /= image.std()
+        return Correlations(maps, self.overlap, self.steps, self.reach)
 
     def weights(self, shifts: Float[np.ndarray, "*tried pair 2"]) -> Float[np.ndarray, "*tried pair"]:
         """What each pair can say of the shift tried on it: the overlap, or nothing."""
@@ -92,12 +94,14 @@ def correlate(
     power = ndimage.uniform_filter((np.abs(spectra) ** 2).mean(axis=0), 3, mode="wrap")
     flattening = ((power + FILTER_FLOOR * power.max() + 1e-30) ** -FILTER_POWER).astype(np.float32)
     flattening[0, 0] = 0
-    maps = np.fft.irfft2(spectra[pairs[:, 0]].conj() * spectra[pairs[:, 1]] * flattening, padded)
-    maps -= maps.mean(axis=(1, 2), keepdims=True)
-    maps /= maps.std(axis=(1, 2), keepdims=True).clip(min=1e-20)
+    maps = np.empty((len(pairs), *padded), dtype=np.float32)
+    for number, (first, second) in enumerate(pairs):
+        # One after the other: the products of all pairs would take more memory than the maps.
+        found = np.fft.irfft2(spectra[first].conj() * spectra[second] * flattening, padded)
+        maps[number] = (found - found.mean()) / max(float(found.std()), 1e-20)
     lit = np.fft.irfft2(np.abs(np.fft.rfft2((window * mean) ** 2, padded)) ** 2, padded)
     reach = (0.8 * mean.shape[0], 0.8 * mean.shape[1])
-    return Correlations(maps.astype(np.float32), (lit / max(float(lit[0, 0]), 1e-20)).clip(min=0), steps, reach)
+    return Correlations(maps, (lit / max(float(lit[0, 0]), 1e-20)).clip(min=0), steps, reach)
 
 
 def search(seen: Correlations) -> tuple[float, Matrix | None]:
