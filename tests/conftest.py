@@ -33,7 +33,7 @@ CHECKED = [
     ),
     *(
         f"exitwave.evaluation.{name}"
-        for name in ("evaluate", "evaluation", "metrics", "region", "comparison", "gauge", "cdi")
+        for name in ("evaluate", "metrics", "region", "comparison", "gauge", "cdi")
     ),
 ]
 install_import_hook(CHECKED, "runtime_types.checked")

@@ -145,7 +145,7 @@ class TestMemory:
         before = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (taken + 2**27, before[1]))
         try:
-            line = complaint(scan)
+            line = complaint(scan, "--as-is")
         finally:
             resource.setrlimit(resource.RLIMIT_AS, before)
         assert "of memory but" in line

@@ -51,10 +51,9 @@ def reconstruct_together(
             raise InputError(f"{option} does not say of which scan; leave frames of one out with --prepare select=...")
     for scan in scans:
         require_solved(solver, scan)
-    scans = [examined(scan, setup) for scan in scans]
+    names = join(scans, same_object=setup.same_object).names
+    scans = [_examined(scan, name, setup) for scan, name in zip(scans, names, strict=True)]
     joined = join(scans, same_object=setup.same_object)
-    for scan, name in zip(scans, joined.names, strict=True):
-        _check(scan, name)
     problem = pose(joined, setup, solver=solver)
     assert isinstance(problem, SharedProbeProblem)
     _require_able(solver, problem)
@@ -102,12 +101,15 @@ def _provenance(problem: SharedProbeProblem, whole: Result, number: int) -> dict
     return {**told, **scan_provenance(joined.sources[number]), "shared_probe": shared, **outliers}
 
 
-def _check(scan: Measurement, name: str) -> None:
+def _examined(scan: Measurement, name: str, setup: Setup) -> Measurement:
     assert isinstance(scan, Scan)
     try:
-        check_layout(scan)
+        healthy = examined(scan, setup)
+        assert isinstance(healthy, Scan)
+        check_layout(healthy)
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
+    return healthy
 
 
 def _require_able(solver: Solver[Any], problem: SharedProbeProblem) -> None:

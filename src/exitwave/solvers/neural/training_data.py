@@ -268,7 +268,7 @@ def windows(label: Complex[Tensor, "1 whole_Y whole_X"], canvases: Canvases) -> 
     return torch.stack(cut)
 
 
-def shown(images: Sequence[Images]) -> Images:
+def shown(images: Sequence[Tensor]) -> Complex[Tensor, "group common_Y common_X"]:
     """Images of several scenes as one stack, of the size they have in common."""
     height = min(image.shape[1] for image in images)
     width = min(image.shape[2] for image in images)
