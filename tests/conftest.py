@@ -31,9 +31,6 @@ CHECKED = [
         for name in (SOURCE / "solvers/neural").glob("*.py")
         if name.stem != "prediction"
     ),
-    *(
-        f"exitwave.evaluation.{name}"
-        for name in ("evaluate", "metrics", "region", "comparison", "gauge", "cdi")
-    ),
+    *(f"exitwave.evaluation.{name}" for name in ("evaluate", "metrics", "region", "comparison", "gauge", "cdi")),
 ]
 install_import_hook(CHECKED, "runtime_types.checked")

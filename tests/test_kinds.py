@@ -19,7 +19,15 @@ CDI = places(r"support is") & {f"solvers/cdi/{path.name}" for path in (SOURCE / 
 @pytest.mark.parametrize(
     ("pattern", "own"),
     [
-        (r"support is", {"data/estimate.py", *(f"problems/{name}.py" for name in ("cdi", "stated_support")), *CDI}),
+        (
+            r"support is",
+            {
+                "data/estimate.py",
+                "evaluation/verdict/cdi.py",
+                *(f"problems/{name}.py" for name in ("cdi", "stated_support")),
+                *CDI,
+            },
+        ),
         (r"one_pattern", set[str]()),
         (r"\blen\((self\.)?(scan|measurement)\) == 1\b", {"data/scan.py", "data/checks.py"}),
     ],

@@ -57,7 +57,7 @@ def test_a_run_that_diverged_says_what_was_saved_and_what_to_change_and_exits_wi
     saved = "the estimate after epoch 5 was kept; rpie: lower object_gain"
     ending = f"diverged in epoch 9: the residual rose to 0.5, 20 times its lowest value; {saved}"
     diverged = replace(result, provenance={**result.provenance, "ending": ending})
-    assert tell(diverged, job_of(result), None) == 2
+    assert tell(diverged, job_of(result), folder / "run.h5", None) == 2
     out, err = capsys.readouterr()
     assert out.startswith("diverged in epoch 9: the residual rose to 0.5, 20 times its lowest value: ")
     assert err == f"exitwave: {saved}\n"

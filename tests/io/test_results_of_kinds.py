@@ -13,6 +13,7 @@ from exitwave.data.errors import FormatError
 from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
 from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
+from exitwave.data.verdict import Verdict
 from exitwave.io.export import export
 from exitwave.io.results import read_result, write_result
 
@@ -54,6 +55,7 @@ def result_of(estimate: Estimate, spread: Estimate | None, pixel_m: tuple[float,
         history=(0.5, 1 / 3),
         residual=1 / 7,
         frame_residual=torch.linspace(0, 1, frames),
+        verdict=Verdict(grade="doubtful", reasons=("few frames",), advice=("scan finer",), evidence={"frames": 7.0}),
         provenance={"seed": 3},
     )
 

@@ -139,7 +139,9 @@ def test_slow_phase_of_one_scan_moves_no_other() -> None:
 def test_outliers_are_told_by_the_numbers_of_their_own_scan() -> None:
     frames = OTHER.scan.frames(slice(None)).clone()
     frames[6] *= 100
-    one, other = ew.reconstruct([ONE.scan, with_frames(OTHER.scan, frames)], ew.RPIE(epochs=1), setup=ew.Setup(as_is=True))
+    one, other = ew.reconstruct(
+        [ONE.scan, with_frames(OTHER.scan, frames)], ew.RPIE(epochs=1), setup=ew.Setup(as_is=True)
+    )
     assert "outliers" not in one.provenance
     assert other.provenance["outliers"]["frames"] == [6]
     assert len(found(other).positions_px) == 15

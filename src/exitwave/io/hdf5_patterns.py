@@ -140,8 +140,8 @@ def _checked(file: h5py.File, name: str, path: Path, layout: Layout) -> tuple[tu
     sizes = dict(zip(axes, stored.shape, strict=True))
     if sizes["y"] * sizes["x"] > LARGEST_ARRAY:
         raise FormatError(f"{name} in {path} has shape {stored.shape}; no detector has frames so large")
-    frames = (sizes["frame"], 1) if "frame" in sizes else (sizes["row"], sizes["column"])
-    return frames, sizes["y"], sizes["x"]
+    first, *others = (length for axis, length in sizes.items() if axis not in ("y", "x"))
+    return (first, others[0] if others else 1), sizes["y"], sizes["x"]
 
 
 def _of_four_axes(shape: tuple[int, ...], axes: Sequence[str]) -> str:

@@ -37,6 +37,8 @@ FEW_PHOTONS, LITTLE_LIGHT = 200, 0.4
 edge of an opaque sample differs much from place to place."""
 SEEN_AROUND = 12
 """Pixels of the 24 around another that must be trusted before it is judged."""
+SPIKE_SHARE = 3e-4
+"""Of all light in the mean pattern: a pixel with less is never a wild one."""
 STANDS_OUT = 20.0
 """Times the light of a pixel over that around it. A probe narrower than its window makes no spike of one pixel."""
 
@@ -194,4 +196,6 @@ def _spikes(mean: Float[Tensor, "y x"], mask: Bool[Tensor, "y x"], frames: int) 
     # Four neighbours of the peak of a beam share its light; where few can be seen, nothing is said.
     around = others[..., 3]
     known = mask & (others[..., SEEN_AROUND - 1] >= 0)
-    return known & (mean * frames > STANDS_OUT * around.clamp(min=0) * frames + 100)
+    # Of scaled values single photons may be large numbers; what has hardly a share of the light ruins no image.
+    telling = mean > SPIKE_SHARE * torch.where(mask, mean, 0.0).clamp(min=0).sum()
+    return known & telling & (mean * frames > STANDS_OUT * around.clamp(min=0) * frames + 100)

@@ -284,7 +284,7 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         # These functions pose trial problems of this very kind.
         from exitwave.problems.initial_guess import first_estimate, with_slices
 
-        if setup.support is not None or setup.coherence_px:
+        if setup.support or setup.coherence_px:
             raise InputError(
                 f"a support and coherence_px belong to one pattern of an isolated object, but this is {self.title}: leave them "
                 "out; a partly coherent beam has several modes (--modes 2)"

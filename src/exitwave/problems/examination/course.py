@@ -13,6 +13,7 @@ from torch import Tensor
 from exitwave.data.dark_pixels import FEWEST_FRAMES, dark_pixels
 from exitwave.data.errors import InputError
 from exitwave.data.finding import EXAMINED, FRAMES_BEFORE, LEFT_OUT, Finding, findings_of
+from exitwave.data.geometry import sensible_pixel
 from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
@@ -21,12 +22,14 @@ from exitwave.problems.examination.beam import beam_findings, gap_findings
 from exitwave.problems.examination.cutting import CUT_FRAMES, cut_to_beam, is_full_detector
 from exitwave.problems.examination.frames import BadFrames, bad_frames
 from exitwave.problems.examination.pixels import Bad, suspect_pixels
-from exitwave.problems.examination.positions import MISSING, bad_positions
+from exitwave.problems.examination.positions import MISSING, bad_positions, in_scale
 from exitwave.problems.examination.regime import regime_findings
 from exitwave.problems.examination.survey import Survey, survey
 from exitwave.problems.examination.words import frame_list
 from exitwave.problems.shadow_motion import ShadowMotion, shadow_motion
 
+LARGEST_REACH_PX = 1e6
+"""Positions that lie further from the middle than this, as a rule, have another unit than it seems."""
 SPECIMEN_BYTES = 48 * 2**20
 FAILS_OFTEN = 0.02
 """Share of the frames in which a pixel holds no data, from which on it is the pixel that is bad, not the frames."""
@@ -82,7 +85,7 @@ def examine(
     _require_numbers(measurement, (*drop_frames, *keep_frames))
     course = _Course(measurement, keep_frames, most_frames)
     # Of kinds that other packages bring nobody knows here what is usual.
-    if as_is or not isinstance(measurement, Scan | Pattern):
+    if as_is or not isinstance(measurement, Scan | Pattern) or _absurd(measurement):
         return course.as_it_is(drop_frames)
     course.positions(drop_frames)
     course.cut()
@@ -91,6 +94,17 @@ def examine(
     course.detector()
     course.regime()
     return course.examination()
+
+
+def _absurd(measurement: Measurement) -> bool:
+    """Whether lengths are so wrong that nothing can be told of the frames; it is refused with the cure when it is posed."""
+    pixel_m = measurement.object_pixel_m
+    if not sensible_pixel((pixel_m[-2], pixel_m[-1])):
+        return True
+    if not isinstance(measurement, Scan):
+        return False
+    known = measurement.positions_m[measurement.positions_m.isfinite().all(dim=1)]
+    return len(known) > 0 and not in_scale(known)[1] < LARGEST_REACH_PX * min(pixel_m)
 
 
 def specimens(measurement: Measurement, most: int = 32) -> Specimens:

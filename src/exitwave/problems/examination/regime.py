@@ -68,14 +68,17 @@ def regime_findings(scan: Scan, motion: ShadowMotion | None) -> list[Finding]:
 
 
 def _not_far(geometry: Geometry, motion: ShadowMotion) -> list[Finding]:
-    if not motion.clear or windows_filled(geometry, motion) < WINDOW_FILLED:
+    filled = windows_filled(geometry, motion)
+    if not motion.clear or filled < WINDOW_FILLED:
         return []
     found = magnification(geometry, motion)
     told = (
         f"the sample's shadow moves with the stage, magnified {found:.4g} times: these are near-field frames, but they are "
         "read as far field"
     )
-    return [Finding("regime", told, "refused", _focus_cure(geometry, motion))]
+    # In far-field frames of a thick sample the shadow of what lies downstream moves, too, and as if the beam were wider.
+    action, unless = ("refused", "") if filled > 2 * WINDOW_FILLED - 1 else ("warned", ", unless the sample is thick")
+    return [Finding("regime", told + unless, action, _focus_cure(geometry, motion))]
 
 
 def _otherwise_magnified(scan: Scan, motion: ShadowMotion) -> list[Finding]:
