@@ -140,6 +140,7 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     if (stated.values or contents.values) == "amplitude":
         patterns = MappedPatterns(patterns, _squared, patterns.shape[1:])
     geometry = _geometry(contents, stated, patterns.shape[1:], path)
+    pixel_m = geometry.object_pixel_m(patterns.shape[1:])
     orientation = stated.orientation or contents.orientation
     mask = np.ones(patterns.shape[1:], dtype=bool) if contents.mask is None else contents.mask
     told = {
@@ -147,15 +148,7 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
         "position_unit": stated.position_unit or contents.position_unit,
         **({"rotation_deg": stated.rotation_deg} if stated.rotation_deg else {}),
     }
-    measured = Pattern
-    if not alone:
-        positions = _positions_m(contents, stated, geometry.object_pixel_m(patterns.shape[1:]))
-        if len(positions) == 3 != patterns.shape[0]:
-            found, frames = positions.shape, patterns.shape[0]
-            raise FormatError(f"positions in {path} look transposed: shape {found} for {frames} frames")
-        # A scan that lacks some positions waits until frames are selected.
-        kind = Scan if len(positions) == patterns.shape[0] else UnmatchedScan
-        measured = partial(kind, positions_m=torch.from_numpy(positions))
+    measured = Pattern if alone else _placed(patterns.shape[0], _positions_m(contents, stated, pixel_m), path)
     measurement = measured(
         patterns=patterns,
         geometry=geometry,
@@ -177,6 +170,13 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     height, width = (size, size) if isinstance(size, int) else size
     require_memory(32 * height * width, f"frames of {height} x {width} pixels were asked for")
     return prepare.cut_around_beam(measurement, (height, width))
+
+
+def _placed(frames: int, positions: Float[np.ndarray, "frame 2"], path: Path) -> Callable[..., Measurement]:
+    """What makes a scan of so many frames; one that lacks some positions waits until frames are selected."""
+    if len(positions) == 3 != frames:
+        raise FormatError(f"positions in {path} look transposed: shape {positions.shape} for {frames} frames")
+    return partial(Scan if len(positions) == frames else UnmatchedScan, positions_m=torch.from_numpy(positions))
 
 
 def with_summed_exposures(contents: Contents, path: Path) -> Contents:
