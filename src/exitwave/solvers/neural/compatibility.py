@@ -89,8 +89,10 @@ def trained_on(lessons: Sequence["TrainingScan"]) -> tuple[dict[str, Any], dict[
     return record, {f"probe.{n}": normalised(probe) for n, probe in enumerate(probes)}
 
 
-def most_unlike(probes: Sequence[Complex[Tensor, "y x"]], count: int) -> list[Complex[Tensor, "y x"]]:
-    """So many of the probes that stand for all: the first, then always the one least like those chosen (Gonzalez, 1985)."""
+def most_unlike(probes: Sequence[Tensor], count: int) -> list[Tensor]:
+    """So many of the probes, of any sizes, that stand for all: the first, then always the one least like those chosen
+    (Gonzalez, 1985).
+    """
     if len(probes) <= count:
         return list(probes)
     chosen = [0]
