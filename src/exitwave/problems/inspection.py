@@ -259,7 +259,7 @@ def _(i: ScanInspection) -> list[str]:
     if i.overlap_array < 0.3:
         found.append(f"windows overlap only {i.overlap_array:.0%}: check --position-unit and the energy, or scan finer")
     elif probe is not None and probe < 0.5 and i.regime == "far field":
-        found.append(f"probes overlap about {probe:.0%}; 60 % and more converge reliably: expect more epochs")
+        found.append(f"probes overlap about {max(probe, 0):.0%}; 60 % and more converge reliably: expect more epochs")
     if i.oversampling is not None and i.oversampling < 1.3 and i.regime == "far field":
         found.append(
             f"the probe fills the frame (oversampling {i.oversampling:.2f}): pad the frames (--prepare pad=...) or check the distance"
