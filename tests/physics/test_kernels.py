@@ -108,6 +108,44 @@ def test_compiled_loops_equal_their_definition(modes, shared):
         assert_close(one, other)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (5, 4), (16, 9)])
+def test_interpolation_has_an_adjoint_and_equals_its_definition_at_any_size(shape):
+    generator = torch.Generator().manual_seed(0)
+    weights, frames = torch.randn(5, 2, reference.TAPS, generator=generator), torch.tensor([4, 0, 2])
+    probe, change = random(2, *shape), random(3, 2, *shape, seed=1)
+    moved = kernels.interpolate(probe, weights, frames)
+    assert_close(moved, reference.interpolate(probe, weights, frames))
+    totals = []
+    for of in (kernels, reference):
+        totals.append(torch.zeros_like(probe))
+        of.interpolate_adjoint_add_(change, weights, frames, totals[-1])
+    assert_close(*totals)
+    there, back = torch.vdot(moved.flatten(), change.flatten()), torch.vdot(probe.flatten(), totals[0].flatten())
+    assert torch.allclose(there, back, rtol=1e-4)
+
+
+def test_one_weight_of_one_moves_by_whole_pixels():
+    weights = torch.zeros(1, 2, reference.TAPS)
+    weights[0, 0, reference.TAPS // 2 + 1] = weights[0, 1, reference.TAPS // 2 - 2] = 1
+    probe = random(1, 6, 5)
+    assert torch.equal(kernels.interpolate(probe, weights, torch.tensor([0]))[0], probe.roll((-1, 2), dims=(-2, -1)))
+
+
+@pytest.mark.parametrize("size", [16, 21])
+def test_pulls_of_blocks_equal_their_definition(size):
+    waves, change = random(3, 2, size, 16), random(3, 2, size, 16, seed=1)
+    rows, columns = torch.rand(8, size, generator=torch.Generator().manual_seed(0)), torch.eye(16)[:8]
+    assert_close(kernels.phase_pulls(waves, change, rows, columns), reference.phase_pulls(waves, change, rows, columns))
+
+
+def test_the_largest_light_is_nan_where_some_light_is():
+    probes = random(1, 1, *SHAPE)
+    probes[0, 0, 1, 1] = complex("nan")
+    total, lit = torch.zeros(9, 11, dtype=torch.complex64), torch.zeros(9, 11)
+    top = kernels.add_object_(random(4, 1, *SHAPE), probes, CORNERS, total, lit)
+    assert top != top
+
+
 def assert_close(one: torch.Tensor, other: torch.Tensor) -> None:
     assert float((one - other).abs().max()) <= 1e-5 * float(other.abs().max())
 
@@ -200,6 +238,8 @@ def test_waves_are_written_where_the_caller_has_room(of):
     rows, columns, room = random(4, SHAPE[0]), random(4, SHAPE[1], seed=1), random(4, 2, *SHAPE)
     assert of.exit_waves(random(9, 11), random(1, 2, *SHAPE), CORNERS, room).data_ptr() == room.data_ptr()
     assert of.modulate(random(2, *SHAPE), rows, columns, room).data_ptr() == room.data_ptr()
+    weights = torch.rand(4, 2, reference.TAPS)
+    assert of.interpolate(random(2, *SHAPE), weights, torch.arange(4), room).data_ptr() == room.data_ptr()
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -33,6 +33,13 @@ def differentiable(problem, x, name, tv, l1):
     return value + 2 * dose(problem, x) * (tv * variation + l1 * distance)
 
 
+@pytest.fixture
+def exact_shifts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sub-pixel shifts as the differentiable model has them, not interpolated."""
+    monkeypatch.setattr("exitwave.problems.probe_shifts.LARGEST_ERROR", 0.0)
+
+
+@pytest.mark.usefixtures("exact_shifts")
 @pytest.mark.parametrize("penalties", [{}, {"tv": 0.02}, {"l1": 0.05}])
 @pytest.mark.parametrize("name", NAMES)
 def test_sums_hold_the_steepest_descent_direction_of_object_and_probe(name, penalties):

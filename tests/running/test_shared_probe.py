@@ -126,7 +126,7 @@ def test_slow_phase_of_one_scan_moves_no_other() -> None:
     pulls = FramePulls(problem, x)
     # Of the frames of the first scan only.
     mine = (problem.joined.owner == 0).nonzero().flatten()
-    Sweep(problem, x).over(mine, exit_wave_update=pulls)
+    Sweep(problem, x).over(mine, observer=pulls)
     slow = slow_phase(problem, x, ramp_sensitivity(problem, x))
     phase, (first, second) = slow.of_frames(pulls), problem.regions(x)
     assert float(phase[first.rows, first.columns].abs().max()) > 1e-3

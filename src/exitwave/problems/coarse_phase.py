@@ -13,11 +13,12 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels import reference
 from exitwave.problems.frame_pulls import PARTS, FramePulls
-from exitwave.problems.ptychography import CHUNK, PtychographyProblem
+from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.threads import Schedule
 
 CUTOFF = 1.5
 """Cycles per window at which a wave of phase counts for 1/e: faster ones are seen well by single frames."""
-SAMPLE = 32
+SAMPLE = 16
 """Frames from which the sensitivity to a ramp of phase is learnt."""
 SIGNIFICANCE = 2.0
 """Squared pull over its noise variance up to which a wave is left alone: pulls of noise alone exceed it in one of six waves."""
@@ -30,11 +31,13 @@ def ramp_sensitivity(problem: PtychographyProblem, x: PtychoEstimate, *, seed: i
     A ramp moves the pattern on the detector; a constant phase, by contrast, is seen by no frame.
     """
     drawn = np.sort(np.random.default_rng([seed, 41]).permutation(len(problem))[:SAMPLE])
-    total = torch.zeros(2, 2, dtype=torch.float64)
-    for frames in torch.from_numpy(drawn).split(CHUNK):
-        slopes = modulus_slopes(problem, x, frames) * problem.trusted
-        total += torch.einsum("abyx,cbyx->ac", slopes, slopes).double().cpu()
-    return total / len(drawn)
+
+    def curvature(_: int, frames: Int[Tensor, " some"]) -> Float[Tensor, "2 2"]:
+        slopes = (modulus_slopes(problem, x, frames) * problem.trusted).flatten(1)
+        return (slopes @ slopes.T).double().cpu()
+
+    schedule = Schedule.of(len(drawn), x.probe.numel(), x.probe.device)
+    return sum(schedule.run(curvature, torch.from_numpy(drawn)), torch.zeros(2, 2, dtype=torch.float64)) / len(drawn)
 
 
 def modulus_slopes(
@@ -94,9 +97,7 @@ class SlowPhase:
 
     def told(self, pulls: FramePulls) -> Float[Tensor, "k l"]:
         """Share of its Newton step that each wave may take, by how far the frames' pull on it stands out of its noise."""
-        moments = pulls.moment_variance()
-        noise = moments[0] * self.masses[0] + moments[1] * self.masses[1]
-        return (1 - SIGNIFICANCE * noise / self._found(pulls).square().clamp(min=1e-30)).clamp(min=0)
+        return self._told(pulls, self._found(pulls))
 
     def of_gradient(
         self,
@@ -111,7 +112,8 @@ class SlowPhase:
 
     def of_frames(self, pulls: FramePulls) -> Float[Tensor, "Y X"]:
         """The phase that frames pull towards, as far as they tell it."""
-        return self.rows @ (self.steps * self.told(pulls) * self._found(pulls)) @ self.columns.T
+        found = self._found(pulls)
+        return self.rows @ (self.steps * self._told(pulls, found) * found) @ self.columns.T
 
     def held(
         self,
@@ -132,6 +134,11 @@ class SlowPhase:
 
     def _in_waves(self, image: Float[Tensor, "Y X"], weights: Float[Tensor, "k l"]) -> Float[Tensor, "Y X"]:
         return self.rows @ (weights * (self.rows.T @ image @ self.columns)) @ self.columns.T
+
+    def _told(self, pulls: FramePulls, found: Float[Tensor, "k l"]) -> Float[Tensor, "k l"]:
+        moments = pulls.moment_variance()
+        noise = moments[0] * self.masses[0] + moments[1] * self.masses[1]
+        return (1 - SIGNIFICANCE * noise / found.square().clamp(min=1e-30)).clamp(min=0)
 
     def _found(self, pulls: FramePulls) -> Float[Tensor, "k l"]:
         """The pull on each wave."""

@@ -3,12 +3,14 @@
 from copy import copy
 
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.interaction import split_positions
+from exitwave.physics.kernels import dispatch as kernels
+from exitwave.physics.kernels.reference import FrameWaves
 from exitwave.problems.ptychography import PtychographyProblem
 
 PARTS = 8
@@ -20,12 +22,11 @@ NEIGHBOURS = 4
 class FramePulls:
     """Remembers, while a `Sweep` passes over frames, towards which phase each frame pulled each part of its window.
 
-    Give it to the sweep as `exit_wave_update`: it imposes the measured modulus on the exit waves and sums Im(conj(wave) change).
+    Give it to the sweep as `observer`: it sums Im(conj(wave) change) over blocks of the window.
     """
 
     def __init__(self, problem: PtychographyProblem, x: PtychoEstimate) -> None:
         self.problem, self.positions_px = problem, x.positions_px
-        self.background = problem.model.background(x)
         self.shape = (x.probe.shape[-2], x.probe.shape[-1])
         self._neighbours = _nearest(x.positions_px).to(x.object.device)
         self._common_to_probe = False
@@ -33,14 +34,8 @@ class FramePulls:
         self.pulls = torch.zeros(len(problem), PARTS, PARTS, device=x.object.device)
         self._blocks = [_blocks(n).to(x.object.device) for n in self.shape]
 
-    def __call__(
-        self, waves: Complex[Tensor, "batch mode y x"], frames: Int[Tensor, " batch"]
-    ) -> Float[Tensor, " batch"]:
-        change, misfit = self.problem.modulus_change(waves, frames, self.background)
-        pull = waves.conj().mul_(change).imag.sum(dim=1)
-        self.pulls[frames.to(self.pulls.device)] = self._blocks[0] @ pull @ self._blocks[1].T
-        waves.copy_(change)
-        return misfit
+    def __call__(self, waves: FrameWaves, change: FrameWaves, frames: Int[Tensor, " batch"]) -> None:
+        self.pulls[frames.to(self.pulls.device)] = kernels.phase_pulls(waves, change, *self._blocks)
 
     def leave_common_to_probe(self) -> None:
         """Take out what all frames ask alike: an unknown probe explains it as well as the object."""

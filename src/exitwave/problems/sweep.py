@@ -9,10 +9,11 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.physics.fourier import fft2, ifft2, shift_factors
+from exitwave.physics.fourier import ifft2
 from exitwave.physics.interaction import multislice, propagate_gap, split_positions
 from exitwave.physics.kernels import dispatch as kernels
 from exitwave.physics.kernels.reference import FrameWaves
+from exitwave.problems.probe_shifts import ProbeShifts
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.threads import Schedule, frames_in_cache
 
@@ -20,6 +21,8 @@ DetectorUpdate = Callable[[FrameWaves, Int[Tensor, " batch"]], Float[Tensor, " b
 """Turns waves at the detector, in place, into the change that is wanted of them; returns the loss of each frame."""
 ExitWaveUpdate = Callable[[FrameWaves, Int[Tensor, " batch"]], Float[Tensor, " batch"]]
 """Turns exit waves, in place, into the change that is wanted of them; returns the loss of each frame."""
+Observer = Callable[[FrameWaves, FrameWaves, Int[Tensor, " batch"]], None]
+"""Looks at exit waves and the change that the modulus constraint wants of them, both to be left as they are."""
 
 
 @dataclass(eq=False)
@@ -70,10 +73,7 @@ class Sweep:
         self._gaps, self._background = model.gap_transfers(x), model.background(x)
         self.shape = (x.probe.shape[-2], x.probe.shape[-1])
         self._uniform = model.has_one_probe(x)
-        self._factors = None
-        if rest is not None and self._uniform:
-            rows, columns = shift_factors(self.shape, rest)
-            self._factors = rows.to(x.probe.device), columns.to(x.probe.device)
+        self._shifts = ProbeShifts.of(self.problem, rest) if rest is not None and self._uniform else None
         self._shared = self._uniform and rest is None
         modes = len(x.probe) * (1 if model.exposure_px is None else model.exposure_px.shape[1])
         self._wave_pixels = modes * math.prod(self.shape)
@@ -89,6 +89,7 @@ class Sweep:
         with_probe: bool = True,
         with_object: bool = True,
         exit_wave_update: ExitWaveUpdate | None = None,
+        observer: Observer | None = None,
         measured: bool = True,
     ) -> Sums:
         """Sum over these frames, for object, probe or both.
@@ -100,9 +101,9 @@ class Sweep:
         schedule = self._schedule(len(frames))
         while len(self._workers) < schedule.parts:
             self._workers.append(_Worker(Sums.like(self.x)))
-        if self._factors is not None:
-            self._spectrum = fft2(self.x.probe)
-        wanted = _Wanted(with_probe, with_object, exit_wave_update, measured)
+        if self._shifts is not None:
+            self._shifts.prepare(self.x.probe, len(frames))
+        wanted = _Wanted(with_probe, with_object, exit_wave_update, observer, measured)
         schedule.run(lambda part, some: self._work(self._workers[part], some, wanted), frames)
         self.sums = self._merged(schedule.pieces(frames))
         return self.sums
@@ -113,6 +114,7 @@ class Sweep:
         with_probe: bool = True,
         with_object: bool = True,
         exit_wave_update: ExitWaveUpdate | None = None,
+        observer: Observer | None = None,
         measured: bool = True,
     ) -> Sums:
         """Sum over all frames, from empty sums."""
@@ -122,6 +124,7 @@ class Sweep:
             with_probe=with_probe,
             with_object=with_object,
             exit_wave_update=exit_wave_update,
+            observer=observer,
             measured=measured,
         )
 
@@ -142,14 +145,16 @@ class Sweep:
 
     def _chunk(self, worker: "_Worker", frames: Int[Tensor, " chunk"], wanted: "_Wanted") -> None:
         x, model, sums = self.x, self.problem.model, worker.sums
-        first, second, third = worker.buffers(self._wave_shape, len(frames), x.probe)
+        first, second, third, fourth = worker.buffers(self._wave_shape, len(frames), x.probe)
         corners = self.corners[frames]
         probes = self._probes(frames, second, third)
         waves, incident = multislice(x.object, probes, corners, self._gaps, first)
         if wanted.exit_wave_update is None:
             at_detector = model.propagate(waves, second)
             worker.misfits.append(self._pulled(at_detector, frames).sum())
-            change = model.backpropagate(at_detector, first)
+            change = model.backpropagate(at_detector, fourth if wanted.observer else first)
+            if wanted.observer:
+                wanted.observer(waves, change, frames)
         else:
             worker.misfits.append(wanted.exit_wave_update(waves, frames).sum())
             change = waves
@@ -172,10 +177,9 @@ class Sweep:
     def _probes(self, frames: Tensor, spare: Tensor, out: Tensor) -> Tensor:
         if self._shared:
             return self.x.probe[None]
-        if self._factors is None:
+        if self._shifts is None:
             return self.problem.model.probes(self.x, frames).contiguous()
-        rows, columns = self._factors
-        return ifft2(kernels.modulate(self._spectrum, rows[frames], columns[frames], spare), out)
+        return self._shifts.probes(frames, spare, out)
 
     def _add_probe(self, worker: "_Worker", frames: Tensor, corners: Tensor, change: Tensor, spare: Tensor) -> None:
         sums, obj = worker.sums, self.x.object[0]
@@ -183,12 +187,14 @@ class Sweep:
             kernels.add_probe_(change, obj, corners, sums.probe_descent, sums.probe_weight)
             return
         kernels.times_conjugate_window_(change, obj, corners, sums.probe_weight)
-        if self._factors is None:
+        if self._shifts is None:
             sums.probe_descent += self.problem.model.probes_adjoint(self.x, frames, change)
-            return
-        rows, columns = self._factors
-        # Moved back and summed in Fourier space; one inverse transform at the end serves all frames.
-        kernels.demodulate_add_(fft2(change, spare), rows[frames], columns[frames], worker.spectrum(sums.probe_descent))
+        else:
+            # In Fourier space one inverse transform at the end serves all frames.
+            exact = self._shifts.weights is None
+            self._shifts.add_back(
+                change, frames, spare, worker.spectrum(sums.probe_descent) if exact else sums.probe_descent
+            )
 
     def _merged(self, pieces: "tuple[Tensor, ...]") -> Sums:
         first = self._workers[0].finished()
@@ -222,6 +228,7 @@ class _Wanted:
     with_probe: bool
     with_object: bool
     exit_wave_update: ExitWaveUpdate | None
+    observer: Observer | None
     measured: bool
 
 
@@ -250,7 +257,7 @@ class _Worker:
 
     def buffers(self, shape: tuple[int, ...], frames: int, like: Tensor) -> tuple[Tensor, ...]:
         if not self._waves:
-            self._waves = tuple(torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(3))
+            self._waves = tuple(torch.zeros(shape, dtype=like.dtype, device=like.device) for _ in range(4))
         return tuple(wave[:frames] for wave in self._waves)
 
     def spectrum(self, like: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from exitwave.physics.kernels import dispatch as kernels
-from exitwave.problems.sweep import ExitWaveUpdate, Sweep
+from exitwave.problems.sweep import Observer, Sweep
 
 
 def step_object(sweep: Sweep, frames: Int[Tensor, " frame"], *, gain: float, share: float, floor: float) -> None:
@@ -64,17 +64,17 @@ def pie_update(
     beta: float,
     gains: tuple[float, float],
     with_probe: bool,
-    exit_wave_update: ExitWaveUpdate | None = None,
+    observer: Observer | None = None,
 ) -> float:
     """One batch: modulus constraint, then object and probe by table 1 of Maiden, Johnson & Li, Optica 4, 736 (2017).
 
     `gains` are the step lengths of object and probe. Denominators hold the illumination summed over the batch: for a batch of
     one this is the table, and larger batches stay stable where windows overlap. Returns the misfit met.
     """
-    sums = sweep.over(frames, with_probe=with_probe, exit_wave_update=exit_wave_update)
+    sums = sweep.over(frames, with_probe=with_probe, observer=observer)
     if with_probe:
         bright = torch.lerp(sums.probe_weight, sums.probe_weight.max(), beta).clamp_(min=1e-30)
-        sweep.x.probe.addcdiv_(sums.probe_descent, bright.to(sums.probe_descent.dtype), value=gains[1])
+        sweep.x.probe.add_(sums.probe_descent * (gains[1] / bright))
     floor = max(alpha, 1e-6) * sums.max_illumination
     # Slices share the change they all are asked for.
     step_object(sweep, frames, gain=gains[0] / len(sweep.x.object), share=1 - alpha, floor=floor)

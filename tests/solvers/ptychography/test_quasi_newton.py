@@ -83,7 +83,7 @@ def test_pulls_of_frames_ask_for_the_phase_that_the_gradient_asks_for(known, pro
     x = rough(problem, known.truth)
     slow = SlowPhase.of(problem, x, ramp_sensitivity(problem, x))
     pulls = FramePulls(problem, x)
-    sums = Sweep(problem, x).everything(exit_wave_update=pulls)
+    sums = Sweep(problem, x).everything(observer=pulls)
     from_frames = slow.of_frames(pulls)
     from_gradient = (slow.of_gradient(x.object, sums.object_descent) / (1j * x.object)).real[0]
     assert (from_frames - from_gradient).norm() < 0.15 * from_gradient.norm()
@@ -104,7 +104,7 @@ def test_one_step_of_slow_phase_mends_most_of_a_wave_across_the_scan():
 def asked(problem, x):
     """Slow phase and what frames ask of it, from one pass."""
     slow, pulls = SlowPhase.of(problem, x, ramp_sensitivity(problem, x)), FramePulls(problem, x)
-    Sweep(problem, x).everything(exit_wave_update=pulls)
+    Sweep(problem, x).everything(observer=pulls)
     return slow, pulls
 
 

@@ -101,11 +101,25 @@ def impose_modulus_(waves, stack, index, trusted, background):
     return misfit
 
 
+@nb.njit(nogil=True, fastmath=_FAST)
+def _top(light):
+    """Bits of the largest of numbers that are not negative: whole numbers in the same order, which vector instructions compare."""
+    bits, top = light.view(np.int32), np.int32(0)
+    for x in range(len(bits)):
+        top = max(top, bits[x])
+    return top
+
+
+@nb.njit(nogil=True)
+def _as_float(bits):
+    return np.array([bits], np.int32).view(np.float32)[0]
+
+
 @compiled
 def add_object_(change, probes, corners, total, lit):
     """total += conj(probe) x change and lit += |probe|^2, each frame in its window; returns the largest lit pixel met."""
     batch, modes, height, width = change.shape
-    top = np.float32(0)
+    top = np.int32(0)
     for b in range(batch):
         k = 0 if probes.shape[0] == 1 else b
         row, column = corners[b, 0], corners[b, 1]
@@ -118,10 +132,9 @@ def add_object_(change, probes, corners, total, lit):
                     pr, pi, cr, ci = probe[x].real, probe[x].imag, wave[x].real, wave[x].imag
                     sums[x] += complex(pr * cr + pi * ci, pr * ci - pi * cr)
                     light[x] += pr * pr + pi * pi
-            for x in range(width):
-                # Sums of squares only grow, so that the largest value ever written is the largest in the end.
-                top = max(top, light[x])
-    return top
+            # Sums of squares only grow, so that the largest value ever written is the largest in the end.
+            top = max(top, _top(light))
+    return _as_float(top)
 
 
 @compiled
@@ -191,11 +204,118 @@ def demodulate_add_(spectra, rows, columns, total):
                     sums[x] += line[x] * (down * across[x]).conjugate()
 
 
+@nb.njit(nogil=True, fastmath=_FAST, inline="always")
+def _weigh(width, weights, a, b, c, d, e, f, g, h, out):
+    """out = weighted sum of eight rows; all in one go, so that they stay in registers."""
+    s, t, u, v = weights[0], weights[1], weights[2], weights[3]
+    w, x, y, z = weights[4], weights[5], weights[6], weights[7]
+    for i in range(width):
+        out[i] = s * a[i] + t * b[i] + u * c[i] + v * d[i] + w * e[i] + x * f[i] + y * g[i] + z * h[i]
+
+
+@nb.njit(nogil=True, fastmath=_FAST, inline="always")
+def _close(width, line):
+    """The neighbours at both ends of a row that begins at 8: from across the edge."""
+    for x in range(8):
+        line[x] = line[8 + (width - 8 + x) % width]
+        line[8 + width + x] = line[8 + x % width]
+
+
+@compiled
+def _interpolate(probe, weights, frames, out):
+    """out[b] = probe with its neighbours weighted; a complex row is seen as twice as many numbers."""
+    batch, modes, n, width = out.shape
+    line = np.empty(width + 16, np.float32)
+    a, b, c, d = line[0:], line[2:], line[4:], line[6:]
+    e, f, g, h = line[8:], line[10:], line[12:], line[14:]
+    for i in range(batch):
+        down, across = weights[frames[i], 0], weights[frames[i], 1]
+        for m in range(modes):
+            p = probe[m]
+            for y in range(n):
+                _weigh(
+                    width, down, p[(y - 4) % n], p[(y - 3) % n], p[(y - 2) % n], p[(y - 1) % n],
+                    p[y], p[(y + 1) % n], p[(y + 2) % n], p[(y + 3) % n], e,
+                )  # fmt: skip
+                _close(width, line)
+                _weigh(width, across, a, b, c, d, e, f, g, h, out[i, m, y])
+
+
+def interpolate(probe, weights, frames, out=None):
+    if out is None:
+        out = torch.empty(len(frames), *probe.shape, dtype=probe.dtype)
+    _interpolate(_as_real(probe), weights, frames, _as_real(out))
+    return out
+
+
+@compiled
+def _interpolate_adjoint_add_(change, weights, frames, total):
+    """total += the sum over frames of changes moved back."""
+    batch, modes, n, width = change.shape
+    line, moved = np.empty(width + 16, np.float32), np.empty(width, np.float32)
+    a, b, c, d = line[16:], line[14:], line[12:], line[10:]
+    e, f, g, h = line[8:], line[6:], line[4:], line[2:]
+    for i in range(batch):
+        down, across = weights[frames[i], 0], weights[frames[i], 1]
+        for m in range(modes):
+            p = change[i, m]
+            for y in range(n):
+                _weigh(
+                    width, down, p[(y + 4) % n], p[(y + 3) % n], p[(y + 2) % n], p[(y + 1) % n],
+                    p[y], p[(y - 1) % n], p[(y - 2) % n], p[(y - 3) % n], e,
+                )  # fmt: skip
+                _close(width, line)
+                _weigh(width, across, a, b, c, d, e, f, g, h, moved)
+                sums = total[m, y]
+                for x in range(width):
+                    sums[x] += moved[x]
+
+
+def interpolate_adjoint_add_(change, weights, frames, total):
+    _interpolate_adjoint_add_(_as_real(change), weights, frames, _as_real(total))
+
+
+def _as_real(waves):
+    return torch.view_as_real(waves).flatten(-2)
+
+
+@compiled
+def _phase_pulls(waves, change, rows, columns, out):
+    """out = Im(conj(wave) change), summed over modes and over blocks of pixels that `rows` and `columns` weigh."""
+    batch, modes, height, width = waves.shape
+    line, sums = np.empty(width, np.float32), np.empty((len(rows), width), np.float32)
+    for b in range(batch):
+        sums[:] = 0
+        for y in range(height):
+            line[:] = 0
+            for m in range(modes):
+                wave, pull = waves[b, m, y], change[b, m, y]
+                for x in range(width):
+                    line[x] += wave[x].real * pull[x].imag - wave[x].imag * pull[x].real
+            for p in range(len(rows)):
+                weight, part = rows[p, y], sums[p]
+                if weight != 0:
+                    for x in range(width):
+                        part[x] += weight * line[x]
+        for p in range(len(rows)):
+            for q in range(len(columns)):
+                found = np.float32(0)
+                for x in range(width):
+                    found += sums[p, x] * columns[q, x]
+                out[b, p, q] = found
+
+
+def phase_pulls(waves, change, rows, columns):
+    out = torch.empty(len(waves), len(rows), len(columns))
+    _phase_pulls(waves, change, rows, columns, out)
+    return out
+
+
 @compiled
 def fold_(total, lit, other_total, other_lit, corners, shape):
     """Add another thread's sums to `total` and `lit` inside the windows and empty them; returns the largest lit pixel."""
     height, width = shape
-    top = np.float32(0)
+    top = np.int32(0)
     for b in range(len(corners)):
         row, column = corners[b, 0], corners[b, 1]
         for y in range(row, row + height):
@@ -204,10 +324,10 @@ def fold_(total, lit, other_total, other_lit, corners, shape):
             for x in range(width):
                 sums[x] += more[x]
                 light[x] += brighter[x]
-                top = max(top, light[x])
                 more[x] = 0
                 brighter[x] = 0
-    return top
+            top = max(top, _top(light))
+    return _as_float(top)
 
 
 @compiled

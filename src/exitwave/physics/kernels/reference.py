@@ -16,6 +16,10 @@ Canvas = Complex[Tensor, "Y X"]
 """A slice of the object, or sums over windows of it."""
 CanvasLight = Float[Tensor, "Y X"]
 """Illumination of a canvas: the sum of |probe|^2 over windows."""
+TAPS = 8
+"""Neighbours along each axis from which a value between pixels is interpolated."""
+Weights = Float[Tensor, "frame 2 tap"]
+"""Of the neighbours -TAPS // 2 ... TAPS // 2 - 1 pixels away along y and along x, for every frame of a scan."""
 
 
 def scatter_add_(
@@ -141,6 +145,36 @@ def demodulate_add_(
 ) -> None:
     """total += the sum over frames of spectra[b] conj(rows[b] columns[b]); the adjoint of `modulate`."""
     total += (spectra * (rows[:, None, :, None] * columns[:, None, None, :]).conj()).sum(dim=0)
+
+
+def interpolate(
+    probe: Complex[Tensor, "mode y x"], weights: Weights, frames: Int[Tensor, " batch"], out: FrameWaves | None = None
+) -> FrameWaves:
+    """The probe at the sub-pixel place of each of these frames: its neighbours weighted; written to `out`."""
+    mine = weights[frames]
+    moved = _weighted(_weighted(probe.expand(len(frames), -1, -1, -1), mine[:, 0], -2, 1), mine[:, 1], -1, 1)
+    return moved if out is None else out.copy_(moved)
+
+
+def interpolate_adjoint_add_(
+    change: FrameWaves, weights: Weights, frames: Int[Tensor, " batch"], total: Complex[Tensor, "mode y x"]
+) -> None:
+    """total += the sum over frames of changes moved back; the adjoint of `interpolate`."""
+    mine = weights[frames]
+    total += _weighted(_weighted(change, mine[:, 0], -2, -1), mine[:, 1], -1, -1).sum(dim=0)
+
+
+def _weighted(waves: FrameWaves, weights: Float[Tensor, "batch tap"], axis: int, sign: int) -> FrameWaves:
+    """Sum of weights[b, k] x waves[b] at `sign` (k - TAPS // 2) pixels along the axis, wrapped at the edge."""
+    moved = (torch.roll(waves, -sign * (k - TAPS // 2), axis) * weights[:, k, None, None, None] for k in range(TAPS))
+    return sum(moved, torch.zeros_like(waves))
+
+
+def phase_pulls(
+    waves: FrameWaves, change: FrameWaves, rows: Float[Tensor, "part y"], columns: Float[Tensor, "part x"]
+) -> Float[Tensor, "batch part part"]:
+    """Im(conj(wave) change) of each frame, summed over modes and over blocks of pixels that `rows` and `columns` weigh."""
+    return rows @ (waves.conj() * change).imag.sum(dim=1) @ columns.T
 
 
 def step_windows_(

@@ -87,9 +87,11 @@ class LSQML(Solver[PtychoEstimate]):
         slope_p = curvature_p = shared = 0.0
         direction = sums.probe_descent
         if with_probe:
-            direction = sums.probe_descent / sums.probe_weight.max().clamp(min=1e-30)
-            slope_p = float((direction.conj() * sums.probe_descent).real.sum())
-            curvature_p = float((direction.abs().square() * sums.probe_weight).sum())
+            brightest = max(float(sums.probe_weight.max()), 1e-30)
+            direction = sums.probe_descent * (1 / brightest)
+            squares = torch.view_as_real(direction).square().sum(dim=(0, -1))
+            slope_p = brightest * float(squares.sum())
+            curvature_p = float((squares * sums.probe_weight).sum())
         curvature_o, slope_o = object_direction(sweep, frames, share=1 - self.regularisation, floor=floor)
         # Slices pull together: along all of them at once the misfit bends up to so many times more.
         curvature_o *= len(sweep.x.object)

@@ -129,7 +129,7 @@ def _warm_start(
                 beta=options.beta,
                 gains=(GAIN, GAIN),
                 with_probe=with_probe,
-                exit_wave_update=pulls,
+                observer=pulls,
             )
             momentum.after(x, len(frames), with_probe=with_probe)
         if options.slow_gain:
@@ -281,7 +281,7 @@ def _told(
 
 
 def _point(sweep: Sweep, *, with_probe: bool, pulls: FramePulls | None = None) -> Point:
-    sums = sweep.everything(with_probe=with_probe, exit_wave_update=pulls)
+    sums = sweep.everything(with_probe=with_probe, observer=pulls)
     down = (sums.object_descent.clone(), sums.probe_descent.clone())
     return Point(down, sums.illumination.clone(), sums.probe_weight.clone(), sums.misfit)
 
