@@ -40,8 +40,9 @@ for modes in (1, 3):
         total, lit = found[0][0], found[0][1]
         pair = [(canvas.clone(), total.clone(), lit.clone()) for _ in range(2)]
         numbers = {"share": 0.9, "floor": 0.2}
-        close(cuda.direction_(*pair[0][1:], corners, (4, 5), **numbers),
-              reference.direction_(*pair[1][1:], corners, (4, 5), **numbers))
+        weight = probes[0, 0].clone()
+        close(cuda.direction_(*pair[0][1:], canvas, weight, corners, **numbers),
+              reference.direction_(*pair[1][1:], canvas, weight, corners, **numbers))
         close(pair[0][1], pair[1][1])
         pair = [(canvas.clone(), total.clone(), lit.clone()) for _ in range(2)]
         cuda.step_windows_(*pair[0], corners, (4, 5), gain=0.5, **numbers)

@@ -184,31 +184,23 @@ def test_a_step_is_taken_once_in_every_pixel_however_often_windows_overlap():
         assert float(total[inside].abs().max()) == 0 == float(lit[inside].max())
 
 
-def test_a_direction_is_made_once_in_every_pixel_and_tells_its_curvature_and_slope():
+def test_a_direction_is_made_once_in_every_pixel_and_tells_its_curvature_slope_and_interaction():
     lit0 = torch.zeros(9, 11)
     reference.scatter_add_(lit0[None], torch.rand(4, 1, *SHAPE, generator=torch.Generator().manual_seed(3)), CORNERS)
     inside, total0 = lit0 > 0, random(9, 11, seed=1)
     expected = torch.where(inside, total0 / (0.9 * lit0 + 0.2), total0)
     curvature = float((lit0 * expected.abs().square())[inside].sum())
     slope = float((expected.conj() * total0).real[inside].sum())
-    for of in (
-        lambda t, lit: kernels.direction_(t, lit, CORNERS, SHAPE, share=0.9, floor=0.2),
-        lambda t, lit: reference.direction_(t, lit, CORNERS, SHAPE, share=0.9, floor=0.2),
-    ):
-        total, lit = total0.clone(), lit0.clone()
-        assert of(total, lit) == pytest.approx((curvature, slope), rel=1e-5)
-        assert_close(total, expected)
-
-
-def test_interaction_of_steps_is_summed_over_frames():
-    direction, canvas, weight = random(9, 11), random(9, 11, seed=1), random(*SHAPE, seed=2)
-    one, other = (of.cross(direction, canvas, CORNERS, weight) for of in (kernels, reference))
-    assert one == pytest.approx(other, rel=1e-5)
-    direct = 0.0
+    canvas, weight = random(9, 11, seed=4), random(*SHAPE, seed=2)
+    shared = 0.0
     for row, column in CORNERS.tolist():
         window = (slice(row, row + SHAPE[0]), slice(column, column + SHAPE[1]))
-        direct += float((direction[window].conj() * canvas[window] * weight).real.sum())
-    assert one == pytest.approx(direct, rel=1e-5)
+        shared += float((expected[window].conj() * canvas[window] * weight).real.sum())
+    for of in (kernels, reference):
+        total, lit = total0.clone(), lit0.clone()
+        found = of.direction_(total, lit, canvas, weight, CORNERS, share=0.9, floor=0.2)
+        assert found == pytest.approx((curvature, slope, shared), rel=1e-5)
+        assert_close(total, expected)
 
 
 @pytest.mark.parametrize("of", [kernels, reference], ids=["fastest", "reference"])

@@ -33,22 +33,28 @@ def nudge_object(
         kernels.nudge_windows_(canvas, total, lit, mean, heavy, corners, sweep.shape, floor=floor)
 
 
-def object_direction(sweep: Sweep, frames: Int[Tensor, " frame"], *, share: float, floor: float) -> tuple[float, float]:
+def object_direction(
+    sweep: Sweep,
+    frames: Int[Tensor, " frame"],
+    probe_step: Complex[Tensor, "mode y x"],
+    *,
+    share: float,
+    floor: float,
+) -> tuple[float, float, float]:
     """Make the object's sums D = descent / (share illumination + floor) in the windows; curvature and slope along D.
 
-    The linearised misfit falls by 2 a slope - a^2 curvature for the step a D. Use D up with `step_along`.
+    The linearised misfit falls by 2 a slope - a^2 curvature for the step a D. Use D up with `step_along`. The last number
+    is the real part of the sum over frames of <D P, probe_step q>: how far steps of object and probe do the same.
     """
-    corners, curvature, slope = sweep.corners[frames], 0.0, 0.0
-    for total, lit in zip(sweep.sums.object_descent, sweep.sums.illumination, strict=True):
-        found = kernels.direction_(total, lit, corners, sweep.shape, share=share, floor=floor)
-        curvature, slope = curvature + found[0], slope + found[1]
-    return curvature, slope
-
-
-def interaction(sweep: Sweep, frames: Int[Tensor, " frame"], probe_step: Complex[Tensor, "mode y x"]) -> float:
-    """Real part of the sum over frames of <D P, probe_step q>: how far steps of object and probe do the same."""
+    corners, curvature, slope, shared = sweep.corners[frames], 0.0, 0.0, 0.0
     weight = (sweep.x.probe.conj() * probe_step).sum(dim=0)
-    return kernels.cross(sweep.sums.object_descent[0], sweep.x.object[0], sweep.corners[frames], weight)
+    for number, (canvas, total, lit) in enumerate(
+        zip(sweep.x.object, sweep.sums.object_descent, sweep.sums.illumination, strict=True)
+    ):
+        found = kernels.direction_(total, lit, canvas, weight, corners, share=share, floor=floor)
+        curvature, slope = curvature + found[0], slope + found[1]
+        shared = found[2] if number == 0 else shared
+    return curvature, slope, shared
 
 
 def step_along(sweep: Sweep, frames: Int[Tensor, " frame"], length: float) -> None:

@@ -9,7 +9,7 @@ from exitwave.problems.initial_guess import first_guess, with_slices
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.setup import Setup
 from exitwave.problems.sweep import Sweep
-from exitwave.problems.window_updates import interaction, object_direction
+from exitwave.problems.window_updates import object_direction
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.lsqml import LSQML, _lengths
 from exitwave.solvers.ptychography.pie import RPIE
@@ -31,8 +31,8 @@ def test_step_lengths_minimise_the_linearised_misfit_of_the_batch():
     probe_step = sums.probe_descent / sums.probe_weight.max()
     slope_p = float((probe_step.conj() * sums.probe_descent).real.sum())
     curvature_p = float((probe_step.abs().square() * sums.probe_weight).sum())
-    curvature_o, slope_o = object_direction(sweep, frames, share=0.9, floor=0.1 * sums.max_illumination)
-    shared = interaction(sweep, frames, probe_step)
+    floor = 0.1 * sums.max_illumination
+    curvature_o, slope_o, shared = object_direction(sweep, frames, probe_step, share=0.9, floor=floor)
     wanted, _ = problem.modulus_change(problem.model.exit_waves(x, frames), frames)
     by_object = problem.model.exit_waves(replace(x, object=sums.object_descent), frames).flatten()
     by_probe = problem.model.exit_waves(replace(x, probe=probe_step), frames).flatten()

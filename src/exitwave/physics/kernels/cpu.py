@@ -371,16 +371,20 @@ def nudge_windows_(canvas, total, lit, wished, weight, corners, shape, floor):
 
 
 @compiled
-def direction_(total, lit, corners, shape, share, floor):
-    """total <- D = total / (share x lit + floor) inside the windows, each pixel once; returns sum lit |D|^2, sum Re conj(D) total."""
-    height, width = shape
+def direction_(total, lit, canvas, weight, corners, share, floor):
+    """total <- D = total / (share x lit + floor) inside the windows, each pixel once.
+
+    Returns sum lit |D|^2, sum Re conj(D) total and the sum over frames of Re conj(D) x canvas x weight.
+    """
+    height, width = weight.shape
     share, floor = np.float32(share), np.float32(floor)
-    curvature, slope = np.float64(0), np.float64(0)
+    curvature, slope, shared = np.float64(0), np.float64(0), np.float64(0)
     for b in range(len(corners)):
         row, column = corners[b, 0], corners[b, 1]
-        for y in range(row, row + height):
-            sums, light = total[y, column : column + width], lit[y, column : column + width]
-            part, along = np.float32(0), np.float32(0)
+        for y in range(height):
+            sums, light = total[row + y, column : column + width], lit[row + y, column : column + width]
+            value, line = canvas[row + y, column : column + width], weight[y]
+            part, along, both = np.float32(0), np.float32(0), np.float32(0)
             for x in range(width):
                 # What an earlier window of this loop has done carries a minus sign and is left alone.
                 factor = np.float32(1) / max(share * light[x] + floor, _TINY) if light[x] > 0 else np.float32(1)
@@ -389,28 +393,15 @@ def direction_(total, lit, corners, shape, share, floor):
                 square = (re * re + im * im) * factor
                 part += counted * square * factor
                 along += square if light[x] > 0 else np.float32(0)
-                sums[x] = complex(re * factor, im * factor)
+                re, im = re * factor, im * factor
+                sums[x] = complex(re, im)
                 light[x] = -abs(light[x])
+                vr, vi = value[x].real, value[x].imag
+                both += (re * vr + im * vi) * line[x].real - (re * vi - im * vr) * line[x].imag
             curvature += part
             slope += along
-    return curvature, slope
-
-
-@compiled
-def cross(direction, canvas, corners, weight):
-    """Real part of the sum over frames of conj(direction) x canvas x weight: how steps of object and probe interact."""
-    height, width = weight.shape
-    found = np.float64(0)
-    for b in range(len(corners)):
-        row, column = corners[b, 0], corners[b, 1]
-        for y in range(height):
-            step, value = direction[row + y, column : column + width], canvas[row + y, column : column + width]
-            line, part = weight[y], np.float32(0)
-            for x in range(width):
-                sr, si, vr, vi = step[x].real, step[x].imag, value[x].real, value[x].imag
-                part += (sr * vr + si * vi) * line[x].real - (sr * vi - si * vr) * line[x].imag
-            found += part
-    return found
+            shared += both
+    return curvature, slope, shared
 
 
 @compiled

@@ -15,6 +15,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from exitwave.physics.kernels import reference
+
 PROBE_GROUPS = 8
 """Frames summed for the probe are split into so many groups, so that enough programs run at once."""
 
@@ -193,13 +195,15 @@ def nudge_windows_(canvas, total, lit, wished, weight, corners, shape, *, floor)
     step_windows_(canvas, total, lit, corners, shape, gain=1.0, share=1.0, floor=floor)
 
 
-def direction_(total, lit, corners, shape, *, share, floor):
-    """total <- D = total / (share lit + floor) wherever there is light; curvature and slope along D."""
+def direction_(total, lit, canvas, weight, corners, *, share, floor):
+    """total <- D = total / (share lit + floor) wherever there is light; curvature and slope along D, interaction with the probe."""
     found = torch.where(lit > 0, total / (share * lit + floor).clamp(min=1e-12), total)
     curvature = (lit * found.abs().square()).sum(dtype=torch.float64)
     slope = torch.where(lit > 0, (found.conj() * total).real, 0.0).sum(dtype=torch.float64)
     total.copy_(found)
-    return float(curvature), float(slope)
+    both = reference.gather(torch.stack([total, canvas]), corners, (weight.shape[-2], weight.shape[-1]))
+    shared = (both[:, 0].conj() * both[:, 1] * weight).real.sum(dtype=torch.float64)
+    return float(curvature), float(slope), float(shared)
 
 
 def _real(values: Tensor) -> Tensor:

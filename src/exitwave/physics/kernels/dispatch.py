@@ -84,7 +84,6 @@ step_windows_ = _fastest(reference.step_windows_)
 nudge_windows_ = _fastest(reference.nudge_windows_)
 fold_ = _fastest(reference.fold_)
 direction_ = _fastest(reference.direction_)
-cross = _fastest(reference.cross)
 agreement = _fastest(reference.agreement)
 
 

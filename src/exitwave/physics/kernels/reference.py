@@ -236,13 +236,21 @@ def fold_(
 
 
 def direction_(
-    total: Canvas, lit: CanvasLight, corners: Corners, shape: tuple[int, int], *, share: float, floor: float
-) -> tuple[float, float]:
+    total: Canvas,
+    lit: CanvasLight,
+    canvas: Canvas,
+    weight: Complex[Tensor, "y x"],
+    corners: Corners,
+    *,
+    share: float,
+    floor: float,
+) -> tuple[float, float, float]:
     """total <- D = total / (share lit + floor) in the windows, each pixel once, and lit <- -lit as a mark of it.
 
-    Returns the curvature sum lit |D|^2 and the slope sum Re conj(D) total along that direction.
+    Returns the curvature sum lit |D|^2, the slope sum Re conj(D) total, and how steps of object and probe interact, the
+    sum over frames of Re conj(D) canvas weight.
     """
-    height, width = shape
+    height, width = shape = (weight.shape[-2], weight.shape[-1])
     curvature, slope = 0.0, 0.0
     for row, column in corners.tolist():
         window = (slice(row, row + height), slice(column, column + width))
@@ -252,13 +260,8 @@ def direction_(
         curvature += float((light * found.abs().square())[fresh].double().sum())
         slope += float((found.conj() * sums).real[fresh].double().sum())
         total[window], lit[window] = found, -light.abs()
-    return curvature, slope
-
-
-def cross(direction: Canvas, canvas: Canvas, corners: Corners, weight: Complex[Tensor, "y x"]) -> float:
-    """Real part of the sum over frames of conj(direction) canvas weight: how steps of object and probe interact."""
-    both = gather(torch.stack([direction, canvas]), corners, (weight.shape[-2], weight.shape[-1]))
-    return float((both[:, 0].conj() * both[:, 1] * weight).real.double().sum())
+    both = gather(torch.stack([total, canvas]), corners, shape)
+    return curvature, slope, float((both[:, 0].conj() * both[:, 1] * weight).real.double().sum())
 
 
 def agreement(

@@ -12,7 +12,7 @@ from torch import Tensor
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.sweep import Sweep
-from exitwave.problems.window_updates import interaction, object_direction, step_along
+from exitwave.problems.window_updates import object_direction, step_along
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
 from exitwave.solvers.options import ProbeStart, Settle, UpdateProbe, WhenDiverging
@@ -84,19 +84,19 @@ class LSQML(Solver[PtychoEstimate]):
         """
         sums = sweep.over(frames, with_probe=with_probe)
         floor = self.regularisation * sums.max_illumination
-        slope_p = curvature_p = shared = 0.0
-        direction = sums.probe_descent
+        slope_p = curvature_p = 0.0
+        direction = torch.zeros_like(sums.probe_descent)
         if with_probe:
             brightest = max(float(sums.probe_weight.max()), 1e-30)
             direction = sums.probe_descent * (1 / brightest)
             squares = torch.view_as_real(direction).square().sum(dim=(0, -1))
             slope_p = brightest * float(squares.sum())
             curvature_p = float((squares * sums.probe_weight).sum())
-        curvature_o, slope_o = object_direction(sweep, frames, share=1 - self.regularisation, floor=floor)
+        curvature_o, slope_o, shared = object_direction(
+            sweep, frames, direction, share=1 - self.regularisation, floor=floor
+        )
         # Slices pull together: along all of them at once the misfit bends up to so many times more.
         curvature_o *= len(sweep.x.object)
-        if with_probe:
-            shared = interaction(sweep, frames, direction)
         along_o, along_p = _lengths(curvature_o, curvature_p, shared, slope_o, slope_p, self.damping)
         step_along(sweep, frames, gain * along_o)
         if with_probe:
