@@ -47,7 +47,18 @@ def against(value: float | None, target: float | None) -> str:
 
 
 def floor_table(rows: Rows) -> str:
-    head = ("solver", "pixels", "modes", "positions", "threads", "epoch, ms", "FFTs, ms", "ratio", "target")
+    head = (
+        "solver",
+        "pixels",
+        "modes",
+        "positions",
+        "threads",
+        "epoch, ms",
+        "FFTs, ms",
+        "ratio",
+        "target",
+        "shift error",
+    )
     order = sorted(rows, key=lambda r: (r["threads"], r["solver"], r["positions"] != "whole", r["modes"], r["size"]))
     return table(
         head,
@@ -58,6 +69,7 @@ def floor_table(rows: Rows) -> str:
                 short(r["floor_ms"]),
                 against(r["ratio"], r["target"]),
                 short(r["target"]),
+                short(r.get("shift_error")),
             )
             for r in order
         ),
