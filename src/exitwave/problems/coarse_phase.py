@@ -115,22 +115,29 @@ class SlowPhase:
         found = self._found(pulls)
         return self.rows @ (self.steps * self._told(pulls, found) * found) @ self.columns.T
 
-    def held(
+    def preconditioned(
         self,
         obj: Complex[Tensor, "slice Y X"],
-        way: Complex[Tensor, "slice Y X"],
+        descent: Complex[Tensor, "slice Y X"],
         curvature: Float[Tensor, "slice Y X"],
         told: Float[Tensor, "k l"],
+        *,
+        newton: float,
     ) -> Complex[Tensor, "slice Y X"]:
-        """A direction, times the root of the curvature, without the slow phase that is not told.
+        """descent / curvature without the slow phase that is not told, and that share of the Newton step of what is told.
 
-        Symmetric; a projection where waves are orthogonal under the curvature, as they are on an evenly lit scan.
+        Symmetric and positive. Taking slow phase out is a projection where waves are orthogonal under the curvature, as they
+        are on an evenly lit scan.
         """
-        turned = obj * curvature.sqrt()
-        weights = (obj.abs().square() * curvature).sum(dim=0)
+        pull = (obj.conj() * descent).imag.sum(dim=0)
+        weights = (torch.view_as_real(obj).square().sum(dim=-1) * curvature).sum(dim=0)
         norms = self.rows.square().T @ weights @ self.columns.square()
-        turn = (turned.conj() * way).imag.sum(dim=0)
-        return way - 1j * turned * self._in_waves(turn, self.slowness * (1 - told) / norms.clamp(min=1e-30))
+        share = self.slowness * (1 - told) / norms.clamp(min=1e-30)
+        # Twice, so that it stays positive however waves and illumination lie to each other.
+        out = self._in_waves(pull, share)
+        out += self._in_waves(pull - weights * out, share)
+        phase = newton / len(obj) ** 2 * self._in_waves(pull, self.steps * told) - out
+        return torch.addcmul(descent / curvature, obj, 1j * phase)
 
     def _in_waves(self, image: Float[Tensor, "Y X"], weights: Float[Tensor, "k l"]) -> Float[Tensor, "Y X"]:
         return self.rows @ (weights * (self.rows.T @ image @ self.columns)) @ self.columns.T

@@ -56,20 +56,22 @@ class RegionalPhase:
             step[place] = phase.of_gradient(obj[place], descent[place], share)
         return step
 
-    def held(
+    def preconditioned(
         self,
         obj: Complex[Tensor, "slice Y X"],
-        way: Complex[Tensor, "slice Y X"],
+        descent: Complex[Tensor, "slice Y X"],
         curvature: Float[Tensor, "slice Y X"],
         told: Float[Tensor, "1 wave"],
+        *,
+        newton: float,
     ) -> Complex[Tensor, "slice Y X"]:
-        """A direction, times the root of the curvature, without the slow phase that is not told; as it is between the regions."""
-        rest = way.clone()
+        """descent / curvature, in each region without its slow phase that is not told, as in `SlowPhase`."""
+        step = descent / curvature
         for one, phase, share in self._each(told):
             assert isinstance(share, Tensor)
             place = (slice(None), one.rows, one.columns)
-            rest[place] = phase.held(obj[place], way[place], curvature[place], share)
-        return rest
+            step[place] = phase.preconditioned(obj[place], descent[place], curvature[place], share, newton=newton)
+        return step
 
     def of_frames(self, pulls: FramePulls) -> Float[Tensor, "Y X"]:
         """The phase that the frames of each region pull it towards."""

@@ -140,22 +140,26 @@ def test_what_all_frames_ask_alike_is_left_to_the_probe(known, problem):
     assert (after - before).norm() > 0
 
 
-def test_a_held_direction_has_only_the_slow_phase_that_was_told(known, problem):
+def test_the_preconditioner_is_symmetric_and_takes_only_the_slow_phase_that_was_told(known, problem):
     slow, _ = asked(problem, known.truth)
     obj = known.truth.object
     lit = Sweep(problem, known.truth).everything().illumination + 1.0
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(1, *problem.object_shape, dtype=torch.complex64, generator=generator) for _ in range(2))
-    told = torch.zeros_like(slow.steps)
+    none, all_of_it = torch.zeros_like(slow.steps), torch.ones_like(slow.steps)
 
     def inner(u, v):
         return float(torch.vdot(u.flatten(), v.flatten()).real)
 
-    ours, theirs = inner(slow.held(obj, a, lit, told), b), inner(a, slow.held(obj, b, lit, told))
-    assert ours == pytest.approx(theirs, rel=1e-3)
-    assert torch.allclose(slow.held(obj, a, lit, torch.ones_like(told)), a)
-    wave = 1j * lit.sqrt() * obj * slow.rows[:, 1:2]
-    assert slow.held(obj, slow.held(obj, wave, lit, told), lit, told).norm() < 0.5 * wave.norm()
+    for told in (none, all_of_it, 0.5 * all_of_it):
+        step = slow.preconditioned(obj, a, lit, told, newton=0.3)
+        assert inner(step, b) == pytest.approx(inner(a, slow.preconditioned(obj, b, lit, told, newton=0.3)), rel=1e-3)
+        assert inner(step, a) > 0
+    expected = a / lit + 0.3 * slow.of_gradient(obj, a)
+    assert torch.allclose(slow.preconditioned(obj, a, lit, all_of_it, newton=0.3), expected, rtol=1e-4, atol=1e-5)
+    wave = 1j * obj * slow.rows[:, 1:2]
+    left = slow.preconditioned(obj, lit * wave, lit, none, newton=0.3)
+    assert (lit.sqrt() * left).norm() < 0.5 * (lit.sqrt() * wave).norm()
 
 
 def test_the_slope_of_a_slow_phase_is_left_to_the_probe(known, problem):

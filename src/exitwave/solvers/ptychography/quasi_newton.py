@@ -240,11 +240,7 @@ class Descent:
         if self.slow is None:
             obj = down[0] / curvature
         else:
-            here, root = self.sweep.x.object, curvature.sqrt()
-            # Twice, so that it stays positive however waves and illumination lie to each other.
-            way = self.slow.held(here, down[0] / root, curvature, self.told)
-            obj = self.slow.held(here, way, curvature, self.told) / root
-            obj += NEWTON_SLOW * self.slow.of_gradient(here, down[0], self.told)
+            obj = self.slow.preconditioned(self.sweep.x.object, down[0], curvature, self.told, newton=NEWTON_SLOW)
         return obj, down[1] / (seen + self.damping * seen.max()).clamp(min=1e-30)
 
     def _learn(self, move: Blocks, bend: Blocks) -> None:
