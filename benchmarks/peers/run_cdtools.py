@@ -17,7 +17,11 @@ from cdtools.tools.interactions import translations_to_pixel
 
 import exchange
 
-LOOPS = {"simple": ((None, 0.005, 10),), "simple_fast": ((None, 0.02, 10),), "fancy": ((50, 0.02, 10), (None, 0.005, 50))}
+LOOPS = {
+    "simple": ((None, 0.005, 10),),
+    "simple_fast": ((None, 0.02, 10),),
+    "fancy": ((50, 0.02, 10), (None, 0.005, 50)),
+}
 """Engine -> loops one after the other: epochs (None: to the end), learning rate, batch."""
 
 

@@ -101,7 +101,10 @@ def _told(problem: str, seed: int, found: Row | None) -> Iterator[Row]:
     if found is not None:
         levels = ", ".join(f"{level}: {found[f'seconds_to_{level}']}" for level in scoring.LEVELS)
         end = f"NRMSE {found['nrmse']:.4f}, positions {found['position_error_px']:.3f} px"
-        print(f"   {found['program']:24} {found['epochs']} epochs, {found['seconds']:.1f} s, {end}; s to {levels}", flush=True)
+        print(
+            f"   {found['program']:24} {found['epochs']} epochs, {found['seconds']:.1f} s, {end}; s to {levels}",
+            flush=True,
+        )
         yield {"problem": problem, "seed": seed, **found}
 
 
@@ -182,6 +185,4 @@ def summary(program: str, course: scoring.Course, settings: str) -> Row:
     nrmse = [round(score.nrmse, 5) for score in course.scores]
     off = [round(score.position_error_px, 4) for score in course.scores]
     seconds = [round(s, 3) for s in course.seconds]
-    return row | {
-        "course": {"epochs": course.epochs, "seconds": seconds, "nrmse": nrmse, "position_error_px": off}
-    }
+    return row | {"course": {"epochs": course.epochs, "seconds": seconds, "nrmse": nrmse, "position_error_px": off}}
