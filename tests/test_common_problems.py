@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from pages import ROOT, benchmarks
 from scipy.ndimage import map_coordinates
 
 from exitwave.evaluation.align import move
+from pages import ROOT, benchmarks
 
 scoring = benchmarks("harness.scoring")
 

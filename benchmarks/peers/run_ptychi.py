@@ -13,7 +13,7 @@ from ptychi.utils import orthogonalize_initial_probe
 import exchange
 
 BATCHES = {"rpie_50": 50, "rpie_20": 20, "lsqml_50": 50}
-POSITION_STEP = {"rpie": 1.0, "lsqml": 1.0}
+POSITION_STEP = {"rpie": 0.3, "lsqml": 0.3}
 POSITIONS_FROM = 5
 """First epoch in which positions move."""
 
