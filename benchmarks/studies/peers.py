@@ -40,12 +40,13 @@ ENGINES: dict[str, dict[str, str]] = {
     "realistic": {
         "cdtools fancy": "cdtools",
         "ptychi lsqml_50": "ptychi",
-        "ptychi rpie_50": "ptychi",
         "ptylab mPIE": "ptylab",
         "ptyrad adam": "ptyrad",
     },
 }
-"""Problem -> engine -> its runner: those that reached the levels first when all were tried; all that refine positions."""
+"""Problem -> engine -> its runner: those that reached the levels first when all were tried; one of each package where positions
+are wrong (pty-chi's rPIE came to no image there, whatever its steps and batches).
+"""
 BY_NAME = {
     "cdtools simple": "cdtools",
     "ptychi rpie_50": "ptychi",
