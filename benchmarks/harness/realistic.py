@@ -34,8 +34,9 @@ ROOM_PX = 6
 def realistic(seed: int, grid: tuple[int, int] = GRID) -> Trial:
     """225 frames of 128 pixels with 73 % overlap at sub-pixel positions, which were recorded wrong; 1e5 photons a frame.
 
-    A beam that shakes, which is two incoherent modes; gaps between detector modules that are masked. Everybody starts from the recorded positions, an
-    empty object and one mode, the wrong probe of the other problems; a second mode is for each program to begin.
+    A beam that shakes, which is two incoherent modes; gaps between detector modules that are masked. Everybody starts from
+    the recorded positions, an empty object and one mode, the wrong probe of the other problems; a second mode is for each
+    program to begin.
     """
     shape = (FRAME_PX, FRAME_PX)
     positions = jittered_raster(grid, STEP_PX, jitter=0.15, seed=seed) + MARGIN_PX + ROOM_PX
