@@ -71,7 +71,7 @@ def peers_table(rows: Rows) -> str:
         own = [row for row in rows if row["problem"] == problem]
         bands = list(own[0]["bands"])
         # Where positions are known there is nothing to tell.
-        refined = [key for key in ("position_error_px",) if any(row.get(key) for row in own)]
+        refined = [key for key in ("position_error_px",) if any((row.get(key) or 0) > 1e-3 for row in own)]
         named = ["position error, px"] * len(refined)
         head = ("program", "to 0.1: epochs", "s", "to 0.05: epochs", "s", "s in all", "NRMSE", *named, *bands)
         programs = sorted(
