@@ -2,7 +2,8 @@
 
 Its windows lie on whole pixels, whatever the positions. Without its upsampling it knows no mask: behind the gaps of the
 detector the modelled wave is kept. Further probe modes are weak copies of the first with noise, made orthogonal every 10
-epochs, and the power of the probe is held, as in its examples (else the image is lost after 100 epochs). The radius of its position correction is the best of some tried on another drawing.
+epochs, and the power of the probe is held, as in its examples (else the image is lost after 100 epochs). The radius of its
+position correction is the best of some tried on another drawing.
 """
 
 import contextlib
