@@ -37,10 +37,15 @@ def script(name: str):
     return module
 
 
-def study_parsers() -> dict[str, argparse.ArgumentParser]:
-    """The command line of every study of benchmarks/."""
+def benchmarks(name: str):
+    """A module of benchmarks/, such as `harness.scoring`."""
     if str(ROOT / "benchmarks") not in sys.path:
         sys.path.append(str(ROOT / "benchmarks"))
-    parser_of = importlib.import_module("harness.command_line").parser_of
+    return importlib.import_module(name)
+
+
+def study_parsers() -> dict[str, argparse.ArgumentParser]:
+    """The command line of every study of benchmarks/."""
+    parser_of = benchmarks("harness.command_line").parser_of
     names = sorted(path.stem for path in (ROOT / "benchmarks" / "studies").glob("[!_]*.py"))
-    return {name: parser_of(importlib.import_module(f"studies.{name}")) for name in names}
+    return {name: parser_of(benchmarks(f"studies.{name}")) for name in names}

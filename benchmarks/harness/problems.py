@@ -1,6 +1,7 @@
 """The problems on which reconstructions are timed and judged: a scan, its truth, and where every program starts.
 
-`small` and `big` are the common problem on which packages are compared; `smear` the stand-in for the blood smears of
+`small` and `big` are the common problem on which packages are compared, `realistic` (in realistic.py) the same with what a
+beamline adds; `smear` the stand-in for the blood smears of
 the method papers; `twin` real gold balls, a real partially coherent probe and real positions with photons of our own;
 `petra` a real near-field scan without truth.
 """
@@ -43,6 +44,10 @@ class Trial:
     truth: ew.PtychoEstimate
     box: Box
     """The well-lit centre of the true object, where images are compared."""
+    modes: int = 1
+    """Incoherent modes of the beam, as everybody is told."""
+    max_position_error_px: float = 0.0
+    """How far recorded positions may be off, as everybody is told; 0 where they are known."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ def common(name: str, seed: int) -> Trial:
 
 
 def wrong_probe(scan: ew.Scan, shape: tuple[int, int], diameter_px: float, seed: int) -> Complex[Tensor, "y x"]:
-    """The true optics with 8 % wrong defocus, astigmatism and a smooth complex error of 5 %, at the measured brightness."""
+    """The true optics with 8 % wrong defocus, astigmatism and a smooth complex error of 5 %, as bright as was measured."""
     wrong = zone_plate(shape, diameter_px=1.08 * diameter_px, aperture=APERTURE, aberrations={6: 0.04})
     generator = np.random.default_rng([seed, 5])
     parts = [ndimage.gaussian_filter(generator.standard_normal(shape), shape[0] / 16) for _ in range(2)]
@@ -88,7 +93,9 @@ def wrong_probe(scan: ew.Scan, shape: tuple[int, int], diameter_px: float, seed:
     error *= 0.05 / float(error.abs().square().mean().sqrt())
     wrong = wrong.to(torch.complex128) * (1 + error)
     photons = float(scan.frames(slice(None)).sum(dim=(1, 2)).double().mean())
-    return (wrong * math.sqrt(photons / float(wrong.abs().square().sum()))).to(torch.complex64)
+    seen = torch.fft.fftshift(torch.fft.fft2(wrong, norm="ortho")).abs().square()
+    lit = seen.sum() if scan.mask is None else seen[scan.mask].sum()
+    return (wrong * math.sqrt(photons / float(lit))).to(torch.complex64)
 
 
 def well_lit(truth: ew.PtychoEstimate) -> Box:

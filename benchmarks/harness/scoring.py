@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Complex
+from jaxtyping import Complex, Float
 from torch import Tensor
 
 import exitwave as ew
@@ -19,7 +19,7 @@ from exitwave.evaluation.resolution import edge_window, radial_frequency, window
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.setup import Setup
 from exitwave.running.pose import pose
-from harness.problems import Trial
+from harness.problems import Trial, with_modes
 
 RIM_PX = 24
 """Pixels kept around the compared rectangle while the image is moved onto the truth."""
@@ -37,6 +37,8 @@ class Score:
     nrmse: float
     bands: tuple[float, ...]
     """Error in each band over the signal in all: their squares add up to about that of `nrmse`."""
+    position_error_px: float = 0.0
+    """Root mean square along an axis, after the mean shift."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,29 @@ def looks(last: int = 100_000) -> Iterator[int]:
         epoch += max(1, epoch // 12)
 
 
-def score(obj: Complex[Tensor, "y x"], trial: Trial) -> Score:
-    """Judge an object array that has the pixel grid of the truth."""
+def score(obj: Complex[Tensor, "y x"], trial: Trial, positions_px: Float[Tensor, "frame 2"] | None = None) -> Score:
+    """Judge an object array that has the pixel grid of the truth, and where its frames were believed to be.
+
+    Positions are those of the start where none are given. A shift of all of them is one of the object, and removed from both;
+    a stretch is not: no diffraction pattern fits a stretched object in the same probe.
+    """
     truth = trial.truth.object[0]
+    off = position_error(trial.start.positions_px if positions_px is None else positions_px, trial)[0]
     if not bool(torch.isfinite(torch.view_as_real(obj)).all()) or not bool(obj.abs().any()):
-        return Score(math.inf, (math.inf,) * len(BAND_NAMES))
+        return Score(math.inf, (math.inf,) * len(BAND_NAMES), off)
     near, inner = _around(trial.box, truth.shape)
     weights = torch.zeros(truth[near].shape)
     weights[inner] = 1
     image = align(obj[near], truth[near], weights=weights).image[inner]
     reference = truth[near][inner]
-    return Score(nrmse(image, reference)["M-NRMSE"], bands(image, reference))
+    return Score(nrmse(image, reference)["M-NRMSE"], bands(image, reference), off)
+
+
+def position_error(positions_px: Float[Tensor, "frame 2"], trial: Trial) -> tuple[float, float]:
+    """Root mean square and median of the distance along an axis, pixels; the mean shift belongs to the object."""
+    off = positions_px - trial.truth.positions_px
+    off = off - off.mean(dim=0)
+    return math.sqrt(float(off.square().mean())), float(off.abs().median())
 
 
 def bands(image: Complex[Tensor, "y x"], truth: Complex[Tensor, "y x"]) -> tuple[float, ...]:
@@ -86,26 +100,29 @@ def bands(image: Complex[Tensor, "y x"], truth: Complex[Tensor, "y x"]) -> tuple
     return tuple(math.sqrt(float(error[(radius > low) & (radius <= high)].sum()) / signal) for low, high in rings)
 
 
-def course(objects: Iterable[tuple[int, float, Complex[Tensor, "y x"]]], trial: Trial) -> Course:
-    """Judge what a run left behind: (epoch, seconds, object) at each look."""
+def course(
+    found: Iterable[tuple[int, float, Complex[Tensor, "y x"], Float[Tensor, "frame 2"]]], trial: Trial
+) -> Course:
+    """Judge what a run left behind: (epoch, seconds, object, positions) at each look."""
     epochs, seconds, scores = [], [], []
-    for epoch, spent, obj in objects:
+    for epoch, spent, obj, positions_px in found:
         epochs.append(epoch)
         seconds.append(spent)
-        scores.append(score(obj, trial))
+        scores.append(score(obj, trial, positions_px))
     return Course(epochs, seconds, scores)
 
 
 def run(solver: ew.Solver, trial: Trial, *, most_seconds: float = math.inf, seed: int = 0) -> Course:
-    """Run one of our solvers from the start of a trial; only the solver's own work counts as time.
+    """Run one of our solvers from the start of a trial, a second mode begun as `Setup(modes=2)` does; only the solver's
+    own work counts as time.
 
     Posing the problem (square roots of the patterns) is not counted, as the loading of data is not for the others; one
     epoch is run before and thrown away, so that nothing is compiled while the clock runs.
     """
     problem = pose(trial.scan, setup=Setup(seed=seed, device="cpu"))
-    begin = ew.Step(epoch=0, estimate=trial.start)
+    begin = ew.Step(epoch=0, estimate=with_modes(trial.start, trial.modes))
     next(solver.solve(problem, begin))
-    seen: list[tuple[int, float, Tensor]] = []
+    seen: list[tuple[int, float, Tensor, Tensor]] = []
     wanted, spent = set(looks(10_000)), 0.0
     steps = solver.solve(problem, begin)
     while True:
@@ -114,7 +131,7 @@ def run(solver: ew.Solver, trial: Trial, *, most_seconds: float = math.inf, seed
         spent += time.perf_counter() - began
         if step is None:
             break
-        last = (step.epoch, spent, projection(step.estimate))
+        last = (step.epoch, spent, projection(step.estimate), step.estimate.positions_px)
         if step.epoch in wanted:
             seen.append(last)
         if spent > most_seconds:

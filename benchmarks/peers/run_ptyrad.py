@@ -1,6 +1,8 @@
 """PtyRAD: its Adam on object amplitude, object phase and probe, batches of 32 drawn at random.
 
-Learning rates are ours, the best of some tried on another drawing of the problem: its own are meant for electrons.
+Learning rates are ours, the best of some tried on another drawing of the problem: its own are meant for electrons. It knows
+no mask: gaps of the detector are made dark in the modelled patterns, as they are in the measured ones. Further probe modes as
+it makes them, with 2 % of the power each.
 """
 
 import logging
@@ -21,9 +23,12 @@ if sys.version_info < (3, 12):
 
 from ptyrad.core.losses import CombinedLoss
 from ptyrad.core.models.ptycho import PtychoModel
+from ptyrad.optics.probe import make_mixed_probe
 from ptyrad.solver.reconstruction import compute_loss, create_optimizer, make_batches, recon_step
 
 RATES = {"obja": 1e-2, "objp": 1e-2, "probe": 1e-3, "obj_tilts": 0.0, "slice_thickness": 0.0, "probe_pos_shifts": 0.0}
+POSITION_RATE = 1e-2
+"""Pixels, where positions are refined."""
 OFF = {"state": False, "weight": 0.0}
 
 
@@ -39,8 +44,8 @@ def main() -> None:
     loss = CombinedLoss(terms, device="cpu")
     for epoch in job.epochs():
         recon_step(batches, 1, model, optimizer, None, loss, unconstrained, epoch, compute_loss_fn=compute_loss)
-        job.keep(epoch, lambda: image(model))
-    rates = ", ".join(f"{name} {rate:g}" for name, rate in RATES.items() if rate)
+        job.keep(epoch, lambda: image(model), lambda: places(model))
+    rates = ", ".join(f"{name} {rate:g}" for name, rate in rates_of(job).items() if rate)
     job.save("ptyrad", f"Adam, batch 32, learning rates {rates}, loss of amplitudes")
 
 
@@ -53,16 +58,36 @@ def image(model: PtychoModel) -> np.ndarray:
     return torch.polar(model.opt_obja.detach(), model.opt_objp.detach()).numpy()[0, 0]
 
 
+def places(model: PtychoModel) -> np.ndarray:
+    """Where the windows are believed to begin."""
+    return (model.crop_pos + model.opt_probe_pos_shifts.detach()).numpy()
+
+
+def rates_of(job: exchange.Exchange) -> dict[str, float]:
+    """Learning rates of what is to be found."""
+    return RATES | {"probe_pos_shifts": POSITION_RATE if job.refine_positions else 0.0}
+
+
+class MaskedModel(PtychoModel):
+    """The package's model, seen by a detector with gaps."""
+
+    trusted: torch.Tensor
+
+    def get_detector_pattern(self, dp: torch.Tensor) -> torch.Tensor:
+        # Not quite dark: the root of nothing has no slope.
+        return torch.where(self.trusted, super().get_detector_pattern(dp), 1e-12)
+
+
 def build(job: exchange.Exchange) -> PtychoModel:
     """The model without what electrons need: one slice, no tilt; patterns of mean sum 1, as its own preparation makes."""
     photons = float(job.patterns.sum(axis=(1, 2)).mean())
     frames, size = len(job.patterns), job.patterns.shape[-1]
     start = {
         "obj": np.ones((1, 1, *job.object_shape), np.complex64),
-        "probe": (job.probe / np.sqrt(photons))[None],
+        "probe": make_mixed_probe(job.probe / np.sqrt(photons), job.modes, [0.02]),
         "measurements": (job.patterns / photons).astype(np.float32),
         "crop_pos": job.corners_px.astype(np.int32),
-        "probe_pos_shifts": np.zeros((frames, 2), np.float32),
+        "probe_pos_shifts": (job.positions_px - job.corners_px).astype(np.float32),
         "obj_tilts": np.zeros((1, 2), np.float32),
         "slice_thickness": 1.0,
         "omode_occu": np.ones(1, np.float32),
@@ -80,9 +105,13 @@ def build(job: exchange.Exchange) -> PtychoModel:
         "simu_match_mode": None,
         "recon_provenance": {},
     }
-    rates = {name: {"lr": rate, "start_iter": 1, "end_iter": None} for name, rate in RATES.items()}
+    rates = {name: {"lr": rate, "start_iter": 1, "end_iter": None} for name, rate in rates_of(job).items()}
     options = {"update_params": rates, "optimizer_params": {"name": "Adam", "configs": {}}, "detector_blur_std": None}
-    return PtychoModel(start, options, device="cpu")
+    if job.mask.all():
+        return PtychoModel(start, options, device="cpu")
+    model = MaskedModel(start, options, device="cpu")
+    model.trusted = torch.from_numpy(job.mask)
+    return model
 
 
 if __name__ == "__main__":

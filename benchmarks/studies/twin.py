@@ -7,7 +7,6 @@ median of the distance along an axis after the mean shift, pixels; frames on emp
 whole scan, which hardly change a pattern, are what remains.
 """
 
-import math
 from typing import Annotated, Any
 
 import exitwave as ew
@@ -72,18 +71,11 @@ def one(solver: Any, trial: problems.Trial, modes: int) -> Row:
     """Run from the recorded positions; judge object and positions."""
     problem = pose(trial.scan, setup=Setup(device="cpu"))
     last = scoring.finished(solver, problem, problems.with_modes(trial.start, modes))
-    found = scoring.score(scoring.projection(last), trial)
+    off, median = scoring.position_error(last.positions_px, trial)
     return {
-        "nrmse": found.nrmse,
-        "position_error_px": error(last.positions_px, trial)[0],
-        "median_error_px": error(last.positions_px, trial)[1],
-        "start_error_px": error(trial.start.positions_px, trial)[0],
+        "nrmse": scoring.score(scoring.projection(last), trial).nrmse,
+        "position_error_px": off,
+        "median_error_px": median,
+        "start_error_px": scoring.position_error(trial.start.positions_px, trial)[0],
         "residual": problem.residual(last),
     }
-
-
-def error(positions_px: Any, trial: problems.Trial) -> tuple[float, float]:
-    """Root mean square and median along an axis; the mean shift belongs to the object."""
-    off = positions_px - trial.truth.positions_px
-    off = off - off.mean(dim=0)
-    return math.sqrt(float(off.square().mean())), float(off.abs().median())

@@ -178,8 +178,9 @@ def iterative_peers(path: Path) -> None:
         axes.axhline(0.1, color="#858b94", linewidth=0.5)
         axes.axhline(0.05, color="#858b94", linewidth=0.5)
         axes.set(title=name, xlabel="seconds", ylabel="NRMSE")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", fontsize=7)
+    # Not every program is run on every problem.
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.get_legend_handles_labels()[0]}
+    figure.legend(lines.values(), lines.keys(), loc="outside right upper", fontsize=7)
     figure.savefig(path, dpi=110)
 
 

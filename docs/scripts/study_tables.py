@@ -82,7 +82,10 @@ def peers_table(rows: Rows) -> str:
     for problem in dict.fromkeys(row["problem"] for row in rows):
         own = [row for row in rows if row["problem"] == problem]
         bands = list(own[0]["bands"])
-        head = ("program", "to 0.1: epochs", "s", "to 0.05: epochs", "s", "s in all", "NRMSE", *bands)
+        # Where positions are known there is nothing to tell.
+        refined = [key for key in ("position_error_px",) if any((row.get(key) or 0) > 1e-3 for row in own)]
+        named = ["position error, px"] * len(refined)
+        head = ("program", "to 0.1: epochs", "s", "to 0.05: epochs", "s", "s in all", "NRMSE", *named, *bands)
         programs = sorted(
             {row["program"] for row in own},
             key=lambda name: (_time_to(own, name, 0.05) + _time_to(own, name, 0.1), name),
@@ -90,12 +93,47 @@ def peers_table(rows: Rows) -> str:
         body = []
         for program in programs:
             runs = [row for row in own if row["program"] == program]
-            keys = ("epochs_to_0.1", "seconds_to_0.1", "epochs_to_0.05", "seconds_to_0.05", "seconds", "nrmse")
+            keys = (
+                "epochs_to_0.1",
+                "seconds_to_0.1",
+                "epochs_to_0.05",
+                "seconds_to_0.05",
+                "seconds",
+                "nrmse",
+                *refined,
+            )
             cells = [" / ".join(short(run[key]) for run in runs) for key in keys]
             body.append((program, *cells, *(" / ".join(short(run["bands"][band]) for run in runs) for band in bands)))
         text += f"\n**{problem}**, drawings {', '.join(str(s) for s in sorted({r['seed'] for r in own}))}\n\n{table(head, body)}"
         text += "".join(_lead(own, level) for level in (0.1, 0.05))
+        text += "".join(_against_the_best(own, seed) for seed in sorted({row["seed"] for row in own}))
     return text
+
+
+def _against_the_best(rows: Rows, seed: int) -> str:
+    """When ours were as good as the best other program was in the end, in one drawing, beside its own time."""
+    of_seed = [row for row in rows if row["seed"] == seed]
+    others = [row for row in of_seed if not row["program"].startswith("exitwave")]
+    ours = [row for row in of_seed if row["program"].startswith("exitwave")]
+    if not others or not ours:
+        return ""
+    best = min(others, key=lambda row: row["nrmse"])
+    taken = _first(best, best["nrmse"])
+    told = []
+    for row in ours:
+        seconds = _first(row, best["nrmse"])
+        told.append(
+            f"{row['program']} never" if seconds is None else f"{row['program']} 1/{taken / seconds:.3g} of its time"
+        )
+    return (
+        f"\nTo {best['nrmse']:.3g}, where {best['program']} ends (drawing {seed}, {taken:.3g} s): {', '.join(told)}.\n"
+    )
+
+
+def _first(row: dict[str, Any], level: float) -> float | None:
+    """Seconds to the first look with no larger error than this, to the five digits that are kept."""
+    looks = zip(row["course"]["seconds"], row["course"]["nrmse"], strict=True)
+    return next((seconds for seconds, nrmse in looks if nrmse <= round(level, 5)), None)
 
 
 def _time_to(rows: Rows, program: str, level: float) -> float:
