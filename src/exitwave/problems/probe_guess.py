@@ -98,7 +98,7 @@ class _Trials:
         positions = scan.positions_m
         nearest = (positions - positions.median(dim=0).values).square().sum(dim=1).argsort()[:FRAMES]
         edge_px = aperture.edge_px()
-        wanted = max(LEAST_PX, 16 * math.ceil(3 * edge_px / 16))
+        wanted = max(LEAST_PX, 16 * math.ceil(2.5 * edge_px / 16))
         binning = math.ceil(min(wanted, max(scan.frame_shape)) / MOST_PX)
         part = _cut_down(prepare.select(scan, nearest), wanted, binning)
         whole = Measurement(patterns=ArrayPatterns(aperture.amplitude.square()[None]), geometry=scan.geometry)
