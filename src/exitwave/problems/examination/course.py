@@ -20,7 +20,7 @@ from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
 from exitwave.problems.examination.beam import beam_findings, gap_findings
 from exitwave.problems.examination.cutting import CUT_FRAMES, cut_to_beam, is_full_detector
-from exitwave.problems.examination.frames import BadFrames, bad_frames
+from exitwave.problems.examination.frames import BadFrames, Looks, bad_frames
 from exitwave.problems.examination.pixels import Bad, suspect_pixels
 from exitwave.problems.examination.positions import MISSING, bad_positions, in_scale
 from exitwave.problems.examination.regime import regime_findings
@@ -172,7 +172,7 @@ class _Course:
         at = seen.statistics.looked_at
         positions = self.measurement.positions_m[at] if isinstance(self.measurement, Scan) else None
         monitor = None if self.measurement.monitor is None else self.measurement.monitor[at]
-        bad = bad_frames(seen, self.numbers[at], positions, monitor).without(self.kept)
+        bad = bad_frames(Looks.of(seen), self.numbers[at], positions, monitor).without(self.kept)
         # What is wrong with most of them is refused where the problem is posed.
         if bad.reasons and 2 * len(bad.reasons) <= len(at):
             self._leave_out(bad)
