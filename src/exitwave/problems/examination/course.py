@@ -16,6 +16,7 @@ from exitwave.data.finding import EXAMINED, FRAMES_BEFORE, LEFT_OUT, Finding, fi
 from exitwave.data.geometry import sensible_pixel
 from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
+from exitwave.data.patterns import RememberedPatterns
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
 from exitwave.problems.examination.beam import beam_findings, gap_findings
@@ -31,6 +32,7 @@ from exitwave.problems.shadow_motion import ShadowMotion, shadow_motion
 LARGEST_REACH_PX = 1e6
 """Positions that lie further from the middle than this, as a rule, have another unit than it seems."""
 SPECIMEN_BYTES = 48 * 2**20
+REMEMBERED_BYTES = 64 * 2**20
 FAILS_OFTEN = 0.02
 """Share of the frames in which a pixel holds no data, from which on it is the pixel that is bad, not the frames."""
 MOST_FAILING = 0.05
@@ -155,6 +157,10 @@ class _Course:
         if isinstance(self.measurement, Scan) and is_full_detector(self.measurement):
             self.measurement, found = cut_to_beam(self.measurement, specimens(self.measurement, CUT_FRAMES).frames)
             self.findings += found
+        # Several looks at some frames each: much of a frame on disk is read for little of it when it was cut.
+        if self.most_frames is not None and not self.measurement.patterns.in_memory:
+            kept = RememberedPatterns(self.measurement.patterns, REMEMBERED_BYTES)
+            self.measurement = replace(self.measurement, patterns=kept)
 
     def pixels(self) -> None:
         """Mask pixels that hold no counts."""
