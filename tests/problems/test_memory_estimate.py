@@ -201,7 +201,7 @@ def test_a_scan_twice_as_large_as_the_allowed_memory_reconstructs_within_it(tmp_
             text=True,
             check=False,
             # What is freed goes back to the system at once, so that growth is what was held.
-            env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},
+            env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "524288"},
         )
         assert program.returncode == 0, program.stderr
         grown.append(int(program.stdout))
