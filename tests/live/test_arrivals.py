@@ -17,10 +17,10 @@ KNOWN = known_scan(side=10, step=4, photons=1e6)
 OPTIONS = Local(update_probe=False)
 
 
-def followed(spoil: Callable[[Tensor], object], size: int, **options: bool) -> tuple[LocalStream, list[str]]:
+def followed(spoil: Callable[[Tensor], object], size: int, *, as_is: bool = False) -> tuple[LocalStream, list[str]]:
     """A stream of the spoilt scan in batches of this size, to its end, and what it warned of."""
     scan = spoilt(KNOWN.scan, spoil)
-    stream = LocalStream(scan.positions_m, scan.geometry, KNOWN.truth.probe, options=OPTIONS, **options)
+    stream = LocalStream(KNOWN.scan.positions_m, scan.geometry, KNOWN.truth.probe, options=OPTIONS, as_is=as_is)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", ExaminedWarning)
         for numbers in torch.arange(len(scan)).split(size):
