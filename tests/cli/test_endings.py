@@ -8,6 +8,7 @@ from command import call, done, refused
 from exitwave.cli.reconstruct import tell
 from exitwave.io.files import read_result
 from exitwave.running.job import job_of
+from exitwave.solvers.registry import solvers
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +27,9 @@ def test_info_says_what_fits_into_the_memory_that_is_allowed(folder):
     assert plenty["amplitudes"] == "400 KiB, held in memory"
     assert little["amplitudes"] == "400 KiB, read anew in every epoch, as they do not fit"
     assert little["memory"].startswith("3.05 MiB may be taken; ")
+    holding = ", ".join(sorted(name for name, cls in solvers().items() if cls.stores_exit_waves))
     for row in plenty, little:
-        assert "1.56 MiB for each probe mode with dm, raar" in row["exit waves"]
+        assert f"1.56 MiB for each probe mode with a solver that holds them ({holding})" in row["exit waves"]
 
 
 def test_doctor_says_where_what_does_not_fit_will_go_and_lists_the_solvers():

@@ -108,7 +108,7 @@ class TestRuns:
             runner_up=0.5,
             as_read=0.6,
         )
-        monkeypatch.setattr("exitwave.cli.info.find_orientation", lambda *_, **__: found)
+        monkeypatch.setattr("exitwave.running.orientation.find_orientation", lambda *_, **__: found)
         out = done("info", scan, "--auto-orient", "--orientation", "transpose", "--rotation-deg", "5").out
         assert re.search(r"orientation +frames transpose, positions turned by -20.00 deg", out)
         assert re.search(r"to read it so +--orientation identity --rotation-deg -15.000", out)

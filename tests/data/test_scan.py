@@ -7,7 +7,7 @@ import torch
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry
-from exitwave.data.patterns import ArrayPatterns, MappedPatterns, Patterns, SelectedPatterns
+from exitwave.data.patterns import ArrayPatterns, MappedPatterns, Patterns, RememberedPatterns, SelectedPatterns
 from exitwave.data.scan import Scan
 
 GEOMETRY = Geometry(wavelength_m=1e-10, distance_m=1.0, detector_pixel_m=(1e-5, 2e-5))
@@ -119,3 +119,19 @@ def test_an_estimate_clones_without_sharing_and_checks_its_axes():
     assert estimate.object.abs().min() == 1
     with pytest.raises(InputError, match="expected"):
         PtychoEstimate(object=estimate.object[0], probe=estimate.probe, positions_px=estimate.positions_px)
+
+
+def test_remembered_patterns_are_those_of_the_source_and_each_is_read_once():
+    array, read = torch.arange(5 * 6).reshape(5, 2, 3).float(), list[int]()
+
+    class Counting(ArrayPatterns):
+        def read(self, index):
+            read.extend(index.tolist())
+            return super().read(index)
+
+    for room, times in ((5 * 24, [3, 1, 0]), (24, [3, 1, 1, 0, 1])):
+        read.clear()
+        kept = RememberedPatterns(Counting(array), room)
+        for index in ([3, 1, 1], [0, 1]):
+            assert torch.equal(kept.read(torch.tensor(index)), array[index])
+        assert read == times

@@ -11,6 +11,7 @@ from exitwave.data import prepare
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import scan_statistics
+from exitwave.problems.shadow_correlations import Correlations, search
 from exitwave.problems.shadow_motion import ShadowMotion, shadow_motion
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.measure import simulate
@@ -99,3 +100,13 @@ def test_noise_and_single_frames_tell_nothing():
     still = replace(scan, positions_m=torch.zeros(30, 2))
     assert shadow_motion(still, scan_statistics(still).mean_pattern) is None
     assert math.isfinite(0.0 if found is None else found.certainty)
+
+
+def test_the_search_counts_the_agreement_of_pairs_as_it_is_defined():
+    draw = np.random.default_rng(0)
+    maps, steps = draw.normal(0, 5, (20, 24, 30)), draw.normal(size=(20, 2))
+    overlap = np.exp(-0.02 * np.add.outer(np.fft.fftfreq(24, 1 / 24) ** 2, np.fft.fftfreq(30, 1 / 30) ** 2))
+    seen = Correlations(maps, overlap, steps, (10.0, 12.0))
+    found, matrix = search(seen)
+    assert matrix is not None
+    assert found == pytest.approx(float(seen.of_map(matrix)), rel=1e-12)

@@ -157,8 +157,3 @@ def test_a_stream_masks_what_its_first_frames_show(scan):
     for stream in streams:
         stream.finish()
     assert torch.equal(streams[0].estimate().object, streams[1].estimate().object)
-    with pytest.raises(InputError, match="frame 20 holds 1 trusted pixels without data"):
-        streams[0].absorb(
-            torch.tensor([20]),
-            spoilt(scan, lambda frames: frames[20, 1, 1].fill_(float("nan"))).frames(torch.tensor([20])),
-        )

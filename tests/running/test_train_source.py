@@ -1,9 +1,10 @@
 """Training scans that are made when they are needed: quickly begun, few in memory, and gone on with exactly."""
 
-import gc
 import time
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,9 @@ from exitwave.training.source import JUDGES, TrainingSource
 from scans import known_scan
 
 SMALL = PtychoPINN(epochs=3, stages=1, group=4, batch=16, warm_start=None)
+
+AS_IS = TrainingRun(as_is=True)
+"""The examination of so many scans would take most of the time; it is tested in test_examined.py."""
 
 
 class Made:
@@ -46,26 +50,34 @@ def source(made: Made | None = None, *, examples: int | None = 10_000, **options
 
 
 @pytest.mark.parametrize("examples", [10_000, None])
-def test_a_large_source_begins_within_seconds_and_holds_few_scans(tmp_path: Path, examples: int | None) -> None:
+def test_a_large_source_begins_within_seconds_and_holds_few_scans(
+    tmp_path: Path, examples: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, held, first = Made(), [], []
+    alive = weakref.WeakSet[TrainingScan]()
+    # Going through all objects for those that are alive would take most of the time.
+    begin = TrainingScan.__init__
+
+    def begun(scan: TrainingScan, **parts: Any) -> None:
+        begin(scan, **parts)
+        alive.add(scan)
+
+    monkeypatch.setattr(TrainingScan, "__init__", begun)
     began_s = time.monotonic()
 
     def look(taught: TrainingProgress) -> None:
         first.append((time.monotonic() - began_s, len(made.numbers)))
-        gc.collect()
-        held.append(sum(type(thing) is TrainingScan for thing in gc.get_objects()))
+        held.append(len(alive))
 
-    gc.collect()
-    before = sum(type(thing) is TrainingScan for thing in gc.get_objects())
     solver = replace(SMALL, epochs=8)
-    train(solver, source(made, examples=examples, draws_per_example=2), save=tmp_path, watch=look)
+    train(solver, source(made, examples=examples, draws_per_example=2), save=tmp_path, watch=look, run=AS_IS)
     seconds, makes = first[0]
     # Those that judge, and one for each group of the first step.
     assert makes <= JUDGES + 4
     assert seconds < 30
     trained = set(made.numbers[JUDGES:])
     assert len(trained) > 2 * KEPT
-    assert max(held) - before <= JUDGES + KEPT
+    assert JUDGES < max(held) <= JUDGES + KEPT
     assert trained.isdisjoint(range(JUDGES))
     # No scan is made again while it is in use.
     assert len(made.numbers) == JUDGES + len(trained)
@@ -81,8 +93,16 @@ def test_all_of_a_finite_source_are_seen_before_one_comes_again() -> None:
     assert order != [of.drawn(place, seed=3, rank=1) for place in range(90)]
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that nobody interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(SMALL, source(), save=folder, run=AS_IS)
+    return folder
+
+
 @pytest.mark.parametrize("after", [2, 6, 8])
-def test_a_training_from_a_source_goes_on_exactly(tmp_path: Path, after: int) -> None:
+def test_a_training_from_a_source_goes_on_exactly(tmp_path: Path, uninterrupted: Path, after: int) -> None:
     left = after
 
     def press(taught: TrainingProgress) -> None:
@@ -91,23 +111,22 @@ def test_a_training_from_a_source_goes_on_exactly(tmp_path: Path, after: int) ->
         if not left:
             raise KeyboardInterrupt
 
-    train(SMALL, source(), save=tmp_path / "whole")
-    train(SMALL, source(), save=tmp_path / "broken", watch=press)
-    taught = train(SMALL, source(), save=tmp_path / "broken", run=TrainingRun(resume=True))
-    whole, resumed = (read_weights(tmp_path / name) for name in ("whole", "broken"))
+    train(SMALL, source(), save=tmp_path, watch=press, run=AS_IS)
+    taught = train(SMALL, source(), save=tmp_path, run=replace(AS_IS, resume=True))
+    whole, resumed = (read_weights(folder) for folder in (uninterrupted, tmp_path))
     assert set(whole.tensors) == set(resumed.tensors)
     assert all(torch.equal(value, resumed.tensors[name]) for name, value in whole.tensors.items())
-    losses = [[(e["loss"], e["held_out_loss"]) for e in read_log(tmp_path / name)] for name in ("whole", "broken")]
+    losses = [[(e["loss"], e["held_out_loss"]) for e in read_log(folder)] for folder in (uninterrupted, tmp_path)]
     assert losses[0] == losses[1]
     known = known_scan(side=4, seed=77)
     assert "warnings" not in reconstruct(known.scan, taught, probe=known.truth.probe).provenance
     with pytest.raises(InputError, match="finished training with another source"):
-        train(SMALL, source(samples_per_epoch=32), save=tmp_path / "whole", run=TrainingRun(resume=True))
+        train(SMALL, source(samples_per_epoch=32), save=uninterrupted, run=replace(AS_IS, resume=True))
 
 
 def test_a_network_is_taught_labels_from_a_source(tmp_path: Path) -> None:
     solver = PtychoNN(network="unet", group=4, batch=16, epochs=4, stages=1, warm_start=None)
-    train(solver, source(Made(labels=True)), save=tmp_path)
+    train(solver, source(Made(labels=True)), save=tmp_path, run=AS_IS)
     losses = [entry["held_out_loss"] for entry in read_log(tmp_path)]
     assert losses[-1] < losses[0]
     with pytest.raises(InputError, match="learns from known images"):
@@ -129,7 +148,7 @@ def test_few_probes_are_kept_of_many_scans_and_the_odd_one_is_among_them(tmp_pat
     odd = known.truth.probe * torch.linspace(0.1, 1, 32)
     probes[11] = odd
     examples = [TrainingExample(scan=known.scan, probe=probe) for probe in probes]
-    train(replace(SMALL, epochs=1), examples, save=tmp_path)
+    train(replace(SMALL, epochs=1), examples, save=tmp_path, run=AS_IS)
     kept = {name: value for name, value in read_weights(tmp_path).tensors.items() if name.startswith("probe.")}
     assert len(kept) == MOST_PROBES
     assert read_record(tmp_path)["frames"] == 20 * 16

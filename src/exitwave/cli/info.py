@@ -13,12 +13,9 @@ from exitwave.data.errors import InputError
 from exitwave.data.scan import Scan
 from exitwave.io.files import read_prepared
 from exitwave.io.memory import scratch, size
-from exitwave.problems.frame_lag import frame_lag
 from exitwave.problems.inspection import Inspection, ScanInspection, inspect
 from exitwave.problems.setup import FrameNumbers, Memory, frame_numbers
-from exitwave.running.orientation import find_orientation
 from exitwave.running.pose import allowed_bytes, choose_device
-from exitwave.solvers.registry import solvers
 
 WORDS = {"cured": "! cured", "warned": "! check", "refused": "! stops a run"}
 """What becomes of a finding."""
@@ -136,20 +133,21 @@ def _memory(i: Inspection, allowed: int) -> list[tuple[str, str]]:
         ("amplitudes", f"{size(i.memory.amplitudes)}, {cached}"),
     ]
     # No method for one pattern holds exit waves.
-    holding = (
-        sorted(name for name, cls in solvers().items() if cls.stores_exit_waves)
-        if isinstance(i, ScanInspection)
-        else []
-    )
-    if holding:
+    if isinstance(i, ScanInspection):
         folder, free, _ = scratch()
         fits = i.memory.fit_waves(allowed)
         where = "in memory" if fits else f"in temporary files in {folder}, where {size(free)} are free"
-        rows.append(("exit waves", f"{size(i.memory.waves)} for each probe mode with {', '.join(holding)}, {where}"))
+        # Which solvers these are only the solvers know, and to import them all takes half a second.
+        told = f"{size(i.memory.waves)} for each probe mode with a solver that holds them (dm, raar), {where}"
+        rows.append(("exit waves", told))
     return rows
 
 
 def _oriented(scan: Scan) -> None:
+    # Not needed for anything else.
+    from exitwave.problems.frame_lag import frame_lag
+    from exitwave.running.orientation import find_orientation
+
     found = find_orientation(scan, progress=lambda what: print(f"auto-orient: {what} ...", file=sys.stderr, flush=True))
     print(f"\n{'orientation':16} {found.words} (relative to the scan as read)")
     print(

@@ -1,7 +1,7 @@
 """Stacks of diffraction patterns, which may stay on disk until frames are asked for."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -100,6 +100,33 @@ class SelectedPatterns:
 
     def read(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
         return self.source.read(self.index[index])
+
+
+@dataclass(frozen=True, eq=False)
+class RememberedPatterns:
+    """Patterns of which those that were read are kept in memory, as many as fit into some bytes."""
+
+    source: Patterns
+    most_bytes: int
+    _kept: dict[int, Float[Tensor, "y x"]] = field(default_factory=dict[int, Tensor], init=False, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.source.shape
+
+    @property
+    def in_memory(self) -> bool:
+        return self.source.in_memory
+
+    def read(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+        kept, frame_bytes = self._kept, 4 * self.shape[1] * self.shape[2]
+        new = [number for number in dict.fromkeys(index.tolist()) if number not in kept]
+        if (len(kept) + len(new)) * frame_bytes > self.most_bytes:
+            return self.source.read(index)
+        if new:
+            # Of their own: a part of a larger array would keep all of it.
+            kept.update(zip(new, (frame.clone() for frame in self.source.read(torch.tensor(new))), strict=True))
+        return torch.stack([kept[number] for number in index.tolist()]) if len(index) else self.source.read(index)
 
 
 @dataclass(frozen=True, eq=False)

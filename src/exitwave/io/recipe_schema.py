@@ -178,7 +178,8 @@ def shipped_recipes() -> dict[str, Recipe]:
 def parse_recipe(text: str, name: str) -> Recipe:
     """A recipe from YAML text. Raises FormatError naming every wrong key."""
     try:
-        content: Any = yaml.safe_load(text)
+        # The compiled reader, where there is one, takes a tenth of the time.
+        content: Any = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise FormatError(f"the recipe {name} is not YAML: {error}") from error
     if not isinstance(content, dict):

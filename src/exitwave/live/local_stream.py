@@ -14,8 +14,8 @@ from exitwave.data.finding import Finding
 from exitwave.data.geometry import Geometry
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.scan import Scan
+from exitwave.live.arrivals import Arrivals
 from exitwave.physics.ptychography import Ptychography
-from exitwave.problems.examination.pixels import suspect_pixels
 from exitwave.problems.examination.survey import without_data
 from exitwave.problems.groups.neighbours import Members, neighbour_groups
 from exitwave.problems.ptychography import object_canvas
@@ -47,9 +47,9 @@ class LocalStream:
 
         Without `in_order` a group is solved as soon as its own frames are there: for scans whose frames get lost or come in
         far from the planned order. The result then depends on the order of arrival, within what the iterations left over.
-        The first frames that come are examined: pixels that hold no counts are masked, with a warning (ExaminedWarning),
-        unless frames are taken `as_is`. Raises InputError where plan, geometry and probe make no sense together, or for more
-        than one epoch.
+        Frames are examined as they come: pixels that hold no counts are masked from then on, and frames without data, empty or
+        unlike those beside them are left out, with a warning (ExaminedWarning), unless frames are taken `as_is`. Raises
+        InputError where plan, geometry and probe make no sense together, or for more than one epoch.
         """
         options = options or Local()
         if options.epochs > 1:
@@ -81,11 +81,12 @@ class LocalStream:
         self._groups = neighbour_groups(positions_px, options.group, shared=options.shared)
         self._options, self._seed = options, seed
         self._findings: list[Finding] = []
-        self._to_examine = not as_is
+        self._arrivals = None if as_is else Arrivals(plan)
         self._work = self._begun(x)
         self._in_order = in_order
         self._waiting: dict[int, Tensor] = {}
         self._here = torch.zeros(len(plan), dtype=torch.bool)
+        self._bad = torch.zeros(len(plan), dtype=torch.bool)
         self._uses = self._groups.flatten().bincount(minlength=len(plan))
         self._solved = torch.zeros(len(self._groups), dtype=torch.bool)
 
@@ -95,13 +96,18 @@ class LocalStream:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What the examination of the first frames found."""
+        """What the examination of the frames has found so far."""
         return tuple(self._findings)
 
     @property
+    def left_out(self) -> tuple[int, ...]:
+        """Numbers of the frames that came but were left out by the examination."""
+        return tuple(int(number) for number in self._bad.nonzero().flatten())
+
+    @property
     def frames_here(self) -> int:
-        """Frames absorbed so far."""
-        return int(self._here.sum())
+        """Frames absorbed so far, without those left out."""
+        return int((self._here & ~self._bad).sum())
 
     @property
     def groups_solved(self) -> int:
@@ -114,19 +120,23 @@ class LocalStream:
         Raises InputError for numbers outside the plan or seen before, frames of another size and values that are not finite.
         """
         self._check(numbers, patterns)
-        if self._to_examine:
-            self._examine(patterns.to("cpu", torch.float32))
-        self._check_data(numbers, patterns)
-        photons = torch.where(self._plan.mask, patterns.to("cpu", torch.float32), 0.0)
+        frames = patterns.to("cpu", torch.float32)
+        if self._arrivals is not None:
+            self._examine(self._arrivals, numbers, frames)
+        well = ~self._bad[numbers]
+        numbers_well, frames = numbers[well], frames[well]
+        self._check_data(numbers_well, frames)
+        photons = torch.where(self._plan.mask, frames, 0.0)
         amplitudes = self._model.to_detector_order(photons.clamp_(min=0).sqrt_()).to(self._device)
-        self._waiting.update(zip(numbers.tolist(), amplitudes, strict=True))
+        self._waiting.update(zip(numbers_well.tolist(), amplitudes, strict=True))
         self._here[numbers] = True
         return self._solve_ready()
 
     def finish(self) -> int:
         """Solve what is left with the frames that are there, when no more will come; returns the groups solved thereby."""
         left = [int(number) for number in (~self._solved).nonzero()[:, 0]]
-        parts = [group[self._here[group]] for group in self._groups[left]]
+        there = self._here & ~self._bad
+        parts = [group[there[group]] for group in self._groups[left]]
         for number, members in zip(left, parts, strict=True):
             self._solved[number] = True
             if len(members):
@@ -153,8 +163,8 @@ class LocalStream:
         if bool(self._here[numbers].any()) or len(numbers.unique()) < len(numbers):
             raise InputError("a frame number came twice; leave out frames that were sent again")
 
-    def _check_data(self, numbers: Tensor, patterns: Tensor) -> None:
-        lost = without_data(patterns.to("cpu", torch.float32)) & self._plan.mask
+    def _check_data(self, numbers: Tensor, frames: Tensor) -> None:
+        lost = without_data(frames) & self._plan.mask if len(frames) else torch.zeros(0)
         if bool(lost.any()):
             first = int(lost.flatten(1).any(dim=1).nonzero()[0])
             raise InputError(
@@ -162,16 +172,19 @@ class LocalStream:
                 "of an integer type); mask them, or leave the frame out"
             )
 
-    def _examine(self, patterns: Float[Tensor, "batch y x"]) -> None:
-        """Mask pixels that hold no counts, as the first frames show them: nothing has been solved with them yet."""
-        self._to_examine = False
-        found = suspect_pixels(patterns, self._plan.mask)
-        for each in found:
-            self._plan = replace(self._plan, mask=self._plan.mask & ~each.pixels)
-            self._findings.append(each.finding)
-            warnings.warn(each.finding.line, ExaminedWarning, stacklevel=4)
-        if found:
-            self._work = self._begun(self._work.x)
+    def _examine(self, arrivals: Arrivals, numbers: Tensor, frames: Float[Tensor, "batch y x"]) -> None:
+        """Mask pixels that hold no counts, and note frames that are bad; groups solved before stay as they are."""
+        pixels = arrivals.bad_pixels(frames)
+        if pixels:
+            self._plan = replace(self._plan, mask=arrivals.mask)
+            self._work = replace(self._begun(self._work.x), patchwork=self._work.patchwork)
+        bad = arrivals.bad_frames(numbers, frames)
+        self._bad[list(bad.reasons)] = True
+        # Of a stream nobody says beforehand which frames to keep.
+        left_out = [Finding("bad-frames", bad.told, "cured")] if bad.reasons else []
+        for found in (*(each.finding for each in pixels), *left_out):
+            self._findings.append(found)
+            warnings.warn(found.line, ExaminedWarning, stacklevel=4)
 
     def _solve_ready(self) -> int:
         complete = self._here[self._groups].all(dim=1)
@@ -185,11 +198,17 @@ class LocalStream:
         for first in range(0, len(ready), size):
             batch = ready[first : first + size]
             self._solved[batch] = True
-            self._solve(self._groups[batch])
+            lacking = self._bad[self._groups[batch]].any(dim=1)
+            if not bool(lacking.all()):
+                self._solve(self._groups[batch][~lacking])
+            for group in self._groups[batch][lacking]:
+                self._solve(group[~self._bad[group]][None])
         return len(ready)
 
     def _solve(self, members: Members) -> None:
         numbers: list[int] = members.flatten().tolist()
+        if not numbers:
+            return
         self._work.solve(members, torch.stack([self._waiting[number] for number in numbers]))
         self._uses[members.flatten()] -= 1
         for number in numbers:

@@ -15,14 +15,15 @@ from exitwave.data.progress import in_parts
 from exitwave.data.scan import Scan
 from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.fourier import fft2, ifft2, to_centre, to_corner
-from exitwave.physics.kernels.reference import gather, scatter_add_
+from exitwave.physics.kernels.reference import gather, intensity, scatter_add_
 from exitwave.physics.propagation import propagator
 
-FRAMES, FEW_FRAMES = 48, 32
-"""Neighbouring frames on which defoci are tried, and as many of them as are enough to see which are worth it."""
+FRAMES = 48
+"""Neighbouring frames on which defoci are tried."""
 LEAST_PX, MOST_PX = 48, 96
 """Rows and columns that trials keep of the frames, if these have as many; larger frames are binned."""
-EPOCHS = 12
+EPOCHS, FEW_EPOCHS = 12, 8
+"""Of a trial, and as many as are enough to see which defoci are worth it."""
 PROBE_RESTS = 4
 """Epochs of a trial before the probe moves too."""
 REACHES = 18
@@ -97,7 +98,7 @@ class _Trials:
         positions = scan.positions_m
         nearest = (positions - positions.median(dim=0).values).square().sum(dim=1).argsort()[:FRAMES]
         edge_px = aperture.edge_px()
-        wanted = max(LEAST_PX, 16 * math.ceil(3 * edge_px / 16))
+        wanted = max(LEAST_PX, 16 * math.ceil(2.5 * edge_px / 16))
         binning = math.ceil(min(wanted, max(scan.frame_shape)) / MOST_PX)
         part = _cut_down(prepare.select(scan, nearest), wanted, binning)
         whole = Measurement(patterns=ArrayPatterns(aperture.amplitude.square()[None]), geometry=scan.geometry)
@@ -115,49 +116,50 @@ class _Trials:
     def best_bend(self) -> float:
         """The bend of the aperture's wave that fits and predicts frames best, for pixels of the trial's frames.
 
-        First every other defocus on few frames, then the neighbours of the best on more, then what lies in between.
+        First every other defocus for few epochs, then the best with their neighbours for more, then what lies in between.
         """
         spacing = 0.5 * min(self.trusted.shape) / REACHES
         ends = [spacing * step for step in range(2, REACHES + 1, 2)]
-        rough = self._costs([0.0, 1.5, -1.5, *ends, *(-end for end in ends)], FEW_FRAMES)
-        best = sorted(rough, key=rough.__getitem__)[:2]
+        rough = self._costs([0.0, 1.5, -1.5, *ends, *(-end for end in ends)], FEW_EPOCHS)
+        best = sorted(rough, key=rough.__getitem__)[:3]
         near = {reach + side for reach in best for side in (0.0, spacing, -spacing) if abs(reach + side) <= ends[-1]}
-        cost = self._costs(sorted(near), FRAMES)
+        cost = self._costs(sorted(near), EPOCHS)
         middle = min(cost, key=cost.__getitem__)
-        cost |= self._costs([middle + part * spacing for part in (-0.6, -0.3, 0.3, 0.6)], FRAMES)
+        cost |= self._costs([middle + part * spacing for part in (-0.6, -0.3, 0.3, 0.6)], EPOCHS)
         return self._bend(min(cost, key=cost.__getitem__))
 
-    def _costs(self, reaches: list[float], frames: int) -> dict[float, float]:
-        return {reach: self._cost(reach, frames) for reach in in_parts("finding the probe", reaches)}
+    def _costs(self, reaches: list[float], epochs: int) -> dict[float, float]:
+        return {reach: self._cost(reach, epochs) for reach in in_parts("finding the probe", reaches)}
 
     def _bend(self, reach_px: float) -> float:
         """The bend that moves the outermost rays by so many pixels of the trial's object."""
         return reach_px / (self.trusted.shape[0] * self.edge_px)
 
-    def _cost(self, reach_px: float, most_frames: int) -> float:
+    def _cost(self, reach_px: float, epochs: int) -> float:
         """Cost of a defocus: misfit of fitted frames times misfit of predicted ones.
 
         Object, then probe come from a few gradient steps on the fitted frames. The fit alone would favour small probes,
         whose frames do not overlap and can be fitted one by one; the prediction alone favours wide ones, which cover the
         places between the frames. The right probe does well in both, and the further it is let go the more it stands out.
         """
-        fitted, predicted = _fitted_and_predicted(min(most_frames, len(self.amplitudes)))
+        fitted, predicted = _fitted_and_predicted(len(self.amplitudes))
         shape, at = (self.trusted.shape[0], self.trusted.shape[1]), self.corners[fitted]
         probe = self._probe(reach_px)
         extent = (self.corners.amax(dim=0) + torch.tensor(shape)).tolist()
         obj = torch.ones(1, *extent, dtype=torch.complex64, device=probe.device)
         misfit, lit = 0.0, torch.zeros_like(obj.real)
-        for epoch in range(EPOCHS):
+        for epoch in range(epochs):
             patches = gather(obj, at, shape)
             change, misfit = self._pull(patches * probe, fitted)
             if epoch == 0 or epoch > PROBE_RESTS:
                 lit = torch.zeros_like(obj.real)
-                scatter_add_(lit, probe.abs().square().expand(len(fitted), 1, -1, -1), at)
+                scatter_add_(lit, intensity(probe[None]).expand(len(fitted), -1, -1)[:, None], at)
+                lit += 0.02 * lit.max()
             update = torch.zeros_like(obj)
             scatter_add_(update, probe.conj() * change, at)
-            obj = obj + update / (lit + 0.02 * lit.max())
+            obj += update / lit
             if epoch >= PROBE_RESTS:
-                probe = probe + (patches.conj() * change).sum(dim=0) / patches.abs().square().sum(dim=0).max()
+                probe = probe + (patches.conj() * change).sum(dim=0) / intensity(patches).sum(dim=0).max()
         return misfit * self._pull(gather(obj, self.corners[predicted], shape) * probe, predicted)[1]
 
     def _probe(self, reach_px: float) -> Complex[Tensor, "1 y x"]:
@@ -172,9 +174,12 @@ class _Trials:
     ) -> tuple[Complex[Tensor, "batch 1 y x"], float]:
         """How exit waves must change to agree with the measured modulus, and their mean misfit."""
         at_detector = fft2(waves)
-        modulus = at_detector.abs()
-        short = (self.amplitudes[frames][:, None] - modulus) * self.trusted
-        return ifft2(at_detector * (short / modulus.clamp(min=1e-12))), float(short.square().sum()) / len(frames)
+        # |wave| from its parts: several times as fast as abs, which guards against overflow.
+        modulus = intensity(at_detector).sqrt_()
+        short = torch.sub(self.amplitudes[frames], modulus).mul_(self.trusted)
+        misfit = float(short.square().sum()) / len(frames)
+        at_detector *= short.div_(modulus.clamp_(min=1e-12))[:, None]
+        return ifft2(at_detector), misfit
 
 
 def _fitted_and_predicted(count: int) -> tuple[Int[Tensor, " fitted"], Int[Tensor, " predicted"]]:

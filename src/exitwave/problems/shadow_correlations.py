@@ -1,6 +1,7 @@
 """Correlations of pairs of frames, and the linear map from differences of position to shifts that they agree on."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -111,14 +112,35 @@ def search(seen: Correlations) -> tuple[float, Matrix | None]:
     angles = np.arange(0, 2 * np.pi, 0.06)
     cos, sin = np.cos(angles), np.sin(angles)
     best: tuple[float, Matrix | None] = (-math.inf, None)
+    agreement = _tabulated(seen)
     for mirror in (1, -1):
         turns = np.stack([np.stack([cos, -mirror * sin], -1), np.stack([sin, mirror * cos], -1)], -2)
+        turned = seen.steps @ np.swapaxes(turns, -1, -2)
         for scale in np.exp(np.arange(first, last, 0.06)):
-            agreed = seen.of_map(scale * turns)
+            agreed = agreement(scale * turned)
             top = int(agreed.argmax())
             if agreed[top] > best[0]:
                 best = float(agreed[top]), scale * turns[top]
     return best
+
+
+def _tabulated(
+    seen: Correlations,
+) -> Callable[[Float[np.ndarray, "tried pair 2"]], Float[np.ndarray, " tried"]]:
+    """`Correlations.agreement` for shifts and their weights, in half the time where it is asked for many of them."""
+    height, width = seen.maps.shape[1:]
+    strength = seen.maps.clip(-STRONGEST, STRONGEST).ravel()
+    overlap = np.where(seen.overlap > LEAST_OVERLAP, seen.overlap, 0.0).ravel()
+    own_map = np.arange(len(seen.maps)) * (height * width)
+
+    def agreement(shifts: Float[np.ndarray, "tried pair 2"]) -> Float[np.ndarray, " tried"]:
+        y, x = shifts[..., 0], shifts[..., 1]
+        place = np.rint(y).astype(np.int32) % height * width + np.rint(x).astype(np.int32) % width
+        weights = overlap[place] * ((np.abs(y) < seen.reach[0]) & (np.abs(x) < seen.reach[1]))
+        total = (weights * strength[place + own_map]).sum(axis=-1) / np.sqrt((weights * weights).sum(axis=-1) + 1e-9)
+        return np.where((weights > 0).sum(axis=-1) >= LEAST_PAIRS, total, -np.inf)
+
+    return agreement
 
 
 def refine(seen: Correlations, matrix: Matrix, rounds: int = 4) -> Matrix:

@@ -16,11 +16,12 @@ from exitwave.data.finding import EXAMINED, FRAMES_BEFORE, LEFT_OUT, Finding, fi
 from exitwave.data.geometry import sensible_pixel
 from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
+from exitwave.data.patterns import RememberedPatterns
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
 from exitwave.problems.examination.beam import beam_findings, gap_findings
 from exitwave.problems.examination.cutting import CUT_FRAMES, cut_to_beam, is_full_detector
-from exitwave.problems.examination.frames import BadFrames, bad_frames
+from exitwave.problems.examination.frames import BadFrames, Looks, bad_frames
 from exitwave.problems.examination.pixels import Bad, suspect_pixels
 from exitwave.problems.examination.positions import MISSING, bad_positions, in_scale
 from exitwave.problems.examination.regime import regime_findings
@@ -31,6 +32,7 @@ from exitwave.problems.shadow_motion import ShadowMotion, shadow_motion
 LARGEST_REACH_PX = 1e6
 """Positions that lie further from the middle than this, as a rule, have another unit than it seems."""
 SPECIMEN_BYTES = 48 * 2**20
+REMEMBERED_BYTES = 64 * 2**20
 FAILS_OFTEN = 0.02
 """Share of the frames in which a pixel holds no data, from which on it is the pixel that is bad, not the frames."""
 MOST_FAILING = 0.05
@@ -155,6 +157,10 @@ class _Course:
         if isinstance(self.measurement, Scan) and is_full_detector(self.measurement):
             self.measurement, found = cut_to_beam(self.measurement, specimens(self.measurement, CUT_FRAMES).frames)
             self.findings += found
+        # Several looks at some frames each: much of a frame on disk is read for little of it when it was cut.
+        if self.most_frames is not None and not self.measurement.patterns.in_memory:
+            kept = RememberedPatterns(self.measurement.patterns, REMEMBERED_BYTES)
+            self.measurement = replace(self.measurement, patterns=kept)
 
     def pixels(self) -> None:
         """Mask pixels that hold no counts."""
@@ -172,7 +178,7 @@ class _Course:
         at = seen.statistics.looked_at
         positions = self.measurement.positions_m[at] if isinstance(self.measurement, Scan) else None
         monitor = None if self.measurement.monitor is None else self.measurement.monitor[at]
-        bad = bad_frames(seen, self.numbers[at], positions, monitor).without(self.kept)
+        bad = bad_frames(Looks.of(seen), self.numbers[at], positions, monitor).without(self.kept)
         # What is wrong with most of them is refused where the problem is posed.
         if bad.reasons and 2 * len(bad.reasons) <= len(at):
             self._leave_out(bad)

@@ -1,7 +1,7 @@
 """Frames that spoil an image: without data, empty, or unlike the frames beside them in the scan. They are left out."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -26,6 +26,41 @@ FEWEST_PHOTONS = 50.0
 """A frame of fewer is not told by its pattern."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Looks:
+    """What each frame looks like, as far as frames are compared by it."""
+
+    lost: Bool[Tensor, " frame"]
+    """Whether it has pixels without data."""
+    photons: Float[Tensor, " frame"]
+    negative: Int[Tensor, " frame"]
+    """Pixels below zero."""
+    constant: Bool[Tensor, " frame"]
+    """Whether all its pixels hold one value."""
+    thumbnails: Float[Tensor, "frame small"]
+
+    @classmethod
+    def of(cls, seen: Survey) -> "Looks":
+        """Of the frames that were gone over."""
+        lost = torch.zeros(len(seen.constant), dtype=torch.bool)
+        lost[seen.frames_without.unique()] = True
+        return cls(
+            lost=lost,
+            photons=seen.statistics.photons_per_frame,
+            negative=seen.statistics.negative,
+            constant=seen.constant,
+            thumbnails=seen.thumbnails,
+        )
+
+    def then(self, further: "Looks") -> "Looks":
+        """These frames, and others after them."""
+        return Looks(**{f.name: torch.cat([getattr(self, f.name), getattr(further, f.name)]) for f in fields(self)})
+
+    def some(self, which: Int[Tensor, " some"]) -> "Looks":
+        """These frames alone."""
+        return Looks(**{f.name: getattr(self, f.name)[which] for f in fields(self)})
+
+
 @dataclass(frozen=True)
 class BadFrames:
     """Frames to leave out, by number, with the reason for each."""
@@ -37,21 +72,25 @@ class BadFrames:
         return BadFrames({number: reason for number, reason in self.reasons.items() if number not in kept})
 
     @property
-    def findings(self) -> list[Finding]:
-        """In words: which frames are left out and why; none where there are none."""
-        if not self.reasons:
-            return []
+    def told(self) -> str:
+        """In words: which frames are left out and why."""
         kinds = dict.fromkeys(self.reasons.values())
         parts = [
             f"{frame_list([n for n, reason in self.reasons.items() if reason == kind])} ({kind})" for kind in kinds
         ]
-        numbers = sorted(self.reasons)
-        told = f"{counted(len(numbers), 'frame')} left out: {'; '.join(parts)}"
-        return [Finding("bad-frames", f"{told}; --keep-frames {frame_list(numbers[:20])} keeps them", "cured")]
+        return f"{counted(len(self.reasons), 'frame')} left out: {'; '.join(parts)}"
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What is told of them before a run; nothing where there are none."""
+        if not self.reasons:
+            return []
+        kept = frame_list(sorted(self.reasons)[:20])
+        return [Finding("bad-frames", f"{self.told}; --keep-frames {kept} keeps them", "cured")]
 
 
 def bad_frames(
-    seen: Survey,
+    seen: Looks,
     numbers: Int[Tensor, " frame"],
     positions_m: Float[Tensor, "frame 2"] | None,
     monitor: Float[Tensor, " frame"] | None,
@@ -60,23 +99,20 @@ def bad_frames(
 
     Positions tell which are neighbours; the monitor, where there is one, which changes are the beam's.
     """
-    stats = seen.statistics
     reasons: dict[int, str] = {}
 
     def blame(bad: Bool[Tensor, " frame"], reason: str) -> None:
         for number in numbers[bad].tolist():
             reasons.setdefault(int(number), reason)
 
-    lost = torch.zeros(len(numbers), dtype=torch.bool)
-    lost[seen.frames_without.unique()] = True
-    empty = ~lost & (stats.photons_per_frame <= 0) & (stats.negative == 0)
+    lost, empty = seen.lost, ~seen.lost & (seen.photons <= 0) & (seen.negative == 0)
     blame(lost, "pixels without data")
     blame(empty, "empty")
     well = ~(lost | empty)
     if int(well.sum()) < max(FEWEST_FRAMES, len(numbers) // 2) or positions_m is None:
         return BadFrames(reasons)
     flat = well & seen.constant
-    photons, neighbours = stats.photons_per_frame.double(), _neighbours(positions_m, well)
+    photons, neighbours = seen.photons.double(), _neighbours(positions_m, well)
     if monitor is not None and bool((monitor.isfinite() & (monitor > 0)).all()):
         photons = photons / monitor * monitor.mean()
     wild = well & _wild_totals(photons, neighbours, well)
