@@ -27,7 +27,6 @@ from exitwave.solvers.refinement_options import RefinementOptions
 from exitwave.solvers.registry import solvers
 from exitwave.solvers.spec import from_spec, require_network, to_spec
 
-
 FAILED_CODE = 3
 """Exit code where the result was written, but the verdict on its image is failed: a script stops before it uses it."""
 
