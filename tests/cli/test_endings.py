@@ -84,4 +84,6 @@ def test_frames_in_the_wrong_order_end_a_command_with_3(folder):
     outcome = call("reconstruct", folder / "shuffled.cxi", "rpie", "--epochs", 20, "-o", folder / "torn.h5")
     assert outcome.code == 3
     assert "verdict: failed" in outcome.out
-    assert read_result(folder / "torn.h5").verdict.grade == "failed"
+    written = read_result(folder / "torn.h5").verdict
+    assert written is not None
+    assert written.grade == "failed"
