@@ -207,6 +207,8 @@ GOOD = {
         ({"probe-border": 0.4}, "doubtful", "fills the frame"),
         ({"residual-fall": 0.6, "fitted-correlation": 0.9}, "doubtful", "still fell"),
         ({"residual-fall": 0.6}, "sound", "predicted"),
+        ({"residual-fall": 0.8, "fitted-correlation": 0.98}, "sound", "predicted"),
+        ({"residual-fall": 0.8, "fitted-correlation": 0.98, "noise-ratio": 20.0}, "doubtful", "still fell"),
     ],
 )
 def test_each_piece_of_evidence_speaks(changed: dict[str, float], grade: str, words: str):

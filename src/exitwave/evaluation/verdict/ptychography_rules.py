@@ -11,9 +11,9 @@ SOUND, FAILED, HOPELESS = 0.85, 0.6, 0.45
 unless moves of the frames would mend a good part of the misfit; below the third in any case."""
 EXPLAINED = 0.95
 """The same of the finished image, for frames that it has seen: less than this is an image that does not explain its frames."""
-FALLING, UNEXPLAINED = 0.9, 0.05
+FALLING, UNEXPLAINED, UNEXPLAINED_BEYOND_NOISE = 0.9, 0.05, 0.02
 """A residual that the last fifth of the epochs brought below this share was still falling: it matters where the fit leaves
-more than this share of the differences among frames unexplained."""
+more than this share of the differences among frames unexplained, and sooner where noise is not the reason (ABOVE_NOISE)."""
 LEAST_COVER, NO_COVER = 0.5, 0.2
 """Share of a frame's light that neighbours must have lit, too, for a prediction to mean anything; and below which frames have
 nothing in common by which they could be phased."""
@@ -104,7 +104,8 @@ def _of_prediction(e: Mapping[str, float]) -> Iterator[Says]:
     else:
         yield Says(grade="sound", reason=f"{told} ({beside})")
     unexplained = 1 - min(e["fitted-correlation"], 1.0) ** 2
-    if e.get("residual-fall", 1.0) < FALLING and unexplained > UNEXPLAINED:
+    most = UNEXPLAINED_BEYOND_NOISE if e["noise-ratio"] > ABOVE_NOISE else UNEXPLAINED
+    if e.get("residual-fall", 1.0) < FALLING and unexplained > most:
         yield Says(
             grade="doubtful",
             reason=f"the residual still fell by {1 - e['residual-fall']:.0%} over the last fifth of the epochs, and "
