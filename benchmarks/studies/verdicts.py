@@ -27,7 +27,6 @@ from exitwave.data.verdict import Verdict
 from exitwave.evaluation.cdi_alignment import register_twin
 from exitwave.evaluation.ptychography import aligned
 from exitwave.evaluation.region import common_region
-from exitwave.problems.examination import of_frames_left
 from harness import flaws, printed_patterns, spoilt_patterns
 from harness.command_line import Parts
 from harness.tables import Row, shown
@@ -134,7 +133,8 @@ def judged(
     except ExitwaveError:
         return [shown(row | {"verdict": "refused", "error": None, "residual": None, "reason": ""})]
     seconds = time.perf_counter() - began
-    truth = of_frames_left(truth, problem.scan.provenance)
+    # Wild frames that nobody was shown have no place in the image.
+    truth = truth.some(problem.left_out.kept(len(scan)))
     error = image_error(_of_scan(result), truth) if image_error(truth, truth) < GOOD else None
     row |= _told(result.verdict, error, result.residual, seconds)
     if also_from_truth and error is not None and error > GOOD:
