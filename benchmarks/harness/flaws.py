@@ -90,6 +90,11 @@ BASES = (
     _base("features", "zone_plate", 1e7),
 )
 """Scans that are spoilt, in turn."""
+RASTERS = (
+    _base("grf", "zone_plate", 1e6, trajectory="raster", frames=100),
+    _base("cells", "kb", 1e5, trajectory="raster", frames=225),
+)
+"""Scans in even rows."""
 NEAR_BASES = (
     _base("siemens", "zone_plate", 1e6, overlap=0.75, **NEAR),
     _base("natural", "disc", 1e5, overlap=0.75, **NEAR),
@@ -295,6 +300,10 @@ FLAWS: Mapping[str, Flaw] = {
     "3000 photons a frame": starved(3000.0),
     "two wild frames": frames_changed(wild),
     "far field read as near field": regime(3e-3),
+}
+OFF_BY_ONE: Mapping[str, Flaw] = {
+    "frames one too late, in rows": reordered(lambda n: [*range(1, n), 0]),
+    "frames one too early, in rows": reordered(lambda n: [n - 1, *range(n - 1)]),
 }
 NEAR_FLAWS: Mapping[str, Flaw] = {
     "near field read as far field": regime(None),

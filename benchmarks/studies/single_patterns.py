@@ -10,14 +10,13 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import torch
 from torch import Tensor
 
 import exitwave as ew
 from exitwave.evaluation.cdi_alignment import register_twin
 from harness.command_line import Seeds
 from harness.printed_objects import Flaws, Printed, printed
+from harness.printed_patterns import stated_support
 from harness.tables import Row, shown
 
 CASES: dict[str, dict] = {
@@ -73,7 +72,7 @@ def judged(made: Printed, given: str, starts: int) -> Row:
     """The figures of one reconstruction."""
     found: dict[str, Tensor] = {}
     with tempfile.TemporaryDirectory() as folder:
-        setup = ew.Setup(support=_support(made, given, Path(folder)))
+        setup = ew.Setup(support=stated_support(made, given, Path(folder)))
         begun = time.perf_counter()
         try:
             result = ew.reconstruct(
@@ -101,15 +100,3 @@ def judged(made: Printed, given: str, starts: int) -> Row:
 def correlation(obj: Tensor, truth: Tensor) -> float:
     """With the truth, after shift and twin."""
     return register_twin(obj, truth).correlation
-
-
-def _support(made: Printed, given: str, folder: Path) -> str | None:
-    if given == "nothing":
-        return None
-    there = made.truth.abs() > 0
-    if given == "circle":
-        far = (there.nonzero() - torch.tensor(there.shape) // 2).double().norm(dim=1).max()
-        return f"circle:{float(far) * 1.1:.0f}"
-    path = folder / "support.npy"
-    np.save(path, there.numpy())
-    return str(path)

@@ -201,8 +201,8 @@ def verdicts_table(rows: Rows) -> str:
         for kind, (low, high) in kinds.items():
             grades = [row["verdict"] for row in own if low <= row["error"] < high]
             counted.append((part, kind, *(grades.count(grade) for grade in ("sound", "doubtful", "failed"))))
-    head = ("case", "scan", "true error", "verdict", "residual", "seconds")
-    shown = ("error", "verdict", "residual", "seconds")
+    head = ("case", "scan", "true error", "begun at the truth", "verdict", "residual", "seconds")
+    shown = ("error", "error_from_truth", "verdict", "residual", "seconds")
     each = (
         ("-" if row["case"] == "none" else row["case"], row["scan"], *(short(row.get(k)) for k in shown))
         for row in rows

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from command import call, done, refused
 from exitwave.cli.reconstruct import tell
-from exitwave.io.files import read_result
+from exitwave.data.patterns import ArrayPatterns
+from exitwave.io.files import read, read_result, write
 from exitwave.running.job import job_of
 from exitwave.solvers.registry import solvers
 
@@ -63,3 +65,27 @@ def test_a_run_that_diverged_says_what_was_saved_and_what_to_change_and_exits_wi
     out, err = capsys.readouterr()
     assert out.startswith("diverged in epoch 9: the residual rose to 0.5, 20 times its lowest value: ")
     assert err == f"exitwave: {saved}\n"
+
+
+def test_a_failed_verdict_ends_with_3_once_the_result_is_written(folder, capsys):
+    done("reconstruct", folder / "s.cxi", "rpie", "--epochs", 2, "-o", folder / "judged.h5")
+    result = read_result(folder / "judged.h5")
+    assert result.verdict is not None
+    grades = {"sound": 0, "doubtful": 0, "failed": 3}
+    for grade, code in grades.items():
+        judged = replace(result, verdict=replace(result.verdict, grade=grade))
+        assert tell(judged, job_of(result), folder / "judged.h5", None) == code
+        assert f"verdict: {grade}" in capsys.readouterr().out
+    assert tell(replace(result, verdict=None), job_of(result), folder / "judged.h5", None) == 0
+
+
+def test_frames_in_the_wrong_order_end_a_command_with_3(folder):
+    scan = read(folder / "s.cxi")
+    shuffled = scan.frames(slice(None))[torch.randperm(len(scan), generator=torch.Generator().manual_seed(1))]
+    write(replace(scan, patterns=ArrayPatterns(shuffled)), folder / "shuffled.cxi")
+    outcome = call("reconstruct", folder / "shuffled.cxi", "rpie", "--epochs", 20, "-o", folder / "torn.h5")
+    assert outcome.code == 3
+    assert "verdict: failed" in outcome.out
+    written = read_result(folder / "torn.h5").verdict
+    assert written is not None
+    assert written.grade == "failed"

@@ -44,7 +44,7 @@ for _name, _help in (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exits with 0, 2 for anything the user can mend, 130 after Ctrl-C."""
+    """Run the command line; exits with 0, 2 for anything the user can mend, 3 for a failed image, 130 after Ctrl-C."""
     # Threads that spin while they wait make everything many times slower where another program shares the processors.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # What is imported stays: looking for garbage in it again and again, while it grows, takes a seventh of the time.

@@ -27,11 +27,16 @@ from exitwave.solvers.refinement_options import RefinementOptions
 from exitwave.solvers.registry import solvers
 from exitwave.solvers.spec import from_spec, require_network, to_spec
 
+FAILED_CODE = 3
+"""Exit code where the result was written, but the verdict on its image is failed: a script stops before it uses it."""
+
 
 def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]) -> int | None:
     """Turn a scan into an image: exitwave reconstruct SCAN [SOLVER] [options] -o OUT.h5
 
     Several scans share their probe: exitwave reconstruct SCAN SCAN ... [SOLVER] [options] -o FOLDER/
+
+    Exit code 3 says that the verdict on an image is failed; the result is written all the same.
     """
     chosen, rest = named(tokens), list(tokens)
     if chosen is None:
@@ -84,6 +89,8 @@ def _explain() -> None:
     Console().print(
         "  [bold]FOLDER[/]     A trained network, as exitwave train saved it.\n\n"
         "Options of one: exitwave reconstruct SOLVER --help. Chains and ensembles: a YAML job, see exitwave run --help.\n"
+        "Exit code: 0; 3 where the verdict on the image is failed (the result is written all the same); 2 for errors and runs that "
+        "diverged; 130 after Ctrl-C.\n\n"
         f"Without SOLVER it is {default_solver().name}, with these options; those outside the first box are common to all:\n",
         highlight=False,
     )
@@ -127,7 +134,7 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
 
 
 def run_and_tell(job: Job, report: Path | None = None) -> int:
-    """Run a job with a progress bar, write its files, print where they are; 130 when it was interrupted."""
+    """Run a job with a progress bar, write its files, print where they are; the exit code is the gravest of its results."""
     solver = job.whole_solver
     if report is not None and job.together:
         raise InputError(
@@ -146,8 +153,7 @@ def run_and_tell(job: Job, report: Path | None = None) -> int:
 
 
 def tell(result: Result, job: Job, output: Path, report: Path | None) -> int:
-    """Print the outcome; the exit code says whether the run was interrupted (130) or diverged (2); a verdict of failed is
-    told, and no error of the command."""
+    """Print the outcome; the exit code says whether the run was interrupted (130) or diverged (2), or its image failed (3)."""
     ending = str(result.provenance["ending"])
     how = ending.partition("; ")[0]
     free = "" if result.free_residual is None else f", free residual {result.free_residual:.4g}"
@@ -173,4 +179,4 @@ def tell(result: Result, job: Job, output: Path, report: Path | None) -> int:
     if ending.startswith("diverged"):
         print(f"exitwave: {ending.partition('; ')[2]}", file=sys.stderr)
         return 2
-    return 0
+    return FAILED_CODE if result.verdict is not None and result.verdict.grade == "failed" else 0

@@ -22,7 +22,8 @@ def run(
 
     Keys are those of the options of `exitwave reconstruct` (with underscores), `scan`, `output`, `reading` for what is
     stated about the file, `prepare` for a list of steps, and `solver`: a name, {name: ..., options}, the folder of a trained
-    network, or a list: a chain. Relative paths start from the job's folder.
+    network, or a list: a chain. Relative paths start from the job's folder. Exit code 3 says that the verdict on an image is
+    failed; the result is written all the same.
     """
     from dataclasses import replace
 

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.result import Result
 from exitwave.data.scan import Scan
 from exitwave.data.verdict import Verdict
 from exitwave.evaluation.verdict.fit import fit_of, stage_of
+from exitwave.evaluation.verdict.frame_order import frame_order
 from exitwave.evaluation.verdict.left_out import left_out
 from exitwave.evaluation.verdict.ptychography import border, outlying, said
 from exitwave.problems.ptychography import PtychographyProblem
@@ -80,6 +82,34 @@ def test_frames_in_the_wrong_order_make_no_image(shuffled: Scan):
     verdict = verdict_on(shuffled)
     assert verdict.grade == "failed", verdict
     assert any("order of the frames" in step for step in verdict.advice)
+
+
+@pytest.fixture(scope="module")
+def rows() -> Known:
+    """A raster, on which frames that are off by one only tear the ends of rows."""
+    return known_scan(photons=1e5, step=6.0, jitter=0.0)
+
+
+@pytest.mark.parametrize("lag", [-1, 0, 1])
+def test_frames_that_are_off_by_one_fit_better_where_they_belong(rows: Known, lag: int):
+    shifted = replace(rows.scan, positions_m=rows.scan.positions_m.roll(lag, dims=0))
+    inner = shifted.some(torch.arange(1, len(shifted) - 1))
+    result = run(inner)
+    assert isinstance(result.estimate, PtychoEstimate)
+    found = frame_order(posed(inner), result.estimate)
+    assert found is not None
+    if lag == 0:
+        assert min(found.before, found.after) > 5
+    else:
+        right, wrong = (found.after, found.before) if lag > 0 else (found.before, found.after)
+        assert right < min(2.5, wrong / 2)
+        assert result.verdict is not None
+        assert any("off by one" in reason for reason in result.verdict.reasons)
+
+
+def test_steps_that_are_all_alike_tell_nothing_of_the_order(known: Known):
+    row = replace(known.truth, positions_px=torch.stack([torch.zeros(20), 3.0 * torch.arange(20.0)], dim=1))
+    assert frame_order(posed(known.scan), row) is None
 
 
 def test_unmasked_gaps_fit_to_the_last_digit_and_fail(known: Known, frames: torch.Tensor):
@@ -160,6 +190,11 @@ GOOD = {
         ({"left-out-correlation": 0.5}, "failed", "would predict them"),
         ({"left-out-correlation": 0.5, "moves-mend": 0.2}, "doubtful", "from 0.85 on"),
         ({"left-out-correlation": 0.7}, "doubtful", "from 0.85 on"),
+        ({"left-out-correlation": 0.87, "fitted-correlation": 0.93}, "doubtful", "0.95 where they were fitted"),
+        ({"frames-at-place-before": 40.0, "frames-at-place-after": 1.1}, "doubtful", "the one after them"),
+        ({"frames-at-place-before": 0.6, "frames-at-place-after": 9.0}, "doubtful", "the one before them"),
+        ({"frames-at-place-before": 40.0, "frames-at-place-after": 20.0}, "sound", "predicted"),
+        ({"frames-at-place-before": 1.6, "frames-at-place-after": 1.7}, "sound", "predicted"),
         ({"left-out-covered": 0.3}, "doubtful", "share too little"),
         ({"left-out-covered": 0.05}, "failed", "share too little"),
         ({"moves-rms-px": 0.3, "moves-mend": 0.1}, "doubtful", "want to stand"),
@@ -172,6 +207,8 @@ GOOD = {
         ({"probe-border": 0.4}, "doubtful", "fills the frame"),
         ({"residual-fall": 0.6, "fitted-correlation": 0.9}, "doubtful", "still fell"),
         ({"residual-fall": 0.6}, "sound", "predicted"),
+        ({"residual-fall": 0.8, "fitted-correlation": 0.98}, "sound", "predicted"),
+        ({"residual-fall": 0.8, "fitted-correlation": 0.98, "noise-ratio": 20.0}, "doubtful", "still fell"),
     ],
 )
 def test_each_piece_of_evidence_speaks(changed: dict[str, float], grade: str, words: str):

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from scipy import ndimage
 from torch import Tensor
 
@@ -21,14 +23,22 @@ SAME, OTHER = 0.95, 0.8
 """Correlation of two starts after alignment: from the first on they found the same, below the second something else."""
 NOISY, SAME_BUT_FOR_NOISE = 5.0, 0.85
 """Where the misfit is less than so many times what photon noise leaves, starts may differ by their noise."""
-FREE_GOOD, FREE_BAD = 0.1, 0.25
-"""Free residual, photon noise taken off: up to the first a good image, above the second none."""
-FAR_ABOVE, BEYOND_NOISE = 3.0, 1.5
-"""Times that the free residual must be above the residual, and what is beyond the noise above the noise, to tell anything."""
+WORSE = 3.0
+"""Times the best start's residual from which on another one went wrong by itself, and says nothing against the best."""
+FAR = 20.0
+"""Times what photon noise leaves, from which on noise cannot be why starts differ."""
+FREE_GOOD, FREE_BAD = 0.01, 0.05
+"""Free residual, what noise leaves taken off, up to which an image predicts a bright pattern, and from which on it does not."""
+FREE_GOOD_NOISY, FREE_BAD_NOISY = 1.0, 4.0
+"""The same of a noisy one, in roots of what noise leaves: the root is half the way, in powers of ten, from that to nothing."""
+ALL_NOISE = 0.5
+"""Where noise alone leaves so much of the pixels held out, they cannot tell an image from none."""
 OFF_CENTRE = 0.15
-"""Distance of a pattern's brightest part from the centre of its frame, as a share of the frame, that no object explains."""
+"""Distance of the model's brightest part from the centre of its frame, as a share of the frame, that no object explains."""
 LARGEST_SUPPORT = 0.3
 """Share of the frame that a support may fill: more than a quarter and the pattern hardly settles the object."""
+KEPT, RESIDUALS = re.compile(r"(?:^|[.:])found\.(\d+)\.object$"), re.compile(r"(?:^|[.:])found\.residuals$")
+"""What a run from several starts holds of them, best first: see `BestOf`."""
 
 
 @verdict_of.register
@@ -49,34 +59,51 @@ def evidence(
     figures = {
         "noise-ratio": float(misfit.sum()) / max(float((noise * problem.trusted).sum()), 1e-30),
         "support-share": float(x.support.double().mean()),
-        "beam-off": _off_centre(problem),
+        "beam-off": _off_centre(modelled.sqrt()),
     }
     if result.free_residual is not None:
         _, hidden = problem.misfits(x, held_out=True)
-        floor = float((noise * problem.held_out).sum()) / max(float(hidden.sum()), 1e-30)
         figures["free-residual"] = result.free_residual
-        figures["free-noise"] = floor
-        figures["free-beyond-noise"] = max(result.free_residual - floor, 0.0)
+        figures["free-noise"] = float((noise * problem.held_out).sum()) / max(float(hidden.sum()), 1e-30)
         figures["free-ratio"] = result.free_residual / max(result.residual, 1e-30)
-    found = agreements(state)
+    found = other_starts(state)
     if found:
-        figures |= {"starts-compared": len(found) + 1, "starts-correlation": min(found)}
+        # Starts that went wrong by themselves are asked only where there are no others.
+        fair = [start for start in found if start.worse <= WORSE] or found
+        figures["starts-compared"] = len(fair) + 1
+        figures["starts-correlation"] = min(start.correlation for start in fair)
+        figures["starts-worse"] = min(start.worse for start in fair)
     return figures
 
 
-def _off_centre(problem: SupportProblem) -> float:
-    """Distance of the brightest part of the pattern from zero frequency, as a share of the frame."""
-    blurred = ndimage.gaussian_filter((problem.amplitudes * problem.trusted).cpu().numpy(), 2.0, mode="wrap")
+def _off_centre(modelled: Float[Tensor, "*axes"]) -> float:
+    """Distance of the brightest part of the modelled amplitudes from zero frequency, as a share of the frame.
+
+    Of the measured ones a beam stop hides it.
+    """
+    blurred = ndimage.gaussian_filter(modelled.cpu().numpy(), 2.0, mode="wrap")
     place = np.unravel_index(int(blurred.argmax()), blurred.shape)
     return max(min(int(at), n - int(at)) / n for at, n in zip(place, blurred.shape, strict=True))
 
 
-def agreements(state: Mapping[str, Tensor]) -> list[float]:
-    """Correlation of the other reconstructions that a run kept with its best, after shift, twin and phase."""
-    pattern = re.compile(r"(?:^|[.:])found\.(\d+)\.object$")
-    numbered = sorted((int(match[1]), state[key]) for key in state if (match := pattern.search(key)))
-    kept = [image.squeeze() for _, image in numbered]
-    return [register_twin(other, kept[0]).correlation for other in kept[1:]]
+@dataclass(frozen=True)
+class OtherStart:
+    """What another start has found, beside the best one."""
+
+    correlation: float
+    """With the best, after shift, twin and phase."""
+    worse: float
+    """Its residual over the best's."""
+
+
+def other_starts(state: Mapping[str, Tensor]) -> list[OtherStart]:
+    """The other reconstructions that a run kept, beside its best."""
+    kept = {int(match[1]): state[key].squeeze() for key in state if (match := KEPT.search(key))}
+    residuals = next((values.tolist() for key, values in state.items() if RESIDUALS.search(key)), [])
+    if not kept or len(residuals) != len(kept):
+        return []
+    best, least = kept[0], max(residuals[0], 1e-30)
+    return [OtherStart(register_twin(kept[n], best).correlation, residuals[n] / least) for n in sorted(kept) if n > 0]
 
 
 def said(e: Mapping[str, float]) -> Iterator[Says]:
@@ -100,49 +127,71 @@ def said(e: Mapping[str, float]) -> Iterator[Says]:
 
 def _of_starts(e: Mapping[str, float]) -> Iterator[Says]:
     agreement, same = e.get("starts-correlation"), SAME_BUT_FOR_NOISE if e["noise-ratio"] < NOISY else SAME
+    more = "more starts and more epochs of hio (--starts 10 --hio 400)"
     if agreement is None:
         yield Says(
             grade="doubtful",
             reason="there is one start, and nothing to compare it with: a start that went wrong looks like any other",
             advice=("several starts (cdi, or best_of)",),
         )
-    elif agreement < OTHER:
+    elif agreement >= same:
+        yield Says(grade="sound", reason=f"the best starts found the same object (correlation {agreement:.3f})")
+    elif e["starts-worse"] > WORSE and not _far_above_noise(e):
+        yield Says(
+            grade="doubtful",
+            reason=f"the best start stands alone: the next one has {e['starts-worse']:.2g} times its residual, and found "
+            f"another object (correlation {agreement:.2f} after shift, twin and phase)",
+            advice=(more,),
+        )
+    elif agreement < OTHER or _far_above_noise(e):
         yield Says(
             grade="failed",
-            reason=f"the best starts found different objects (correlation {agreement:.2f} after shift, twin and phase)",
+            reason=f"the best starts found different objects (correlation {agreement:.2f} after shift, twin and phase)"
+            + ("; noise is not the reason" if agreement >= OTHER else ""),
             advice=(
-                "more starts and more epochs of hio (--starts 10 --hio 400)",
+                more,
                 "a known support, or another threshold of it",
-                "check the pattern: beam centre, background, beam stop, saturated pixels",
+                "check the pattern: beam centre, background, beam stop, saturated pixels, coherence (--coherence-px)",
             ),
         )
-    elif agreement < same:
+    else:
         yield Says(
             grade="doubtful",
             reason=f"the best starts agree only partly (correlation {agreement:.2f} after shift, twin and phase)",
-            advice=("more starts and more epochs of hio (--starts 10 --hio 400)",),
+            advice=(more,),
         )
-    else:
-        yield Says(grade="sound", reason=f"the best starts found the same object (correlation {agreement:.3f})")
+
+
+def _far_above_noise(e: Mapping[str, float]) -> bool:
+    """Whether the pattern is explained much worse than photons would have it: by held-out pixels, where there are some."""
+    above = e["free-residual"] / max(e["free-noise"], 1e-30) if "free-residual" in e else e["noise-ratio"]
+    return above > FAR
 
 
 def _of_held_out(e: Mapping[str, float]) -> Iterator[Says]:
-    free = e.get("free-beyond-noise")
+    free, noise = e.get("free-residual"), e.get("free-noise", 0.0)
     if free is None:
         yield Says(
             grade="sound",
             reason="no pixels were held out, so that nothing tells whether the support is too large",
             advice=("--free-fraction 0.05",),
         )
-    elif free > max(FREE_GOOD, BEYOND_NOISE * e["free-noise"]) and e["free-ratio"] > FAR_ABOVE:
-        failed = free > FREE_BAD
+    elif noise > ALL_NOISE:
+        yield Says(
+            grade="doubtful",
+            reason=f"pixels that the solver never saw cannot tell: photon noise leaves {noise:.2g} of them unexplained",
+            advice=("more photons, or a support that is known",),
+        )
+    elif free - noise <= max(FREE_GOOD, FREE_GOOD_NOISY * noise**0.5):
+        yield Says(grade="sound", reason=f"pixels that the solver never saw are predicted (off by {free:.2g})")
+    else:
+        failed = free - noise > max(FREE_BAD, FREE_BAD_NOISY * noise**0.5)
         yield Says(
             grade="failed" if failed else "doubtful",
-            reason=f"pixels that the solver never saw are off by {e['free-residual']:.2g}, {e['free-ratio']:.2g} times the "
-            "residual" + (": the image does not predict the pattern" if failed else ""),
-            advice=("a tighter support (raise the threshold), more starts, or fewer unmeasured pixels",),
-        )
-    else:
-        yield Says(
-            grade="sound", reason=f"pixels that the solver never saw are predicted (off by {e['free-residual']:.2g})"
+            reason=f"pixels that the solver never saw are off by {free:.2g}, where photon noise leaves {noise:.2g}"
+            + (": the image does not predict the pattern" if failed else ""),
+            advice=(
+                "a tighter support (raise the threshold), more starts, or fewer unmeasured pixels",
+                "what is not told of the pattern: partial coherence (--coherence-px), background, saturated pixels",
+            ),
         )

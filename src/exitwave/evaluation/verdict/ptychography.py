@@ -9,6 +9,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.result import Result
 from exitwave.data.verdict import Verdict
 from exitwave.evaluation.verdict.fit import Fit, Stage, fit_of, outlying, stage_of
+from exitwave.evaluation.verdict.frame_order import frame_order
 from exitwave.evaluation.verdict.kinds import verdict_of
 from exitwave.evaluation.verdict.left_out import LeftOut, left_out
 from exitwave.evaluation.verdict.ptychography_rules import said
@@ -45,6 +46,8 @@ def evidence(
         "probe-border": border(x.probe),
         "unknowns": _unknowns(problem, x, fit),
     }
+    if order := frame_order(problem, x):
+        figures |= {"frames-at-place-before": order.before, "frames-at-place-after": order.after}
     if len(result.history) >= 10:
         figures["residual-fall"] = result.history[-1] / max(result.history[-1 - len(result.history) // 5], 1e-30)
     if result.frame_residual is not None and len(result.frame_residual):

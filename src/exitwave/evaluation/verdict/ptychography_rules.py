@@ -9,9 +9,11 @@ from exitwave.evaluation.verdict.rule import Says
 SOUND, FAILED, HOPELESS = 0.85, 0.6, 0.45
 """Correlation of predicted with measured differences among frames: from the first on it is good, below the second none,
 unless moves of the frames would mend a good part of the misfit; below the third in any case."""
-FALLING, UNEXPLAINED = 0.9, 0.05
+EXPLAINED = 0.95
+"""The same of the finished image, for frames that it has seen: less than this is an image that does not explain its frames."""
+FALLING, UNEXPLAINED, UNEXPLAINED_BEYOND_NOISE = 0.9, 0.05, 0.02
 """A residual that the last fifth of the epochs brought below this share was still falling: it matters where the fit leaves
-more than this share of the differences among frames unexplained."""
+more than this share of the differences among frames unexplained, and sooner where noise is not the reason (ABOVE_NOISE)."""
 LEAST_COVER, NO_COVER = 0.5, 0.2
 """Share of a frame's light that neighbours must have lit, too, for a prediction to mean anything; and below which frames have
 nothing in common by which they could be phased."""
@@ -29,6 +31,9 @@ ALIKE = 0.33
 """Share of those wishes that a scaling, turn or shear of all positions explains."""
 SLOW = 0.5
 """Correlation of the wishes of frames that follow each other, from which on it is a drift."""
+OFF_BY_ONE, FITS_THERE = 0.7, 2.5
+"""Misfit of frames at one neighbour's place over that at the other's, and over that at their own, below which they belong there:
+of right positions both places are alike, and much worse than their own."""
 WORTH_MENDING = 0.05
 """Share of the misfit that moves of the frames would take away, from which on positions are the first thing to mend."""
 BELOW_NOISE = 0.5
@@ -48,6 +53,7 @@ LEAST_FRAMES = 16
 def said(e: Mapping[str, float], *, near_field: bool) -> Iterator[Says]:
     """What the figures say, one thing each."""
     yield from _of_prediction(e)
+    yield from _of_order(e)
     yield from _of_positions(e, near_field=near_field)
     yield from _of_noise(e)
     yield from _of_frames(e)
@@ -92,17 +98,33 @@ def _of_prediction(e: Mapping[str, float]) -> Iterator[Says]:
         yield Says(
             grade="failed", reason=f"{told} ({beside}): an image of the sample would predict them", advice=causes
         )
-    elif found < SOUND:
-        yield Says(grade="doubtful", reason=f"{told} ({beside}); from {SOUND} on it is good", advice=causes)
+    elif found < SOUND or e["fitted-correlation"] < EXPLAINED:
+        good = f"from {SOUND} on ({EXPLAINED} where they were fitted) it is good"
+        yield Says(grade="doubtful", reason=f"{told} ({beside}); {good}", advice=causes)
     else:
         yield Says(grade="sound", reason=f"{told} ({beside})")
     unexplained = 1 - min(e["fitted-correlation"], 1.0) ** 2
-    if e.get("residual-fall", 1.0) < FALLING and unexplained > UNEXPLAINED:
+    most = UNEXPLAINED_BEYOND_NOISE if e["noise-ratio"] > ABOVE_NOISE else UNEXPLAINED
+    if e.get("residual-fall", 1.0) < FALLING and unexplained > most:
         yield Says(
             grade="doubtful",
             reason=f"the residual still fell by {1 - e['residual-fall']:.0%} over the last fifth of the epochs, and "
             f"{unexplained:.0%} of the differences among frames are not explained yet",
             advice=("more epochs (--epochs), or another solver: lsqml or mpie",),
+        )
+
+
+def _of_order(e: Mapping[str, float]) -> Iterator[Says]:
+    before, after = e.get("frames-at-place-before", 1.0), e.get("frames-at-place-after", 1.0)
+    if min(before, after) < min(FITS_THERE, OFF_BY_ONE * max(before, after)):
+        place = "after" if after < before else "before"
+        yield Says(
+            grade="doubtful",
+            reason=f"frames fit {max(before, after) / max(min(before, after), 1e-30):.2g} times better at the place of the one "
+            f"{place} them than of the other neighbour: frames and positions are off by one",
+            advice=(
+                "one frame or position is missing or too many, at the beginning or on the way: compare their numbers",
+            ),
         )
 
 
