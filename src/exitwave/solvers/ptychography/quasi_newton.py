@@ -45,9 +45,9 @@ class QuasiNewton(Solver[PtychoEstimate]):
     name: ClassVar[str] = "newton"
     unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     renamed: ClassVar[Mapping[str, str]] = {"approach": "warm_start"}
-    epochs: PositiveInt = 60
-    """Passes over all diffraction patterns; in wide far-field scans 10 give a good image and 20 all that the photons hold, in
-    the near field and with few frames 60."""
+    epochs: PositiveInt = 40
+    """Passes over all diffraction patterns; in wide far-field scans 10 give a good image and 20 all that the photons hold,
+    with `warm_start` 8."""
     warm_start: NonNegativeInt = 20
     """Epochs at the beginning that go frame by frame with momentum, as mpie does, and mend slow phase after each; at most
     three quarters of all. 8 are enough for a structured probe; many are for probes of flat phase and bad first probes; 0
@@ -66,7 +66,7 @@ class QuasiNewton(Solver[PtychoEstimate]):
     probe_start: ProbeStart = 0
     update_probe: UpdateProbe = True
     batch: PositiveInt = 16
-    """Frames updated together in the approach."""
+    """Frames updated together in the warm start; at most an eighth of all, so that few frames make several steps an epoch."""
 
     @property
     def object_arrays(self) -> int:
@@ -122,7 +122,7 @@ def _warm_start(
     for epoch in range(start.epoch + 1, options.warm_start_epochs + 1):
         with_probe = options.update_probe and epoch > options.probe_start
         misfit, momentum.frames = 0.0, 0
-        for frames in problem.batches(options.batch, epoch):
+        for frames in problem.batches(min(options.batch, every), epoch):
             misfit += pie_update(
                 sweep,
                 frames,
