@@ -20,7 +20,9 @@ def slow_phase(
     regions = problem.regions(x)
     if len(regions) == 1:
         return SlowPhase.of(problem, x, ramp)
-    return RegionalPhase(regions, tuple(SlowPhase.of(problem, _part(x, one), ramp, brightness=one.power) for one in regions))
+    return RegionalPhase(
+        regions, tuple(SlowPhase.of(problem, _part(x, one), ramp, brightness=one.power) for one in regions)
+    )
 
 
 @dataclass(frozen=True, eq=False)
