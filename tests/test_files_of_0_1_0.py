@@ -281,10 +281,7 @@ class TestResults:
         for key, value in kept.items():
             found = made.estimate.tensors()[key].to(torch.complex64)
             assert difference(found, value.to(torch.complex64)) < IMPROVED.get(name, ROUNDING), key
-        assert (
-            made.residual
-            < {"refined": 1.05}.get(name, 1.02 if name in IMPROVED else 1 + 1e-3) * result.residual
-        )
+        assert made.residual < {"refined": 1.05}.get(name, 1.02 if name in IMPROVED else 1 + 1e-3) * result.residual
 
     @pytest.mark.parametrize("name", RESULTS)
     def test_commands_take_it(self, own: Path, name: str) -> None:
