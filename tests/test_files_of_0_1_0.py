@@ -26,12 +26,13 @@ IMPROVED = {
     "thick": 0.03,
     "ensemble": 0.06,
     "chain": 0.07,
-    "newton": 0.12,
+    "newton": 0.17,
     "refined": 0.06,
-    "unet": 0.04,
+    "unet": 0.14,
 }
 """Relative; the same where first probe, slow phase or the refinement of positions is found in another way since 0.1.0: the residual
-is then as good within 2 %, but for newton (9 % higher on these nine frames) and refined (5 %)."""
+is then as good within 2 %, but for refined (5 %). Of nine frames newton makes five steps an epoch where it made one, and the unet
+starts from its image."""
 RPIE = {"name": "rpie", "alpha": 0.05, "beta": 0.5, "object_gain": 1.0, "probe_gain": 1.0, "probe_start": 1}
 INTERRUPTED = {
     "mpie": ("scan.cxi", 5, 8),
@@ -280,10 +281,7 @@ class TestResults:
         for key, value in kept.items():
             found = made.estimate.tensors()[key].to(torch.complex64)
             assert difference(found, value.to(torch.complex64)) < IMPROVED.get(name, ROUNDING), key
-        assert (
-            made.residual
-            < {"newton": 1.1, "refined": 1.05}.get(name, 1.02 if name in IMPROVED else 1 + 1e-3) * result.residual
-        )
+        assert made.residual < {"refined": 1.05}.get(name, 1.02 if name in IMPROVED else 1 + 1e-3) * result.residual
 
     @pytest.mark.parametrize("name", RESULTS)
     def test_commands_take_it(self, own: Path, name: str) -> None:

@@ -171,6 +171,18 @@ def course_table(rows: Rows) -> str:
     return f"Drawings {named}.\n\n{table(head, body)}"
 
 
+def slow_phase_table(rows: Rows) -> str:
+    """Halves, errors and residuals of every regime, the methods side by side; several drawings one after another."""
+    methods = list(dict.fromkeys(row["solver"] for row in rows))
+    body = []
+    for regime in dict.fromkeys(row["regime"] for row in rows):
+        for key in ("split", "error", "residual"):
+            own = [[short(r[key]) for r in rows if (r["regime"], r["solver"]) == (regime, name)] for name in methods]
+            if any(cell != "-" for cells in own for cell in cells):
+                body.append((regime, key, *(" / ".join(cells) for cells in own)))
+    return table(("scan", "figure", *methods), body)
+
+
 def quality_table(rows: Rows) -> str:
     steps = list(dict.fromkeys(row["step_px"] for row in rows))
     body = []
@@ -217,6 +229,7 @@ ITERATIVE: dict[str, Callable[[Rows], str]] = {
     "course": course_table,
     "quality": quality_table,
     "verdicts": verdicts_table,
+    "slow_phase": slow_phase_table,
     "growth": columns(
         ("solver", "solver"),
         ("frames", "frames"),

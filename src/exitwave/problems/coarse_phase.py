@@ -13,11 +13,11 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels import reference
 from exitwave.problems.frame_pulls import PARTS, FramePulls
-from exitwave.problems.ptychography import PtychographyProblem
+from exitwave.problems.ptychography import CHUNK, PtychographyProblem
 from exitwave.problems.threads import Schedule
 
-CUTOFF = 1.5
-"""Cycles per window at which a wave of phase counts for 1/e: faster ones are seen well by single frames."""
+MOST_CYCLES = PARTS // 4
+"""Fastest waves, cycles per window: what the points see to which the pull of a frame is summed."""
 SAMPLE = 16
 """Frames from which the sensitivity to a ramp of phase is learnt."""
 SIGNIFICANCE = 2.0
@@ -30,14 +30,14 @@ def ramp_sensitivity(problem: PtychographyProblem, x: PtychoEstimate, *, seed: i
 
     A ramp moves the pattern on the detector; a constant phase, by contrast, is seen by no frame.
     """
-    drawn = np.sort(np.random.default_rng([seed, 41]).permutation(len(problem))[:SAMPLE])
+    drawn = _sample(len(problem), seed)
 
     def curvature(_: int, frames: Int[Tensor, " some"]) -> Float[Tensor, "2 2"]:
         slopes = (modulus_slopes(problem, x, frames) * problem.trusted).flatten(1)
         return (slopes @ slopes.T).double().cpu()
 
     schedule = Schedule.of(len(drawn), x.probe.numel(), x.probe.device)
-    return sum(schedule.run(curvature, torch.from_numpy(drawn)), torch.zeros(2, 2, dtype=torch.float64)) / len(drawn)
+    return sum(schedule.run(curvature, drawn), torch.zeros(2, 2, dtype=torch.float64)) / len(drawn)
 
 
 def modulus_slopes(
@@ -54,16 +54,37 @@ def modulus_slopes(
     return torch.stack([(at_detector.conj() * wave).real.sum(dim=1) / modulus for wave in ramped])
 
 
+@torch.no_grad()
+def slope_noise(problem: PtychographyProblem, x: PtychoEstimate, *, seed: int = 0) -> Float[Tensor, " axis"]:
+    """By how much a frame's first moments of pull (`FramePulls.moment_variance`) vary where every pixel of the detector
+    deviates for itself, as by photon noise; along y and x, for a misfit of one per frame.
+    """
+    total, misfit = torch.zeros(2, dtype=torch.float64), 0.0
+    for frames in _sample(len(problem), seed).split(CHUNK):
+        deviation = problem.model.intensity(x, frames).sqrt() - problem.amplitudes(frames)
+        deviation = (deviation * problem.trusted).square()
+        total += (modulus_slopes(problem, x, frames).square() * deviation).sum(dim=(1, 2, 3)).double().cpu()
+        misfit += float(deviation.sum())
+    return total / max(misfit, 1e-30)
+
+
+def _sample(count: int, seed: int) -> Int[Tensor, " drawn"]:
+    return torch.from_numpy(np.sort(np.random.default_rng([seed, 41]).permutation(count)[:SAMPLE]))
+
+
 @dataclass(frozen=True, eq=False)
 class SlowPhase:
     """Phase in cosine waves across the scan, each with its own Newton step; symmetric and positive, a preconditioner.
 
     A wave of phase exp(i k r) costs misfit in proportion to k^2 (a frame sees its slope only), while the usual step,
     gradient over illumination, takes it to cost the same for all k: hence hundreds of epochs for waves as long as the
-    scan. Dividing by density of frames x ramp sensitivity x k^2 makes one step of it: the coarse level of multigrid.
+    scan. Dividing by density of frames x ramp sensitivity x k^2 makes one step of it: the coarse level of multigrid. Slow is
+    what costs less so than by the usual step, half the photons: in the far field up to two cycles per window, in the near
+    field, whose patterns hardly move, many more.
 
-    That division by k^2 amplifies noise, too. So a wave moves only as far as the frames `told` it: its step shrinks with
-    the noise variance of its pull over the pull squared (positive-part James & Stein, 4th Berkeley Symposium 1, 361 (1961)).
+    That division by k^2 amplifies noise, too. So from single frames a wave moves only as far as they stand out of their
+    noise (positive-part James & Stein, 4th Berkeley Symposium 1, 361 (1961)), and in Newton steps only as far as the frames
+    `told` it: as photon noise goes into what their slopes vary by, which else comes of positions or a beam that do not fit.
     """
 
     rows: Float[Tensor, "Y k"]
@@ -78,26 +99,32 @@ class SlowPhase:
     cell: tuple[int, int]
 
     @classmethod
-    def of(cls, problem: PtychographyProblem, x: PtychoEstimate, ramp: Float[Tensor, "2 2"]) -> "SlowPhase":
-        """For the frames of a problem at the positions of an estimate, with the `ramp_sensitivity` of its frames."""
+    def of(
+        cls, problem: PtychographyProblem, x: PtychoEstimate, ramp: Float[Tensor, "2 2"], *, brightness: float = 1.0
+    ) -> "SlowPhase":
+        """For the frames of a problem at the positions of an estimate, with the `ramp_sensitivity` of its frames; those of
+        the estimate are so many times as bright."""
         corners = split_positions(x.positions_px)[0]
         window, canvas = (x.probe.shape[-2], x.probe.shape[-1]), x.object.shape[-2:]
-        waves, sizes, wavenumbers = zip(*(_cosines(corners[:, a], window[a], canvas[a]) for a in (0, 1)), strict=True)
-        ky, kx = wavenumbers[0][:, None], wavenumbers[1][None, :]
-        norms = sizes[0][:, None] * sizes[1][None, :]
-        masses = _density(corners, window) * norms * torch.stack([ky.square() + 0 * kx, 0 * ky + kx.square()])
-        stiffness = float(ramp[0, 0]) * masses[0] + float(ramp[1, 1]) * masses[1]
-        cycles = ((ky * window[0]).square() + (kx * window[1]).square()).sqrt() / (2 * math.pi)
-        slow = torch.exp(-(cycles / CUTOFF).square())
+        # A phase that frames see pixel by pixel costs half its photons.
+        usual = problem.power / len(problem) / 2
+        axes = (_cosines(corners[:, a], window[a], canvas[a], 2 * math.pi * MOST_CYCLES / window[a]) for a in (0, 1))
+        waves, sizes, wavenumbers = zip(*axes, strict=True)
+        squares = torch.stack(torch.broadcast_tensors(wavenumbers[0].square()[:, None], wavenumbers[1].square()))
+        masses = _density(corners, window) * sizes[0][:, None] * sizes[1][None, :] * squares
+        ramps = ramp.diagonal().cpu()[:, None, None]
+        stiffness = brightness * (ramps * masses).sum(dim=0)
+        slow = (1 - (ramps * squares).sum(dim=0) / usual).clamp(min=0)
         slow[0, 0] = 0.0
         steps = slow / stiffness.clamp(min=1e-30)
         parts = (tensor.to(x.object.device, torch.float32) for tensor in (*waves, steps, slow, masses))
         rows, columns, steps, slow, masses = parts
         return cls(rows, columns, steps, slow, masses, cell=(max(window[0] // PARTS, 1), max(window[1] // PARTS, 1)))
 
-    def told(self, pulls: FramePulls) -> Float[Tensor, "k l"]:
-        """Share of its Newton step that each wave may take, by how far the frames' pull on it stands out of its noise."""
-        return self._told(pulls, self._found(pulls))
+    def told(self, pulls: FramePulls, by_noise: Float[Tensor, " axis"]) -> Float[Tensor, "k l"]:
+        """Share of its Newton step that each wave may take: as much of what the slopes of frames vary by as photon noise,
+        `by_noise` (`slope_noise` times the misfit of a frame), makes them. What the slopes vary by beyond it is error."""
+        return (self._noise(by_noise) / self._noise(pulls.moment_variance()).clamp(min=1e-30)).clamp(max=1)
 
     def of_gradient(
         self,
@@ -111,9 +138,10 @@ class SlowPhase:
         return 1j * (phase / len(obj)) * obj
 
     def of_frames(self, pulls: FramePulls) -> Float[Tensor, "Y X"]:
-        """The phase that frames pull towards, as far as they tell it."""
+        """The phase that frames pull towards, as far as their pulls stand out of their noise."""
         found = self._found(pulls)
-        return self.rows @ (self.steps * self._told(pulls, found) * found) @ self.columns.T
+        excess = 1 - SIGNIFICANCE * self._noise(pulls.moment_variance()) / found.square().clamp(min=1e-30)
+        return self.rows @ (self.steps * excess.clamp(min=0) * found) @ self.columns.T
 
     def preconditioned(
         self,
@@ -139,13 +167,13 @@ class SlowPhase:
         phase = newton / len(obj) ** 2 * self._in_waves(pull, self.steps * told) - out
         return torch.addcmul(descent / curvature, obj, 1j * phase)
 
+    def _noise(self, moment_variance: Float[Tensor, " axis"]) -> Float[Tensor, "k l"]:
+        """Noise variance of the pull on each wave."""
+        moments = moment_variance.to(self.masses)
+        return moments[0] * self.masses[0] + moments[1] * self.masses[1]
+
     def _in_waves(self, image: Float[Tensor, "Y X"], weights: Float[Tensor, "k l"]) -> Float[Tensor, "Y X"]:
         return self.rows @ (weights * (self.rows.T @ image @ self.columns)) @ self.columns.T
-
-    def _told(self, pulls: FramePulls, found: Float[Tensor, "k l"]) -> Float[Tensor, "k l"]:
-        moments = pulls.moment_variance()
-        noise = moments[0] * self.masses[0] + moments[1] * self.masses[1]
-        return (1 - SIGNIFICANCE * noise / found.square().clamp(min=1e-30)).clamp(min=0)
 
     def _found(self, pulls: FramePulls) -> Float[Tensor, "k l"]:
         """The pull on each wave."""
@@ -166,12 +194,12 @@ class SlowPhase:
         return phase
 
 
-def _cosines(corners: Tensor, window: int, canvas: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Cosines across the lit part of one axis, their squared norms, and their wave numbers (rad per pixel)."""
+def _cosines(corners: Tensor, window: int, canvas: int, fastest: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Cosines across the lit part of one axis, their squared norms, and their wave numbers, up to the fastest (rad per pixel)."""
     # Half a window: where probes usually lie inside theirs.
     first = int(corners.min()) + window // 4
     length = int(corners.max()) + window - window // 4 - first
-    count = min(1 + math.ceil(2 * CUTOFF * 2 * length / window), length)
+    count = min(1 + math.ceil(fastest * length / math.pi), length)
     place = (torch.arange(canvas, dtype=torch.float64) - first + 0.5).clamp(0, length)
     wavenumber = math.pi * torch.arange(count, dtype=torch.float64) / length
     norm = torch.full((count,), length / 2, dtype=torch.float64)

@@ -14,7 +14,7 @@ from exitwave.physics.kernels.reference import FrameWaves
 from exitwave.problems.ptychography import PtychographyProblem
 
 PARTS = 8
-"""Blocks per side into which the pull of a frame is summed."""
+"""Intervals per side between the points among which the pull of a frame is shared."""
 NEIGHBOURS = 4
 """Frames with which each is compared to tell noise from what is asked in common."""
 
@@ -31,11 +31,11 @@ class FramePulls:
         self._neighbours = _nearest(x.positions_px).to(x.object.device)
         self._common_to_probe = False
         # Kept frame by frame: threads then never write to the same place.
-        self.pulls = torch.zeros(len(problem), PARTS, PARTS, device=x.object.device)
-        self._blocks = [_blocks(n).to(x.object.device) for n in self.shape]
+        self.pulls = torch.zeros(len(problem), PARTS + 1, PARTS + 1, device=x.object.device)
+        self._shares = [_shares(n).to(x.object.device) for n in self.shape]
 
     def __call__(self, waves: FrameWaves, change: FrameWaves, frames: Int[Tensor, " batch"]) -> None:
-        self.pulls[frames.to(self.pulls.device)] = kernels.phase_pulls(waves, change, *self._blocks)
+        self.pulls[frames.to(self.pulls.device)] = kernels.phase_pulls(waves, change, *self._shares)
 
     def leave_common_to_probe(self) -> None:
         """Take out what all frames ask alike: an unknown probe explains it as well as the object."""
@@ -65,8 +65,8 @@ class FramePulls:
         return off.square().mean(dim=0) / (1 + 1 / count)
 
     def _moments(self, axis: int) -> Float[Tensor, " frame"]:
-        middles = (torch.arange(PARTS, device=self.pulls.device) + 0.5) / PARTS - 0.5
-        return self.pulls.sum(dim=2 - axis) @ (middles * self.shape[axis])
+        places = torch.linspace(-0.5, 0.5, PARTS + 1, device=self.pulls.device) * (self.shape[axis] - 1)
+        return self.pulls.sum(dim=2 - axis) @ places
 
     def on_grid(self, cell: tuple[int, int], canvas: tuple[int, int]) -> Float[Tensor, "h w"]:
         """Pulls summed on points of the canvas `cell` pixels apart, shared among the four nearest."""
@@ -76,8 +76,8 @@ class FramePulls:
         lower: list[Tensor] = []
         upper_share: list[Tensor] = []
         for axis in (0, 1):
-            middles = (torch.arange(PARTS, device=device) + 0.5) * self.shape[axis] / PARTS - 0.5
-            place = (corners[:, axis, None] + middles) / cell[axis]
+            points = torch.arange(PARTS + 1, device=device) * ((self.shape[axis] - 1) / PARTS)
+            place = (corners[:, axis, None] + points) / cell[axis]
             lower.append(place.floor().long().clamp(0, shape[axis] - 2))
             upper_share.append((place - lower[-1]).clamp(0, 1))
         grid = torch.zeros(shape[0] * shape[1], device=device)
@@ -97,9 +97,10 @@ def _nearest(positions_px: Float[Tensor, "frame 2"]) -> Int[Tensor, "frame near"
     return torch.from_numpy(near)
 
 
-def _blocks(size: int) -> Float[Tensor, "part pixel"]:
-    """Sums of a row of pixels over equal parts of it; a pixel on a border is shared."""
-    edges = torch.arange(PARTS + 1, dtype=torch.float64) * size / PARTS
-    pixel = torch.arange(size, dtype=torch.float64)
-    inside = torch.minimum(edges[1:, None], pixel + 1) - torch.maximum(edges[:-1, None], pixel)
-    return inside.clamp(min=0).to(torch.float32)
+def _shares(size: int) -> Float[Tensor, "point pixel"]:
+    """Shares of a row of pixels among equally spaced points, linear between them: first moments are kept exactly.
+
+    Whole blocks would not do: their ramps are stairs, and a near-field frame sees the edges of stairs far better than ramps.
+    """
+    place = torch.arange(size, dtype=torch.float64) * (PARTS / max(size - 1, 1))
+    return (1 - (torch.arange(PARTS + 1)[:, None] - place).abs()).clamp(min=0).to(torch.float32)

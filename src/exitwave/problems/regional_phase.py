@@ -20,7 +20,9 @@ def slow_phase(
     regions = problem.regions(x)
     if len(regions) == 1:
         return SlowPhase.of(problem, x, ramp)
-    return RegionalPhase(regions, tuple(SlowPhase.of(problem, _part(x, one), ramp * one.power) for one in regions))
+    return RegionalPhase(
+        regions, tuple(SlowPhase.of(problem, _part(x, one), ramp, brightness=one.power) for one in regions)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +35,10 @@ class RegionalPhase:
     regions: tuple[Region, ...]
     phases: tuple[SlowPhase, ...]
 
-    @property
-    def steps(self) -> Float[Tensor, "1 wave"]:
-        """Newton step of each wave of each region over its gradient."""
-        return _in_a_row([phase.steps for phase in self.phases])
-
-    def told(self, pulls: FramePulls) -> Float[Tensor, "1 wave"]:
-        """Share of its Newton step that each wave may take."""
+    def told(self, pulls: FramePulls, by_noise: Float[Tensor, " axis"]) -> Float[Tensor, "1 wave"]:
+        """Share of its Newton step that each wave may take; `by_noise` is that of the mean frame of all regions."""
         each = zip(self.regions, self.phases, strict=True)
-        return _in_a_row([phase.told(_pulls_of(one, pulls)) for one, phase in each])
+        return _in_a_row([phase.told(_pulls_of(one, pulls), by_noise * one.power) for one, phase in each])
 
     def of_gradient(
         self,

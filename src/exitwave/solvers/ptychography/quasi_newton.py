@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.problems.coarse_phase import SlowPhase, ramp_sensitivity
+from exitwave.problems.coarse_phase import SlowPhase, ramp_sensitivity, slope_noise
 from exitwave.problems.frame_pulls import FramePulls
 from exitwave.problems.memory_estimate import OBJECTS
 from exitwave.problems.ptychography import PtychographyProblem
@@ -46,8 +46,9 @@ class QuasiNewton(Solver[PtychoEstimate]):
     unsupported: ClassVar[frozenset[str]] = frozenset({"noise"})
     renamed: ClassVar[Mapping[str, str]] = {"approach": "warm_start"}
     epochs: PositiveInt = 40
-    """Passes over all diffraction patterns; with `approach` 8, 10 give a good image and 20 all that the photons hold."""
-    warm_start: NonNegativeInt = 30
+    """Passes over all diffraction patterns; in wide far-field scans 10 give a good image and 20 all that the photons hold,
+    with `warm_start` 8."""
+    warm_start: NonNegativeInt = 20
     """Epochs at the beginning that go frame by frame with momentum, as mpie does, and mend slow phase after each; at most
     three quarters of all. 8 are enough for a structured probe; many are for probes of flat phase and bad first probes; 0
     goes on from a good start."""
@@ -58,14 +59,14 @@ class QuasiNewton(Solver[PtychoEstimate]):
     """Object regularisation in the approach, as in rPIE."""
     beta: Fraction = 0.8
     """Probe regularisation in the approach, as in rPIE."""
-    damping: Annotated[float, Field(gt=0, le=1), WhenDiverging("raise")] = 0.1
+    damping: Annotated[float, Field(gt=0, le=1), WhenDiverging("raise")] = 0.03
     """Shortens Newton steps where the light is dim, as a share of the brightest illumination; raise it with few photons."""
     history: PositiveInt = 5
     """Steps from which the curvature is learnt; 3-10, each costs two objects of memory."""
     probe_start: ProbeStart = 0
     update_probe: UpdateProbe = True
     batch: PositiveInt = 16
-    """Frames updated together in the approach."""
+    """Frames updated together in the warm start; at most an eighth of all, so that few frames make several steps an epoch."""
 
     @property
     def object_arrays(self) -> int:
@@ -121,7 +122,7 @@ def _warm_start(
     for epoch in range(start.epoch + 1, options.warm_start_epochs + 1):
         with_probe = options.update_probe and epoch > options.probe_start
         misfit, momentum.frames = 0.0, 0
-        for frames in problem.batches(options.batch, epoch):
+        for frames in problem.batches(min(options.batch, every), epoch):
             misfit += pie_update(
                 sweep,
                 frames,
@@ -152,6 +153,8 @@ class Point:
     lit: Float[Tensor, "slice Y X"]
     seen: Float[Tensor, "y x"]
     misfit: float
+    told: Float[Tensor, "k l"] | None
+    """Share of its Newton step that each slow wave may take, by how far the slopes of frames vary there by noise alone."""
 
 
 @dataclass(eq=False)
@@ -162,10 +165,7 @@ class Descent:
     with_probe: bool
     damping: float
     history: int
-    slow: SlowPhase | RegionalPhase | None
-    told: Float[Tensor, "k l"]
-    """Share of each slow wave that the frames told when the descent began; what they did not tell stays as it was."""
-    ramp: Float[Tensor, "2 2"]
+    scale: "_SlowScale | None"
     at: Point
     moves: list[Blocks]
     """The last steps."""
@@ -189,9 +189,7 @@ class Descent:
         if with_probe is None:
             with_probe = options.update_probe and (options.probe_start == 0 or "with_probe" in memory)
         sweep = Sweep(problem, x)
-        ramp = memory["ramp"] if "ramp" in memory else ramp_sensitivity(problem, x)
-        slow = slow_phase(problem, x, ramp) if options.slow_gain else None
-        told, at = _told(sweep, slow, memory.get("told"), with_probe=with_probe)
+        scale = _SlowScale.resumed(problem, x, memory) if options.slow_gain else None
         kept = {k: v.to(problem.device).clone() for k, v in memory.items()}
         count = int(memory.get("history", torch.tensor(0)))
         return cls(
@@ -199,10 +197,8 @@ class Descent:
             with_probe=with_probe,
             damping=options.damping,
             history=options.history,
-            slow=slow,
-            told=told,
-            ramp=ramp,
-            at=at,
+            scale=scale,
+            at=_point(sweep, scale, with_probe=with_probe),
             moves=[(kept[f"move.object.{i}"], kept[f"move.probe.{i}"]) for i in range(count)],
             bends=[(kept[f"bend.object.{i}"], kept[f"bend.probe.{i}"]) for i in range(count)],
         )
@@ -217,7 +213,7 @@ class Descent:
         length = 1.0
         while slope > 0 and length >= SHORTEST:
             _place(x, plus(origin, way, length))
-            there = _point(self.sweep, with_probe=self.with_probe)
+            there = _point(self.sweep, self.scale, with_probe=self.with_probe)
             fall = (here.misfit - there.misfit) / 2
             if fall >= 1e-4 * length * slope:
                 self._learn(plus((x.object, x.probe), origin, -1), plus(here.down, there.down, -1))
@@ -237,10 +233,12 @@ class Descent:
         """The first guess of the inverse Hessian: gradient over illumination, and the slow phase's own step."""
         lit, seen = self.at.lit, self.at.seen
         curvature = (lit + self.damping * lit.max()).clamp(min=1e-30)
-        if self.slow is None:
+        told = self.at.told
+        if self.scale is None or told is None:
             obj = down[0] / curvature
         else:
-            obj = self.slow.preconditioned(self.sweep.x.object, down[0], curvature, self.told, newton=NEWTON_SLOW)
+            here = self.sweep.x.object
+            obj = self.scale.slow.preconditioned(here, down[0], curvature, told, newton=NEWTON_SLOW)
         return obj, down[1] / (seen + self.damping * seen.max()).clamp(min=1e-30)
 
     def _learn(self, move: Blocks, bend: Blocks) -> None:
@@ -251,7 +249,9 @@ class Descent:
 
     def state(self) -> dict[str, Tensor]:
         """Nothing in it is ever changed in place, so nothing is copied."""
-        kept = {"ramp": self.ramp, "told": self.told, "history": torch.tensor(len(self.moves))}
+        kept = {"history": torch.tensor(len(self.moves))}
+        if self.scale is not None:
+            kept |= {"ramp": self.scale.ramp, "noise": self.scale.noise}
         if self.with_probe:
             kept["with_probe"] = torch.tensor(1)
         for name, pairs in (("move", self.moves), ("bend", self.bends)):
@@ -260,26 +260,33 @@ class Descent:
         return kept
 
 
-def _told(
-    sweep: Sweep, slow: SlowPhase | RegionalPhase | None, before: Tensor | None, *, with_probe: bool
-) -> tuple[Float[Tensor, "k l"], Point]:
-    """How far the frames tell each slow wave, as known before or from this pass over them, and the point where it went."""
-    if slow is None:
-        return torch.zeros(0, 0), _point(sweep, with_probe=with_probe)
-    # Refined positions may have changed the number of waves.
-    if before is not None and before.shape == slow.steps.shape:
-        return before.to(slow.steps.device), _point(sweep, with_probe=with_probe)
-    pulls = FramePulls(sweep.problem, sweep.x)
-    at = _point(sweep, with_probe=with_probe, pulls=pulls)
-    if with_probe:
-        pulls.leave_common_to_probe()
-    return slow.told(pulls), at
+@dataclass(frozen=True, eq=False)
+class _SlowScale:
+    """Slow phase of a descent, and what tells how far its frames tell it."""
+
+    slow: SlowPhase | RegionalPhase
+    ramp: Float[Tensor, "2 2"]
+    noise: Float[Tensor, " axis"]
+    """The `slope_noise` of the frames where the descent began."""
+    pulls: FramePulls
+    """Of the last pass."""
+
+    @classmethod
+    def resumed(cls, problem: PtychographyProblem, x: PtychoEstimate, memory: Mapping[str, Tensor]) -> "_SlowScale":
+        ramp = memory["ramp"] if "ramp" in memory else ramp_sensitivity(problem, x)
+        noise = memory["noise"] if "noise" in memory else slope_noise(problem, x)
+        return cls(slow_phase(problem, x, ramp), ramp, noise, FramePulls(problem, x))
+
+    def told(self, misfit: float) -> Float[Tensor, "k l"]:
+        """Share of its Newton step that each wave may take, by the pulls and the misfit of a pass."""
+        return self.slow.told(self.pulls, self.noise * (misfit / len(self.pulls.pulls)))
 
 
-def _point(sweep: Sweep, *, with_probe: bool, pulls: FramePulls | None = None) -> Point:
-    sums = sweep.everything(with_probe=with_probe, observer=pulls)
+def _point(sweep: Sweep, scale: _SlowScale | None, *, with_probe: bool) -> Point:
+    sums = sweep.everything(with_probe=with_probe, observer=None if scale is None else scale.pulls)
     down = (sums.object_descent.clone(), sums.probe_descent.clone())
-    return Point(down, sums.illumination.clone(), sums.probe_weight.clone(), sums.misfit)
+    told = None if scale is None else scale.told(sums.misfit)
+    return Point(down, sums.illumination.clone(), sums.probe_weight.clone(), sums.misfit, told)
 
 
 def _place(x: PtychoEstimate, pair: Blocks) -> None:
