@@ -160,7 +160,7 @@ class PositionTrial:
         """Some epochs of rPIE; before each, once the image stands, the linear map of the positions is improved."""
         for _ in range(epochs):
             if mapped != "not" and self.epochs >= MAPPED_FROM:
-                look = Distortion(of_counts=False, rigid=mapped == "turned", friction=FRICTION, velocity=self.velocity)
+                look = Distortion(rigid=mapped == "turned", friction=FRICTION, velocity=self.velocity)
                 self.x = refined(self.problem, self.x, [look])
                 self.deviation, self.velocity = look.deviation, look.velocity
             sweep = Sweep(self.problem, self.x)

@@ -18,7 +18,7 @@ from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.background import Background, with_background
 from exitwave.problems.refinement.brightness import Brightness, with_brightness
 from exitwave.problems.refinement.distortion import Distortion
-from exitwave.problems.refinement.modelled_frames import Refinement, refined
+from exitwave.problems.refinement.modelled_frames import Refinement, Residual, refined
 from exitwave.problems.refinement.positions import Positions, Search, lost_frames
 from exitwave.problems.refinement.slice_spacing import Spacing
 from exitwave.problems.refinement.variations import Variations, with_variations
@@ -48,6 +48,8 @@ ALL_DISTORTED, DISTORTED_EVERY = 8, 3
 """So many looks find smooth distortions, too; later every so many."""
 SHORTEST_BEND = 6.0
 """Shortest half-period of smooth distortions, in root mean square radii of the probe."""
+HELD = 4
+"""One of so many epochs is left, at the end, for the image alone."""
 FRICTION = 0.5
 """Share of a position's last step that is taken again."""
 
@@ -132,17 +134,24 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
 
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         step, own = self._begun(problem, start)
+        unbiased = problem.unbiased() if self.refine_positions else problem
         running = None
         while True:
+            posed = unbiased if self._moves(step.epoch) else problem
             # What is seen after the last epoch would serve nothing.
             if self._looks(step.epoch) and step.epoch != self.total_epochs:
-                x = self._improved(problem, step, own)
+                x = self._improved(posed, step, own)
                 step, running = self._changed(step, x, Replaced(step.estimate, x)), None
+            if step.epoch == self._held_from:
+                running = None
             if running is None:
-                running = self.solver.solve(problem, step)
+                running = self.solver.solve(posed, step)
             taken = next(running, None)
             if taken is None:
                 return
+            if self._moves(step.epoch):
+                # That of the problem with photons added is smaller.
+                taken = replace(taken, residual=own.residual)
             step = self._constrained(taken, own)
             if step is not taken:
                 running = None
@@ -173,24 +182,34 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         return replace(start, estimate=x, state=inner), _Own.from_state(own, x)
 
     def _looks(self, epoch: int) -> bool:
-        return (
-            self.refines and epoch >= max(self.first_epoch, 1) and (epoch - self.first_epoch) % self.refine_every == 0
-        )
+        wanted = self.refines if self._moves(epoch) else self.refines_beside_positions
+        return wanted and epoch >= max(self.first_epoch, 1) and (epoch - self.first_epoch) % self.refine_every == 0
+
+    @property
+    def _held_from(self) -> float:
+        """The epoch from which positions stay, and only the image is improved: its last quarter."""
+        return math.inf if self.total_epochs is None else self.total_epochs - self.total_epochs // HELD
+
+    def _moves(self, epoch: int) -> bool:
+        """Whether positions are still improved after this epoch."""
+        return self.refine_positions and max(self.first_epoch, 1) <= epoch < self._held_from
 
     def _improved(self, problem: PtychographyProblem, step: Step[PtychoEstimate], own: "_Own") -> PtychoEstimate:
         x, since = step.estimate, step.epoch - self.first_epoch
-        if self._far:
+        moves = self._moves(step.epoch)
+        if self._far and moves:
             widest = min(BLUR * self.max_position_error_px, WIDEST_BLUR * _radius_px(x.probe))
             x = _blurred(x, widest * math.exp(-since / self._settle))
-        places, search = self._places(since, own), self._search(problem, step, own)
-        together: list[Refinement] = [] if search is None else [search]
-        if self.refine_positions:
+        places, search = self._places(since, own), self._search(problem, step, own) if moves else None
+        residual = Residual()
+        together: list[Refinement] = [residual] if search is None else [residual, search]
+        if moves:
             together += self._moving(step, since, places)
         together += [Brightness()] * self.refine_brightness
         together += [Background()] * self.refine_background + [Variations()] * bool(self.variations)
         together += [Spacing()] * self.refine_spacing
         x = refined(problem, x, together)
-        own.velocity = places.velocity
+        own.velocity, own.residual = places.velocity, residual.found
         own.misfits = None if search is None else search.misfits
         return x
 
@@ -215,7 +234,7 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         if len(step.estimate.object) > 1 or (look % DISTORTED_EVERY and look >= ALL_DISTORTED):
             return [places]
         shortest = math.inf if look < LINEAR else SHORTEST_BEND * _radius_px(step.estimate.probe)
-        common = Distortion(shortest_px=shortest, usual_px=self.max_position_error_px / 3, of_counts=places.of_counts)
+        common = Distortion(shortest_px=shortest, usual_px=self.max_position_error_px / 3)
         return [common] if look < LINEAR else [places, common]
 
     def _places(self, since: int, own: "_Own") -> Positions:
@@ -225,8 +244,6 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
             reach_px=1.5 * self.max_position_error_px,
             friction=0.0 if coarse else FRICTION,
             velocity=own.velocity,
-            # While the object is blurred, or frames are lost.
-            of_counts=not self._far or since >= SEARCHED[1] * self._settle,
         )
 
     def _constrained(self, step: Step[PtychoEstimate], own: "_Own") -> Step[PtychoEstimate]:
@@ -282,16 +299,21 @@ class _Own:
     velocity: Tensor | None
     misfits: Tensor | None
     """Of each frame, while frames far off are searched for."""
+    residual: float = math.nan
+    """At the last look."""
 
     @classmethod
     def from_state(cls, own: Mapping[str, Tensor], x: PtychoEstimate) -> "_Own":
         power = own.get("power")
         return cls(
-            constraints.power(x.probe) if power is None else float(power), own.get("velocity"), own.get("misfits")
+            constraints.power(x.probe) if power is None else float(power),
+            own.get("velocity"),
+            own.get("misfits"),
+            float(own.get("residual", math.nan)),
         )
 
     def state(self) -> dict[str, Tensor]:
-        kept = {"power": torch.tensor(self.power, dtype=torch.float64)}
+        kept = {name: torch.tensor(getattr(self, name), dtype=torch.float64) for name in ("power", "residual")}
         found = {"velocity": self.velocity, "misfits": self.misfits}
         return kept | {name: value for name, value in found.items() if value is not None}
 
