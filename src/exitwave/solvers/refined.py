@@ -38,9 +38,9 @@ BLUR = 0.8
 WIDEST_BLUR = 0.35
 """No blur is wider than this share of the probe's root mean square radius: a frame must still see something."""
 LEAST_BLUR_PX = 0.3
-SEARCHED = (2, 5)
+SEARCHED = (2, 4)
 """The search runs between these multiples of `blur_epochs`, when coarse features stand where they belong."""
-TRIALS, LOST_TRIALS = 4, 12
+TRIALS, LOST_TRIALS = 4, 24
 """Moves tried each time, by each frame, and later by those that fit worse than their neighbours."""
 LINEAR = 2
 """Looks at the beginning that find only what all positions have in common: rotation, stretch, shear."""
