@@ -29,9 +29,7 @@ def amplitude_variance(expected: Float[Tensor, "*shape"]) -> Float[Tensor, "*sha
     return torch.where(mean < BRIGHT, dim, 0.25 + 7 / (64 * bright) + 75 / (512 * bright.square()))
 
 
-def offset_amplitudes(
-    amplitudes: Float[Tensor, "*shape"], offset_photons: float
-) -> Float[Tensor, "*shape"]:
+def offset_amplitudes(amplitudes: Float[Tensor, "*shape"], offset_photons: float) -> Float[Tensor, "*shape"]:
     """Roots of counts N with photons added, of which the mean is sqrt(mu + offset), where that of sqrt(N) is hardly mu in the dark.
 
     sqrt(N + c + min(N, c) / 4) with c the offset. At c = 1 it is 1 for no count and 3/2 for one, as it must be where mu is small;

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -203,7 +203,7 @@ class PtychographyProblem(Problem[PtychoEstimate]):
     def _read(self, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
         return _amplitudes_of(self.scan.frames(frames), self.scan, self.model).to(self.device)
 
-    def unbiased(self) -> Self:
+    def unbiased(self: Q) -> Q:
         """The same with photons added to counts and model, so that dark pixels do not pull: see `offset_amplitudes`.
 
         Fits to roots of counts are too dark where it is dark, so that patterns get narrower and refined scans wider. One photon

@@ -14,6 +14,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics import constraints
 from exitwave.physics.fourier import fft2, frequencies, ifft2
+from exitwave.problems.objective import noise_of
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.background import Background, with_background
 from exitwave.problems.refinement.brightness import Brightness, with_brightness
@@ -135,23 +136,23 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         step, own = self._begun(problem, start)
         unbiased = problem.unbiased() if self.refine_positions else problem
-        running = None
+        running, posed = None, problem
         while True:
-            posed = unbiased if self._moves(step.epoch) else problem
+            moves = self._moves(step.epoch)
             # What is seen after the last epoch would serve nothing.
             if self._looks(step.epoch) and step.epoch != self.total_epochs:
-                x = self._improved(posed, step, own)
+                x = self._improved(unbiased if moves else problem, step, own)
                 step, running = self._changed(step, x, Replaced(step.estimate, x)), None
-            if step.epoch == self._held_from:
-                running = None
-            if running is None:
+            before, posed = posed, unbiased if moves and self._fits_amplitudes(problem) else problem
+            if running is None or posed is not before:
                 running = self.solver.solve(posed, step)
             taken = next(running, None)
             if taken is None:
                 return
-            if self._moves(step.epoch):
-                # That of the problem with photons added is smaller.
-                taken = replace(taken, residual=own.residual)
+            if posed is not problem:
+                # With photons added the residual is smaller: told is that of the problem as it was posed.
+                told = own.residual if math.isfinite(own.residual) else problem.residual(step.estimate)
+                taken = replace(taken, residual=told)
             step = self._constrained(taken, own)
             if step is not taken:
                 running = None
@@ -188,11 +189,17 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
     @property
     def _held_from(self) -> float:
         """The epoch from which positions stay, and only the image is improved: its last quarter."""
-        return math.inf if self.total_epochs is None else self.total_epochs - self.total_epochs // HELD
+        if self.total_epochs is None:
+            return math.inf
+        return self.total_epochs - min(self.total_epochs // HELD, max(self.total_epochs - self.first_epoch, 0) // 2)
 
     def _moves(self, epoch: int) -> bool:
         """Whether positions are still improved after this epoch."""
         return self.refine_positions and max(self.first_epoch, 1) <= epoch < self._held_from
+
+    def _fits_amplitudes(self, problem: PtychographyProblem) -> bool:
+        """Whether the solver compares roots of counts, whose mean is too small in the dark; other noise models need no help."""
+        return all(noise_of(getattr(part, "noise", None), problem) is None for part in self.leaf_solvers())
 
     def _improved(self, problem: PtychographyProblem, step: Step[PtychoEstimate], own: "_Own") -> PtychoEstimate:
         x, since = step.estimate, step.epoch - self.first_epoch

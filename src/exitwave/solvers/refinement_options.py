@@ -60,12 +60,7 @@ class RefinementOptions:
     @property
     def refines_beside_positions(self) -> bool:
         """Whether anything else is to be found."""
-        return (
-            self.variations > 0
-            or self.refine_brightness
-            or self.refine_background
-            or self.refine_spacing
-        )
+        return self.variations > 0 or self.refine_brightness or self.refine_background or self.refine_spacing
 
     @property
     def active(self) -> bool:
