@@ -135,10 +135,11 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
 
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         step, own = self._begun(problem, start)
-        unbiased = problem.unbiased() if self.refine_positions else problem
+        raised = problem.unbiased() if self.refine_positions else problem
         running, posed = None, problem
         while True:
             moves = self._moves(step.epoch)
+            unbiased = raised if step.epoch >= self._unbiased_from else problem
             # What is seen after the last epoch would serve nothing.
             if self._looks(step.epoch) and step.epoch != self.total_epochs:
                 x = self._improved(unbiased if moves else problem, step, own)
@@ -192,6 +193,11 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         if self.total_epochs is None:
             return math.inf
         return self.total_epochs - min(self.total_epochs // HELD, max(self.total_epochs - self.first_epoch, 0) // 2)
+
+    @property
+    def _unbiased_from(self) -> float:
+        """The epoch from which dark pixels are judged without bias; before, with a probe far from right, that would slow the image."""
+        return self.first_epoch if self._far or math.isinf(self._held_from) else self._held_from / 2
 
     def _moves(self, epoch: int) -> bool:
         """Whether positions are still improved after this epoch."""
