@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from exitwave.physics.photon_noise import BRIGHT, amplitude_variance
+from exitwave.physics.photon_noise import BRIGHT, amplitude_variance, offset_amplitudes
 
 
 def test_bright_pixels_leave_a_quarter_and_dark_ones_twice_their_light():
@@ -23,3 +24,11 @@ def test_it_is_what_drawn_counts_scatter_by(mean: float):
 def test_table_and_series_meet():
     below, above = (float(amplitude_variance(torch.tensor([BRIGHT + step]))) for step in (-1e-3, 1e-3))
     assert below == pytest.approx(above, rel=1e-4)
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.01, 0.1, 0.5, 2.0, 10.0, 100.0])
+def test_with_a_photon_added_the_mean_root_is_the_root_of_the_mean(mean: float):
+    counts = torch.arange(400, dtype=torch.float64)
+    chance = torch.from_numpy(stats.poisson.pmf(counts.numpy(), mean))
+    told = float(chance @ offset_amplitudes(counts.sqrt(), 1.0)) ** 2 - 1
+    assert told == pytest.approx(mean, rel=0.03)

@@ -157,3 +157,27 @@ def test_added_modes_are_orthogonal_and_weak():
 def test_a_given_probe_of_another_size_is_refused(known):
     with pytest.raises(InputError, match=r"40, 40.*32, 32"):
         first_guess(PtychographyProblem.of(known.scan), probe=torch.ones(1, 40, 40, dtype=torch.complex64))
+
+
+def test_photons_added_to_counts_are_expected_by_the_model_in_memory_and_streamed():
+    known = known_scan(side=4, photons=1e3)
+    held = PtychographyProblem.of(known.scan).unbiased()
+    streamed = PtychographyProblem.of(known.scan, memory=MemoryBudget(cached=0)).unbiased()
+    frames = torch.tensor([3, 1])
+    assert held.model.offset_photons == 1
+    plain = PtychographyProblem.of(known.scan)
+    torch.testing.assert_close(
+        held.model.intensity(known.truth, frames), plain.model.intensity(known.truth, frames) + 1
+    )
+    stack, index = held.amplitude_stack(frames)
+    assert torch.equal(stack[index], held.amplitudes(frames))
+    assert torch.equal(streamed.amplitudes(frames), held.amplitudes(frames))
+    assert torch.equal(held.counts(frames), plain.amplitudes(frames).square())
+    # Of the truth no dark pixel asks for more light or less, where plain roots ask for none.
+    pulls = []
+    for problem in (plain, held):
+        expected = problem.model.intensity(known.truth, torch.arange(16))
+        dark = (expected - problem.model.offset_photons) < 0.5
+        pulls.append(float((problem.amplitudes(torch.arange(16)) / expected.sqrt() - 1)[dark].mean()))
+    assert pulls[0] < -0.3
+    assert abs(pulls[1]) < 0.01

@@ -1,4 +1,4 @@
-"""What photon counting leaves of a perfect fit: the expected squared deviation of amplitudes, exactly."""
+"""What photon counting does to amplitudes: their expected squared deviation, and roots whose mean is right in dark pixels, too."""
 
 from functools import cache
 
@@ -27,6 +27,17 @@ def amplitude_variance(expected: Float[Tensor, "*shape"]) -> Float[Tensor, "*sha
     dim = mean * torch.lerp(table[below], table[below + 1], (place - below).to(torch.float32)).to(mean.dtype)
     bright = mean.clamp(min=BRIGHT)
     return torch.where(mean < BRIGHT, dim, 0.25 + 7 / (64 * bright) + 75 / (512 * bright.square()))
+
+
+def offset_amplitudes(amplitudes: Float[Tensor, "*shape"], offset_photons: float) -> Float[Tensor, "*shape"]:
+    """Roots of counts N with photons added, of which the mean is sqrt(mu + offset), where that of sqrt(N) is hardly mu in the dark.
+
+    sqrt(N + c + min(N, c) / 4) with c the offset. At c = 1 it is 1 for no count and 3/2 for one, as it must be where mu is small;
+    for many photons the mean of sqrt(N + c + 1/4) is sqrt(mu + c) (Anscombe, Biometrika 35, 246, 1948). Where N is Poisson of
+    mean mu the fit to it is off by 0.05 photons at most; to plain roots, by 0.4 at one photon and by all of them below.
+    """
+    counts = amplitudes.square()
+    return (counts + 0.25 * counts.clamp(max=offset_photons)).add_(offset_photons).sqrt_()
 
 
 @cache

@@ -26,6 +26,8 @@ class Ptychography:
     wavelength_m: float
     exposure_px: Float[Tensor, "frame point 2"] | None = None
     """Fly scan: where the probe stood during each exposure, relative to the frame's position; points weigh the same."""
+    offset_photons: float = 0.0
+    """Expected in every pixel besides the light, because as many were added to the counts: see `offset_amplitudes`."""
 
     @classmethod
     def of(
@@ -144,10 +146,10 @@ class Ptychography:
     def background(self, x: PtychoEstimate) -> Float[Tensor, "y x"]:
         """Photons at the detector that did not come through the sample's window, in detector order."""
         if x.background is None:
-            return torch.zeros(x.probe.shape[-2:], device=x.probe.device)
-        return self.to_detector_order(x.background).contiguous()
+            return torch.full(x.probe.shape[-2:], self.offset_photons, device=x.probe.device)
+        return self.to_detector_order(x.background).contiguous() + self.offset_photons
 
     def intensity(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
         """Expected photons at the detector, in detector order."""
         at_detector = reference.intensity(self.propagate(self.exit_waves(x, frames)))
-        return at_detector if x.background is None else at_detector + self.background(x)
+        return at_detector if x.background is None and not self.offset_photons else at_detector + self.background(x)

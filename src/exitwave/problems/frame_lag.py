@@ -9,7 +9,8 @@ from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.scan import Scan
-from exitwave.problems.position_trials import PositionTrial, cut_down, likely_probes, trial_problem
+from exitwave.problems.position_trials import PositionTrial, cut_down, likely_probes
+from exitwave.problems.ptychography import PtychographyProblem
 
 FRAMES = 36
 PLACES = 200
@@ -43,7 +44,7 @@ def frame_lag(scan: Scan, *, seed: int = 0) -> FrameLag:
     """
     places = _telling_places(scan)
     scans = _shifted(scan, places)
-    problems = [trial_problem(each, seed) for each in scans]
+    problems = [PtychographyProblem.of(each, seed=seed).unbiased() for each in scans]
     pixel = torch.tensor(scans[1].object_pixel_m, dtype=torch.float64)
     at = (scans[1].positions_m / pixel).round()
     # The sign of the defocus is open as long as that of the positions is.

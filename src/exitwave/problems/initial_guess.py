@@ -149,7 +149,7 @@ def amplitude_guess(problem: PtychographyProblem, x: PtychoEstimate) -> Complex[
     total, seen = torch.zeros_like(x.object[:1].real), torch.zeros_like(x.object[:1].real)
     bare = problem.model.propagate(x.probe).abs().square().sum(dim=0) * problem.trusted
     for frames in torch.arange(len(problem)).split(256):
-        photons = (problem.amplitudes(frames).square() * problem.trusted).sum(dim=(1, 2))
+        photons = (problem.counts(frames) * problem.trusted).sum(dim=(1, 2))
         ratio = (photons / bare.sum().clamp(min=1e-30)).sqrt()[:, None, None, None]
         scatter_add_(total, ratio.expand(-1, 1, *shape), corners[frames])
         scatter_add_(seen, torch.ones(1, 1, 1, 1, device=seen.device).expand(len(frames), 1, *shape), corners[frames])

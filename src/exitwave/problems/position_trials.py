@@ -39,24 +39,6 @@ WIDER = (0.8, 1.2, 1.75, 2.5, 3.5, 4.8)
 """Probes that are tried, in units of the one whose light fluctuates as the patterns do: slow samples make it look small."""
 
 
-def trial_problem(scan: Scan, seed: int) -> PtychographyProblem:
-    """A scan in memory, posed so that dark pixels do not pull: A^2 + 1 where a background of 0.9 photons is known.
-
-    The root of a small Poisson count is less than that of its mean, sqrt(N + 1) is hardly other than sqrt(mean + 0.9). Left
-    alone, dark pixels make patterns narrower, and the scan wider.
-    """
-    problem = PtychographyProblem.of(scan, seed=seed)
-    everywhere = torch.arange(len(scan))
-    return replace(
-        problem, _amplitudes=(problem.amplitudes(everywhere).square() + _added(problem)).sqrt() * problem.trusted
-    )
-
-
-def _added(problem: PtychographyProblem) -> float:
-    """One photon; less where frames are dim or not in units of photons."""
-    return min(1.0, 0.2 * problem.power / (len(problem) * float(problem.trusted.sum())))
-
-
 def compact(scan: Scan, count: int, around: Float[Tensor, "2"] | None = None) -> Scan:
     """The `count` frames nearest to a place (the median of all when left out), in the order of the scan, in memory."""
     middle = scan.positions_m.median(dim=0).values if around is None else around
@@ -111,7 +93,7 @@ def likely_probes(problem: PtychographyProblem) -> list[Complex[Tensor, "mode y 
 
 def fluctuations(problem: PtychographyProblem) -> Float[Tensor, "y x"]:
     """Power of the patterns' deviations from their mean, by distance in the sample; photon noise taken off."""
-    patterns = problem.amplitudes(torch.arange(len(problem))).square()
+    patterns = problem.counts(torch.arange(len(problem)))
     off = (patterns - patterns.mean(dim=0)) * problem.trusted
     power = fft2(off.to(torch.complex64)).abs().square().mean(dim=0)
     return (power - patterns.sum(dim=(1, 2)).mean() / patterns[0].numel()).clamp(min=0)
@@ -153,14 +135,13 @@ class PositionTrial:
         posed = replace(problem, positions_px=corners, object_shape=(shape[0], shape[1]))
         empty = torch.ones(1, *shape, dtype=torch.complex64, device=problem.device)
         probe = scale_to_photons(probe, problem)
-        behind = torch.full(probe.shape[-2:], 0.9 * _added(problem), device=problem.device)
-        return cls(posed, PtychoEstimate(object=empty, probe=probe, positions_px=corners, background=behind))
+        return cls(posed, PtychoEstimate(object=empty, probe=probe, positions_px=corners))
 
     def go_on(self, epochs: int, *, mapped: Mapped = "not", gain: float = 1.0) -> None:
         """Some epochs of rPIE; before each, once the image stands, the linear map of the positions is improved."""
         for _ in range(epochs):
             if mapped != "not" and self.epochs >= MAPPED_FROM:
-                look = Distortion(of_counts=False, rigid=mapped == "turned", friction=FRICTION, velocity=self.velocity)
+                look = Distortion(rigid=mapped == "turned", friction=FRICTION, velocity=self.velocity)
                 self.x = refined(self.problem, self.x, [look])
                 self.deviation, self.velocity = look.deviation, look.velocity
             sweep = Sweep(self.problem, self.x)

@@ -22,7 +22,6 @@ from exitwave.problems.position_trials import (
     cut_down,
     likely_probes,
     linear_map,
-    trial_problem,
 )
 from exitwave.problems.ptychography import PtychographyProblem
 
@@ -200,7 +199,9 @@ def _problems(scan: Scan, count: int, seed: int) -> tuple[PtychographyProblem, P
     """A patch as it is, and mirrored at the diagonal."""
     patch = cut_down(compact(scan, count))
     mirrored = prepare.to_memory(prepare.orient(patch, "transpose"))
-    return trial_problem(patch, seed), trial_problem(mirrored, seed)
+    # So that dark pixels do not make patterns narrower, and the scan wider.
+    as_it_is, turned = (PtychographyProblem.of(each, seed=seed).unbiased() for each in (patch, mirrored))
+    return as_it_is, turned
 
 
 def _positions_px(problem: PtychographyProblem, matrix: Float[Tensor, "2 2"]) -> Float[Tensor, "frame 2"]:

@@ -14,11 +14,13 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics import constraints
 from exitwave.physics.fourier import fft2, frequencies, ifft2
+from exitwave.physics.photon_noise import amplitude_variance
+from exitwave.problems.objective import noise_of
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.background import Background, with_background
 from exitwave.problems.refinement.brightness import Brightness, with_brightness
 from exitwave.problems.refinement.distortion import Distortion
-from exitwave.problems.refinement.modelled_frames import Refinement, refined
+from exitwave.problems.refinement.modelled_frames import Refinement, Residual, refined
 from exitwave.problems.refinement.positions import Positions, Search, lost_frames
 from exitwave.problems.refinement.slice_spacing import Spacing
 from exitwave.problems.refinement.variations import Variations, with_variations
@@ -38,9 +40,9 @@ BLUR = 0.8
 WIDEST_BLUR = 0.35
 """No blur is wider than this share of the probe's root mean square radius: a frame must still see something."""
 LEAST_BLUR_PX = 0.3
-SEARCHED = (2, 5)
+SEARCHED = (2, 4)
 """The search runs between these multiples of `blur_epochs`, when coarse features stand where they belong."""
-TRIALS, LOST_TRIALS = 4, 12
+TRIALS, LOST_TRIALS = 4, 24
 """Moves tried each time, by each frame, and later by those that fit worse than their neighbours."""
 LINEAR = 2
 """Looks at the beginning that find only what all positions have in common: rotation, stretch, shear."""
@@ -48,6 +50,10 @@ ALL_DISTORTED, DISTORTED_EVERY = 8, 3
 """So many looks find smooth distortions, too; later every so many."""
 SHORTEST_BEND = 6.0
 """Shortest half-period of smooth distortions, in root mean square radii of the probe."""
+HELD = 4
+"""One of so many epochs is left, at the end, for the image alone."""
+NEAR_TRUTH = 1.5
+"""Times the residual that photon noise would leave of the mean pattern, below which an image is nearly right."""
 FRICTION = 0.5
 """Share of a position's last step that is taken again."""
 
@@ -132,17 +138,27 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
 
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         step, own = self._begun(problem, start)
-        running = None
+        raised = problem.unbiased() if self.refine_positions else problem
+        mean = problem.statistics.mean_pattern[problem.scan.mask]
+        noise = float(amplitude_variance(mean).sum() / mean.sum().clamp(min=1e-30))
+        running, posed = None, problem
         while True:
+            moves = self._moves(step.epoch)
+            unbiased = raised if self._far or own.near_truth(step, noise) else problem
             # What is seen after the last epoch would serve nothing.
             if self._looks(step.epoch) and step.epoch != self.total_epochs:
-                x = self._improved(problem, step, own)
+                x = self._improved(unbiased if moves else problem, step, own)
                 step, running = self._changed(step, x, Replaced(step.estimate, x)), None
-            if running is None:
-                running = self.solver.solve(problem, step)
+            before, posed = posed, unbiased if moves and self._fits_amplitudes(problem) else problem
+            if running is None or posed is not before:
+                running = self.solver.solve(posed, step)
             taken = next(running, None)
             if taken is None:
                 return
+            if posed is not problem:
+                # With photons added the residual is smaller: told is that of the problem as it was posed.
+                told = own.residual if math.isfinite(own.residual) else problem.residual(step.estimate)
+                taken = replace(taken, residual=told)
             step = self._constrained(taken, own)
             if step is not taken:
                 running = None
@@ -173,24 +189,40 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         return replace(start, estimate=x, state=inner), _Own.from_state(own, x)
 
     def _looks(self, epoch: int) -> bool:
-        return (
-            self.refines and epoch >= max(self.first_epoch, 1) and (epoch - self.first_epoch) % self.refine_every == 0
-        )
+        wanted = self.refines if self._moves(epoch) else self.refines_beside_positions
+        return wanted and epoch >= max(self.first_epoch, 1) and (epoch - self.first_epoch) % self.refine_every == 0
+
+    @property
+    def _held_from(self) -> float:
+        """The epoch from which positions stay, and only the image is improved: its last quarter."""
+        if self.total_epochs is None:
+            return math.inf
+        return self.total_epochs - min(self.total_epochs // HELD, max(self.total_epochs - self.first_epoch, 0) // 2)
+
+    def _moves(self, epoch: int) -> bool:
+        """Whether positions are still improved after this epoch."""
+        return self.refine_positions and max(self.first_epoch, 1) <= epoch < self._held_from
+
+    def _fits_amplitudes(self, problem: PtychographyProblem) -> bool:
+        """Whether the solver compares roots of counts, whose mean is too small in the dark; other noise models need no help."""
+        return all(noise_of(getattr(part, "noise", None), problem) is None for part in self.leaf_solvers())
 
     def _improved(self, problem: PtychographyProblem, step: Step[PtychoEstimate], own: "_Own") -> PtychoEstimate:
         x, since = step.estimate, step.epoch - self.first_epoch
-        if self._far:
+        moves = self._moves(step.epoch)
+        if self._far and moves:
             widest = min(BLUR * self.max_position_error_px, WIDEST_BLUR * _radius_px(x.probe))
             x = _blurred(x, widest * math.exp(-since / self._settle))
-        places, search = self._places(since, own), self._search(problem, step, own)
-        together: list[Refinement] = [] if search is None else [search]
-        if self.refine_positions:
+        places, search = self._places(since, own), self._search(problem, step, own) if moves else None
+        residual = Residual()
+        together: list[Refinement] = [residual] if search is None else [residual, search]
+        if moves:
             together += self._moving(step, since, places)
         together += [Brightness()] * self.refine_brightness
         together += [Background()] * self.refine_background + [Variations()] * bool(self.variations)
         together += [Spacing()] * self.refine_spacing
         x = refined(problem, x, together)
-        own.velocity = places.velocity
+        own.velocity, own.residual = places.velocity, residual.found
         own.misfits = None if search is None else search.misfits
         return x
 
@@ -215,7 +247,7 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
         if len(step.estimate.object) > 1 or (look % DISTORTED_EVERY and look >= ALL_DISTORTED):
             return [places]
         shortest = math.inf if look < LINEAR else SHORTEST_BEND * _radius_px(step.estimate.probe)
-        common = Distortion(shortest_px=shortest, usual_px=self.max_position_error_px / 3, of_counts=places.of_counts)
+        common = Distortion(shortest_px=shortest, usual_px=self.max_position_error_px / 3)
         return [common] if look < LINEAR else [places, common]
 
     def _places(self, since: int, own: "_Own") -> Positions:
@@ -225,8 +257,6 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
             reach_px=1.5 * self.max_position_error_px,
             friction=0.0 if coarse else FRICTION,
             velocity=own.velocity,
-            # While the object is blurred, or frames are lost.
-            of_counts=not self._far or since >= SEARCHED[1] * self._settle,
         )
 
     def _constrained(self, step: Step[PtychoEstimate], own: "_Own") -> Step[PtychoEstimate]:
@@ -282,16 +312,26 @@ class _Own:
     velocity: Tensor | None
     misfits: Tensor | None
     """Of each frame, while frames far off are searched for."""
+    residual: float = math.nan
+    """At the last look."""
 
     @classmethod
     def from_state(cls, own: Mapping[str, Tensor], x: PtychoEstimate) -> "_Own":
         power = own.get("power")
         return cls(
-            constraints.power(x.probe) if power is None else float(power), own.get("velocity"), own.get("misfits")
+            constraints.power(x.probe) if power is None else float(power),
+            own.get("velocity"),
+            own.get("misfits"),
+            float(own.get("residual", math.nan)),
         )
 
+    def near_truth(self, step: Step[PtychoEstimate], noise: float) -> bool:
+        """Whether the fit is near to photon noise: while it is far, looking at dark pixels without bias slows the image."""
+        seen = self.residual if math.isfinite(self.residual) else step.residual
+        return seen < NEAR_TRUTH * noise
+
     def state(self) -> dict[str, Tensor]:
-        kept = {"power": torch.tensor(self.power, dtype=torch.float64)}
+        kept = {name: torch.tensor(getattr(self, name), dtype=torch.float64) for name in ("power", "residual")}
         found = {"velocity": self.velocity, "misfits": self.misfits}
         return kept | {name: value for name, value in found.items() if value is not None}
 

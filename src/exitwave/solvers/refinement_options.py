@@ -55,13 +55,12 @@ class RefinementOptions:
     @property
     def refines(self) -> bool:
         """Whether anything is to be found beyond object and probe."""
-        return (
-            self.refine_positions
-            or self.variations > 0
-            or self.refine_brightness
-            or self.refine_background
-            or self.refine_spacing
-        )
+        return self.refine_positions or self.refines_beside_positions
+
+    @property
+    def refines_beside_positions(self) -> bool:
+        """Whether anything else is to be found."""
+        return self.variations > 0 or self.refine_brightness or self.refine_background or self.refine_spacing
 
     @property
     def active(self) -> bool:

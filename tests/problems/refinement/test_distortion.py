@@ -61,6 +61,21 @@ def test_one_look_at_a_distorted_truth_leads_back_to_it(coefficients):
     assert float(look.deviation.max()) < 1e-3
 
 
+def test_few_photons_do_not_widen_a_scan_that_is_right():
+    """Plain roots of counts do, by many standard deviations."""
+    dim = ew.Detection(photons_per_frame=5e3)
+    simulated = ew.simulate("grf", frame_px=48, frames=100, overlap=0.75, seed=2, detection=dim)
+    found = []
+    for problem in (PtychographyProblem.of(simulated.scan), PtychographyProblem.of(simulated.scan).unbiased()):
+        look = Distortion()
+        x = refined(problem, simulated.truth, [look])
+        assert look.deviation is not None
+        off = _linear(x.positions_px, simulated.truth.positions_px) - torch.eye(2)
+        found.append(float((off.diagonal() / look.deviation[[0, 3]]).abs().max()))
+    assert found[0] > 6
+    assert found[1] < 4
+
+
 def test_a_rigid_look_only_turns():
     problem = PtychographyProblem.of(made().scan)
     wrong = replace(made().truth, positions_px=1.02 * made().truth.positions_px)

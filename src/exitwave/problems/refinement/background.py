@@ -23,14 +23,15 @@ class Background(Refinement):
 
     def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
         weight = view.modulus.double().square().reciprocal()
-        excess = (view.problem.amplitudes(view.frames).square() - view.modulus.square()) * view.problem.trusted
+        expected = view.modulus.square() - view.problem.model.offset_photons
+        excess = (view.counts - expected) * view.problem.trusted
         sums[0][0] += (excess * weight).sum(dim=0)
         sums[0][1] += weight.sum(dim=0)
 
     def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
         assert x.background is not None
         step = (sums[0][0] / sums[0][1]).to(torch.float32)
-        known = problem.model.background(x) + step
+        known = problem.model.to_detector_order(x.background) + step
         return replace(x, background=stored(problem, known.clamp_(min=0) * problem.trusted))
 
 

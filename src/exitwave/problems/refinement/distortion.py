@@ -111,8 +111,6 @@ class Distortion(Refinement):
     """Shortest half-period of bends; inf for rotation, stretch and shear alone."""
     usual_px: float = 1.0
     """Prior standard deviation of the amplitude of a bend."""
-    of_counts: bool = True
-    """Whether counts are compared, not their roots, whose mean is too small in dark pixels, which leads to wider scans."""
     rigid: bool = False
     """Whether the linear map only turns."""
     friction: float = 0.0
@@ -148,12 +146,11 @@ class Distortion(Refinement):
 
     def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
         pulls, curvatures, misfits = sums
-        deviation = view.count_deviation if self.of_counts else view.deviation
         slopes = torch.stack([view.slope(waves) for waves in (*self._stretched(view), *self._curving(view))], dim=1)
-        flat = (slopes * view.bright[:, None] if self.of_counts else slopes).flatten(2)
-        pulls[view.frames] = (flat @ deviation.flatten(1)[..., None])[..., 0].double().cpu()
+        flat = slopes.flatten(2)
+        pulls[view.frames] = (flat @ view.deviation.flatten(1)[..., None])[..., 0].double().cpu()
         curvatures[view.frames] = (flat @ flat.mT).double().cpu()
-        misfits[view.frames] = deviation.double().square().sum(dim=(1, 2)).cpu()
+        misfits[view.frames] = view.deviation.double().square().sum(dim=(1, 2)).cpu()
 
     def _stretched(self, view: ModelledFrames) -> list[Complex[Tensor, "batch mode y x"]]:
         """Waves at the detector of -P r_b dO/dr_a, for ab = yy, yx, xy, xx."""

@@ -19,8 +19,6 @@ from exitwave.problems.threads import CHUNK_PIXELS, Schedule
 
 DARKEST = 1e-6
 """Moduli below this share of a frame's brightest are taken for it where something is divided by the modulus."""
-DARK = 0.25
-"""Photons added to the model's where counts are divided by its root."""
 
 
 @dataclass(eq=False)
@@ -71,20 +69,9 @@ class ModelledFrames:
         return (self.problem.amplitudes(self.frames) - self.modulus) * self.problem.trusted
 
     @cached_property
-    def bright(self) -> Float[Tensor, "batch y x"]:
-        """Weight of slopes beside `count_deviation`: 1 where the model has light, 0 where it has none."""
-        return self.modulus / (self.modulus.square() + DARK).sqrt()
-
-    @cached_property
-    def count_deviation(self) -> Float[Tensor, "batch y x"]:
-        """As `deviation`, from counts, not their roots: of a model that is right its mean is zero in dark pixels, too.
-
-        The root of a small Poisson count is in the mean less than that of its mean. Where places are fitted to roots, scans get
-        wider.
-        """
-        counts = self.problem.amplitudes(self.frames).square()
-        model = (self.modulus.square() + DARK).sqrt()
-        return (counts - self.modulus.square()) / (2 * model) * self.problem.trusted
+    def counts(self) -> Float[Tensor, "batch y x"]:
+        """Measured photons, without those added."""
+        return self.problem.counts(self.frames)
 
     @cached_property
     def change(self) -> FrameWaves:
@@ -140,3 +127,23 @@ def refined(problem: PtychographyProblem, x: PtychoEstimate, refinements: Sequen
         own = tuple(torch.stack(each).sum(dim=0) for each in zip(*(sums[number] for sums in found), strict=True))
         improved = refinement.improved(problem, improved, own)
     return improved
+
+
+@dataclass(eq=False)
+class Residual(Refinement):
+    """Nothing is improved; the squared relative amplitude residual is looked at on the way."""
+
+    found: float = math.nan
+    """Before anything was improved."""
+
+    def empty(self, problem: PtychographyProblem, x: PtychoEstimate) -> tuple[Tensor, ...]:
+        return (torch.zeros((), dtype=torch.float64),)
+
+    def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
+        expected = view.modulus.square() - view.problem.model.offset_photons
+        deviation = (expected.clamp_(min=0).sqrt_() - view.counts.sqrt()) * view.problem.trusted
+        sums[0].add_(deviation.square().sum(dtype=torch.float64).cpu())
+
+    def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
+        self.found = float(sums[0]) / problem.power
+        return x

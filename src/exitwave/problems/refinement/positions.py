@@ -40,8 +40,6 @@ class Positions(Refinement):
     """Share of the last step that is taken again: the object follows the positions slowly, so that steps fall short."""
     velocity: Float[Tensor, "frame 2"] | None = None
     """The last steps, for the next look."""
-    of_counts: bool = True
-    """Whether counts are compared; their roots forgive more where the model is far from right."""
     _looked_at: Float[Tensor, "frame 2"] | None = field(init=False, default=None)
 
     def empty(self, problem: PtychographyProblem, x: PtychoEstimate) -> tuple[Tensor, ...]:
@@ -51,9 +49,7 @@ class Positions(Refinement):
     def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
         pulls, curvatures = sums
         slopes = torch.stack([view.slope(view.seen_with(probes)) for probes in _moving(view)], dim=1)
-        slopes = slopes * view.bright[:, None] if self.of_counts else slopes
-        deviation = view.count_deviation if self.of_counts else view.deviation
-        pulls[view.frames] = torch.einsum("bayx,byx->ba", slopes, deviation).double().cpu()
+        pulls[view.frames] = torch.einsum("bayx,byx->ba", slopes, view.deviation).double().cpu()
         curvatures[view.frames] = torch.einsum("bayx,bcyx->bac", slopes, slopes).double().cpu()
 
     def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:

@@ -235,6 +235,6 @@ def _noise(problem: PtychographyProblem) -> Float[Tensor, " frame"]:
     """The misfit that photon noise makes in each frame: a quarter for every pixel that counted, whatever it counted."""
     parts: list[Tensor] = []
     for frames in problem.prefetch(torch.arange(len(problem)).split(CHUNK)):
-        photons = problem.amplitudes(frames).square()
+        photons = problem.counts(frames)
         parts.append((photons.clamp(max=0.25) * problem.trusted).sum(dim=(1, 2)))
     return torch.cat(parts)
