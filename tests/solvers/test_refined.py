@@ -79,14 +79,14 @@ def test_positions_that_are_right_stay():
     assert rms_px(x.positions_px, made().truth.positions_px) < 0.05
 
 
-def test_positions_stay_in_the_last_quarter_and_the_residual_told_is_that_of_the_scan():
-    solver = Refined(solver=ew.RPIE(epochs=16), refine_positions=True)
+def test_after_a_wide_search_positions_stay_in_the_last_quarter_and_the_residual_told_is_that_of_the_scan():
+    solver = Refined(solver=ew.RPIE(epochs=16), refine_positions=True, max_position_error_px=4)
     problem = ew.pose(misplaced(made(), 1.0))
     steps = list(solver.solve(problem, ew.Step(epoch=0, estimate=_start(problem))))
     changed = [bool((a.estimate.positions_px != b.estimate.positions_px).any()) for a, b in pairwise(steps)]
     assert changed == [False] * 3 + [True] * 8 + [False] * 4
-    for before, after in pairwise(steps[7:11]):
-        assert after.residual == pytest.approx(problem.residual(before.estimate), rel=0.2)
+    for step in steps[-4:]:
+        assert step.residual == pytest.approx(problem.residual(step.estimate), rel=0.3)
 
 
 def test_brightness_is_found_to_the_photon_limit():
@@ -318,7 +318,7 @@ def test_nothing_is_looked_at_after_the_last_epoch(monkeypatch):
     looks: list[int] = []
     look = refined_module.refined
     monkeypatch.setattr(refined_module, "refined", lambda *given: looks.append(1) or look(*given))
-    found(made().scan, epochs=6, refine_brightness=True)
+    found(made().scan, epochs=6, refine_positions=True)
     assert len(looks) == 2  # before the fifth and the sixth
 
 

@@ -14,7 +14,6 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics import constraints
 from exitwave.physics.fourier import fft2, frequencies, ifft2
-from exitwave.physics.photon_noise import amplitude_variance
 from exitwave.problems.objective import noise_of
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.refinement.background import Background, with_background
@@ -52,8 +51,6 @@ SHORTEST_BEND = 6.0
 """Shortest half-period of smooth distortions, in root mean square radii of the probe."""
 HELD = 4
 """One of so many epochs is left, at the end, for the image alone."""
-NEAR_TRUTH = 1.5
-"""Times the residual that photon noise would leave of the mean pattern, below which an image is nearly right."""
 FRICTION = 0.5
 """Share of a position's last step that is taken again."""
 
@@ -138,13 +135,11 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
 
     def solve(self, problem: PtychographyProblem, start: Step[PtychoEstimate]) -> Iterator[Step[PtychoEstimate]]:
         step, own = self._begun(problem, start)
-        raised = problem.unbiased() if self.refine_positions else problem
-        mean = problem.statistics.mean_pattern[problem.scan.mask]
-        noise = float(amplitude_variance(mean).sum() / mean.sum().clamp(min=1e-30))
+        # Near the truth the looks compare counts, which is as good; far from it they stray.
+        unbiased = problem.unbiased() if self._far else problem
         running, posed = None, problem
         while True:
             moves = self._moves(step.epoch)
-            unbiased = raised if self._far or own.near_truth(step, noise) else problem
             # What is seen after the last epoch would serve nothing.
             if self._looks(step.epoch) and step.epoch != self.total_epochs:
                 x = self._improved(unbiased if moves else problem, step, own)
@@ -195,7 +190,7 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
     @property
     def _held_from(self) -> float:
         """The epoch from which positions stay, and only the image is improved: its last quarter."""
-        if self.total_epochs is None:
+        if self.total_epochs is None or not self._far:
             return math.inf
         return self.total_epochs - min(self.total_epochs // HELD, max(self.total_epochs - self.first_epoch, 0) // 2)
 
@@ -324,11 +319,6 @@ class _Own:
             own.get("misfits"),
             float(own.get("residual", math.nan)),
         )
-
-    def near_truth(self, step: Step[PtychoEstimate], noise: float) -> bool:
-        """Whether the fit is near to photon noise: while it is far, looking at dark pixels without bias slows the image."""
-        seen = self.residual if math.isfinite(self.residual) else step.residual
-        return seen < NEAR_TRUTH * noise
 
     def state(self) -> dict[str, Tensor]:
         kept = {name: torch.tensor(getattr(self, name), dtype=torch.float64) for name in ("power", "residual")}

@@ -62,7 +62,7 @@ def test_one_look_at_a_distorted_truth_leads_back_to_it(coefficients):
 
 
 def test_few_photons_do_not_widen_a_scan_that_is_right():
-    """Plain roots of counts do, by many standard deviations."""
+    """Roots of counts would, by more than six standard deviations: looks compare counts, or roots with a photon added."""
     dim = ew.Detection(photons_per_frame=5e3)
     simulated = ew.simulate("grf", frame_px=48, frames=100, overlap=0.75, seed=2, detection=dim)
     found = []
@@ -72,8 +72,7 @@ def test_few_photons_do_not_widen_a_scan_that_is_right():
         assert look.deviation is not None
         off = _linear(x.positions_px, simulated.truth.positions_px) - torch.eye(2)
         found.append(float((off.diagonal() / look.deviation[[0, 3]]).abs().max()))
-    assert found[0] > 6
-    assert found[1] < 4
+    assert max(found) < 4
 
 
 def test_a_rigid_look_only_turns():

@@ -147,10 +147,10 @@ class Distortion(Refinement):
     def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
         pulls, curvatures, misfits = sums
         slopes = torch.stack([view.slope(waves) for waves in (*self._stretched(view), *self._curving(view))], dim=1)
-        flat = slopes.flatten(2)
-        pulls[view.frames] = (flat @ view.deviation.flatten(1)[..., None])[..., 0].double().cpu()
+        flat, deviation = view.unbiased_slopes(slopes).flatten(2), view.unbiased_deviation
+        pulls[view.frames] = (flat @ deviation.flatten(1)[..., None])[..., 0].double().cpu()
         curvatures[view.frames] = (flat @ flat.mT).double().cpu()
-        misfits[view.frames] = view.deviation.double().square().sum(dim=(1, 2)).cpu()
+        misfits[view.frames] = deviation.double().square().sum(dim=(1, 2)).cpu()
 
     def _stretched(self, view: ModelledFrames) -> list[Complex[Tensor, "batch mode y x"]]:
         """Waves at the detector of -P r_b dO/dr_a, for ab = yy, yx, xy, xx."""

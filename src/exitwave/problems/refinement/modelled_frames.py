@@ -19,6 +19,8 @@ from exitwave.problems.threads import CHUNK_PIXELS, Schedule
 
 DARKEST = 1e-6
 """Moduli below this share of a frame's brightest are taken for it where something is divided by the modulus."""
+DARK = 0.25
+"""Photons added to the model's where counts are divided by its root."""
 
 
 @dataclass(eq=False)
@@ -67,6 +69,24 @@ class ModelledFrames:
     def deviation(self) -> Float[Tensor, "batch y x"]:
         """Measured less the model's modulus in the pixels that can be trusted."""
         return (self.problem.amplitudes(self.frames) - self.modulus) * self.problem.trusted
+
+    @cached_property
+    def unbiased_deviation(self) -> Float[Tensor, "batch y x"]:
+        """As `deviation`, but of a model that is right its mean is zero in dark pixels, too: of counts where none were added.
+
+        The root of a small Poisson count is in the mean less than that of its mean. Where places are fitted to roots, scans get
+        wider.
+        """
+        if self.problem.model.offset_photons:
+            return self.deviation
+        model = (self.modulus.square() + DARK).sqrt()
+        return (self.counts - self.modulus.square()) / (2 * model) * self.problem.trusted
+
+    def unbiased_slopes(self, slopes: Float[Tensor, "batch some y x"]) -> Float[Tensor, "batch some y x"]:
+        """Those of `slope`, beside `unbiased_deviation`: less where the model has no light."""
+        if self.problem.model.offset_photons:
+            return slopes
+        return slopes * (self.modulus / (self.modulus.square() + DARK).sqrt())[:, None]
 
     @cached_property
     def counts(self) -> Float[Tensor, "batch y x"]:

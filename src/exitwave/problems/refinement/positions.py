@@ -49,7 +49,8 @@ class Positions(Refinement):
     def add_(self, sums: tuple[Tensor, ...], view: ModelledFrames) -> None:
         pulls, curvatures = sums
         slopes = torch.stack([view.slope(view.seen_with(probes)) for probes in _moving(view)], dim=1)
-        pulls[view.frames] = torch.einsum("bayx,byx->ba", slopes, view.deviation).double().cpu()
+        slopes = view.unbiased_slopes(slopes)
+        pulls[view.frames] = torch.einsum("bayx,byx->ba", slopes, view.unbiased_deviation).double().cpu()
         curvatures[view.frames] = torch.einsum("bayx,bcyx->bac", slopes, slopes).double().cpu()
 
     def improved(self, problem: PtychographyProblem, x: PtychoEstimate, sums: tuple[Tensor, ...]) -> PtychoEstimate:
