@@ -56,3 +56,9 @@ def test_a_gpu_is_fed_by_one_thread_in_larger_chunks(monkeypatch):
     gpu, cpu = (Schedule.of(frames, pixels, torch.device(name)) for name in ("cuda", "cpu"))
     assert (gpu.parts, cpu.parts) == (1, 8)
     assert gpu.chunk > cpu.chunk
+
+
+def test_no_thread_gets_nothing_to_do_where_frames_are_fewer_than_threads():
+    met: list[int] = []
+    Schedule(parts=3, chunk=4).run(lambda _, frames: met.append(len(frames)), torch.arange(2))
+    assert met == [1, 1]

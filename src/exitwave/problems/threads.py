@@ -51,14 +51,14 @@ class Schedule:
         return cls(parts, frames_in_cache(frames, wave_pixels, device), few=pixels < 2 * LEAST_PIXELS)
 
     def pieces(self, frames: Int[Tensor, " frame"]) -> tuple[Int[Tensor, " _"], ...]:
-        """What each thread gets."""
-        return frames.tensor_split(self.parts)
+        """What each thread gets; fewer pieces where there are not so many frames."""
+        return frames.tensor_split(max(1, min(self.parts, len(frames))))
 
     def run(self, work: Callable[[int, Int[Tensor, " _"]], T], frames: Int[Tensor, " frame"]) -> list[T]:
         """`work(part, its frames)` for every part at the same time; their answers in order."""
         pieces = self.pieces(frames)
         with single_threaded() if self.few else nullcontext():
-            return run_in_threads(lambda part: work(part, pieces[part]), self.parts)
+            return run_in_threads(lambda part: work(part, pieces[part]), len(pieces))
 
 
 def run_in_threads(work: Callable[[int], T], parts: int) -> list[T]:
