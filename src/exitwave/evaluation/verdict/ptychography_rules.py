@@ -121,9 +121,9 @@ def _of_order(e: Mapping[str, float]) -> Iterator[Says]:
         yield Says(
             grade="doubtful",
             reason=f"frames fit {max(before, after) / max(min(before, after), 1e-30):.2g} times better at the place of the one "
-            f"{place} them than of the other neighbour: frames and positions are off by one",
+            f"{place} them than of the other neighbour: frames and positions may be off by one",
             advice=(
-                "one frame or position is missing or too many, at the beginning or on the way: compare their numbers",
+                "one frame or position may be missing or too many, at the beginning or on the way: compare their numbers",
             ),
         )
 
