@@ -17,8 +17,6 @@ from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
 from exitwave.physics.constraints import orthogonal_modes
-from exitwave.physics.kernels import dispatch as verbs
-from exitwave.physics.kernels.reference import FrameWaves
 from exitwave.physics.noise import Amplitude, Noise
 from exitwave.physics.photon_noise import offset_amplitudes
 from exitwave.physics.ptychography import Ptychography
@@ -253,20 +251,6 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         if self._amplitudes is not None and not self.model.offset_photons:
             return self._amplitudes, frames
         return self.amplitudes(frames), torch.arange(len(frames))
-
-    def modulus_change(
-        self, waves: FrameWaves, frames: Int[Tensor, " batch"], background: Float[Tensor, "y x"] | None = None
-    ) -> tuple[FrameWaves, Float[Tensor, " batch"]]:
-        """How exit waves must change to agree with the measured modulus, and the misfit sum (M - A)^2 of each frame.
-
-        M^2 is the model's intensity, `background` (detector order) included. Modes share the change in proportion to
-        their amplitude; untrusted pixels keep the model's value.
-        """
-        at_detector = self.model.propagate(waves)
-        stack, index = self.amplitude_stack(frames)
-        behind = torch.zeros_like(self.trusted) if background is None else background
-        misfit = verbs.impose_modulus_(at_detector, stack, index, self.trusted, behind)
-        return self.model.backpropagate(at_detector), misfit
 
     def loss(self, x: PtychoEstimate, frames: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
         """Mean negative log likelihood of a trusted pixel under the noise model; differentiable."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from exitwave.physics.kernels import reference
 from exitwave.problems.initial_guess import first_guess, with_slices
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.setup import Setup
@@ -33,7 +34,10 @@ def test_step_lengths_minimise_the_linearised_misfit_of_the_batch():
     curvature_p = float((probe_step.abs().square() * sums.probe_weight).sum())
     floor = 0.1 * sums.max_illumination
     curvature_o, slope_o, shared = object_direction(sweep, frames, probe_step, share=0.9, floor=floor)
-    wanted, _ = problem.modulus_change(problem.model.exit_waves(x, frames), frames)
+    at_detector = problem.model.propagate(problem.model.exit_waves(x, frames))
+    stack, index = problem.amplitude_stack(frames)
+    reference.impose_modulus_(at_detector, stack, index, problem.trusted, torch.zeros_like(problem.trusted))
+    wanted = problem.model.backpropagate(at_detector)
     by_object = problem.model.exit_waves(replace(x, object=sums.object_descent), frames).flatten()
     by_probe = problem.model.exit_waves(replace(x, probe=probe_step), frames).flatten()
     columns = torch.view_as_real(torch.stack([by_object, by_probe])).flatten(1).double().T
