@@ -210,7 +210,9 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
             x = _blurred(x, widest * math.exp(-since / self._settle))
         places, search = self._places(since, own), self._search(problem, step, own) if moves else None
         residual = Residual()
-        together: list[Refinement] = [residual] if search is None else [residual, search]
+        together: list[Refinement] = [] if search is None else [search]
+        # Only where photons are added is the solver's own residual not that of the scan.
+        together += [residual] * (self._far and moves)
         if moves:
             together += self._moving(step, since, places)
         together += [Brightness()] * self.refine_brightness
