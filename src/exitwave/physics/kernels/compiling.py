@@ -1,0 +1,26 @@
+"""Loops compiled for processors: called with tensors, they see numpy views of them."""
+
+# Types are those of the numpy arrays that come in; numba infers them.
+# pyright: reportMissingParameterType=false, reportUntypedFunctionDecorator=false
+
+from typing import Any
+
+import numba as nb
+from torch import Tensor
+
+# Sums may be reordered and multiplications fused, but NaN and infinity keep their meaning: divergence must stay visible.
+FAST = {"contract", "reassoc", "nsz", "arcp"}
+
+
+def compiled(function):
+    """Compile on first use, and keep the result on disk for the next process where some folder can be written to."""
+    loop: Any
+    try:
+        loop = nb.njit(function, nogil=True, cache=True, fastmath=FAST)
+    except RuntimeError:
+        loop = nb.njit(function, nogil=True, fastmath=FAST)
+
+    def on_tensors(*arguments, **numbers):
+        return loop(*[a.numpy() if isinstance(a, Tensor) else a for a in arguments], **numbers)
+
+    return on_tensors
