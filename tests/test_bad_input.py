@@ -254,7 +254,7 @@ class TestGeometry:
     def test_what_nobody_tells_is_asked_for_by_its_option(self, scan: Path) -> None:
         with h5py.File(scan, "r+") as file:
             del file[f"{SOURCE}/wavelength"], file[f"{SOURCE}/energy"]
-        assert "does not say the photon energy (--energy-ev)" in complaint(scan)
+        assert "does not say the energy (--energy-ev, or --kv of electrons)" in complaint(scan)
         done(*reconstruction(scan, "--energy-ev", 8000))
 
     @pytest.mark.parametrize("frame_px", [8, 24])

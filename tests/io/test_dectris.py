@@ -59,7 +59,9 @@ def test_what_the_detector_was_never_told_must_be_stated(master: Path, stated: R
         del file[f"{DETECTOR}/detectorSpecific/photon_energy"]
         for axis in "xy":
             file[f"{DETECTOR}/beam_center_{axis}"][()] = 0
-    with pytest.raises(FormatError, match=r"photon energy \(--energy-ev\), sample-detector distance \(--distance-m\)"):
+    with pytest.raises(
+        FormatError, match=r"energy \(--energy-ev, or --kv of electrons\), sample-detector distance \(--distance-m\)"
+    ):
         read(master, stated)
     with h5py.File(master, "r+") as file:
         file["entry/instrument/beam/incident_wavelength"] = 1.5

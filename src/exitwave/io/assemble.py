@@ -15,7 +15,7 @@ from torch import Tensor
 from exitwave.data import prepare
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate
-from exitwave.data.geometry import PLANCK_EV_M, Geometry, photon_wavelength_m
+from exitwave.data.geometry import PLANCK_EV_M, Geometry, electron_wavelength_m, photon_wavelength_m
 from exitwave.data.measurement import M, Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.patterns import MappedPatterns, Patterns, SummedPatterns
@@ -23,6 +23,7 @@ from exitwave.data.scan import Scan
 from exitwave.data.unmatched import UnmatchedScan
 from exitwave.io.hdf5_file import lost_links
 from exitwave.io.memory import require_memory
+from exitwave.io.raster import RasterShape, Step, raster_positions_m, raster_shape, raster_step_m
 
 PositionSign = Literal["probe", "sample"]
 PositionUnit = Literal["m", "cm", "mm", "um", "nm", "angstrom", "pm", "px"]
@@ -42,12 +43,22 @@ class ReadOptions:
     """A second file that holds the positions (and whatever else it knows), where a format keeps them apart."""
     energy_ev: float | None = None
     """Photon energy in eV."""
+    kv: float | None = None
+    """Acceleration voltage in kV: the data are of electrons."""
     distance_m: float | None = None
     """Sample to detector, metres."""
     detector_pixel_m: float | tuple[float, float] | None = None
     """Detector pixel, metres; one number or (y, x)."""
     focus_distance_m: float | None = None
     """Focus to sample, metres: makes the data near field (inf: parallel beam)."""
+    scan: RasterShape | None = None
+    """Rows and columns of a raster scan, such as 40x50; the frames come row after row."""
+    step_nm: Step | None = None
+    """Step of the raster, nm; one number or (y, x)."""
+    step_angstrom: Step | None = None
+    """The same in angstrom."""
+    step_pm: Step | None = None
+    """The same in pm."""
     position_sign: PositionSign | None = None
     """Whether the file's positions are of the probe on the sample or of the sample stage (opposite sign)."""
     position_unit: PositionUnit | None = None
@@ -75,6 +86,10 @@ class Contents:
     values: Literal["counts", "amplitude"] = "counts"
     positions: Float[np.ndarray, "frame 2"] | None = None
     """Columns (y, x)."""
+    scan_shape: tuple[int, int] | None = None
+    """Rows and columns, for rasters of which the file holds no list of positions; the frames come row after row."""
+    scan_step_m: tuple[float, float] | None = None
+    """(y, x) step of such a raster."""
     sum_exposures: bool = False
     """Whether the patterns are exposures of which several belong to each position, one after the other."""
     position_unit: PositionUnit = "m"
@@ -125,6 +140,7 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
         raise FormatError(
             f"{path} holds no diffraction patterns ({format_name}); expected a stack (frame, y, x){lost_links(path)}"
         )
+    contents = _with_raster(contents, stated, path)
     if stated.sum_exposures or contents.sum_exposures:
         contents = with_summed_exposures(contents, path)
     patterns = contents.patterns
@@ -132,8 +148,8 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     alone = patterns.shape[0] == 1
     if contents.positions is None and not alone:
         raise FormatError(
-            f"{path} holds no scan positions ({format_name}); give the file that does with --positions, "
-            f"or a recipe that says where they are{lost_links(path)}"
+            f"{path} holds no scan positions ({format_name}); give the file that does with --positions, for a raster its "
+            f"rows and columns and its step (--scan 40x50 --step-nm 0.5), or a recipe that says where they are{lost_links(path)}"
         )
     height, width = patterns.shape[1:]
     require_memory(32 * height * width, f"{path} says its frames are {height} x {width} pixels")
@@ -170,6 +186,35 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     height, width = (size, size) if isinstance(size, int) else size
     require_memory(32 * height * width, f"frames of {height} x {width} pixels were asked for")
     return prepare.cut_around_beam(measurement, (height, width))
+
+
+def _with_raster(contents: Contents, stated: ReadOptions, path: Path) -> Contents:
+    """The contents with the positions of a raster, where one is stated or the file knows of one but has no positions."""
+    step = raster_step_m(step_nm=stated.step_nm, step_angstrom=stated.step_angstrom, step_pm=stated.step_pm)
+    wanted = stated.scan is not None or step is not None
+    if not wanted and (contents.positions is not None or contents.scan_shape is None):
+        return contents
+    if wanted and (stated.positions is not None or stated.position_unit is not None):
+        raise InputError(
+            "a raster is stated (scan, step) and so are positions or their unit; leave out the one or the other"
+        )
+    shape = contents.scan_shape if stated.scan is None else raster_shape(stated.scan)
+    step = step or contents.scan_step_m
+    if shape is None:
+        raise FormatError(f"{path} does not say how many rows and columns the raster has; state --scan, such as 40x50")
+    if step is None:
+        raise FormatError(
+            f"{path} is a raster of {shape[0]} x {shape[1]} positions but its step is not known; state --step-nm "
+            "(or --step-angstrom, --step-pm), or give its positions with --positions"
+        )
+    return replace(
+        contents,
+        positions=raster_positions_m(shape, step),
+        position_unit="m",
+        position_sign="probe",
+        position_flip=(1, 1),
+        notes={**contents.notes, "raster": f"{shape[0]} x {shape[1]}"},
+    )
 
 
 def _placed(frames: int, positions: Float[np.ndarray, "frame 2"], path: Path) -> Callable[..., Measurement]:
@@ -227,7 +272,7 @@ def _centred(scan: M, contents: Contents) -> M:
 
 
 def _geometry(contents: Contents, stated: ReadOptions, frame_shape: tuple[int, int], path: Path) -> Geometry:
-    wavelength = contents.wavelength_m if stated.energy_ev is None else photon_wavelength_m(stated.energy_ev)
+    particle, wavelength = _beam(contents, stated)
     distance = contents.distance_m if stated.distance_m is None else stated.distance_m
     pixel = contents.detector_pixel_m
     if stated.detector_pixel_m is not None:
@@ -246,7 +291,7 @@ def _geometry(contents: Contents, stated: ReadOptions, frame_shape: tuple[int, i
     missing = [
         f"{name} ({option})"
         for name, value, option in (
-            ("photon energy", wavelength, "--energy-ev"),
+            ("energy", wavelength, "--energy-ev, or --kv of electrons"),
             ("sample-detector distance", distance, "--distance-m"),
             ("detector pixel size", pixel, "--detector-pixel-m"),
         )
@@ -259,8 +304,22 @@ def _geometry(contents: Contents, stated: ReadOptions, frame_shape: tuple[int, i
         distance_m=distance,
         detector_pixel_m=pixel,
         focus_distance_m=focus,
-        particle=contents.particle,
+        particle=particle,
     )
+
+
+def _beam(contents: Contents, stated: ReadOptions) -> tuple[Literal["photon", "electron"], float | None]:
+    """What the beam is made of, and its wavelength in metres. An energy that is stated is of what the file says it is."""
+    if stated.kv is not None:
+        if stated.energy_ev is not None:
+            raise InputError("kv is of electrons and energy_ev of photons; state one of them")
+        if not 0.1 <= stated.kv <= 5000:
+            raise InputError(f"kv is {stated.kv:g}; expected the acceleration voltage in kilovolts, such as 300")
+        return "electron", electron_wavelength_m(1000 * stated.kv)
+    if stated.energy_ev is None:
+        return contents.particle, contents.wavelength_m
+    wavelength = electron_wavelength_m if contents.particle == "electron" else photon_wavelength_m
+    return contents.particle, wavelength(stated.energy_ev)
 
 
 def _positions_m(

@@ -60,6 +60,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
             position_sign=recipe.positions.sign,
             position_flip=recipe.positions.flip,
             positions=None if stated.positions else _positions(file, recipe, patterns),
+            scan_shape=_raster_shape(file, recipe, names[0]),
             wavelength_m=_wavelength_m(file, recipe),
             distance_m=_value(file, recipe.distance, LENGTHS_M, "length"),
             detector_pixel_m=_pixel_m(file, recipe),
@@ -284,6 +285,13 @@ def _over_raster(
     if len(values) != (rows, columns)[along]:
         return values
     return np.repeat(values, columns) if along == 0 else np.tile(values, rows)
+
+
+def _raster_shape(file: h5py.File, recipe: Recipe, frames: str) -> tuple[int, int] | None:
+    stored = dataset(file, frames)
+    if recipe.frames.layout != "row column y x" or stored is None or stored.ndim != 4:
+        return None
+    return int(stored.shape[0]), int(stored.shape[1])
 
 
 def _raster_numbers(file: h5py.File, scan: str, recipe: Recipe, patterns: Hdf5Patterns) -> np.ndarray:
