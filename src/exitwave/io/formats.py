@@ -4,7 +4,27 @@ from pathlib import Path
 
 from exitwave.data.errors import FormatError
 from exitwave.data.measurement import Measurement
-from exitwave.io import cxi, dectris, nexus, npz, ptychodus, ptychodus_patterns, ptyd, recipe, results, tiff
+from exitwave.io import (
+    abtem,
+    blockfile,
+    cxi,
+    dectris,
+    digital_micrograph,
+    emd,
+    empad,
+    fabio_frames,
+    matlab,
+    merlin,
+    nexus,
+    npz,
+    numpy_cube,
+    ptychodus,
+    ptychodus_patterns,
+    ptyd,
+    recipe,
+    results,
+    tiff,
+)
 from exitwave.io.assemble import Format, ReadOptions, assemble
 from exitwave.io.hdf5_file import lost_links
 from exitwave.io.weights import is_weights
@@ -24,7 +44,16 @@ FORMATS: dict[str, Format] = {
         ptyd.FORMAT,
         npz.FORMAT,
         npz.SLAC,
+        abtem.FORMAT,
+        matlab.FORMAT,
+        emd.FORMAT,
+        merlin.FORMAT,
+        blockfile.FORMAT,
+        digital_micrograph.FORMAT,
+        numpy_cube.FORMAT,
         tiff.FORMAT,
+        fabio_frames.FORMAT,
+        empad.FORMAT,
     )
 }
 """By name, in the order in which a file is tried: the most specific first."""

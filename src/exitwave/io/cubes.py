@@ -1,0 +1,147 @@
+"""Four-dimensional data of scanning electron diffraction: (scan y, scan x, detector y, detector x), never read whole."""
+
+import math
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from exitwave.data.errors import ExitwaveError, FormatError
+from exitwave.data.geometry import electron_wavelength_m
+from exitwave.data.patterns import MappedPatterns, Patterns, SelectedPatterns
+from exitwave.io.assemble import Contents, ReadOptions
+from exitwave.io.memory import size
+
+LARGEST_FRAME = 2**28
+"""Pixels beyond which a header must be damaged: no detector has as many."""
+
+
+@dataclass(frozen=True, eq=False)
+class CubePatterns:
+    """Frames of an array (row, column, y, x) of any order in memory; one that is a memory map stays on disk."""
+
+    cube: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        rows, columns, height, width = self.cube.shape
+        return rows * columns, height, width
+
+    @property
+    def in_memory(self) -> bool:
+        return not isinstance(self.cube, np.memmap)
+
+    def read(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+        rows, columns = np.divmod(index.numpy(), self.cube.shape[1])
+        # What is too large for float32 becomes infinite, which is refused where a problem is posed.
+        with np.errstate(over="ignore"):
+            return torch.from_numpy(np.ascontiguousarray(self.cube[rows, columns], dtype=np.float32))
+
+
+def frame_blocks(
+    path: Path,
+    dtype: str,
+    frame_shape: tuple[int, int],
+    *,
+    start: int = 0,
+    header_bytes: int = 0,
+    trailer_bytes: int = 0,
+) -> np.ndarray:
+    """Frames that follow one another in a file, each between a header and a trailer of so many bytes, as a memory map.
+
+    Raises FormatError where the file does not end behind a whole frame, or holds none.
+    """
+    if not 0 < math.prod(frame_shape) <= LARGEST_FRAME:
+        raise FormatError(f"{path} says its frames are {frame_shape[0]} x {frame_shape[1]} pixels; it is damaged")
+    frame = np.dtype((np.dtype(dtype), frame_shape))
+    total = header_bytes + frame.itemsize + trailer_bytes
+    record = np.dtype({"names": ["frame"], "formats": [frame], "offsets": [header_bytes], "itemsize": total})
+    held = path.stat().st_size - start
+    frames, rest = divmod(held, total)
+    if frames < 1 or rest:
+        raise FormatError(
+            f"{path} holds {size(held)} of frames, {held / total:.2f} times the {total} bytes of one of {frame_shape[0]} x "
+            f"{frame_shape[1]} pixels; it is truncated or of another kind: copy it again from where it was made"
+        )
+    return np.memmap(path, record, "r", start, (frames,))["frame"]
+
+
+def matching_raster(frames: int, shape: tuple[int, int] | None, stated: ReadOptions, path: Path) -> None:
+    """Raise FormatError where a file says that its raster has more or fewer positions than it holds frames."""
+    if shape is not None and stated.scan is None and stated.positions is None and frames != shape[0] * shape[1]:
+        raise FormatError(
+            f"{path} holds {frames} frames but is said to be a raster of {shape[0]} rows and {shape[1]} columns; the scan "
+            "was broken off or the file is truncated: state the rows and columns that there are, such as "
+            f"--scan {max(1, frames // shape[1])}x{shape[1]}"
+        )
+
+
+def transposed(patterns: Patterns) -> Patterns:
+    """Frames whose rows and columns are exchanged, as they are read."""
+    height, width = patterns.shape[1:]
+    return MappedPatterns(patterns, _transposed, (width, height))
+
+
+def x_before_y(patterns: Patterns, columns: int, rows: int) -> Patterns:
+    """Frames stored as (scan x, scan y, detector x, detector y), brought into rows of the scan and rows of the detector."""
+    index = torch.arange(columns * rows).reshape(columns, rows).T.flatten()
+    return transposed(SelectedPatterns(patterns, index))
+
+
+def _transposed(frames: Float[Tensor, "batch x y"], index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+    return frames.mT.contiguous()
+
+
+def with_detector_angle(contents: Contents, pixel_rad: tuple[float, float], stated: ReadOptions) -> Contents:
+    """The contents with the angle (y, x) that a pixel covers: a nominal metre of distance, or the one that is stated."""
+    distance = 1.0 if stated.distance_m is None else stated.distance_m
+    if stated.distance_m is None and stated.detector_pixel_m is not None:
+        given = stated.detector_pixel_m
+        distance = (given[0] if isinstance(given, tuple) else given) / pixel_rad[0]
+    return replace(contents, distance_m=distance, detector_pixel_m=(pixel_rad[0] * distance, pixel_rad[1] * distance))
+
+
+def with_detector_scale(contents: Contents, scale: tuple[float, float], unit: str, stated: ReadOptions) -> Contents:
+    """The contents with what a file says of a detector pixel (y, x), as an angle or a spatial frequency 1/length.
+
+    Left out where the unit is unknown, or is that of a frequency and nobody knows the wavelength.
+    """
+    if not all(math.isfinite(step) and step > 0 for step in scale):
+        return contents
+    word = unit.strip(" []").replace("^-1", "").replace("⁻¹", "").replace("1/", "").replace("1 /", "").strip()
+    if word in ("mrad", "rad"):
+        factor = 1e-3 if word == "mrad" else 1.0
+    else:
+        metres = {"A": 1e-10, "Å": 1e-10, "Å": 1e-10, "nm": 1e-9, "n_m": 1e-9}.get(word)
+        wavelength = contents.wavelength_m if stated.kv is None else electron_wavelength_m(1e3 * stated.kv)
+        if metres is None or wavelength is None or word == unit.strip(" []"):
+            return contents
+        factor = wavelength / metres
+    return with_detector_angle(contents, (scale[0] * factor, scale[1] * factor), stated)
+
+
+def begins_with(path: Path, *signatures: bytes) -> bool:
+    """Whether a file begins with one of these bytes; False for folders and files that nobody may read."""
+    if not path.is_file() or not os.access(path, os.R_OK):
+        return False
+    with path.open("rb") as file:
+        return file.read(max(map(len, signatures))).startswith(signatures)
+
+
+@contextmanager
+def clear_errors(path: Path, what: str) -> Generator[None]:
+    """Whatever a reader of a damaged file raises within becomes a FormatError."""
+    try:
+        yield
+    except ExitwaveError:
+        raise
+    except Exception as error:
+        raise FormatError(
+            f"{path} is not a readable {what} ({error}); copy it again from where it was made"
+        ) from error
