@@ -11,17 +11,37 @@ import numpy as np
 import tifffile
 
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.geometry import electron_wavelength_m, photon_wavelength_m
 from exitwave.data.result import Result
 from exitwave.io import formats
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.export import export
 from exitwave.io.results import write_result
 from oracle import Oracle
+from vendor_files import (
+    embedded,
+    write_abtem_zarr,
+    write_blo,
+    write_dm4,
+    write_edf,
+    write_emd,
+    write_empad,
+    write_mat5,
+    write_mib,
+)
 
 STATED: Mapping[str, Any] = MappingProxyType(
     {"energy_ev": 8000.0, "distance_m": 1.5, "detector_pixel_m": (75e-6, 55e-6)}
 )
 """The geometry of the oracle, for formats that store none."""
+ELECTRONS: Mapping[str, Any] = MappingProxyType(
+    {
+        "kv": 100.0,
+        "distance_m": 1.5 * photon_wavelength_m(8000.0) / electron_wavelength_m(100e3),
+        "detector_pixel_m": (75e-6, 55e-6),
+    }
+)
+"""A geometry of electrons that gives the object pixel of the oracle."""
 Writer = Callable[[Path, Oracle, PtychoEstimate], dict[str, Any]]
 """Writes the file at the path, and returns the options that its reader needs to be told."""
 
@@ -185,7 +205,40 @@ def _made(oracle: Oracle, truth: PtychoEstimate) -> Result:
     )
 
 
+def _of_cube(write: Callable[[Path, np.ndarray], None]) -> Writer:
+    """The frames as a raster of 3 x 4, the positions in a file beside."""
+
+    def written(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any]:
+        write(path, oracle.patterns.reshape(3, 4, 16, 20).astype(np.uint16))
+        return {**_with_table(path, oracle), **ELECTRONS}
+
+    return written
+
+
+def _blo(path: Path, cube: np.ndarray) -> None:
+    write_blo(path, np.minimum(embedded(cube, 32), 255))
+
+
+def _npy(path: Path, cube: np.ndarray) -> None:
+    with path.open("wb") as file:
+        np.save(file, cube)
+
+
+def _edf(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any]:
+    write_edf(path, oracle.patterns)
+    return {**_with_table(path, oracle), **STATED}
+
+
 EXAMPLES: dict[str, Writer] = {
+    "empad": _of_cube(write_empad),
+    "merlin": _of_cube(write_mib),
+    "blo": _of_cube(_blo),
+    "dm": _of_cube(write_dm4),
+    "emd": _of_cube(write_emd),
+    "abtem": _of_cube(write_abtem_zarr),
+    "npy": _of_cube(_npy),
+    "mat": _of_cube(write_mat5),
+    "edf-cbf": _edf,
     "dectris": _dectris,
     "ptychodus-training": _training,
     "ptychi": _pair,

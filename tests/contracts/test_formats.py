@@ -18,6 +18,8 @@ WRITABLE = formats.writable()
 READABLE = [name for name, chosen in FORMATS.items() if chosen.read is not None]
 REBUILT = [name for name, chosen in FORMATS.items() if chosen.read_estimate is not None and name != "npz"]
 """Formats that store a reconstruction; an npz archive may, but that which we write is a scan alone."""
+OWN_FRAMES = {"empad", "blo"}
+"""Formats whose frames are 128 x 128 pixels or of 8 bits, and so not those of the oracle; see tests/io/test_cubes.py."""
 ALSO = {("nexus", "cxi"), ("result", "cxi"), ("ptychodus-training", "ptychodus")}
 """Files of the first format look like files of the second, too, which stands behind it and so is not asked."""
 
@@ -39,7 +41,7 @@ def test_a_format_recognises_its_own_files_and_none_of_the_others(examples, name
     assert formats.detect(examples[name][0]).name == name
 
 
-@pytest.mark.parametrize("name", READABLE)
+@pytest.mark.parametrize("name", [name for name in READABLE if name not in OWN_FRAMES])
 def test_an_asymmetric_scan_is_read_with_the_right_signs_and_axes(examples, explain, name):
     explain(formats.read_scan(*examples[name]))
 
@@ -101,7 +103,7 @@ def test_a_truncated_file_gives_a_clear_error(tmp_path, oracle, truth, name):
 
 
 # Not HDF5: its library itself may hang on a file with wrong bits in it, below all that we can catch.
-@pytest.mark.parametrize("name", ["npz", "slac-npz", "tiff"])
+@pytest.mark.parametrize("name", ["npz", "slac-npz", "tiff", "empad", "merlin", "blo", "dm", "npy", "mat", "edf-cbf"])
 def test_a_file_with_wrong_bytes_gives_data_or_a_clear_error(tmp_path, oracle, truth, name):
     path = tmp_path / "data"
     options = write_example(name, path, oracle, truth)

@@ -3,7 +3,6 @@
 https://abtem.github.io: axes (x, y, kx, ky), each with sampling and unit; zarr needs the extra `formats`.
 """
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m
+from exitwave.io import npz_arrays
 from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.cubes import clear_errors, with_detector_scale, x_before_y
 from exitwave.io.hdf5 import Hdf5Patterns, dataset, holds, open_hdf5
@@ -143,9 +143,7 @@ def _recognises(path: Path) -> bool:
     """A zarr group with a first array, of any version; or HDF5 with an array and the samplings of its axes."""
     if path.is_dir():
         return (path / ARRAY).is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
-    if path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+    if names := npz_arrays.contents(path):
         return any(name in ("zarr.json", ".zgroup") for name in names) and any(n.startswith(ARRAY) for n in names)
     return holds(path, "array", "sampling", "units")
 

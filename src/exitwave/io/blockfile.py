@@ -12,8 +12,7 @@ from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.io.assemble import Contents, Format, ReadOptions
-from exitwave.io.cubes import begins_with, frame_blocks, matching_raster
-from exitwave.io.positions import with_stated_positions
+from exitwave.io.cubes import begins_with, frame_blocks, on_raster
 
 HEADER = np.dtype(
     [
@@ -36,7 +35,6 @@ def read(path: Path, stated: ReadOptions) -> Contents:
     side, start = int(header["side"]), int(header["frames_start"])
     frames = frame_blocks(path, "<u1", (side, side), start=start, header_bytes=FRAME_MARK_BYTES)
     shape = int(header["rows"]), int(header["columns"])
-    matching_raster(len(frames), shape, stated, path)
     step = float(header["step_y_nm"]), float(header["step_x_nm"])
     voltage = float(header["voltage_v"])
     contents = Contents(
@@ -47,7 +45,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
         particle="electron",
         notes={"scan_rotation_deg": float(header["scan_rotation"]) / 100},
     )
-    return with_stated_positions(contents, stated)
+    return on_raster(contents, stated, path)
 
 
 FORMAT = Format(

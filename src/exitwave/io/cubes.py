@@ -17,6 +17,7 @@ from exitwave.data.geometry import electron_wavelength_m
 from exitwave.data.patterns import MappedPatterns, Patterns, SelectedPatterns
 from exitwave.io.assemble import Contents, ReadOptions
 from exitwave.io.memory import size
+from exitwave.io.positions import with_stated_positions
 
 LARGEST_FRAME = 2**28
 """Pixels beyond which a header must be damaged: no detector has as many."""
@@ -72,14 +73,22 @@ def frame_blocks(
     return np.memmap(path, record, "r", start, (frames,))["frame"]
 
 
-def matching_raster(frames: int, shape: tuple[int, int] | None, stated: ReadOptions, path: Path) -> None:
-    """Raise FormatError where a file says that its raster has more or fewer positions than it holds frames."""
-    if shape is not None and stated.scan is None and stated.positions is None and frames != shape[0] * shape[1]:
+def on_raster(contents: Contents, stated: ReadOptions, path: Path) -> Contents:
+    """The contents with the positions of the file that is stated, if there is one.
+
+    Raises FormatError where the file says that its raster has more or fewer positions than it holds frames.
+    """
+    contents = with_stated_positions(contents, stated)
+    patterns, shape = contents.patterns, contents.scan_shape
+    frames = 0 if patterns is None else patterns.shape[0]
+    placed = contents.positions is not None and len(contents.positions) == frames
+    if shape is not None and stated.scan is None and not placed and frames != shape[0] * shape[1]:
         raise FormatError(
             f"{path} holds {frames} frames but is said to be a raster of {shape[0]} rows and {shape[1]} columns; the scan "
             "was broken off or the file is truncated: state the rows and columns that there are, such as "
             f"--scan {max(1, frames // shape[1])}x{shape[1]}"
         )
+    return contents
 
 
 def transposed(patterns: Patterns) -> Patterns:
@@ -142,6 +151,4 @@ def clear_errors(path: Path, what: str) -> Generator[None]:
     except ExitwaveError:
         raise
     except Exception as error:
-        raise FormatError(
-            f"{path} is not a readable {what} ({error}); copy it again from where it was made"
-        ) from error
+        raise FormatError(f"{path} is not a readable {what} ({error}); copy it again from where it was made") from error

@@ -84,7 +84,10 @@ def _calibrations(file: h5py.File, name: str) -> list[Calibration]:
     start = 0 if "dim0" in group else 1
     axes = [_of_vector(dataset(group, f"dim{start + axis}")) for axis in range(4)]
     kept = [_kept(file, letter) for letter in "RRQQ"]
-    return [axis if axis[0] > 0 and _plain(axis[1]) not in ("", "pixels") else other for axis, other in zip(axes, kept, strict=True)]
+    return [
+        axis if axis[0] > 0 and _plain(axis[1]) not in ("", "pixels") else other
+        for axis, other in zip(axes, kept, strict=True)
+    ]
 
 
 def _of_vector(vector: h5py.Dataset | None) -> Calibration:
@@ -123,7 +126,11 @@ def _voltage_v(file: h5py.File) -> float | None:
             told.append(item.attrs.get("E"))
         if isinstance(item, h5py.Dataset) and last in names:
             told.append(item[()] if item.size == 1 else None)
-        found.extend(float(np.ravel(v)[0]) for v in told if v is not None and np.size(v) == 1 and np.asarray(v).dtype.kind in "iuf")
+        found.extend(
+            float(np.ravel(v)[0])
+            for v in told
+            if v is not None and np.size(v) == 1 and np.asarray(v).dtype.kind in "iuf"
+        )
 
     file.visititems(look)
     volts = [value * 1000 if value < 5000 else value for value in found if math.isfinite(value) and value >= 1]

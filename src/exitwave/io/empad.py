@@ -13,8 +13,7 @@ import numpy as np
 from exitwave.data.errors import FormatError
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.io.assemble import Contents, Format, ReadOptions
-from exitwave.io.cubes import begins_with, clear_errors, frame_blocks, matching_raster
-from exitwave.io.positions import with_stated_positions
+from exitwave.io.cubes import begins_with, clear_errors, frame_blocks, on_raster
 
 SIDE = 128
 TRAILER_BYTES = 2 * SIDE * 4
@@ -29,7 +28,6 @@ def read(path: Path, stated: ReadOptions) -> Contents:
     shape, step = (None, None) if described is None else _raster(described)
     if shape is None and (found := _NAMED.search(raw.stem)):
         shape = int(found[2]), int(found[1])
-    matching_raster(len(frames), shape, stated, raw)
     contents = Contents(
         patterns=ArrayPatterns(frames),
         scan_shape=shape,
@@ -37,7 +35,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
         particle="electron",
         notes={"raw_file": raw.name} | ({} if described is None else {"xml_file": described.name}),
     )
-    return with_stated_positions(contents, stated)
+    return on_raster(contents, stated, raw)
 
 
 def _raw_of(path: Path) -> Path:
@@ -55,7 +53,7 @@ def _xml_of(raw: Path) -> Path | None:
     """The XML file beside a raw file, called alike or naming it."""
     beside = [raw.with_suffix(".xml"), *sorted(raw.parent.glob("*.xml"))[:100]]
     for path in beside:
-        if _is_xml(path) and (path.stem == raw.stem or raw.name.encode() in path.read_bytes()[:2**20]):
+        if _is_xml(path) and (path.stem == raw.stem or raw.name.encode() in path.read_bytes()[: 2**20]):
             return path
     return None
 

@@ -3,7 +3,9 @@
 Needs the extra `formats`. Positions stand elsewhere.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,9 +32,10 @@ class FabioPatterns:
     shape: tuple[int, int, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        with clear_errors(self.files[0], "detector image"):
+        with _clear_errors(self.files[0]):
             image = _opened(self.files[0])
             frames, first = int(image.nframes), _frame(image, 0)
+            _check_end(image, frames, self.files[0])
         if len(self.files) > 1 and frames != 1:
             raise FormatError(f"{self.files[0]} holds {frames} frames; a folder of such files needs one frame in each")
         if first.ndim != 2 or first.dtype.kind not in "biuf" or not first.size:
@@ -47,7 +50,9 @@ class FabioPatterns:
         frames = np.empty((len(index), *self.shape[1:]), dtype=np.float32)
         for place, (path, frame) in enumerate(self._found(index.tolist())):
             if frame.shape != self.shape[1:]:
-                raise FormatError(f"{path} has shape {frame.shape}, the first frame {self.shape[1:]}; they must be equal")
+                raise FormatError(
+                    f"{path} has shape {frame.shape}, the first frame {self.shape[1:]}; they must be equal"
+                )
             with np.errstate(over="ignore"):
                 frames[place] = frame
         return torch.from_numpy(frames)
@@ -56,7 +61,7 @@ class FabioPatterns:
         image: Any = None
         for number in wanted:
             path = self.files[0 if len(self.files) == 1 else number]
-            with clear_errors(path, "detector image"):
+            with _clear_errors(path):
                 if image is None or len(self.files) > 1:
                     image = _opened(path)
                 frame = _frame(image, number if len(self.files) == 1 else 0)
@@ -79,6 +84,33 @@ def _files(path: Path) -> tuple[Path, ...]:
     return tuple(sorted(found, key=lambda file: in_number_order(file.name)))
 
 
+class _Complaints(logging.Handler):
+    """What fabio reports as an error where it goes on with zeros in place of what is missing."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
+@contextmanager
+def _clear_errors(path: Path) -> Generator[None]:
+    """What fabio raises or complains of within becomes a FormatError."""
+    logger, complaints = logging.getLogger("fabio"), _Complaints()
+    logger.addHandler(complaints)
+    logger.propagate, before = False, logger.propagate
+    try:
+        with clear_errors(path, "detector image"):
+            yield
+            if complaints.said:
+                raise ValueError(complaints.said[0])
+    finally:
+        logger.propagate = before
+        logger.removeHandler(complaints)
+
+
 def _opened(path: Path) -> Any:
     try:
         from fabio import cbfimage, edfimage
@@ -92,6 +124,17 @@ def _opened(path: Path) -> Any:
 
 def _frame(image: Any, number: int) -> np.ndarray:
     return np.asarray(image.data if image.nframes == 1 else image.get_frame(number).data)
+
+
+def _check_end(image: Any, frames: int, path: Path) -> None:
+    """Raise ValueError where a further frame begins behind the last one of an EDF file: its header is cut, so it was dropped."""
+    last = image.get_frame(frames - 1) if frames > 1 else None
+    start, length = getattr(last, "start", None), getattr(last, "blobsize", None)
+    if start is not None and length is not None:
+        with path.open("rb") as file:
+            file.seek(start + length)
+            if b"{" in file.read(4096):
+                raise ValueError(f"it is truncated within the header of frame {frames + 1}")
 
 
 def _recognises(path: Path) -> bool:

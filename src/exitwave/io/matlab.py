@@ -61,7 +61,9 @@ def _largest(shapes: dict[str, tuple[int, ...]], path: Path) -> str:
     """The array with the most axes and among those the most numbers."""
     named = {name: tuple(shape) for name, shape in shapes.items() if len(shape) in (2, 3, 4) and min(shape) > 0}
     if not named or np.prod(max(named.values(), key=np.prod)) < 64:
-        raise FormatError(f"{path} holds no array of numbers with frames ({', '.join(shapes) or 'nothing'}); expected one")
+        raise FormatError(
+            f"{path} holds no array of numbers with frames ({', '.join(shapes) or 'nothing'}); expected one"
+        )
     return max(named, key=lambda name: (len(named[name]), np.prod(named[name])))
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from exitwave.data.errors import FormatError
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.io.assemble import Contents, Format, ReadOptions
-from exitwave.io.cubes import begins_with, clear_errors, frame_blocks, matching_raster
-from exitwave.io.positions import with_stated_positions
+from exitwave.io.cubes import begins_with, clear_errors, frame_blocks, on_raster
 
 TYPES = {"U08": ">u1", "U8": ">u1", "U16": ">u2", "U32": ">u4", "U64": ">u8"}
 
@@ -34,14 +33,16 @@ def read(path: Path, stated: ReadOptions) -> Contents:
         )
     frames = frame_blocks(path, TYPES[kind], (rows, columns), header_bytes=header_bytes)
     shape = _raster(path.with_suffix(".hdr"), len(frames))
-    matching_raster(len(frames), shape, stated, path)
     contents = Contents(
         patterns=ArrayPatterns(frames),
         scan_shape=shape,
         particle="electron",
-        notes={"chips": fields[7].strip().decode("latin1"), "first_frame": int(fields[1]) if fields[1].isdigit() else 0},
+        notes={
+            "chips": fields[7].strip().decode("latin1"),
+            "first_frame": int(fields[1]) if fields[1].isdigit() else 0,
+        },
     )
-    return with_stated_positions(contents, stated)
+    return on_raster(contents, stated, path)
 
 
 def _raster(path: Path, frames: int) -> tuple[int, int] | None:
@@ -57,6 +58,4 @@ def _raster(path: Path, frames: int) -> tuple[int, int] | None:
     return (total // columns, columns) if 1 < columns < total and total % columns == 0 else None
 
 
-FORMAT = Format(
-    name="merlin", title="Merlin .mib file", recognises=lambda path: begins_with(path, b"MQ1,"), read=read
-)
+FORMAT = Format(name="merlin", title="Merlin .mib file", recognises=lambda path: begins_with(path, b"MQ1,"), read=read)

@@ -18,11 +18,16 @@ from exitwave.io.atomic import replacing
 
 def members(path: Path) -> frozenset[str]:
     """Names of the arrays in an archive; none for files that are no archive or damaged."""
+    return frozenset(name.removesuffix(".npy") for name in contents(path) if name.endswith(".npy"))
+
+
+def contents(path: Path) -> frozenset[str]:
+    """Names of all files in an archive; none for files that are no archive or damaged."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return frozenset()
     try:
         with zipfile.ZipFile(path) as archive:
-            return frozenset(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
+            return frozenset(archive.namelist())
     # zipfile raises errors of many kinds for damaged archives.
     except Exception:
         return frozenset()

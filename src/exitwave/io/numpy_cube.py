@@ -14,7 +14,7 @@ from exitwave.io.positions import with_stated_positions
 def read(path: Path, stated: ReadOptions) -> Contents:
     """The frames, left in the file until they are asked for. Raises FormatError for other shapes and types."""
     with clear_errors(path, ".npy array"):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
     return with_stated_positions(of_array(array, path), stated)
 
 
@@ -29,4 +29,6 @@ def of_array(array: np.ndarray, path: Path) -> Contents:
     return Contents(patterns=ArrayPatterns(array if array.ndim == 3 else array[None]))
 
 
-FORMAT = Format(name="npy", title="NumPy .npy array", recognises=lambda path: begins_with(path, b"\x93NUMPY"), read=read)
+FORMAT = Format(
+    name="npy", title="NumPy .npy array", recognises=lambda path: begins_with(path, b"\x93NUMPY"), read=read
+)
