@@ -1,10 +1,11 @@
 """Geometry of a measurement: wavelength, distances, detector pixel, and the pixel size of the object that follows."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from exitwave.data.errors import InputError
+from exitwave.data.optics import ProbeOptics
 
 PLANCK_EV_M = 1.239841984332e-6
 """Planck constant times speed of light, eV m (CODATA 2018): wavelength_m = PLANCK_EV_M / energy_eV for photons."""
@@ -45,6 +46,11 @@ class Geometry:
     """None: far field (Fraunhofer). Otherwise near field (Fresnel): distance from the focus to the sample behind it;
     `inf` is a parallel beam, a finite value a cone beam that magnifies."""
     particle: Literal["photon", "electron"] = "photon"
+    # Not shown: checkpoints know a measurement by what version 0.1.0 showed of its geometry.
+    angles_only: bool = field(default=False, repr=False)
+    """Only the angles of detector pixels are known: distance and pixel were chosen to give them, and mean nothing alone."""
+    optics: ProbeOptics | None = field(default=None, repr=False)
+    """How the far-field probe is formed, as far as that is known."""
 
     def __post_init__(self) -> None:
         _require_positive("wavelength", self.wavelength_m, "m")
@@ -57,6 +63,11 @@ class Geometry:
             raise InputError(
                 f"focus-sample distance is {self.focus_distance_m:g} m; give a positive length, inf for a parallel "
                 "beam, or leave it out for far-field data"
+            )
+        if self.near_field and self.optics is not None:
+            raise InputError(
+                "semi-angle, defocus and aberrations form a far-field probe, but a focus distance makes the data near field; "
+                "leave out one of them"
             )
 
     @classmethod
@@ -84,6 +95,11 @@ class Geometry:
             detector_pixel_m=detector_pixel_m,
             particle="electron",
         )
+
+    @property
+    def pixel_angle_rad(self) -> tuple[float, float]:
+        """Angle (y, x) between the middles of neighbouring detector pixels, as seen from the sample; small angles."""
+        return self.detector_pixel_m[0] / self.distance_m, self.detector_pixel_m[1] / self.distance_m
 
     @property
     def near_field(self) -> bool:

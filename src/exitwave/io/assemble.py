@@ -15,13 +15,14 @@ from torch import Tensor
 from exitwave.data import prepare
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate
-from exitwave.data.geometry import PLANCK_EV_M, Geometry, electron_wavelength_m, photon_wavelength_m
+from exitwave.data.geometry import Geometry
 from exitwave.data.measurement import M, Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.patterns import MappedPatterns, Patterns, SummedPatterns
 from exitwave.data.scan import Scan
 from exitwave.data.unmatched import UnmatchedScan
 from exitwave.io.hdf5_file import lost_links
+from exitwave.io.known_geometry import KnownGeometry, Particle, beam, stated_optics
 from exitwave.io.memory import require_memory
 from exitwave.io.raster import RasterShape, Step, raster_positions_m, raster_shape, raster_step_m
 
@@ -45,6 +46,16 @@ class ReadOptions:
     """Photon energy in eV."""
     kv: float | None = None
     """Acceleration voltage in kV: the data are of electrons."""
+    mrad_per_px: float | tuple[float, float] | None = None
+    """Angle of a detector pixel as seen from the sample, mrad; in place of distance and detector pixel."""
+    camera_length_m: float | None = None
+    """The same as `distance_m`, in the words of electron microscopes."""
+    semi_angle_mrad: float | None = None
+    """Semi-angle of convergence, mrad: the first probe has a round aperture of this size."""
+    defocus_nm: float | None = None
+    """Defocus of the first probe, nm; positive (underfocus) where the focus lies behind the sample."""
+    aberrations: tuple[str, ...] = ()
+    """Further aberrations of the first probe, such as C30=1.2mm or C12=5nm,30deg."""
     distance_m: float | None = None
     """Sample to detector, metres."""
     detector_pixel_m: float | tuple[float, float] | None = None
@@ -102,7 +113,9 @@ class Contents:
     focus_distance_m: float | None = None
     object_pixel_m: tuple[float, float] | None = None
     """For files that know the reconstruction pixel but neither distance nor detector pixel."""
-    particle: Literal["photon", "electron"] = "photon"
+    pixel_angle_rad: tuple[float, float] | None = None
+    """(y, x) of a detector pixel, for files that know neither distance nor detector pixel."""
+    particle: Particle = "photon"
     mask: Bool[np.ndarray, "y x"] | None = None
     """True = trusted."""
     background: Float[np.ndarray, "y x"] | None = None
@@ -272,54 +285,27 @@ def _centred(scan: M, contents: Contents) -> M:
 
 
 def _geometry(contents: Contents, stated: ReadOptions, frame_shape: tuple[int, int], path: Path) -> Geometry:
-    particle, wavelength = _beam(contents, stated)
-    distance = contents.distance_m if stated.distance_m is None else stated.distance_m
-    pixel = contents.detector_pixel_m
-    if stated.detector_pixel_m is not None:
-        given = stated.detector_pixel_m
-        pixel = given if isinstance(given, tuple) else (given, given)
-    focus = contents.focus_distance_m if stated.focus_distance_m is None else stated.focus_distance_m
-    if contents.object_pixel_m is not None and (distance is None or pixel is None):
-        # Only the product matters: a nominal camera length of 1 m gives the pixel that gives this object pixel.
-        wavelength = wavelength or PLANCK_EV_M / 8000.0
-        distance = distance or 1.0
-        reach = wavelength * distance
-        pixel = pixel or (
-            reach / (frame_shape[0] * contents.object_pixel_m[0]),
-            reach / (frame_shape[1] * contents.object_pixel_m[1]),
-        )
-    missing = [
-        f"{name} ({option})"
-        for name, value, option in (
-            ("energy", wavelength, "--energy-ev, or --kv of electrons"),
-            ("sample-detector distance", distance, "--distance-m"),
-            ("detector pixel size", pixel, "--detector-pixel-m"),
-        )
-        if value is None
-    ]
-    if wavelength is None or distance is None or pixel is None:
-        raise FormatError(f"{path} does not say the {', '.join(missing)}; state it with the option in brackets")
-    return Geometry(
-        wavelength_m=wavelength,
-        distance_m=distance,
-        detector_pixel_m=pixel,
-        focus_distance_m=focus,
+    if None not in (stated.distance_m, stated.camera_length_m):
+        raise InputError("distance_m and camera_length_m are the same; state one of them")
+    distance = stated.distance_m if stated.camera_length_m is None else stated.camera_length_m
+    if distance is not None and stated.mrad_per_px is not None:
+        raise InputError("the angle of a detector pixel and its distance are stated; leave out one of them")
+    angle = contents.pixel_angle_rad if distance is None and stated.detector_pixel_m is None else None
+    if (mrad := stated.mrad_per_px) is not None:
+        y, x = mrad if isinstance(mrad, tuple) else (mrad, mrad)
+        angle = (1e-3 * y, 1e-3 * x)
+    particle, wavelength = beam(stated.kv, stated.energy_ev, contents.particle, contents.wavelength_m)
+    pixel = stated.detector_pixel_m
+    return KnownGeometry(
         particle=particle,
-    )
-
-
-def _beam(contents: Contents, stated: ReadOptions) -> tuple[Literal["photon", "electron"], float | None]:
-    """What the beam is made of, and its wavelength in metres. An energy that is stated is of what the file says it is."""
-    if stated.kv is not None:
-        if stated.energy_ev is not None:
-            raise InputError("kv is of electrons and energy_ev of photons; state one of them")
-        if not 0.1 <= stated.kv <= 5000:
-            raise InputError(f"kv is {stated.kv:g}; expected the acceleration voltage in kilovolts, such as 300")
-        return "electron", electron_wavelength_m(1000 * stated.kv)
-    if stated.energy_ev is None:
-        return contents.particle, contents.wavelength_m
-    wavelength = electron_wavelength_m if contents.particle == "electron" else photon_wavelength_m
-    return contents.particle, wavelength(stated.energy_ev)
+        wavelength_m=wavelength,
+        distance_m=contents.distance_m if distance is None else distance,
+        detector_pixel_m=(pixel, pixel) if isinstance(pixel, int | float) else pixel or contents.detector_pixel_m,
+        pixel_angle_rad=angle,
+        object_pixel_m=contents.object_pixel_m,
+        focus_distance_m=contents.focus_distance_m if stated.focus_distance_m is None else stated.focus_distance_m,
+        optics=stated_optics(stated.semi_angle_mrad, stated.defocus_nm, stated.aberrations),
+    ).complete(frame_shape, path)
 
 
 def _positions_m(

@@ -57,6 +57,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
             wavelength_m=_wavelength_m(file, path, stated),
             distance_m=detector.distance_m(file, basis),
             detector_pixel_m=detector.pixel_m(file),
+            pixel_angle_rad=detector.pixel_angle_rad(file),
             focus_distance_m=detector.focus_distance_m(file),
             particle="electron" if hdf5.text(file, f"{SOURCE}/probe") == "electron" else "photon",
             mask=detector.mask(file),

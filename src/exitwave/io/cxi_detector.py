@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 from jaxtyping import Bool, Float
 
-from exitwave.io.hdf5 import mean_frame, metres, numbers
+from exitwave.io.hdf5 import dataset, mean_frame, metres, numbers
 
 ENTRY = "entry_1"
 DETECTOR = f"{ENTRY}/instrument_1/detector_1"
@@ -63,6 +63,15 @@ def distance_m(file: h5py.File, basis: Float[np.ndarray, "2 3"]) -> float | None
         return stored
     distance = abs(float(corner.ravel() @ np.cross(basis[0], basis[1])))
     return distance if distance > 0 else None
+
+
+def pixel_angle_rad(file: h5py.File) -> tuple[float, float] | None:
+    """Angle (y, x) of a pixel, where our own file says that only this is known of distance and pixel."""
+    stored, pixel = dataset(file, f"{DETECTOR}/distance"), pixel_m(file)
+    distance = metres(file, f"{DETECTOR}/distance")
+    if stored is None or not distance or pixel is None or not stored.attrs.get("angles_only", False):
+        return None
+    return pixel[0] / distance, pixel[1] / distance
 
 
 def mask(file: h5py.File) -> Bool[np.ndarray, "y x"] | None:

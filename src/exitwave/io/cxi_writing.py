@@ -71,7 +71,9 @@ def write_instrument(entry: h5py.Group, geometry: Geometry) -> h5py.Group:
     with_unit(source, "wavelength", geometry.wavelength_m, "m")
     source["probe"] = "x-ray" if geometry.particle == "photon" else "electron"
     detector = new_group(instrument, "detector_1", "NXdetector")
-    with_unit(detector, "distance", geometry.distance_m, "m")
+    distance = with_unit(detector, "distance", geometry.distance_m, "m")
+    if geometry.angles_only:
+        distance.attrs["angles_only"] = True
     with_unit(detector, "y_pixel_size", geometry.detector_pixel_m[0], "m")
     with_unit(detector, "x_pixel_size", geometry.detector_pixel_m[1], "m")
     return detector

@@ -60,6 +60,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
             wavelength_m=_wavelength_m(file),
             distance_m=detector.distance_m(file, basis),
             detector_pixel_m=pixel,
+            pixel_angle_rad=detector.pixel_angle_rad(file),
             focus_distance_m=detector.focus_distance_m(file),
             particle="electron" if hdf5.text(file, f"{ENTRY}/instrument_1/source_1/probe") == "electron" else "photon",
             mask=detector.mask(file),

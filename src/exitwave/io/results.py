@@ -4,18 +4,20 @@ A result has the names of CXI (https://www.cxidb.org/cxi.html) and the default g
 and other viewers open it as an image. What only we need, exact to the bit, stands in `/entry_1/exitwave`.
 """
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import partial, singledispatch
 from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
 from exitwave.data.geometry import Geometry, sensible_pixel
+from exitwave.data.optics import ProbeOptics
 from exitwave.data.result import Result
 from exitwave.data.verdict import Verdict
 from exitwave.io.assemble import Format
@@ -228,7 +230,9 @@ def _write_exact(entry: h5py.Group, result: Result) -> None:
     geometry = exact.create_group("geometry")
     for field in fields(result.geometry):
         value = getattr(result.geometry, field.name)
-        if value is not None:
+        if isinstance(value, ProbeOptics):
+            write_json(geometry, field.name, asdict(value))
+        elif value is not None:
             geometry.attrs[field.name] = value
 
 
@@ -344,7 +348,18 @@ def _read_geometry(group: h5py.Group) -> Geometry:
         detector_pixel_m=(pixel[0], pixel[1]),
         focus_distance_m=attribute_number(group, "focus_distance_m"),
         particle="electron" if attribute_text(group, "particle") == "electron" else "photon",
+        angles_only=bool(group.attrs.get("angles_only", False)),
+        optics=_read_optics(group),
     )
+
+
+def _read_optics(group: h5py.Group) -> ProbeOptics | None:
+    if not (stored := read_json(group, "optics")):
+        return None
+    try:
+        return TypeAdapter(ProbeOptics).validate_python(stored)
+    except (ValidationError, InputError) as error:
+        raise FormatError(f"{group.file.filename} is damaged or was edited: {error}") from error
 
 
 def _probe(path: Path) -> Tensor:
