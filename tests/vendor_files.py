@@ -213,7 +213,7 @@ def write_edf(path: Path, frames: np.ndarray) -> None:
                 f"{{\nHeaderID = EH:{number + 1:06d}:000000:000000 ;\nImage = {number + 1} ;\nByteOrder = LowByteFirst ;\n"
                 f"DataType = UnsignedLong ;\nDim_1 = {width} ;\nDim_2 = {height} ;\nSize = {4 * width * height} ;\n"
             )
-            file.write(head.ljust((2048 if number == 0 else 512) - 2).encode() + b"}\n" + frame.astype("<u4").tobytes())
+            file.write(head.ljust((1536 if number == 0 else 512) - 2).encode() + b"}\n" + frame.astype("<u4").tobytes())
 
 
 def write_cbf(path: Path, frame: np.ndarray) -> None:

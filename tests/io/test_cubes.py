@@ -144,10 +144,9 @@ def test_py4dstem_says_steps_and_detector_and_asks_for_the_voltage(tmp_path: Pat
     scan = formats.read_scan(tmp_path / "data", ReadOptions(kv=300.0))
     assert scan.object_pixel_m == pytest.approx((1e-10 / (HEIGHT * 0.02), 1e-10 / (WIDTH * 0.03)))
     np.testing.assert_allclose(scan.positions_m[[1, COLUMNS]].numpy(), [(0, 3e-10), (2e-10, 0)], atol=1e-15)
-    # What is stated wins: a distance that is known makes the pixel that of the detector.
-    told = formats.read_scan(tmp_path / "data", ReadOptions(kv=300.0, distance_m=0.5, step_nm=1.0))
-    assert told.geometry.distance_m == 0.5
-    assert told.object_pixel_m == pytest.approx(scan.object_pixel_m)
+    # What is stated wins.
+    told = formats.read_scan(tmp_path / "data", ReadOptions(kv=300.0, mrad_per_px=0.5, step_nm=1.0))
+    assert told.geometry.pixel_angle_rad == pytest.approx((5e-4, 5e-4))
     assert float(told.positions_m[1, 1]) == pytest.approx(1e-9)
 
 

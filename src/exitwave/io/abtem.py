@@ -96,7 +96,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
         wavelength_m=electron_wavelength_m(float(energy)) if energy else None,
         particle="electron",
     )
-    return with_stated_positions(_calibrated(contents, axes, stated), stated)
+    return with_stated_positions(_calibrated(contents, axes, stated, path), stated)
 
 
 def _of_hdf5(path: Path, stated: ReadOptions) -> Contents:
@@ -108,17 +108,17 @@ def _of_hdf5(path: Path, stated: ReadOptions) -> Contents:
     contents = Contents(
         patterns=x_before_y(patterns, shape[0], shape[1]), scan_shape=(shape[1], shape[0]), particle="electron"
     )
-    return _calibrated(contents, axes, stated)
+    return _calibrated(contents, axes, stated, path)
 
 
-def _calibrated(contents: Contents, axes: Sequence[Calibration], stated: ReadOptions) -> Contents:
+def _calibrated(contents: Contents, axes: Sequence[Calibration], stated: ReadOptions, path: Path) -> Contents:
     """With the steps and the detector scale of the axes x, y, kx, ky."""
     if len(axes) != 4:
         return contents
     step_x, step_y = (scale * LENGTHS_M.get(unit, 0.0) for scale, unit in axes[:2])
     if step_x > 0 and step_y > 0:
         contents = replace(contents, scan_step_m=(step_y, step_x))
-    return with_detector_scale(contents, (axes[3][0], axes[2][0]), axes[2][1], stated)
+    return with_detector_scale(contents, (axes[3][0], axes[2][0]), axes[2][1], stated, path)
 
 
 def _zarr_group(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,11 +14,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from exitwave.data.errors import ExitwaveError, FormatError
-from exitwave.data.geometry import electron_wavelength_m
 from exitwave.data.patterns import MappedPatterns, Patterns, SelectedPatterns
 from exitwave.io.assemble import Contents, ReadOptions
+from exitwave.io.known_geometry import beam
 from exitwave.io.memory import size
 from exitwave.io.positions import with_stated_positions
+from exitwave.io.units import ANGLES_RAD, LENGTHS_M
 
 LARGEST_FRAME = 2**28
 """Pixels beyond which a header must be damaged: no detector has as many."""
@@ -107,32 +109,26 @@ def _transposed(frames: Float[Tensor, "batch x y"], index: Int[Tensor, " batch"]
     return frames.mT.contiguous()
 
 
-def with_detector_angle(contents: Contents, pixel_rad: tuple[float, float], stated: ReadOptions) -> Contents:
-    """The contents with the angle (y, x) that a pixel covers: a nominal metre of distance, or the one that is stated."""
-    distance = 1.0 if stated.distance_m is None else stated.distance_m
-    if stated.distance_m is None and stated.detector_pixel_m is not None:
-        given = stated.detector_pixel_m
-        distance = (given[0] if isinstance(given, tuple) else given) / pixel_rad[0]
-    return replace(contents, distance_m=distance, detector_pixel_m=(pixel_rad[0] * distance, pixel_rad[1] * distance))
-
-
-def with_detector_scale(contents: Contents, scale: tuple[float, float], unit: str, stated: ReadOptions) -> Contents:
+def with_detector_scale(
+    contents: Contents, scale: tuple[float, float], unit: str, stated: ReadOptions, path: Path
+) -> Contents:
     """The contents with what a file says of a detector pixel (y, x), as an angle or a spatial frequency 1/length.
 
-    Left out where the unit is unknown, or is that of a frequency and nobody knows the wavelength.
+    Left out where the unit is none of these. Raises FormatError where nobody says the voltage, so that a frequency is no angle.
     """
+    word = re.sub(r"\^-1|⁻¹|1/|1 /|[\[\]\s]", "", unit)
     if not all(math.isfinite(step) and step > 0 for step in scale):
         return contents
-    word = unit.strip(" []").replace("^-1", "").replace("⁻¹", "").replace("1/", "").replace("1 /", "").strip()
-    if word in ("mrad", "rad"):
-        factor = 1e-3 if word == "mrad" else 1.0
+    if word in ANGLES_RAD:
+        factor = ANGLES_RAD[word]
+    elif word != unit.strip(" []") and word.replace("n_m", "nm") in LENGTHS_M:
+        _, wavelength = beam(stated.kv, stated.energy_ev, contents.particle, contents.wavelength_m)
+        if wavelength is None:
+            raise FormatError(f"{path} does not say the acceleration voltage; state it in kilovolts, such as --kv 300")
+        factor = wavelength / LENGTHS_M[word.replace("n_m", "nm")]
     else:
-        metres = {"A": 1e-10, "Å": 1e-10, "Å": 1e-10, "nm": 1e-9, "n_m": 1e-9}.get(word)
-        wavelength = contents.wavelength_m if stated.kv is None else electron_wavelength_m(1e3 * stated.kv)
-        if metres is None or wavelength is None or word == unit.strip(" []"):
-            return contents
-        factor = wavelength / metres
-    return with_detector_angle(contents, (scale[0] * factor, scale[1] * factor), stated)
+        return contents
+    return replace(contents, pixel_angle_rad=(scale[0] * factor, scale[1] * factor))
 
 
 def begins_with(path: Path, *signatures: bytes) -> bool:

@@ -52,7 +52,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
             scan_step_m=(steps[0], steps[1]) if min(steps) > 0 else None,
         )
     scale_y, scale_x = calibrations[-2:]
-    contents = with_detector_scale(contents, (abs(scale_y[0]), abs(scale_x[0])), scale_y[1], stated)
+    contents = with_detector_scale(contents, (abs(scale_y[0]), abs(scale_x[0])), scale_y[1], stated, path)
     return with_stated_positions(contents, stated)
 
 

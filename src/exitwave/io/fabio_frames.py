@@ -128,7 +128,7 @@ def _frame(image: Any, number: int) -> np.ndarray:
 
 def _check_end(image: Any, frames: int, path: Path) -> None:
     """Raise ValueError where a further frame begins behind the last one of an EDF file: its header is cut, so it was dropped."""
-    last = image.get_frame(frames - 1) if frames > 1 else None
+    last = image.get_frame(frames - 1)
     start, length = getattr(last, "start", None), getattr(last, "blobsize", None)
     if start is not None and length is not None:
         with path.open("rb") as file:

@@ -8,7 +8,6 @@ name with the ending .hdr tells how many frames a scan line has.
 import re
 from pathlib import Path
 
-
 from exitwave.data.errors import FormatError
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.io.assemble import Contents, Format, ReadOptions
