@@ -16,6 +16,7 @@ from exitwave.data.scan import Scan
 from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.fourier import fft2, ifft2, to_centre, to_corner
 from exitwave.physics.kernels.reference import gather, intensity, scatter_add_
+from exitwave.physics.probe_forming import formed_probe, round_aperture
 from exitwave.physics.propagation import propagator
 
 FRAMES = 48
@@ -37,16 +38,28 @@ def guess_probe(
     """The probe behind the mean pattern. Averaged over the scan, the sample's own scattering is mostly washed out.
 
     Near field: the mean amplitude taken back to the sample with a flat phase. Far field: the mean amplitude is the
-    aperture; its defocus is the one of many that best fits some neighbouring frames and predicts others among them.
+    aperture, unless a semi-angle is stated; its defocus is the one of many that best fits some neighbouring frames and
+    predicts others among them, unless defocus or aberrations are stated.
     """
     measured = filled_from_neighbours(mean_pattern, scan.mask).sqrt()
     if scan.geometry.near_field:
         return propagator(scan.geometry, scan.frame_shape, device).backpropagate(measured.to(device, torch.complex64))
-    aperture = Aperture(bright_part(measured), scan.geometry.detector_pixel_m)
+    amplitude, optics = aperture_amplitude(scan, measured), scan.geometry.optics
+    if optics is not None and optics.phase_known:
+        return formed_probe(amplitude, optics, scan.geometry).to(device)
+    aperture = Aperture(amplitude, scan.geometry.detector_pixel_m)
     trials = _Trials.of(scan, aperture, device)
     # Pixels of binned frames are wider.
     bend = trials.best_bend() * (trials.edge_px / aperture.edge_px()) ** 2
     return to_centre(ifft2(to_corner(aperture.bent(bend)).to(device)))
+
+
+def aperture_amplitude(scan: Scan, measured: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:
+    """The aperture on the detector: evenly lit up to the semi-angle that is stated, else the bright part of what is measured."""
+    optics = scan.geometry.optics
+    if optics is None or optics.semi_angle_rad is None:
+        return bright_part(measured)
+    return round_aperture(optics.semi_angle_rad, scan.geometry, scan.frame_shape).to(measured.dtype)
 
 
 @dataclass(frozen=True, eq=False)
