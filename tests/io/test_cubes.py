@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,18 @@ def cube(oracle: Any) -> np.ndarray:
     return np.stack(frames).reshape(ROWS, COLUMNS, HEIGHT, WIDTH)
 
 
-def stated(oracle: Any, **more: Any) -> ReadOptions:
+def stated(oracle: Any) -> ReadOptions:
     """Geometry and steps of the raster, for whatever the file does not say."""
-    step_nm = tuple(1e9 * n * px for n, px in zip(STEP_PX, oracle.scan.object_pixel_m, strict=True))
-    return ReadOptions(
-        kv=100.0, distance_m=DISTANCE, detector_pixel_m=DETECTOR_PIXEL_M, **({"step_nm": step_nm} | more)
-    )
+    pixel_y, pixel_x = oracle.scan.object_pixel_m
+    step_nm = 1e9 * STEP_PX[0] * pixel_y, 1e9 * STEP_PX[1] * pixel_x
+    return ReadOptions(kv=100.0, distance_m=DISTANCE, detector_pixel_m=DETECTOR_PIXEL_M, step_nm=step_nm)
+
+
+def read(path: Path, options: ReadOptions) -> Scan:
+    """A scan, for that it must be."""
+    scan = formats.read_scan(path, options)
+    assert isinstance(scan, Scan)
+    return scan
 
 
 def write_npy(path: Path, cube: np.ndarray) -> None:
@@ -87,10 +94,9 @@ def test_a_raster_has_the_right_rows_columns_and_signs(
     name, write = WRITERS[kind]
     write(tmp_path / "data", cube)
     assert formats.detect(tmp_path / "data").name == name
-    scan = formats.read_scan(tmp_path / "data", stated(oracle))
+    scan = read(tmp_path / "data", stated(oracle))
     if name == "empad":
         scan = prepare.crop(scan, (HEIGHT, WIDTH), (64, 64))
-    assert isinstance(scan, Scan)
     assert scan.geometry.particle == "electron"
     explain(scan)
     # Out of order and more than once, as batches ask for them.
@@ -109,7 +115,7 @@ def test_frames_stay_in_the_file(tmp_path: Path, oracle: Any, cube: np.ndarray, 
 def test_a_block_file_tells_raster_step_and_voltage(tmp_path: Path, cube: np.ndarray) -> None:
     dim = np.minimum(files.embedded(cube, 32), 255)
     files.write_blo(tmp_path / "data", dim)
-    scan = formats.read_scan(tmp_path / "data", ReadOptions(distance_m=0.2, detector_pixel_m=1e-4))
+    scan = read(tmp_path / "data", ReadOptions(distance_m=0.2, detector_pixel_m=1e-4))
     assert scan.geometry.wavelength_m == pytest.approx(2.5079e-12, rel=1e-4)
     places = scan.positions_m.numpy() / 1e-9
     np.testing.assert_allclose(places, [(2 * r, 3 * c) for r in range(ROWS) for c in range(COLUMNS)])
@@ -121,7 +127,7 @@ def test_a_simulation_says_voltage_steps_and_detector(
     tmp_path: Path, cube: np.ndarray, write: Callable[[Path, np.ndarray], None]
 ) -> None:
     write(tmp_path / "data", cube)
-    scan = formats.read_scan(tmp_path / "data", ReadOptions())
+    scan = read(tmp_path / "data", ReadOptions())
     assert scan.geometry.energy_ev == pytest.approx(80e3)
     # 1 / (rows x 0.02 per angstrom), 1 / (columns x 0.03 per angstrom).
     assert scan.object_pixel_m == pytest.approx((1e-10 / (HEIGHT * 0.02), 1e-10 / (WIDTH * 0.03)))
@@ -131,7 +137,7 @@ def test_a_simulation_says_voltage_steps_and_detector(
 def test_a_dm4_says_voltage_steps_and_detector(tmp_path: Path, cube: np.ndarray) -> None:
     for swapped in (True, False):
         files.write_dm4(tmp_path / "data", cube, swapped=swapped)
-        scan = formats.read_scan(tmp_path / "data", ReadOptions())
+        scan = read(tmp_path / "data", ReadOptions())
         assert scan.geometry.energy_ev == pytest.approx(300e3)
         assert scan.object_pixel_m == pytest.approx((1e-9 / (HEIGHT * 0.2), 1e-9 / (WIDTH * 0.1)))
         np.testing.assert_allclose(scan.positions_m[[1, COLUMNS]].numpy(), [(0, 0.3e-9), (0.5e-9, 0)], rtol=1e-6)
@@ -141,11 +147,11 @@ def test_py4dstem_says_steps_and_detector_and_asks_for_the_voltage(tmp_path: Pat
     files.write_emd(tmp_path / "data", cube, step_angstrom=(2.0, 3.0))
     with pytest.raises(FormatError, match="--kv"):
         formats.read_scan(tmp_path / "data", ReadOptions())
-    scan = formats.read_scan(tmp_path / "data", ReadOptions(kv=300.0))
+    scan = read(tmp_path / "data", ReadOptions(kv=300.0))
     assert scan.object_pixel_m == pytest.approx((1e-10 / (HEIGHT * 0.02), 1e-10 / (WIDTH * 0.03)))
     np.testing.assert_allclose(scan.positions_m[[1, COLUMNS]].numpy(), [(0, 3e-10), (2e-10, 0)], atol=1e-15)
     # What is stated wins.
-    told = formats.read_scan(tmp_path / "data", ReadOptions(kv=300.0, mrad_per_px=0.5, step_nm=1.0))
+    told = read(tmp_path / "data", ReadOptions(kv=300.0, mrad_per_px=0.5, step_nm=1.0))
     assert told.geometry.pixel_angle_rad == pytest.approx((5e-4, 5e-4))
     assert float(told.positions_m[1, 1]) == pytest.approx(1e-9)
 
@@ -153,14 +159,14 @@ def test_py4dstem_says_steps_and_detector_and_asks_for_the_voltage(tmp_path: Pat
 def test_the_name_of_an_empad_file_tells_the_raster(tmp_path: Path, oracle: Any, cube: np.ndarray) -> None:
     path = tmp_path / "scan_x5_y3.raw"
     files.write_empad(path, cube, xml=None)
-    scan = formats.read_scan(path, stated(oracle))
+    scan = read(path, stated(oracle))
     assert len(np.unique(scan.positions_m[:, 0].numpy())) == 3
 
 
 def test_the_xml_of_an_empad_file_is_read_in_its_place(tmp_path: Path, oracle: Any, cube: np.ndarray) -> None:
     path = tmp_path / "first.raw"
     files.write_empad(path, cube)
-    scan = formats.read_scan(path.with_suffix(".xml"), stated(oracle))
+    scan = read(path.with_suffix(".xml"), stated(oracle))
     assert scan.patterns.shape == (15, 128, 128)
     os.remove(path)
     with pytest.raises(FormatError, match=r"first\.raw, which is not beside it"):
@@ -173,13 +179,13 @@ def test_without_a_raster_it_is_asked_for_and_then_taken(
     files.write_mib(tmp_path / "data", cube, hdr=False)
     with pytest.raises(FormatError, match="--scan"):
         formats.read_scan(tmp_path / "data", stated(oracle))
-    explain(formats.read_scan(tmp_path / "data", stated(oracle, scan="3x5")))
+    explain(read(tmp_path / "data", replace(stated(oracle), scan="3x5")))
 
 
 def test_a_scan_of_other_size_is_refused_in_one_line(tmp_path: Path, oracle: Any, cube: np.ndarray) -> None:
     files.write_mib(tmp_path / "data", cube)
     with pytest.raises(InputError, match="15 diffraction patterns but 20 positions"):
-        formats.read_scan(tmp_path / "data", stated(oracle, scan=(4, 5))).settled()
+        formats.read_scan(tmp_path / "data", replace(stated(oracle), scan=(4, 5))).settled()
     files.write_empad(tmp_path / "raw", cube[:2])
     (tmp_path / "raw.xml").write_text('<root><raw_file filename="raw"/><pix_x>5</pix_x><pix_y>3</pix_y></root>')
     with pytest.raises(FormatError, match=r"10 frames but is said to be a raster of 3 rows and 5 columns.*--scan 2x5"):
@@ -193,7 +199,7 @@ def test_a_cut_file_is_named_so(tmp_path: Path, oracle: Any, cube: np.ndarray, k
     WRITERS[kind][1](tmp_path / "data", cube)
     os.truncate(tmp_path / "data", os.path.getsize(tmp_path / "data") - 1500)
     with pytest.raises(FormatError, match=fault):
-        formats.read_scan(tmp_path / "data", stated(oracle, format=WRITERS[kind][0]))
+        formats.read_scan(tmp_path / "data", replace(stated(oracle), format=WRITERS[kind][0]))
 
 
 def test_raw_mode_of_a_merlin_is_named_with_the_way_out(tmp_path: Path, oracle: Any, cube: np.ndarray) -> None:
@@ -207,7 +213,7 @@ def test_a_file_of_one_cube_is_read_and_one_of_several_asks_for_a_recipe(
 ) -> None:
     with h5py.File(tmp_path / "one", "w") as file:
         file["frames"], file["kv"] = cube, 100.0
-    explain(formats.read_scan(tmp_path / "one", stated(oracle)))
+    explain(read(tmp_path / "one", stated(oracle)))
     with h5py.File(tmp_path / "one", "a") as file:
         file["positions"] = np.zeros((15, 2))
     with pytest.raises(FormatError):
@@ -232,7 +238,7 @@ def test_frames_of_edf_and_cbf_files_are_ordered_by_their_numbers(tmp_path: Path
             else:
                 files.write_edf(folder / f"f_{number}.edf", frame[None])
         assert formats.detect(folder).name == "edf-cbf"
-        explain(formats.read_scan(folder, options))
+        explain(read(folder, options))
     whole = (tmp_path / "cbf" / "f_3.cbf").read_bytes()
     for part in (20, len(whole) - 100):
         (tmp_path / "cbf" / "f_3.cbf").write_bytes(whole[:part])

@@ -18,7 +18,7 @@ from exitwave.data.geometry import electron_wavelength_m
 from exitwave.io import npz_arrays
 from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.cubes import clear_errors, with_detector_scale, x_before_y
-from exitwave.io.hdf5 import Hdf5Patterns, dataset, holds, open_hdf5
+from exitwave.io.hdf5 import Hdf5Patterns, array, dataset, holds, open_hdf5
 from exitwave.io.memory import require_memory
 from exitwave.io.positions import with_stated_positions
 from exitwave.io.units import LENGTHS_M
@@ -92,7 +92,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
     energy = said.get("energy")
     contents = Contents(
         patterns=x_before_y(patterns, *patterns.raster),
-        scan_shape=patterns.raster[::-1],
+        scan_shape=(patterns.raster[1], patterns.raster[0]),
         wavelength_m=electron_wavelength_m(float(energy)) if energy else None,
         particle="electron",
     )
@@ -100,14 +100,16 @@ def read(path: Path, stated: ReadOptions) -> Contents:
 
 
 def _of_hdf5(path: Path, stated: ReadOptions) -> Contents:
-    with open_hdf5(path) as file:
-        samplings, units = (np.asarray(file[name][()]).ravel() for name in ("sampling", "units"))
-        shape = dataset(file, "array").shape  # pyright: ignore[reportOptionalMemberAccess]
     patterns = Hdf5Patterns(path, ("array",), "row column y x")
-    axes = [(float(s), u.decode("utf-8", "replace")) for s, u in zip(samplings, units, strict=False)]
-    contents = Contents(
-        patterns=x_before_y(patterns, shape[0], shape[1]), scan_shape=(shape[1], shape[0]), particle="electron"
-    )
+    with open_hdf5(path) as file:
+        samplings, units = array(file, "sampling"), array(file, "units")
+        stored = dataset(file, "array")
+        first, second = (0, 0) if stored is None else stored.shape[:2]
+    contents = Contents(patterns=x_before_y(patterns, first, second), scan_shape=(second, first), particle="electron")
+    if samplings is None or units is None or samplings.dtype.kind not in "iuf" or units.dtype.kind not in "SO":
+        return contents
+    words = [word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word) for word in units.ravel()]
+    axes = list(zip(samplings.ravel().astype(float).tolist(), words, strict=False))
     return _calibrated(contents, axes, stated, path)
 
 

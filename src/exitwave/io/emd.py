@@ -21,7 +21,7 @@ from exitwave.io.positions import with_stated_positions
 from exitwave.io.units import LENGTHS_M
 
 SIMULATION = "4DSTEM_simulation"
-MOST_DATASETS = 10_000
+VOLTAGES = ("accelerating_voltage", "acceleration_voltage", "beam_energy")
 Calibration = tuple[float, str]
 """Scale and unit of one axis."""
 
@@ -33,7 +33,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
     """
     with open_hdf5(path) as file:
         name = _chosen(_cubes(file), path)
-        first, second, height, width = dataset(file, name).shape  # pyright: ignore[reportOptionalMemberAccess]
+        first, second = file[name].shape[:2]  # pyright: ignore[reportAttributeAccessIssue]
         axes = _calibrations(file, name)
         voltage = _voltage_v(file)
         simulated = SIMULATION in file
@@ -62,7 +62,7 @@ def _cubes(file: h5py.File) -> list[str]:
     cubes = [
         name for name, item in found.items() if item.ndim == 4 and item.dtype.kind in "biuf" and min(item.shape) > 0
     ]
-    marked = [name for name in cubes if "emd_group_type" in file[name].parent.attrs or "datacube" in name.lower()]
+    marked = [name for name in cubes if "emd_group_type" in found[name].parent.attrs or "datacube" in name.lower()]
     if marked:
         return marked
     others = [name for name, item in found.items() if item.ndim and item.size and item.size > 4 and name not in cubes]
@@ -80,9 +80,9 @@ def _chosen(cubes: list[str], path: Path) -> str:
 
 def _calibrations(file: h5py.File, name: str) -> list[Calibration]:
     """Scale and unit of the four axes, by their vectors, else by what py4DSTEM keeps in a group `calibration`."""
-    group = file[name].parent
-    start = 0 if "dim0" in group else 1
-    axes = [_of_vector(dataset(group, f"dim{start + axis}")) for axis in range(4)]
+    group = name.rpartition("/")[0]
+    start = 0 if dataset(file, f"{group}/dim0") is not None else 1
+    axes = [_of_vector(dataset(file, f"{group}/dim{start + axis}")) for axis in range(4)]
     kept = [_kept(file, letter) for letter in "RRQQ"]
     return [
         axis if axis[0] > 0 and _plain(axis[1]) not in ("", "pixels") else other
@@ -91,7 +91,7 @@ def _calibrations(file: h5py.File, name: str) -> list[Calibration]:
 
 
 def _of_vector(vector: h5py.Dataset | None) -> Calibration:
-    if vector is None or vector.ndim != 1 or vector.size < 2 or vector.dtype.kind not in "iuf":
+    if vector is None or vector.ndim != 1 or len(vector) < 2 or vector.dtype.kind not in "iuf":
         return 0.0, ""
     return abs(float(vector[1]) - float(vector[0])), attribute_text(vector, "units") or ""
 
@@ -114,26 +114,23 @@ def _kept(file: h5py.File, letter: str) -> Calibration:
 
 def _voltage_v(file: h5py.File) -> float | None:
     """The acceleration voltage, which programs keep in kV or in V: nothing works below 1 kV or above 5000 kV."""
-    found: list[float] = []
+    found: list[object] = []
 
     def look(name: str, item: object) -> None:
-        assert isinstance(item, h5py.Group | h5py.Dataset)
-        last = name.rsplit("/", 1)[-1].lower()
-        values = {str(key).lower(): value for key, value in item.attrs.items()}
-        names = ("accelerating_voltage", "acceleration_voltage", "beam_energy")
-        told = [values.get(key) for key in names]
-        if name.startswith(f"{SIMULATION}/metadata"):
-            told.append(item.attrs.get("E"))
-        if isinstance(item, h5py.Dataset) and last in names:
-            told.append(item[()] if item.size == 1 else None)
-        found.extend(
-            float(np.ravel(v)[0])
-            for v in told
-            if v is not None and np.size(v) == 1 and np.asarray(v).dtype.kind in "iuf"
-        )
+        if isinstance(item, h5py.Group | h5py.Dataset):
+            found.extend(item.attrs.get(key) for key in VOLTAGES)
+        if isinstance(item, h5py.Dataset) and name.rsplit("/", 1)[-1] in VOLTAGES and item.size == 1:
+            found.append(item[()])
+        if isinstance(item, h5py.Group) and name.startswith(f"{SIMULATION}/metadata"):
+            found.append(item.attrs.get("E"))
 
     file.visititems(look)
-    volts = [value * 1000 if value < 5000 else value for value in found if math.isfinite(value) and value >= 1]
+    numbers = [
+        float(values.ravel()[0])
+        for value in found
+        if (values := np.asarray(value)).dtype.kind in "iuf" and values.size == 1
+    ]
+    volts = [value * 1000 if value < 5000 else value for value in numbers if math.isfinite(value) and value >= 1]
     return volts[0] if volts else None
 
 

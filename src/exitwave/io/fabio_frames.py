@@ -38,7 +38,7 @@ class FabioPatterns:
             _check_end(image, frames, self.files[0])
         if len(self.files) > 1 and frames != 1:
             raise FormatError(f"{self.files[0]} holds {frames} frames; a folder of such files needs one frame in each")
-        if first.ndim != 2 or first.dtype.kind not in "biuf" or not first.size:
+        if len(first.shape) != 2 or first.dtype.kind not in "biuf" or not first.size:
             raise FormatError(f"{self.files[0]} holds an array {first.shape} of {first.dtype}; expected counts (y, x)")
         object.__setattr__(self, "shape", (frames if len(self.files) == 1 else len(self.files), *first.shape))
 
