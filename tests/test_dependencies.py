@@ -67,17 +67,17 @@ def test_core_pulls_in_no_gpl_package():
     assert not bad
 
 
-@pytest.mark.parametrize("name", ["train", "tensorboard", "export"])
-def test_networks_need_nothing_unwanted(name):
+@pytest.mark.parametrize("name", ["train", "tensorboard", "export", "formats"])
+def test_extras_need_nothing_unwanted(name):
     found = list(closure(extra(name)))
     assert len(found) > len(extra(name)), f"install exitwave[{name}] to run the tests"
     assert not [one.name for one in found if UNWANTED.fullmatch(one.name)]
     assert not [one.name for one in found if _is_gpl(one)]
 
 
-def test_the_core_does_without_training_and_export():
+def test_the_core_does_without_extras():
     needed = {found.name.lower().replace("_", "-") for found in closure(core())}
-    optional = {r.name for name in ("train", "tensorboard", "export") for r in extra(name)}
+    optional = {r.name for name in ("train", "tensorboard", "export", "formats") for r in extra(name)}
     assert not needed & optional
 
 

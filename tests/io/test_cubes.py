@@ -192,6 +192,15 @@ def test_a_scan_of_other_size_is_refused_in_one_line(tmp_path: Path, oracle: Any
         formats.read_scan(tmp_path / "raw", stated(oracle))
 
 
+@pytest.mark.parametrize("kind", ["npy", "emd", "mat 5", "dm4", "abtem"])
+def test_a_scan_that_contradicts_the_axes_of_a_cube_is_refused(
+    tmp_path: Path, oracle: Any, cube: np.ndarray, kind: str
+) -> None:
+    WRITERS[kind][1](tmp_path / "data", cube)
+    with pytest.raises(FormatError, match=r"raster of 3 x 5 but scan is 5x3; leave out --scan"):
+        formats.read_scan(tmp_path / "data", replace(stated(oracle), scan="5x3"))
+
+
 @pytest.mark.parametrize(
     ("kind", "fault"), [("merlin", "truncated"), ("empad", "truncated"), ("dm4", "truncated"), ("npy", "readable")]
 )

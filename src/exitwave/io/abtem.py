@@ -17,10 +17,9 @@ from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m
 from exitwave.io import npz_arrays
 from exitwave.io.assemble import Contents, Format, ReadOptions
-from exitwave.io.cubes import clear_errors, with_detector_scale, x_before_y
+from exitwave.io.cubes import clear_errors, on_axes, with_detector_scale, x_before_y
 from exitwave.io.hdf5 import Hdf5Patterns, array, dataset, holds, open_hdf5
 from exitwave.io.memory import require_memory
-from exitwave.io.positions import with_stated_positions
 from exitwave.io.units import LENGTHS_M
 
 Calibration = tuple[float, str]
@@ -78,7 +77,7 @@ class ZarrPatterns:
 def read(path: Path, stated: ReadOptions) -> Contents:
     """Frames, raster, steps, voltage and detector scale. Raises FormatError where zarr is not installed."""
     if holds(path, "array"):
-        return with_stated_positions(_of_hdf5(path, stated), stated)
+        return on_axes(_of_hdf5(path, stated), stated, path)
     with clear_errors(path, "zarr store of abTEM"):
         said = _untagged(dict(_zarr_group(path).attrs).get("metadata0"))
         if not isinstance(said, dict) or not isinstance(said.get("axes"), dict):
@@ -96,7 +95,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
         wavelength_m=electron_wavelength_m(float(energy)) if energy else None,
         particle="electron",
     )
-    return with_stated_positions(_calibrated(contents, axes, stated, path), stated)
+    return on_axes(_calibrated(contents, axes, stated, path), stated, path)
 
 
 def _of_hdf5(path: Path, stated: ReadOptions) -> Contents:

@@ -19,6 +19,7 @@ from exitwave.io.assemble import Contents, ReadOptions
 from exitwave.io.known_geometry import beam
 from exitwave.io.memory import size
 from exitwave.io.positions import with_stated_positions
+from exitwave.io.raster import raster_shape
 from exitwave.io.units import ANGLES_RAD, LENGTHS_M
 
 LARGEST_FRAME = 2**28
@@ -91,6 +92,16 @@ def on_raster(contents: Contents, stated: ReadOptions, path: Path) -> Contents:
             f"--scan {max(1, frames // shape[1])}x{shape[1]}"
         )
     return contents
+
+
+def on_axes(contents: Contents, stated: ReadOptions, path: Path) -> Contents:
+    """The same for an array that has the raster as axes of its own. Raises FormatError where another one is stated."""
+    shape = contents.scan_shape
+    if shape is not None and stated.scan is not None and raster_shape(stated.scan) != shape:
+        raise FormatError(
+            f"{path} holds a raster of {shape[0]} x {shape[1]} but scan is {stated.scan}; leave out --scan"
+        )
+    return with_stated_positions(contents, stated)
 
 
 def transposed(patterns: Patterns) -> Patterns:

@@ -14,9 +14,8 @@ from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.io.assemble import Contents, Format, ReadOptions
-from exitwave.io.cubes import CubePatterns, begins_with, clear_errors, with_detector_scale
+from exitwave.io.cubes import CubePatterns, begins_with, clear_errors, on_axes, with_detector_scale
 from exitwave.io.digital_micrograph_tags import StoredArray, Tags, read_tags
-from exitwave.io.positions import with_stated_positions
 from exitwave.io.units import LENGTHS_M
 
 PIXEL_TYPES = {
@@ -53,7 +52,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
         )
     scale_y, scale_x = calibrations[-2:]
     contents = with_detector_scale(contents, (abs(scale_y[0]), abs(scale_x[0])), scale_y[1], stated, path)
-    return with_stated_positions(contents, stated)
+    return on_axes(contents, stated, path)
 
 
 def _image(tags: Tags, path: Path) -> Tags:

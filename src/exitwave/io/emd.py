@@ -15,9 +15,8 @@ import numpy as np
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import electron_wavelength_m
 from exitwave.io.assemble import Contents, Format, ReadOptions
-from exitwave.io.cubes import with_detector_scale, x_before_y
+from exitwave.io.cubes import on_axes, with_detector_scale, x_before_y
 from exitwave.io.hdf5 import Hdf5Patterns, attribute_text, dataset, is_hdf5, number, open_hdf5, text
-from exitwave.io.positions import with_stated_positions
 from exitwave.io.units import LENGTHS_M
 
 SIMULATION = "4DSTEM_simulation"
@@ -52,7 +51,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
     if min(steps) > 0:
         contents = replace(contents, scan_step_m=(steps[0], steps[1]))
     contents = with_detector_scale(contents, (abs(axes[2][0]), abs(axes[3][0])), axes[2][1], stated, path)
-    return with_stated_positions(contents, stated)
+    return on_axes(contents, stated, path)
 
 
 def _cubes(file: h5py.File) -> list[str]:

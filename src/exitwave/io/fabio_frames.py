@@ -32,14 +32,15 @@ class FabioPatterns:
     shape: tuple[int, int, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        with _clear_errors(self.files[0]):
-            image = _opened(self.files[0])
+        path = self.files[0]
+        with _clear_errors(path):
+            image = _opened(path)
             frames, first = int(image.nframes), _frame(image, 0)
-            _check_end(image, frames, self.files[0])
+            _check_end(image, frames, path)
         if len(self.files) > 1 and frames != 1:
-            raise FormatError(f"{self.files[0]} holds {frames} frames; a folder of such files needs one frame in each")
+            raise FormatError(f"{path} holds {frames} frames; a folder of such files needs one frame in each")
         if len(first.shape) != 2 or first.dtype.kind not in "biuf" or not first.size:
-            raise FormatError(f"{self.files[0]} holds an array {first.shape} of {first.dtype}; expected counts (y, x)")
+            raise FormatError(f"{path} holds an array {first.shape} of {first.dtype}; expected counts (y, x)")
         object.__setattr__(self, "shape", (frames if len(self.files) == 1 else len(self.files), *first.shape))
 
     @property

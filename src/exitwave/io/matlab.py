@@ -13,11 +13,10 @@ import scipy.io
 
 from exitwave.data.errors import FormatError
 from exitwave.io.assemble import Contents, Format, ReadOptions
-from exitwave.io.cubes import begins_with, clear_errors, transposed, x_before_y
+from exitwave.io.cubes import begins_with, clear_errors, on_axes, transposed, x_before_y
 from exitwave.io.hdf5 import Hdf5Patterns, find, is_hdf5, open_hdf5
 from exitwave.io.memory import require_memory
 from exitwave.io.numpy_cube import of_array
-from exitwave.io.positions import with_stated_positions
 
 SAMPLED = 8
 """Planes looked at along each of two axes to tell scan from detector."""
@@ -26,7 +25,7 @@ SAMPLED = 8
 def read(path: Path, stated: ReadOptions) -> Contents:
     """The frames of the array with the most axes. Raises FormatError where there is none, or it is no stack of frames."""
     name, contents = _of_hdf5(path) if is_hdf5(path) else _of_version_5(path)
-    return with_stated_positions(replace(contents, notes={"variable": name}), stated)
+    return on_axes(replace(contents, notes={"variable": name}), stated, path)
 
 
 def _of_version_5(path: Path) -> tuple[str, Contents]:

@@ -7,15 +7,14 @@ import numpy as np
 from exitwave.data.errors import FormatError
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.io.assemble import Contents, Format, ReadOptions
-from exitwave.io.cubes import CubePatterns, begins_with, clear_errors
-from exitwave.io.positions import with_stated_positions
+from exitwave.io.cubes import CubePatterns, begins_with, clear_errors, on_axes
 
 
 def read(path: Path, stated: ReadOptions) -> Contents:
     """The frames, left in the file until they are asked for. Raises FormatError for other shapes and types."""
     with clear_errors(path, ".npy array"):
         array = np.lib.format.open_memmap(path, mode="r")
-    return with_stated_positions(of_array(array, path), stated)
+    return on_axes(of_array(array, path), stated, path)
 
 
 def of_array(array: np.ndarray, path: Path) -> Contents:
