@@ -5,10 +5,11 @@ from typing import Any
 
 from exitwave.data.finding import findings_of
 from exitwave.data.result import Result
-from exitwave.evaluation.comparison import Comparison, ComparisonEntry, higher_is_better, value
+from exitwave.evaluation.comparison import Comparison, ComparisonEntry, value
+from exitwave.evaluation.meaning import meaning_of
 from exitwave.reports import tables
 from exitwave.reports.compare_pictures import curve_pictures, rows, samples
-from exitwave.reports.formatting import duration, half_period, number
+from exitwave.reports.formatting import duration, number, quantity
 from exitwave.reports.svg import INK, drawing
 from exitwave.reports.templates import filled, spec_text
 
@@ -96,9 +97,7 @@ def _outcome(entry: ComparisonEntry) -> str:
 def _value(name: str, found: float, result: Result | None) -> str:
     if found != found or result is None:
         return "–"
-    if name.startswith("FRC"):
-        return half_period(found, result.object_pixel_m)
-    return f"{number(100 * found)} %" if name.startswith("M-NRMSE") else number(found)
+    return quantity(found, meaning_of(name).unit, result.object_pixel_m)
 
 
 def _metric(name: str, comparison: Comparison) -> dict[str, Any]:
@@ -107,7 +106,7 @@ def _metric(name: str, comparison: Comparison) -> dict[str, Any]:
     several = len(judged) > 1
     return {
         "name": name,
-        "better": "higher" if higher_is_better(name) else "lower",
+        "better": "higher" if meaning_of(name).higher_is_better else "lower",
         "cells": [
             Cell(text=number(value(entry, name), 4), best=several and _is_best(entry, name, comparison))
             for entry in judged
