@@ -38,7 +38,7 @@ def _rings(threshold: str) -> dict[str, Meaning]:
     return {
         f"FRC-{threshold}{suffix}": Meaning(
             title="Resolution",
-            text=f"half period where the Fourier rings fall below {threshold}, {words}",
+            text=f"half period, {threshold} criterion of the Fourier rings, {words}",
             unit="nyquist",
             group=group if known else "further",
             higher_is_better=True,
@@ -50,7 +50,7 @@ def _rings(threshold: str) -> dict[str, Meaning]:
 OWN: Mapping[str, Meaning] = MappingProxyType(
     {
         "residual": Meaning(
-            title="Residual", text="squared relative misfit of amplitudes, all frames; 0 is perfect", group="fit"
+            title="Residual", text="squared relative residual of amplitudes, all frames; 0 is perfect", group="fit"
         ),
         "free-residual": Meaning(
             title="Free residual", text="the same residual on pixels that the solver never saw", group="fit"

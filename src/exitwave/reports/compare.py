@@ -8,6 +8,7 @@ from exitwave.data.result import Result
 from exitwave.evaluation.comparison import Comparison, ComparisonEntry, value
 from exitwave.evaluation.meaning import meaning_of
 from exitwave.reports import tables
+from exitwave.reports.best import best_sentence
 from exitwave.reports.compare_pictures import curve_pictures, rows, samples
 from exitwave.reports.formatting import duration, number, quantity
 from exitwave.reports.svg import INK, drawing
@@ -46,6 +47,7 @@ def _content(comparison: Comparison) -> dict[str, Any]:
         "title": tables.title(results[0]) if results else "Comparison",
         "solvers": ", ".join(entry.name for entry in comparison.entries),
         "date": tables.date(results[-1]) if results else "",
+        "best": best_sentence(comparison),
         "interrupted": comparison.interrupted,
         "remarks": [f"Before the run: {finding.line}." for finding in findings_of(comparison.provenance)]
         + [f"{entry.name}: {remark}." for entry in comparison.entries for remark in _remarks(entry)],

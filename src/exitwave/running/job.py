@@ -221,13 +221,22 @@ def _parts(described: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, dict[str,
 
 def solver_of(described: Mapping[str, Any], source: str, folder: Path) -> Solver[Any]:
     """The solver of a job, with what the job wants to be found or kept around it; the rest of the job need not be there."""
-    kind, values = _parts(described)[0]["refinement"]
+    refinement = _part_of("refinement", described, source)[0]
+    return refine(from_spec(resolve_paths(described["solver"], folder)), refinement)
+
+
+def setup_of(described: Mapping[str, Any], source: str) -> tuple[Setup, tuple[str, ...]]:
+    """The setup that a job states, and the names of the options that it states."""
+    return _part_of("setup", described, source)
+
+
+def _part_of(name: str, described: Mapping[str, Any], source: str) -> tuple[Any, tuple[str, ...]]:
+    kind, values = _parts(described)[0][name]
     try:
-        refinement = TypeAdapter(kind).validate_python(values)
+        return TypeAdapter(kind).validate_python(values), tuple(values)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"{source}: {faults}") from error
-    return refine(from_spec(resolve_paths(described["solver"], folder)), refinement)
 
 
 def read_prepared(job: Job) -> Measurement:
