@@ -15,6 +15,7 @@ from exitwave.cli.contestants import ForAll, Patience, StopResidual, contestants
 from exitwave.cli.evaluate import SplitHalf, Truth
 from exitwave.cli.progress import watching_many
 from exitwave.data.errors import InputError
+from exitwave.data.progress import phase
 from exitwave.evaluation.comparison import Comparison, ComparisonEntry, value
 from exitwave.evaluation.meaning import meaning_of
 from exitwave.io.atomic import replacing, require_writable
@@ -107,7 +108,13 @@ def compare(
             split_half=split_half,
             watch=watch,
         )
-    report(found, output)
+    if found.interrupted and not found.entries:
+        interruption = KeyboardInterrupt()
+        interruption.add_note("working on the first solver")
+        interruption.add_note("no epoch was done, so that nothing is written")
+        raise interruption
+    with phase("drawing the page"):
+        report(found, output)
     if json_file is not None:
         with replacing(json_file) as partial:
             partial.write_text(json.dumps(found.to_json(), indent=2) + "\n", encoding="utf-8")

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from exitwave.cli import warn
 from exitwave.cli.arguments import ResultPath
 from exitwave.cli.progress import watching
+from exitwave.data.progress import phase
 from exitwave.data.result import Result
 from exitwave.evaluation.evaluate import evaluate as judge
 from exitwave.evaluation.evaluation import Evaluation, merge_evaluations
@@ -56,7 +57,8 @@ def evaluate(
     loaded = read_result(result)
     found = judged(loaded, truth, split_half=split_half)
     if report is not None:
-        write_report(loaded, report, evaluation=found)
+        with phase("drawing the report"):
+            write_report(loaded, report, evaluation=found)
     if as_json:
         json.dump(found.to_json(), sys.stdout, indent=2)
         print()
@@ -73,7 +75,8 @@ def judged(result: Result, truth: Path | None, *, split_half: bool) -> Evaluatio
     """Everything that can be said of a result: against the truth if given, between halves of the frames if asked."""
     scan = cast("Mapping[str, Any]", result.provenance.get("scan", {}))
     known = of_frames_left(read_truth(truth), scan) if truth else None
-    found = judge(result, truth=known)
+    with phase("comparing with the truth" if known else "judging the image"):
+        found = judge(result, truth=known)
     if not split_half:
         return found
     job = job_of(result)

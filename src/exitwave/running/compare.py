@@ -273,6 +273,8 @@ class _Contest:
                 entry = replace(entry, evaluation=merge_evaluations(entry.evaluation, self._halves(name, result, setup)))
         except ExitwaveError as error:
             return replace(entry, remark=remark or _sentence(error))
+        except KeyboardInterrupt:
+            return replace(entry, remark="interrupted while its halves were reconstructed")
         return entry
 
     def _halves(self, name: str, result: Result, setup: Setup) -> Evaluation:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from exitwave.data.errors import ExitwaveError, FormatError, InputError
 from exitwave.data.measurement import Measurement
+from exitwave.data.progress import phase
 from exitwave.data.result import Result
 from exitwave.io import results
 from exitwave.io.assemble import ReadOptions
@@ -251,7 +252,10 @@ def read_prepared(job: Job) -> Measurement:
 
 def _measured(path: Path, job: Job) -> Measurement:
     measurement = read_scan(path, job.reading, job.prepare)
-    return oriented(measurement, seed=job.setup.seed) if job.running.auto_orient else measurement
+    if not job.running.auto_orient:
+        return measurement
+    with phase("finding the orientation"):
+        return oriented(measurement, seed=job.setup.seed)
 
 
 def run_job(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None = None) -> Result:
@@ -285,7 +289,8 @@ def _run(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None) -> t
         made = (alone,)
     # Absolute, so that the halves can be made from any folder.
     told = tuple(replace(one, provenance={**one.provenance, "job": job.described()}) for one in made)
-    _write(job, told)
+    with phase(f"writing {job.output}"):
+        _write(job, told)
     return told
 
 
