@@ -305,7 +305,7 @@ class TestResults:
         result = ew.read_result(own / "results" / "chain.h5")
         job = {**result.provenance["job"], "scan": str(own / "scan.cxi"), "output": str(own / "chain.h5")}
         ew.write(replace(result, provenance={**result.provenance, "job": job}), own / "chain.h5")
-        assert "M-NRMSE-split" in done("evaluate", own / "chain.h5", "--split-half").out
+        assert "M-NRMSE-split" in done("evaluate", own / "chain.h5", "--split-half", "--all").out
 
 
 class TestCheckpoints:

@@ -1,6 +1,7 @@
 """One scan in, one trustworthy image out: every command in the order in which a scientist uses them, and Python the same."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,12 +91,32 @@ def test_halves_of_the_frames_agree_without_truth(result: Path) -> None:
     assert "M-NRMSE" not in told
 
 
-def test_evaluate_prints_a_table_too(scan: Path, result: Path, tmp_path: Path) -> None:
+def test_evaluate_tells_figures_with_units_and_meaning(scan: Path, result: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     out = done("evaluate", result, "--truth", scan, "--report", page).out
-    assert "\nresidual " in out
-    assert "removed before comparing" in out
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert lines[0] == "verdict: sound"
+    found = ew.evaluate(ew.read_result(result), truth=ew.read_truth(scan))
+    assert 0.7 < found.metrics["residual"] / found.noise_residual < 1.3
+    assert f"photon noise alone would leave about {found.noise_residual:.2g}" in out
+    assert any(line.startswith(f"Error of the object {100 * found.metrics['M-NRMSE']:.3g} % ") for line in lines)
+    # The positions are those of the truth, but for rounding.
+    assert any(line.startswith("Error of positions 0 px ") for line in lines)
+    assert any(re.match(r"Resolution [\d.]+ nm", line) for line in lines)
+    assert "removed before comparing, as diffraction cannot know it: phase, ramp, scale, shift" in lines
+    assert "M-" not in out
     assert "M-NRMSE" in page.read_text()
+
+
+def test_all_prints_every_figure_under_its_id(scan: Path, result: Path) -> None:
+    told = done("evaluate", result, "--truth", scan, "--all").out
+    ids = set(json.loads(done("evaluate", result, "--truth", scan, "--json").out)) - {"verdict", "alignment", "provenance"}
+    assert ids <= {line.split()[0] for line in told.splitlines() if line.startswith("  ")}
+    assert "amplitude scale" in told
+
+
+def test_evaluate_says_how_to_measure_the_resolution(result: Path) -> None:
+    assert "resolution: not measured; --split-half" in done("evaluate", result).out
 
 
 def test_the_report_is_one_file_with_pictures(scan: Path, result: Path) -> None:

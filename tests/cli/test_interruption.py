@@ -144,6 +144,80 @@ def _interrupted(scan: Path, output: Path) -> None:
     run_job(make_job({"scan": scan, "solver": solver, "output": output, "checkpoint_every": 2}, "test"), press)
 
 
-def test_resume_without_a_checkpoint_starts_at_the_beginning(scan: Path, tmp_path: Path) -> None:
-    done(*words(scan, tmp_path / "out.h5", 3, "--resume"))
+def test_resume_without_a_checkpoint_starts_at_the_beginning_and_says_so(scan: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    said = done(*words(scan, output, 3, "--resume")).out
+    assert said.startswith(f"nothing to resume: there is no {output}.checkpoint; the run starts at its beginning\n")
+    assert f"--start {output} begins with its image" in done(*words(scan, output, 3, "--resume")).out
     assert len(read_result(tmp_path / "out.h5").history) == 3
+
+
+PRESSED_IN = """
+import importlib, os, signal, sys, time
+from exitwave.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def press(*_, **__):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+
+def press_in_steps(*_, **__):
+    press()
+    yield
+
+module, owner, name = sys.argv[1:4]
+place = importlib.import_module(module)
+setattr(getattr(place, owner) if owner else place, name, press_in_steps if name == "solve" else press)
+main(sys.argv[4:])
+"""
+"""Ctrl-C in the midst of a function, in a process of its own."""
+
+
+@pytest.mark.parametrize(
+    ("place", "phase"),
+    [
+        (("exitwave.io.files", "formats", "read_scan"), "reading scan.cxi"),
+        (("exitwave.running.examined", "", "examine"), "examining the frames"),
+        (("exitwave.problems.initial_guess", "", "guess_probe"), "finding the probe"),
+        (("exitwave.solvers.ptychography.pie", "MPIE", "solve"), "working on the first epoch"),
+    ],
+)
+def test_ctrl_c_before_the_first_epoch_says_in_what_and_what_is_kept(
+    scan: Path, tmp_path: Path, place: tuple[str, ...], phase: str
+) -> None:
+    output = tmp_path / "out.h5"
+    command = [sys.executable, "-c", PRESSED_IN, *place, *words(scan, output, 20)]
+    program = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert program.returncode == 130, program.stderr
+    assert program.stderr.splitlines()[-1] == f"exitwave: interrupted while {phase}; nothing of this run is kept"
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_before_a_resumed_run_has_begun_leaves_its_checkpoint(scan: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    _interrupted(scan, output)
+    place = ("exitwave.io.files", "formats", "read_scan")
+    command = [sys.executable, "-c", PRESSED_IN, *place, *words(scan, output, 20, "--resume")]
+    program = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert program.stdout.startswith(f"going on from {output}.checkpoint: 2 epochs done")
+    assert f"{output}.checkpoint holds what was reached, 2 epochs: the same command with --resume" in program.stderr
+
+
+def test_ctrl_c_while_the_fit_is_measured_keeps_all_epochs(scan: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    place = ("exitwave.running.reconstruct", "", "_result")
+    command = [sys.executable, "-c", PRESSED_IN, *place, *words(scan, output, 3)]
+    program = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "holds what was reached, 3 epochs" in program.stderr
+    assert read_checkpoint(tmp_path / "out.h5.checkpoint").epoch == 3
+
+
+def test_half_a_scan_that_was_interrupted_is_not_compared(scan: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.h5"
+    done(*words(scan, output, 2))
+    place = ("exitwave.solvers.ptychography.pie", "MPIE", "solve")
+    command = [sys.executable, "-c", PRESSED_IN, *place, "evaluate", str(output), "--split-half"]
+    program = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert program.returncode == 130
+    assert program.stdout == ""
+    assert "interrupted while working on the first epoch" in program.stderr

@@ -30,7 +30,7 @@ def test_every_scan_gets_a_result_named_after_it(folder: Path, tmp_path: Path) -
     assert len(second.estimate.tensors()["positions_px"]) == 12
     assert str(second.provenance["scan"]["file"]).endswith("second.cxi")
     assert second.provenance["shared_probe"]["scans"] == ["first.cxi", "second.cxi"]
-    assert "M-NRMSE" in done("evaluate", out / "second.h5", "--truth", folder / "second.cxi").out
+    assert "M-NRMSE" in done("evaluate", out / "second.h5", "--truth", folder / "second.cxi", "--all").out
     assert "halves" in refused(out, "evaluate", out / "second.h5", "--split-half")
 
 

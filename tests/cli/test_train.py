@@ -180,7 +180,7 @@ class TestUsing:
         ]
         (place / "further").mkdir()
         monkeypatch.chdir(place / "further")
-        assert "FRC-half-bit-split" in done("evaluate", place / "chain.h5", "--split-half").out
+        assert "FRC-half-bit-split" in done("evaluate", place / "chain.h5", "--split-half", "--all").out
 
     def test_results_made_from_a_relative_path_can_be_halved_from_anywhere(
         self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -188,7 +188,7 @@ class TestUsing:
         monkeypatch.chdir(place)
         done("reconstruct", "b.cxi", "pinn", "--probe", "a.h5", "-o", "relative.h5")
         monkeypatch.chdir(tmp_path)
-        assert "M-NRMSE-split" in done("evaluate", place / "relative.h5", "--split-half").out
+        assert "M-NRMSE-split" in done("evaluate", place / "relative.h5", "--split-half", "--all").out
 
     def test_a_folder_called_like_a_solver_is_not_meant(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (place / "rpie").symlink_to(place / "pinn")

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from exitwave.data.errors import FormatError, InputError
-from exitwave.evaluation.comparison import align_estimate, higher_is_better
+from exitwave.evaluation.comparison import align_estimate
 from exitwave.io.results import write_result
 from exitwave.problems.setup import Setup
-from exitwave.running.compare import candidates, compare, with_epochs
+from exitwave.running.compare import Contestant, candidates, compare, with_epochs
 from exitwave.running.reconstruct import reconstruct
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.chain import chain
@@ -130,6 +130,17 @@ def test_what_a_job_wants_refined_or_kept_takes_part_too(known, tmp_path):
         candidates([tmp_path / "job.yaml"])
 
 
+def test_a_contestant_and_a_job_take_part_with_their_own_modes(known, tmp_path):
+    (tmp_path / "job.yaml").write_text("solver: {name: rpie, epochs: 2}\nmodes: 3\n")
+    two = Contestant(solver=RPIE(epochs=2), setup=Setup(modes=2, seed=5), own=("modes",))
+    found = compare(known.scan, {"two": two, "job": tmp_path / "job.yaml", "one": RPIE(epochs=2)}, setup=Setup(seed=1))
+    assert [len(entry.result.estimate.probe) for entry in found.entries] == [2, 3, 1]
+    # What is not its own is that of all.
+    assert {entry.result.provenance["seed"] for entry in found.entries} == {1}
+    with pytest.raises(InputError, match="drop_frames must be the same for all"):
+        Contestant(solver=RPIE(), setup=Setup(drop_frames="1"), own=("drop_frames",))
+
+
 def test_solvers_of_one_name_are_told_apart_by_their_options():
     names = [name for name, _ in candidates([RPIE(alpha=0.1), "rpie", RPIE(alpha=0.1), {"name": "epie"}])]
     assert names == ["rpie (alpha 0.1)", "rpie (alpha 0.05)", "rpie (alpha 0.1) #2", "epie"]
@@ -169,10 +180,3 @@ def test_an_estimate_in_another_gauge_is_laid_onto_the_truth_exactly(known):
     assert laid.object.shape == truth.object.shape[1:]
     assert torch.allclose(laid.object[inside].to(torch.complex64), truth.object[0][inside], atol=2e-3)
     assert float((laid.probe - truth.probe[0]).abs().max()) < 5e-3 * float(truth.probe.abs().max())
-
-
-def test_metrics_know_which_way_is_better():
-    assert all(
-        map(higher_is_better, ("FRC-half-bit-split", "M-SSIM-phase", "M-PSNR255-amplitude", "M-FRChalf-amplitude"))
-    )
-    assert not any(map(higher_is_better, ("residual", "free-residual", "M-NRMSE", "M-NRMSE-split", "NRMSE-low")))

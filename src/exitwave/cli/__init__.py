@@ -16,6 +16,7 @@ from exitwave.data.errors import (
     ExaminedWarning,
     RenamedOptionWarning,
 )
+from exitwave.data.progress import phase
 
 APP = App(
     name="exitwave",
@@ -58,14 +59,17 @@ def answer(arguments: Sequence[str]) -> int:
 
     try:
         with _warnings_in_a_line(), telling_work():
-            command, bound, _ = APP.parse_args(arguments, exit_on_error=False, print_error=False)
+            with phase("starting"):
+                command, bound, _ = APP.parse_args(arguments, exit_on_error=False, print_error=False)
             _collect_garbage()
             code = int(command(*bound.args, **bound.kwargs) or 0)
             # Here, not at the end of the process, where it could not be told any more that the reader went away.
             sys.stdout.flush()
             return code
-    except KeyboardInterrupt:
-        print("exitwave: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        # The first is what was being done, the others what is kept.
+        notes = getattr(interruption, "__notes__", [])
+        print("exitwave: interrupted" + " while " * bool(notes) + "; ".join(notes), file=sys.stderr)
         return 130
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit):

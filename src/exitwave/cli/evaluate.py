@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from exitwave.cli import warn
 from exitwave.cli.arguments import ResultPath
 from exitwave.cli.progress import watching
-from exitwave.cli.verdict import verdict_text
+from exitwave.data.progress import phase
 from exitwave.data.result import Result
 from exitwave.evaluation.evaluate import evaluate as judge
 from exitwave.evaluation.evaluation import Evaluation, merge_evaluations
@@ -41,33 +41,42 @@ def evaluate(
     *,
     truth: Truth = None,
     split_half: SplitHalf = False,
-    as_json: Annotated[bool, Parameter(name="--json", help="Print one JSON object.", negative="")] = False,
+    everything: Annotated[
+        bool,
+        Parameter(
+            name="--all", help="Print every figure with its id, also those that papers define otherwise.", negative=""
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        Parameter(name="--json", help="Print one JSON object: every figure by its id, as a plain number.", negative=""),
+    ] = False,
     report: Annotated[Path | None, Parameter(help="Also write an HTML report with these figures.")] = None,
 ) -> None:
-    """How good a result is; keys are metric ids (docs: Metrics). FRC values are fractions of Nyquist."""
+    """How good a result is: the verdict, how well the image fits the frames, its resolution, and errors where the truth is known."""
     loaded = read_result(result)
     found = judged(loaded, truth, split_half=split_half)
     if report is not None:
-        write_report(loaded, report, evaluation=found)
+        with phase("drawing the report"):
+            write_report(loaded, report, evaluation=found)
     if as_json:
         json.dump(found.to_json(), sys.stdout, indent=2)
         print()
         return
-    if found.verdict is not None:
-        print(verdict_text(found.verdict))
-    for name, value in found.metrics.items():
-        print(f"{name:24} {value:.5g}")
+    # Not needed for the figures alone.
+    from exitwave.cli.evaluation_text import evaluation_text
+
+    print(evaluation_text(loaded, found, everything=everything))
     for warning in stored_warnings(loaded):
         warn(warning)
-    if found.alignment:
-        print("removed before comparing: " + json.dumps(found.to_json()["alignment"]))
 
 
 def judged(result: Result, truth: Path | None, *, split_half: bool) -> Evaluation:
     """Everything that can be said of a result: against the truth if given, between halves of the frames if asked."""
     scan = cast("Mapping[str, Any]", result.provenance.get("scan", {}))
     known = of_frames_left(read_truth(truth), scan) if truth else None
-    found = judge(result, truth=known)
+    with phase("comparing with the truth" if known else "judging the image"):
+        found = judge(result, truth=known)
     if not split_half:
         return found
     job = job_of(result)

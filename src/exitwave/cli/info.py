@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from exitwave.cli.arguments import Prepare, Reading, ScanPath
 from exitwave.data.errors import InputError
+from exitwave.data.progress import phase
 from exitwave.data.scan import Scan
 from exitwave.io.files import read_prepared
 from exitwave.io.memory import scratch, size
@@ -48,7 +49,9 @@ def info(
 ) -> None:
     """What a scientist checks first: geometry, overlap, photons, bad pixels, and what looks wrong with its cure."""
     loaded = read_prepared(scan, reading, prepare)
-    found = inspect(loaded, drop_frames=frame_numbers(drop_frames), keep_frames=frame_numbers(keep_frames), as_is=as_is)
+    dropped, kept = frame_numbers(drop_frames), frame_numbers(keep_frames)
+    with phase("examining the frames"):
+        found = inspect(loaded, drop_frames=dropped, keep_frames=kept, as_is=as_is)
     if as_json:
         print(json.dumps(asdict(found), indent=2, default=str))
     else:

@@ -9,7 +9,6 @@ from typing import Any
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -17,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from exitwave.data.progress import listening
 from exitwave.problems.base import Problem
 from exitwave.solvers.base import Solver, Step
 
@@ -37,25 +37,46 @@ def watching_many(totals: Mapping[str, int | None]) -> Generator[Callable[[str, 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs  residual {task.fields[residual]}"),
+        TextColumn("{task.fields[told]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {
-            title: bar.add_task(title, total=total, residual="-", start=len(totals) == 1)
-            for title, total in totals.items()
+        shown = _Bars(bar, totals)
+        with listening(shown.working):
+            yield shown.stepped
+
+
+class _Bars:
+    """A bar for each run: the name of what is being done before its first epoch, then the epoch and its residual."""
+
+    def __init__(self, bar: Progress, totals: Mapping[str, int | None]) -> None:
+        self.bar, self.totals = bar, totals
+        self.tasks: dict[str, TaskID] = {
+            title: bar.add_task(title, total=total, told="", start=len(totals) == 1) for title, total in totals.items()
         }
+        self.waiting = list(totals)
+        """Runs that have made no step, the one at work first."""
 
-        def show(title: str, step: Step[Any], problem: Problem[Any]) -> None:
-            if title not in tasks:
-                tasks[title] = bar.add_task(title, residual="-")
-            bar.start_task(tasks[title])
-            bar.update(tasks[title], completed=step.epoch, residual=f"{step.residual:.3e}")
+    def stepped(self, title: str, step: Step[Any], problem: Problem[Any]) -> None:
+        """After an epoch of a run."""
+        if title not in self.tasks:
+            self.tasks[title] = self.bar.add_task(title, told="")
+        if title in self.waiting:
+            self.waiting.remove(title)
+        total = self.totals.get(title)
+        of = f" of {total}" if total else ""
+        told = f"epoch {step.epoch}{of}  residual {step.residual:.3e}"
+        self.bar.start_task(self.tasks[title])
+        self.bar.update(self.tasks[title], completed=step.epoch, told=told)
 
-        yield show
+    def working(self, what: str, done: int, parts: int) -> None:
+        """While something beside epochs is done: told at the run that waits for it, or the last one."""
+        of = f", {done} of {parts}" if parts > 1 else ""
+        if done < parts:
+            title = self.waiting[0] if self.waiting else list(self.tasks)[-1]
+            self.bar.update(self.tasks[title], told=f"{what}{of}")
 
 
 def _log(totals: Mapping[str, int | None], title: str, step: Step[Any], problem: Problem[Any]) -> None:

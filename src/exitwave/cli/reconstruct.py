@@ -17,6 +17,7 @@ from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.atomic import require_writable
+from exitwave.io.checkpoints import read_epoch
 from exitwave.io.files import read
 from exitwave.io.weights import is_weights
 from exitwave.problems.setup import Setup
@@ -142,14 +143,43 @@ def run_and_tell(job: Job, report: Path | None = None) -> int:
         )
     if report is not None:
         require_writable(report)
-    with watching(solver, solver.name) as watch:
-        made = run_together(job, watch)
+    if job.running.resume:
+        print(_resumed(job))
+    try:
+        with watching(solver, solver.name) as watch:
+            made = run_together(job, watch)
+    except KeyboardInterrupt as interruption:
+        for note in [*([] if getattr(interruption, "__notes__", ()) else ["working"]), _kept(job)]:
+            interruption.add_note(note)
+        raise
     if report is not None:
         from exitwave.reports.page import report as write_report
 
         write_report(made[0], report)
     codes = [tell(result, job, output, report) for result, output in zip(made, job.outputs, strict=True)]
     return max(codes)
+
+
+def _resumed(job: Job) -> str:
+    """From where a run goes on, or that there is nothing to go on from."""
+    if job.checkpoint.exists():
+        return f"going on from {job.checkpoint}: {_epochs(read_epoch(job.checkpoint))} done"
+    finished = all(output.exists() for output in job.outputs) and not job.together
+    advice = f" (a run that finished needs none; --start {job.output} begins with its image)" if finished else ""
+    return f"nothing to resume: there is no {job.checkpoint}{advice}; the run starts at its beginning"
+
+
+def _kept(job: Job) -> str:
+    """What is left of a run that was interrupted before it had a result."""
+    if job.checkpoint.exists():
+        done = _epochs(read_epoch(job.checkpoint))
+        return f"{job.checkpoint} holds what was reached, {done}: the same command with --resume goes on from there"
+    left = [str(output) for output in job.outputs if output.exists()]
+    return "nothing of this run is kept" + (f"; {', '.join(left)} is as it was before" if left else "")
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
 
 
 def tell(result: Result, job: Job, output: Path, report: Path | None) -> int:
@@ -161,7 +191,7 @@ def tell(result: Result, job: Job, output: Path, report: Path | None) -> int:
     if found := result.provenance["scan"].get("auto_orient"):
         print(f"orientation: {found}")
     print(
-        f"{how}: {epochs} epoch{'' if epochs == 1 else 's'} in {result.provenance['seconds']:.1f} s, residual {result.residual:.4g}{free}\n"
+        f"{how}: {_epochs(epochs)} in {result.provenance['seconds']:.1f} s, residual {result.residual:.4g}{free}\n"
         f"object {' x '.join(map(str, result.estimate.object.shape[-len(pixel) :]))} pixels of "
         f"{' x '.join(f'{size * 1e9:.4g}' for size in pixel)} nm -> {output}"
         + (f"\nreport -> {report}" if report else "")

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from exitwave.cli.arguments import ResultPath
 from exitwave.cli.evaluate import SplitHalf, Truth, judged
+from exitwave.data.progress import phase
 from exitwave.io.files import read_result
 from exitwave.reports.page import report as write_report
 
@@ -24,5 +25,7 @@ def report(
     """Write one HTML page, readable offline, with pictures and figures of a result."""
     loaded = read_result(result)
     target = output or result.with_suffix(".html")
-    write_report(loaded, target, evaluation=judged(loaded, truth, split_half=split_half))
+    found = judged(loaded, truth, split_half=split_half)
+    with phase("drawing the report"):
+        write_report(loaded, target, evaluation=found)
     print(f"report -> {target}")

@@ -65,6 +65,8 @@ def run_command(
         usage=f"Usage: {name}{takes} [OPTIONS]",
         default_parameter=Parameter(negative_iterable=()),
         result_action="return_int_as_exit_code_else_zero",
+        # What was being done and what is kept is said by `answer`.
+        suppress_keyboard_interrupt=False,
     )
     app.default(command)
     return app(flags_of_today(words, renamed), exit_on_error=False, print_error=False)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from exitwave.data.progress import listening
 
 QUIET_S, EVERY_S = 2.0, 0.2
-"""Work is told of when a command has been silent for so long, and then so often."""
+"""Parts of a work are told of when a command has been silent for so long, and then so often; the name of a phase at once."""
 
 
 @contextmanager
@@ -36,6 +36,9 @@ class _WorkLine:
         now = time.monotonic()
         if done == parts:
             self.clear()
+        elif parts == 1:
+            self.told, self.shown = now, True
+            print(f"\r\033[K{what} ...", end="", file=sys.stderr, flush=True)
         elif now - self.began > QUIET_S and now - self.told > EVERY_S:
             self.told, self.shown = now, True
             print(f"\r\033[K{what}: {done} of {parts}", end="", file=sys.stderr, flush=True)

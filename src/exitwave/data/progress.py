@@ -8,8 +8,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Listener = Callable[[str, int, int], None]
-"""Is told what is being done, how many parts of it are done, and how many there are."""
+"""Is told what is being done, how many parts of it are done, and how many there are; 0 of 1 when a phase begins."""
 _LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_PHASE: ContextVar[str] = ContextVar("phase", default="")
 
 
 @contextmanager
@@ -22,12 +23,34 @@ def listening(listener: Listener) -> Generator[None]:
         _LISTENER.reset(token)
 
 
+@contextmanager
+def phase(name: str) -> Generator[None]:
+    """Name the work that is done within, such as "reading scan.cxi"; where Ctrl-C ends it, the exception's first note is it."""
+    outer = _PHASE.get()
+    token = _PHASE.set(name)
+    _tell(name, 0, 1)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not getattr(error, "__notes__", ()):
+            error.add_note(name)
+        raise
+    finally:
+        _PHASE.reset(token)
+        _tell(name, 1, 1)
+        if outer:
+            _tell(outer, 0, 1)
+
+
 def in_parts(what: str, parts: Sequence[T]) -> Iterator[T]:
     """The same parts, one after another; the listener hears of each, and of the end."""
-    listener = _LISTENER.get()
     for done, part in enumerate(parts):
-        if listener is not None:
-            listener(what, done, len(parts))
+        _tell(what, done, len(parts))
         yield part
+    _tell(what, len(parts), len(parts))
+
+
+def _tell(what: str, done: int, parts: int) -> None:
+    listener = _LISTENER.get()
     if listener is not None:
-        listener(what, len(parts), len(parts))
+        listener(what, done, parts)

@@ -15,7 +15,7 @@ from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.evaluation.cdi_alignment import register_twin
 from exitwave.evaluation.evaluation import Evaluation, best_factor, of_same_kind, plain, require_same_shape
-from exitwave.evaluation.metrics import METRICS
+from exitwave.evaluation.meaning import meaning_of
 from exitwave.evaluation.ptychography import aligned, gauge_shift, moved_with_object
 from exitwave.evaluation.region import common_region, projection
 
@@ -73,7 +73,7 @@ class Comparison:
         known = {name: number for name, number in values.items() if number == number}
         if not known:
             return None
-        return (max if higher_is_better(metric) else min)(known, key=lambda name: known[name])
+        return (max if meaning_of(metric).higher_is_better else min)(known, key=lambda name: known[name])
 
     def to_json(self) -> dict[str, Any]:
         """A dict for `json.dumps`: `entries` by name with their metrics, epochs, seconds and history of residuals."""
@@ -177,13 +177,6 @@ def _words(layout: tuple[int, ...]) -> str:
 def value(entry: ComparisonEntry, metric: str) -> float:
     """A metric of an entry, NaN where it has none."""
     return float("nan") if entry.evaluation is None else entry.evaluation.metrics.get(metric, float("nan"))
-
-
-def higher_is_better(metric: str) -> bool:
-    """Which way a metric goes: ring correlations and similarities up, residuals and errors down."""
-    known = [key for key in METRICS if metric == key or metric.startswith(f"{key}-")]
-    # M-NRMSE-split and the like are no metrics of their own but go as the one they are named after.
-    return METRICS[max(known, key=len)].higher_is_better if known else metric.startswith("FRC")
 
 
 def _number(result: Result | None, name: str) -> float:

@@ -36,6 +36,12 @@ class Evaluation:
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Where the reconstruction and its scan came from."""
 
+    @property
+    def noise_residual(self) -> float | None:
+        """The residual that photon noise alone would leave, as the verdict's frames tell; None where nobody asked them."""
+        ratio = 0.0 if self.verdict is None else self.verdict.evidence.get("noise-ratio", 0.0)
+        return self.metrics["residual"] / ratio if ratio > 0 and "residual" in self.metrics else None
+
     def to_json(self) -> dict[str, Any]:
         """A dict for `json.dumps`: metric ids at the top, then `verdict`, `alignment` and `provenance`; NaN and infinity are
         null."""

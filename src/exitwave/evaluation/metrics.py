@@ -173,11 +173,15 @@ def frc_half(first: Image, second: Image) -> dict[str, float]:
 Subject = Literal["object", "diffraction", "halves"]
 """What is compared: an object with the true one, diffraction intensities with the measured ones, or two objects, each
 reconstructed from one half of the frames."""
+Group = Literal["fit", "resolution", "truth", "further"]
+"""Among which figures it is told; `further` is what one paper or another defines, told only when asked for."""
+Unit = Literal["", "share", "nyquist", "px", "dB"]
+"""share: printed in per cent; nyquist: fraction of Nyquist, printed as a length; px: object pixels."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One entry of the table of metrics: a function of (estimate, truth), and to which arrays it applies."""
+    """One entry of the table of metrics: a function of (estimate, truth), what it means, and to which arrays it applies."""
 
     function: Callable[..., dict[str, float]]
     description: str
@@ -187,6 +191,10 @@ class Metric:
     """Numbers of array axes that it can take: 2 for images, 3 for volumes."""
     weighted: bool = False
     """Takes `weights`, so that the region need not be a rectangle."""
+    title: str = ""
+    """What it is called where people read it; its id where left out."""
+    unit: Unit = ""
+    group: Group = "further"
 
     def applies(self, subject: Subject, dimensions: int) -> bool:
         """Whether it can be taken of such arrays."""
@@ -201,11 +209,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             False,
             dimensions=(1, 2, 3),
             weighted=True,
+            title="Error of the object",
+            unit="share",
+            group="truth",
         ),
-        "M-PSNR255": Metric(psnr_255, "PSNR of peak 255 on images of order one, dB (PtychoPINN)", True),
+        "M-PSNR255": Metric(psnr_255, "PSNR of peak 255 on images of order one, dB (PtychoPINN)", True, unit="dB"),
         "M-MAE": Metric(mean_absolute_error, "mean absolute error of amplitude and phase (PtychoPINN)", False),
         "M-FRC50": Metric(frc_50, "first Fourier shell below 0.5, of amplitude and phase (PtychoPINN)", True),
-        "M-PSNRmax": Metric(psnr_max, "PSNR of peak 1 (amplitude) and pi (phase), dB (PtyINR)", True),
+        "M-PSNRmax": Metric(psnr_max, "PSNR of peak 1 (amplitude) and pi (phase), dB (PtyINR)", True, unit="dB"),
         "M-SSIM": Metric(structural_similarity_inr, "structural similarity, ranges 1 and 2 pi (PtyINR)", True),
         "M-SSIMabs": Metric(structural_similarity_magnitude, "structural similarity of magnitudes", True),
         "NRMSE": Metric(nrmse_bands, "relative complex error in three bands of spatial frequency", False),
@@ -230,7 +241,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             dimensions=(3,),
         ),
         "M-FRChalf": Metric(
-            frc_half, "half-bit resolution between two reconstructions, of Nyquist (PtyINR)", True, subject="halves"
+            frc_half,
+            "half-bit resolution between two reconstructions, of Nyquist (PtyINR)",
+            True,
+            subject="halves",
+            unit="nyquist",
         ),
     }
 )

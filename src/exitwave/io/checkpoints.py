@@ -74,6 +74,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return found
 
 
+def read_epoch(path: str | Path) -> int:
+    """How many epochs the run had done that a file keeps. Raises FormatError where it is no checkpoint."""
+    path = Path(path)
+    with open_hdf5(path) as file:
+        check_stamp(file, path, "checkpoint", CHECKPOINT_FORMAT)
+        return int(attribute_number(file, "epoch") or 0)
+
+
 def _name(state: h5py.Group, key: str) -> str:
     stored = find(state, key)
     return key if stored is None else attribute_text(stored, "name") or key

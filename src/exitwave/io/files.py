@@ -11,6 +11,7 @@ from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate
 from exitwave.data.measurement import Measurement
 from exitwave.data.prepare.steps import prepared
+from exitwave.data.progress import phase
 from exitwave.data.result import Result
 from exitwave.io import export, formats
 from exitwave.io.assemble import ReadOptions
@@ -29,7 +30,8 @@ def read(path: str | Path, stated: ReadOptions | None = None) -> Measurement:
 
 def read_prepared(path: str | Path, stated: ReadOptions | None, steps: Sequence[Any]) -> Measurement:
     """Read a measurement and prepare it; frames and positions need be as many only after the steps."""
-    return prepared(formats.read_scan(Path(path), stated or ReadOptions()), tuple(steps))
+    with phase(f"reading {Path(path).name}"):
+        return prepared(formats.read_scan(Path(path), stated or ReadOptions()), tuple(steps))
 
 
 def read_estimate(path: str | Path) -> Estimate:

@@ -5,10 +5,12 @@ from typing import Any
 
 from exitwave.data.finding import findings_of
 from exitwave.data.result import Result
-from exitwave.evaluation.comparison import Comparison, ComparisonEntry, higher_is_better, value
+from exitwave.evaluation.comparison import Comparison, ComparisonEntry, value
+from exitwave.evaluation.meaning import meaning_of
 from exitwave.reports import tables
+from exitwave.reports.best import best_sentence
 from exitwave.reports.compare_pictures import curve_pictures, rows, samples
-from exitwave.reports.formatting import duration, half_period, number
+from exitwave.reports.formatting import duration, number, quantity
 from exitwave.reports.svg import INK, drawing
 from exitwave.reports.templates import filled, spec_text
 
@@ -45,6 +47,7 @@ def _content(comparison: Comparison) -> dict[str, Any]:
         "title": tables.title(results[0]) if results else "Comparison",
         "solvers": ", ".join(entry.name for entry in comparison.entries),
         "date": tables.date(results[-1]) if results else "",
+        "best": best_sentence(comparison),
         "interrupted": comparison.interrupted,
         "remarks": [f"Before the run: {finding.line}." for finding in findings_of(comparison.provenance)]
         + [f"{entry.name}: {remark}." for entry in comparison.entries for remark in _remarks(entry)],
@@ -96,9 +99,7 @@ def _outcome(entry: ComparisonEntry) -> str:
 def _value(name: str, found: float, result: Result | None) -> str:
     if found != found or result is None:
         return "–"
-    if name.startswith("FRC"):
-        return half_period(found, result.object_pixel_m)
-    return f"{number(100 * found)} %" if name.startswith("M-NRMSE") else number(found)
+    return quantity(found, meaning_of(name).unit, result.object_pixel_m)
 
 
 def _metric(name: str, comparison: Comparison) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def _metric(name: str, comparison: Comparison) -> dict[str, Any]:
     several = len(judged) > 1
     return {
         "name": name,
-        "better": "higher" if higher_is_better(name) else "lower",
+        "better": "higher" if meaning_of(name).higher_is_better else "lower",
         "cells": [
             Cell(text=number(value(entry, name), 4), best=several and _is_best(entry, name, comparison))
             for entry in judged

@@ -15,7 +15,7 @@ from exitwave.evaluation.comparison import AlignedEstimate, Comparison, Comparis
 from exitwave.evaluation.region import projection, visible_region
 from exitwave.reports import panels
 from exitwave.reports.axes import curve_figure, image_figure
-from exitwave.reports.formatting import number
+from exitwave.reports.formatting import duration, number
 from exitwave.reports.pictures import SMALL_IN, Picture, Row
 from exitwave.reports.svg import inline_svg
 from exitwave.reports.views import View, contrast, pixel_pair, view
@@ -27,6 +27,8 @@ MOST_PIXELS = 400
 """Longest side of a picture; there are many on the page."""
 COLOURS = ("#3b82c4", "#d9730d", "#2a9d6f", "#b453a8", "#c2a000", "#7a6ff0", "#c8434b", "#5c9bb5")
 """Of the curves, in order; readable on white and on black."""
+NEARLY = 1.05
+"""A residual of so many times its last value has nearly reached it."""
 DASHES = ("-", "--", ":", "-.")
 """For more curves than colours."""
 
@@ -145,6 +147,8 @@ def curve_pictures(comparison: Comparison) -> list[Picture]:
     timed = [(e, np.asarray(e.times_s)) for e in entries if len(e.times_s) == len(_history(e))]
     if timed:
         made.append(_curves("over time", "seconds since the solver started", timed, comparison))
+    if known := [entry for entry, _ in timed if entry.seconds == entry.seconds]:
+        made.append(_time_bars(known, comparison))
     for kind, against in (("FRC", "with the truth"), ("FRC-split", "of two halves of the frames")):
         found = [e for e in comparison.entries if e.evaluation is not None and kind in e.evaluation.curves]
         if found:
@@ -177,6 +181,26 @@ def _curves(
     ends = ", ".join(f"{entry.name} {number(float(_history(entry)[-1]))}" for entry, _ in curves)
     svg = inline_svg(figure, f"residuals-{title}", f"Residuals {title}; at the end: {ends}")
     return Picture(svg=svg, caption=f"Squared relative amplitude residual met during each epoch, {title}.")
+
+
+def _time_bars(entries: Sequence[ComparisonEntry], comparison: Comparison) -> Picture:
+    """A bar of the solver's time for each, solid until the residual had nearly reached its last value."""
+    figure, axes = curve_figure(height_in=0.7 + 0.3 * len(entries))
+    most = max(entry.seconds for entry in entries)
+    for place, entry in enumerate(entries):
+        colour, _ = _line(entry, comparison)
+        settled = float(entry.times_s[int(np.argmax(_history(entry) <= NEARLY * _history(entry)[-1]))])
+        axes.barh(place, entry.seconds, color=colour, alpha=0.35, height=0.6)
+        axes.barh(place, settled, color=colour, height=0.6)
+        axes.text(entry.seconds + 0.01 * most, place, duration(entry.seconds), va="center")
+    axes.set_yticks(range(len(entries)), [entry.name for entry in entries])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.15 * most)
+    axes.set_xlabel("seconds")
+    axes.spines[["top", "right"]].set_visible(False)
+    told = ", ".join(f"{entry.name} {duration(entry.seconds)}" for entry in entries)
+    svg = inline_svg(figure, "times", f"Time of each solver: {told}")
+    return Picture(svg=svg, caption="Time of each solver; solid until the residual was within 5 % of its last value.")
 
 
 def _rings(kind: str, against: str, entries: Sequence[ComparisonEntry], comparison: Comparison) -> Picture:

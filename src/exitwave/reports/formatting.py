@@ -2,8 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from exitwave.evaluation.metrics import Unit
 
 _UNITS = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-12, "pm"))
+
+ROUNDING = 1e-14
+"""What is smaller is what arithmetic leaves of nothing."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,8 @@ def number(value: float, digits: int = 3) -> str:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
+    if abs(value) < ROUNDING:
+        return "0"
     if value == int(value) and abs(value) < 1e5:
         return str(int(value))
     return f"{value:.{digits}g}"
@@ -74,3 +83,20 @@ def half_period(fraction: float, pixel_m: tuple[float, ...]) -> str:
         return "unresolved"
     text = length(max(pixel_m) / fraction)
     return f"{text} or finer" if fraction >= 1 else text
+
+
+def quantity(value: float, unit: "Unit", pixel_m: tuple[float, ...]) -> str:
+    """A figure of merit with its unit: 2.7 %, 84 nm, 0.12 px (7.9 nm), 38.2 dB."""
+    if math.isnan(value):
+        return "–"
+    match unit:
+        case "nyquist":
+            return half_period(value, pixel_m)
+        case "share":
+            return f"{number(100 * value)} %"
+        case "px":
+            return f"{number(value)} px" + (f" ({length(value * max(pixel_m))})" if value >= ROUNDING else "")
+        case "dB":
+            return f"{number(value)} dB"
+        case "":
+            return number(value)

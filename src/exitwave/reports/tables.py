@@ -12,32 +12,13 @@ from exitwave.data.finding import findings_of
 from exitwave.data.result import Result
 from exitwave.data.verdict import Grade, Verdict
 from exitwave.evaluation.evaluation import Evaluation
-from exitwave.evaluation.metrics import METRICS
+from exitwave.evaluation.meaning import meaning_of
 from exitwave.problems.outliers import Outliers
 from exitwave.reports.formatting import Fact, duration, half_period, length, number
 from exitwave.reports.kinds import reported
 
 LONGEST_VALUE = 400
 """Characters of one provenance entry that are shown."""
-_FRC = "Fourier ring correlation {against}: where it first falls below {threshold}, fraction of Nyquist"
-_THRESHOLDS = {
-    "FRC-half-bit": "the half-bit threshold",
-    "FRC-one-bit": "the one-bit threshold",
-    "FRC-0.5": "0.5",
-    "FRC-1/7": "1/7",
-}
-_EXPLANATIONS = {
-    "residual": "squared relative amplitude residual of all frames: sum (|F| − √I)² / sum I",
-    "free-residual": "the same over detector pixels that the solver never saw",
-    "position-error": "distance of the frames from where they truly stood, object pixels, after their mean",
-    "position-error-median": "the same distance for the frame in the middle",
-    "M-NRMSE-probe": "relative error of the probe, after the shift and ramp that the object needed",
-    "M-NRMSE-split": "difference between reconstructions from two halves of the frames, relative to what varies in them",
-    "M-NRMSE-split-whole": "the same difference relative to the whole transmission, its mean included",
-    "NRMSE-low": "relative complex error of detail coarser than 0.1 of Nyquist",
-    "NRMSE-mid": "relative complex error of detail from 0.1 to 0.32 of Nyquist",
-    "NRMSE-high": "relative complex error of detail finer than 0.32 of Nyquist",
-}
 
 
 MEANING: Mapping[Grade, str] = {
@@ -75,18 +56,9 @@ def metric_facts(evaluation: Evaluation, result: Result) -> list[Fact]:
 
 
 def _explained(name: str, value: float, result: Result) -> str:
-    if name in _EXPLANATIONS:
-        return f"{_EXPLANATIONS[name]}; lower is better"
-    base = name.removesuffix("-split")
-    if base in _THRESHOLDS:
-        against = "between two halves of the frames" if name != base else "with the truth"
-        words = _FRC.format(against=against, threshold=_THRESHOLDS[base])
-        return f"{words} (half period {half_period(value, result.object_pixel_m)}); higher is better"
-    known = [key for key in METRICS if name == key or name.startswith(f"{key}-")]
-    if not known:
-        return ""
-    metric = METRICS[max(known, key=len)]
-    return f"{metric.description}; {'higher' if metric.higher_is_better else 'lower'} is better"
+    meaning = meaning_of(name)
+    told = f" ({half_period(value, result.object_pixel_m)})" if meaning.unit == "nyquist" else ""
+    return f"{meaning.text}{told}; {'higher' if meaning.higher_is_better else 'lower'} is better"
 
 
 def headline(result: Result, evaluation: Evaluation | None, field_m: tuple[float, float]) -> list[Fact]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,18 +24,42 @@ from exitwave.problems.examination import of_frames_left
 from exitwave.problems.outliers import Outliers
 from exitwave.problems.setup import Setup
 from exitwave.running.examined import examined
-from exitwave.running.job import read_yaml, solver_of
+from exitwave.running.job import read_yaml, setup_of, solver_of
 from exitwave.running.reconstruct import reconstruct, scan_provenance
 from exitwave.running.split_half import reconstruct_halves
+from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.neural.network_solver import NetworkSolver
 from exitwave.solvers.refined import Refined
 from exitwave.solvers.registry import solvers as known_solvers
 from exitwave.solvers.spec import from_spec, resolve_paths, to_spec
 
-Candidate = Solver[Any] | Result | Mapping[str, Any] | str | Path
-"""A solver, its name or spec, a trained network's folder or file, a YAML file that describes one (a job or a spec alone), a
-finished result or its file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """A solver that takes part with options of its own, such as more modes than the others have."""
+
+    solver: Solver[Any]
+    setup: Setup = field(default_factory=Setup)
+    own: tuple[str, ...] = ()
+    """Names of the options of `setup` that count; the others are as for all."""
+    stop: Stop | None = None
+    """When to end before the solver does."""
+
+    def __post_init__(self) -> None:
+        if shared := sorted({"drop_frames", "keep_frames", "as_is", "same_object"} & set(self.own)):
+            raise InputError(f"{', '.join(shared)} must be the same for all that are compared; give it once, for all")
+
+    def among(self, setup: Setup) -> Setup:
+        """Its setup, where that of all is this."""
+        return replace(setup, **{name: getattr(self.setup, name) for name in self.own})
+
+
+Candidate = Solver[Any] | Contestant | Result | Mapping[str, Any] | str | Path
+"""A solver, perhaps with options of its own, its name or spec, a trained network's folder or file, a YAML file that describes
+one (a job or a spec alone), a finished result or its file."""
+Chosen = Solver[Any] | Contestant | Result
 Watch = Callable[[str, Step[Any], Problem[Any]], None]
 FREE_FRACTION = 0.05
 """Of the pixels, held out where nothing else is said."""
@@ -87,14 +111,14 @@ def compare(
     )
 
 
-def candidates(given: Sequence[Candidate] | Mapping[str, Candidate]) -> list[tuple[str, Solver[Any] | Result]]:
+def candidates(given: Sequence[Candidate] | Mapping[str, Candidate]) -> list[tuple[str, Chosen]]:
     """Every solver or result by a name of its own. Raises InputError or FormatError for what is neither."""
     if isinstance(given, Mapping):
         return [(name, _candidate(each)[1]) for name, each in given.items()]
     if not given:
         raise InputError("nothing to compare; name at least one solver or result file")
     found = [_candidate(each) for each in given]
-    named: list[tuple[str, Solver[Any] | Result]] = []
+    named: list[tuple[str, Chosen]] = []
     for name, contestant in found:
         same = [other for label, other in found if label == name]
         label = name + (_difference(contestant, same) if len(same) > 1 else "")
@@ -103,10 +127,12 @@ def candidates(given: Sequence[Candidate] | Mapping[str, Candidate]) -> list[tup
     return named
 
 
-def _candidate(given: Candidate) -> tuple[str, Solver[Any] | Result]:
+def _candidate(given: Candidate) -> tuple[str, Chosen]:
     match given:
         case Solver():
             return given.name, given
+        case Contestant():
+            return given.solver.name, given
         case Result():
             return f"{given.spec.get('name', 'result')} (given)", given
         case str() if given in known_solvers():
@@ -118,7 +144,7 @@ def _candidate(given: Candidate) -> tuple[str, Solver[Any] | Result]:
             return solver.name, solver
 
 
-def _from_file(given: str | Path) -> tuple[str, Solver[Any] | Result]:
+def _from_file(given: str | Path) -> tuple[str, Chosen]:
     path = Path(given)
     if path.suffix.lower() in (".yaml", ".yml"):
         return path.stem, _solver_in(path)
@@ -133,35 +159,52 @@ def _from_file(given: str | Path) -> tuple[str, Solver[Any] | Result]:
     return path.stem, read_result(path)
 
 
-def _solver_in(path: Path) -> Solver[Any]:
-    """The solver of a YAML file: of a job, with what the job wants refined or kept around it, or standing alone."""
+def _solver_in(path: Path) -> Solver[Any] | Contestant:
+    """The solver of a YAML file: of a job, with what the job wants refined or kept around it and its setup, or standing alone."""
     content = read_yaml(path)
     if not isinstance(content, dict) or "solver" not in content or "name" in content:
         return from_spec(resolve_paths(content, path.parent))
-    return solver_of(cast("dict[str, Any]", content), str(path), path.parent)
+    described = cast("dict[str, Any]", content)
+    solver, (setup, own) = solver_of(described, str(path), path.parent), setup_of(described, str(path))
+    return Contestant(solver=solver, setup=setup, own=own) if own else solver
 
 
-def _difference(contestant: Solver[Any] | Result, same: Sequence[Solver[Any] | Result]) -> str:
+def _spec(contestant: Chosen) -> dict[str, Any]:
+    match contestant:
+        case Result():
+            return dict(contestant.spec)
+        case Contestant():
+            return to_spec(contestant.solver) | {name: getattr(contestant.setup, name) for name in contestant.own}
+        case _:
+            return to_spec(contestant)
+
+
+def _difference(contestant: Chosen, same: Sequence[Chosen]) -> str:
     """The options by which one of several solvers of the same name differs from the others: " (alpha 0.1)"."""
-    specs = [to_spec(c) if isinstance(c, Solver) else dict(c.spec) for c in same]
-    own = to_spec(contestant) if isinstance(contestant, Solver) else dict(contestant.spec)
+    specs, own = [_spec(each) for each in same], _spec(contestant)
     parts = [f"{key} {value}" for key, value in own.items() if any(spec.get(key) != value for spec in specs)]
     told = ", ".join(parts)
     return f" ({told})" if told and len(told) < 60 else ""
 
 
-def with_epochs(contestant: Solver[Any] | Result, epochs: int | None) -> Solver[Any] | Result:
+def with_epochs(contestant: Chosen, epochs: int | None) -> Chosen:
     """The solver with another number of epochs, where it or the one that it refines has such an option."""
     if epochs is None or isinstance(contestant, Result):
         return contestant
-    if isinstance(contestant, Refined):
-        return replace(contestant, solver=with_epochs(contestant.solver, epochs))
-    if isinstance(contestant, NetworkSolver) and contestant.weights is not None:
+    if isinstance(contestant, Contestant):
+        return replace(contestant, solver=_solver_with_epochs(contestant.solver, epochs))
+    return _solver_with_epochs(contestant, epochs)
+
+
+def _solver_with_epochs(solver: Solver[Any], epochs: int) -> Solver[Any]:
+    if isinstance(solver, Refined):
+        return replace(solver, solver=_solver_with_epochs(solver.solver, epochs))
+    if isinstance(solver, NetworkSolver) and solver.weights is not None:
         # Its epochs are those that it was trained with.
-        return contestant
-    if "epochs" not in [option.name for option in fields(cast(Any, contestant))]:
-        return contestant
-    return from_spec({**to_spec(contestant), "epochs": epochs})
+        return solver
+    if "epochs" not in [option.name for option in fields(cast(Any, solver))]:
+        return solver
+    return from_spec({**to_spec(solver), "epochs": epochs})
 
 
 class _Clock:
@@ -193,7 +236,7 @@ class _Contest:
     split_half: bool
     watch: Watch | None
 
-    def entries(self, chosen: Sequence[tuple[str, Solver[Any] | Result]]) -> tuple[tuple[ComparisonEntry, ...], bool]:
+    def entries(self, chosen: Sequence[tuple[str, Chosen]]) -> tuple[tuple[ComparisonEntry, ...], bool]:
         """One entry after another, and whether Ctrl-C ended it."""
         entries: list[ComparisonEntry] = []
         for name, contestant in chosen:
@@ -208,11 +251,18 @@ class _Contest:
                 return tuple(entries), True
         return tuple(entries), False
 
-    def _judged(self, name: str, contestant: Solver[Any] | Result) -> ComparisonEntry:
-        result, clock = contestant, _Clock(name, self.watch)
-        if not isinstance(result, Result):
+    def _judged(self, name: str, contestant: Chosen) -> ComparisonEntry:
+        clock = _Clock(name, self.watch)
+        how = contestant if isinstance(contestant, Contestant) else None
+        setup = self.setup if how is None else how.among(self.setup)
+        if isinstance(contestant, Result):
+            result = contestant
+        else:
+            solver, stop = (contestant, None) if isinstance(contestant, Solver) else (contestant.solver, contestant.stop)
             start, probe = self.start, self.probe
-            result = reconstruct(self.measurement, result, start=start, probe=probe, setup=self.setup, watch=clock)
+            result = reconstruct(
+                self.measurement, solver, start=start, probe=probe, setup=setup, stop=stop, watch=clock
+            )
         ending = str(result.provenance.get("ending", "finished"))
         remark = ending if ending.startswith(("diverged", "interrupted")) else ""
         times = clock.since_start(float(result.provenance.get("solver_seconds", float("nan")))) if clock.ends else ()
@@ -220,13 +270,15 @@ class _Contest:
         try:
             entry = replace(entry, evaluation=evaluate(result, truth=self.truth))
             if self.split_half and entry.evaluation and not remark:
-                entry = replace(entry, evaluation=merge_evaluations(entry.evaluation, self._halves(name, result)))
+                entry = replace(entry, evaluation=merge_evaluations(entry.evaluation, self._halves(name, result, setup)))
         except ExitwaveError as error:
             return replace(entry, remark=remark or _sentence(error))
+        except KeyboardInterrupt:
+            return replace(entry, remark="interrupted while its halves were reconstructed")
         return entry
 
-    def _halves(self, name: str, result: Result) -> Evaluation:
-        solver, alike = from_spec(result.spec), replace(self.setup, seed=int(result.provenance.get("seed", 0)))
+    def _halves(self, name: str, result: Result, setup: Setup) -> Evaluation:
+        solver, alike = from_spec(result.spec), replace(setup, seed=int(result.provenance.get("seed", 0)))
         watch = _Clock(f"{name}, half of the frames", self.watch)
         halves = reconstruct_halves(self.measurement, solver, result, probe=self.probe, setup=alike, watch=watch)
         return compare_halves(halves[0].estimate, halves[1].estimate, pixel=result.object_pixel_m)

@@ -9,6 +9,7 @@ from exitwave.data import prepare
 from exitwave.data.errors import ExaminedWarning, InputError
 from exitwave.data.finding import EXAMINED
 from exitwave.data.measurement import Measurement
+from exitwave.data.progress import phase
 from exitwave.problems.examination import examine
 from exitwave.problems.setup import Setup, frame_numbers
 from exitwave.running.pose import allowed_bytes
@@ -28,12 +29,13 @@ def examined(measurement: Measurement, setup: Setup) -> Measurement:
     dropped = frame_numbers(setup.drop_frames)
     if setup.as_is and not dropped:
         return measurement
-    found = examine(
-        _held(measurement, setup),
-        drop_frames=dropped,
-        keep_frames=frame_numbers(setup.keep_frames),
-        as_is=setup.as_is,
-    )
+    with phase("examining the frames"):
+        found = examine(
+            _held(measurement, setup),
+            drop_frames=dropped,
+            keep_frames=frame_numbers(setup.keep_frames),
+            as_is=setup.as_is,
+        )
     if found.refusals:
         raise InputError(
             "; besides, ".join(each.line for each in found.refusals) + " (--as-is takes the data as they are)"

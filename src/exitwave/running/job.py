@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from exitwave.data.errors import ExitwaveError, FormatError, InputError
 from exitwave.data.measurement import Measurement
+from exitwave.data.progress import phase
 from exitwave.data.result import Result
 from exitwave.io import results
 from exitwave.io.assemble import ReadOptions
@@ -221,13 +222,22 @@ def _parts(described: Mapping[str, Any]) -> tuple[dict[str, tuple[Any, dict[str,
 
 def solver_of(described: Mapping[str, Any], source: str, folder: Path) -> Solver[Any]:
     """The solver of a job, with what the job wants to be found or kept around it; the rest of the job need not be there."""
-    kind, values = _parts(described)[0]["refinement"]
+    refinement = _part_of("refinement", described, source)[0]
+    return refine(from_spec(resolve_paths(described["solver"], folder)), refinement)
+
+
+def setup_of(described: Mapping[str, Any], source: str) -> tuple[Setup, tuple[str, ...]]:
+    """The setup that a job states, and the names of the options that it states."""
+    return _part_of("setup", described, source)
+
+
+def _part_of(name: str, described: Mapping[str, Any], source: str) -> tuple[Any, tuple[str, ...]]:
+    kind, values = _parts(described)[0][name]
     try:
-        refinement = TypeAdapter(kind).validate_python(values)
+        return TypeAdapter(kind).validate_python(values), tuple(values)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"{source}: {faults}") from error
-    return refine(from_spec(resolve_paths(described["solver"], folder)), refinement)
 
 
 def read_prepared(job: Job) -> Measurement:
@@ -242,7 +252,10 @@ def read_prepared(job: Job) -> Measurement:
 
 def _measured(path: Path, job: Job) -> Measurement:
     measurement = read_scan(path, job.reading, job.prepare)
-    return oriented(measurement, seed=job.setup.seed) if job.running.auto_orient else measurement
+    if not job.running.auto_orient:
+        return measurement
+    with phase("finding the orientation"):
+        return oriented(measurement, seed=job.setup.seed)
 
 
 def run_job(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None = None) -> Result:
@@ -276,7 +289,8 @@ def _run(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None) -> t
         made = (alone,)
     # Absolute, so that the halves can be made from any folder.
     told = tuple(replace(one, provenance={**one.provenance, "job": job.described()}) for one in made)
-    _write(job, told)
+    with phase(f"writing {job.output}"):
+        _write(job, told)
     return told
 
 

@@ -19,6 +19,7 @@ from exitwave.data.estimate import Estimate
 from exitwave.data.finding import EXAMINED
 from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
+from exitwave.data.progress import phase
 from exitwave.data.result import Result
 from exitwave.evaluation.verdict.judge import judged
 from exitwave.problems.base import Problem, relative
@@ -113,7 +114,7 @@ def reconstruct(
     of the same frames; without it the object starts empty and the probe from `probe` or
     from the data. `setup` says how the problem is set up: modes and slices, fly scan, held-out pixels, seed, device, memory,
     noise; where the problem is posed already, only its modes and slices count. `watch` sees every step. Ctrl-C ends the run
-    with the last estimate; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate
+    with the last estimate, if an epoch was done; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate
     so far kept; the provenance then says `diverged` and what to change. Where the image may not be trusted, as that of a
     network trained on other photons, it warns (DoubtfulImageWarning) and keeps the `warnings` in the provenance. The
     `verdict` of the result says how far the data support the image. Incoherent modes of the result are orthogonal. A list of
@@ -139,8 +140,14 @@ def reconstruct(
     )
     resumed = record.resumed(Step(epoch=0, estimate=begun.estimate))
     run = _driven(solver, problem, *resumed, stop or Stop(), record, watch)
-    result = _result(problem, record, run, begun.warnings, setup.free_fraction, started)
-    return judged(problem, result, run.step.state)
+    try:
+        with phase("measuring how well the image fits"):
+            result = _result(problem, record, run, begun.warnings, setup.free_fraction, started)
+    except KeyboardInterrupt:
+        record.save(run.step, run.history)
+        raise
+    with phase("judging the image"):
+        return judged(problem, result, run.step.state)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,8 +173,10 @@ def _begun(
     else:
         healthy = examined(measurement, setup)
         start = of_frames_left(start, healthy.provenance)
-        problem = pose(healthy, setup, solver=solver)
-    estimate = problem.initial(start, setup, probe=probe)
+        with phase("setting up the problem"):
+            problem = pose(healthy, setup, solver=solver)
+    with phase("finding the support" if isinstance(problem, SupportProblem) else "finding the probe"):
+        estimate = problem.initial(start, setup, probe=probe)
     require_supported(solver, problem, estimate)
     found = list(solver.warnings(problem, estimate))
     first = next(solver.leaf_solvers())
@@ -239,7 +248,11 @@ def _drive(
             each(step)
             if stop.reached(history):
                 return step, f"stopped early after epoch {step.epoch}"
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if not history:
+            # What there is to begin with is no image.
+            error.add_note("working on the first epoch")
+            raise
         return step, f"interrupted after epoch {step.epoch}"
     return step, "finished"
 

@@ -86,5 +86,14 @@ def _(
         with warnings.catch_warnings():
             # What is doubtful of all frames was said of them.
             warnings.simplefilter("ignore", DoubtfulImageWarning)
-            made.append(reconstruct(problem, solver, start=start, setup=thin, watch=watch))
+            made.append(_whole(reconstruct(problem, solver, start=start, setup=thin, watch=watch)))
     return made[0], made[1]
+
+
+def _whole(half: Result) -> Result:
+    """A half that was reconstructed to its end; one that Ctrl-C ended would be compared as if it were all there is."""
+    if str(half.provenance["ending"]).startswith("interrupted"):
+        interruption = KeyboardInterrupt()
+        interruption.add_note("reconstructing half of the frames")
+        raise interruption
+    return half
