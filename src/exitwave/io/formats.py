@@ -7,6 +7,8 @@ from exitwave.data.measurement import Measurement
 from exitwave.io import cxi, dectris, nexus, npz, ptychodus, ptychodus_patterns, ptyd, recipe, results, tiff
 from exitwave.io.assemble import Format, ReadOptions, assemble
 from exitwave.io.hdf5_file import lost_links
+from exitwave.io.lfs import require_fetched
+from exitwave.io.mask_file import with_stated_mask
 from exitwave.io.weights import is_weights
 
 FORMATS: dict[str, Format] = {
@@ -34,6 +36,7 @@ def detect(path: Path) -> Format:
     """Tell a file's format from its content. Raises FormatError for a missing, truncated or unknown file."""
     if not path.exists():
         raise FormatError(f"{path} does not exist; check the path")
+    require_fetched(path)
     for candidate in FORMATS.values():
         if candidate.recognises(path):
             return candidate
@@ -56,10 +59,11 @@ def read_scan(path: Path, stated: ReadOptions) -> Measurement:
     """Read a measurement in any known format; what is stated wins over what the file says."""
     if not path.exists():
         raise FormatError(f"{path} does not exist; check the path")
+    require_fetched(path)
     chosen = named(stated.format) if stated.format else named("recipe") if stated.recipe else detect(path)
     if chosen.read is None:
         raise FormatError(f"{path} ({chosen.title}) holds no diffraction patterns; give the scan it was made from")
-    return assemble(chosen.read(path, stated), stated, path, chosen.name)
+    return assemble(with_stated_mask(chosen.read(path, stated), stated), stated, path, chosen.name)
 
 
 ENDINGS = {".cxi": "cxi", ".nxs": "nexus", ".ptyd": "ptyd", ".npz": "npz"}

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from exitwave.data.errors import FormatError
 from exitwave.io.assemble import METRES, Contents, PositionUnit, ReadOptions
 from exitwave.io.hdf5 import is_hdf5, open_hdf5, unit
+from exitwave.io.lfs import require_fetched
 from exitwave.io.units import LENGTHS_M, factor
 
 _NAME = re.compile(r"^(?:probe_|scan_|sample_)?(?:pos(?:ition)?s?_?)?(y|x)(?:_?(?:pos(?:ition)?s?|coords?))?$")
@@ -26,6 +27,7 @@ def read_positions(path: Path) -> tuple[Float[np.ndarray, "frame 2"], PositionUn
     """
     if not path.is_file():
         raise FormatError(f"the positions file {path} does not exist; check the path")
+    require_fetched(path)
     if is_hdf5(path):
         with open_hdf5(path) as file:
             return _from_hdf5(file, path)
