@@ -4,7 +4,22 @@ from pathlib import Path
 
 from exitwave.data.errors import FormatError
 from exitwave.data.measurement import Measurement
-from exitwave.io import cxi, dectris, nexus, npz, ptychodus, ptychodus_patterns, ptyd, recipe, results, tiff
+from exitwave.io import (
+    cdtools,
+    cxi,
+    dectris,
+    nexus,
+    npz,
+    ptychi_result,
+    ptychodus,
+    ptychodus_patterns,
+    ptyd,
+    ptyr,
+    ptyrad,
+    recipe,
+    results,
+    tiff,
+)
 from exitwave.io.assemble import Format, ReadOptions, assemble
 from exitwave.io.hdf5_file import lost_links
 from exitwave.io.lfs import require_fetched
@@ -15,6 +30,9 @@ FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
         results.FORMAT,
+        ptyr.FORMAT,
+        ptyrad.FORMAT,
+        cdtools.FORMAT,
         nexus.FORMAT,
         cxi.FORMAT,
         dectris.FORMAT,
@@ -23,6 +41,7 @@ FORMATS: dict[str, Format] = {
         recipe.FORMAT,
         ptychodus_patterns.PAIR,
         ptychodus.FORMAT,
+        ptychi_result.FORMAT,
         ptyd.FORMAT,
         npz.FORMAT,
         npz.SLAC,
