@@ -1,7 +1,5 @@
 """Starts and probes from results of other programs, in the layouts that their releases write (see format_files.py)."""
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest

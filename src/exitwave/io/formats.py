@@ -21,9 +21,9 @@ from exitwave.io import (
     tiff,
 )
 from exitwave.io.assemble import Format, ReadOptions, assemble
-from exitwave.io.hdf5_file import lost_links
 from exitwave.io.lfs import require_fetched
 from exitwave.io.mask_file import with_stated_mask
+from exitwave.io.unknown_file import unknown_file
 from exitwave.io.weights import is_weights
 
 FORMATS: dict[str, Format] = {
@@ -61,10 +61,7 @@ def detect(path: Path) -> Format:
             return candidate
     if is_weights(path):
         raise FormatError(f"{path} is a trained network, not a measurement; give it in place of a solver's name")
-    known = ", ".join(f.title for f in FORMATS.values())
-    raise FormatError(
-        f"{path} is of no known format; known are {known}; a YAML recipe (--recipe) reads any HDF5 file{lost_links(path)}"
-    )
+    raise unknown_file(path, [f.title for f in FORMATS.values()])
 
 
 def named(name: str) -> Format:
