@@ -18,8 +18,8 @@ from exitwave.data.errors import FormatError
 from exitwave.io.hdf5_file import LARGEST_ARRAY, broken_link, clear_errors, dataset, missing_sources, open_hdf5, opened
 
 Layout = Literal["frame y x", "y x frame", "y x", "row column y x", "frame exposure y x"]
-"""Axes of patterns as stored; "y x" is one frame to a dataset, "row column y x" is a raster scan that keeps its two scan axes, "frame exposure y x" repeats
-the exposure at each position."""
+"""Axes of patterns as stored; "y x" is one frame to a dataset, "row column y x" is a raster scan that keeps its two scan
+axes, "frame exposure y x" repeats the exposure at each position."""
 
 
 @dataclass(frozen=True, eq=False)
