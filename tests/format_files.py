@@ -226,6 +226,24 @@ def write_ptychi_result(path: Path, truth: PtychoEstimate) -> None:
         np.savez(file, **arrays, probe_position_y_px=y, probe_position_x_px=x)
 
 
+def write_tike(path: Path, oracle: Oracle, truth: PtychoEstimate, *, shifted: bool = True) -> None:
+    """As tike's own example data: one rotation, the beam in the corner of the frames; and an object, as results have."""
+    frames = oracle.patterns.astype(np.float32)
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            data=(np.fft.ifftshift(frames, axes=(1, 2)) if shifted else frames)[None],
+            scan=truth.positions_px.numpy().astype(np.float32)[None],
+            probe=truth.probe.numpy()[None, None, None],
+            psi=truth.object.numpy(),
+        )
+
+
+def _tike(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any]:
+    write_tike(path, oracle, truth)
+    return dict(STATED)
+
+
 def _ptyr(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any]:
     write_ptyr(path, oracle, truth)
     return {}
@@ -269,5 +287,6 @@ EXAMPLES: dict[str, Writer] = {
     "ptyrad": _ptyrad,
     "cdtools": _cdtools,
     "ptychi-result": _ptychi_result,
+    "tike-npz": _tike,
 }
 """Formats that are not written by their own `write`: a new format of that kind needs a line here."""

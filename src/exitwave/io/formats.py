@@ -19,6 +19,7 @@ from exitwave.io import (
     recipe,
     results,
     tiff,
+    tike,
 )
 from exitwave.io.assemble import Format, ReadOptions, assemble
 from exitwave.io.lfs import require_fetched
@@ -45,6 +46,7 @@ FORMATS: dict[str, Format] = {
         ptyd.FORMAT,
         npz.FORMAT,
         npz.SLAC,
+        tike.FORMAT,
         tiff.FORMAT,
     )
 }

@@ -26,9 +26,10 @@ def read_positions(path: Path) -> tuple[Float[np.ndarray, "frame 2"], PositionUn
     """Positions (y, x), as the file holds them, and their unit if it names one.
 
     Text tables (commas, semicolons, tabs or spaces; decimal commas where these do not part columns) may name their columns y
-    and x, with a unit ("y_um", "x [nm]"); without names there must be exactly two columns, y then x. Where a further column is
-    named frame or trigger, rows go in its order and those of one frame are averaged. The same holds for `.npy` arrays (frame, 2) and for HDF5
-    files with one such dataset, or one each named y and x. Raises FormatError where it is unclear what is what.
+    and x, with a unit ("y_um", "x [nm]"); without names there must be exactly two columns, y then x. Where a further column
+    is named frame or trigger, rows go in its order and those of one frame are averaged. `.npy` arrays (frame, 2) and HDF5
+    files with one such dataset, or one each named y and x, are read alike. Raises FormatError where it is unclear what is
+    what.
     """
     if not path.is_file():
         raise FormatError(f"the positions file {path} does not exist; check the path")
