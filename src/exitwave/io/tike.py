@@ -39,7 +39,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
 
 def read_estimate(path: Path) -> PtychoEstimate:
     """Object, probe and positions. Raises FormatError where there is no object."""
-    obj = stack(_without_ones(npz_arrays.load(path, "psi"), 3))
+    obj = stack(_squeezed(npz_arrays.load(path, "psi"), 3))
     if obj is None:
         raise FormatError(f"{path} holds no object (psi); take only its probe (--probe)")
     return PtychoEstimate(
@@ -49,7 +49,7 @@ def read_estimate(path: Path) -> PtychoEstimate:
 
 def read_probe(path: Path) -> Tensor:
     """The probe, (mode, y, x)."""
-    probe = stack(_without_ones(npz_arrays.load(path, "probe"), 3))
+    probe = stack(_squeezed(npz_arrays.load(path, "probe"), 3))
     if probe is None:
         raise FormatError(f"{path} holds no probe that is the same for all frames; give another file")
     return torch.from_numpy(probe)
@@ -59,16 +59,15 @@ def _corners(path: Path) -> Float[np.ndarray, "frame 2"]:
     return _of_one_rotation(path, npz_arrays.numbers(path, "scan"), 2, "scan")
 
 
-def _without_ones(array: np.ndarray | None, axes: int) -> np.ndarray | None:
+def _squeezed(array: np.ndarray | None, axes: int) -> np.ndarray | None:
     """The array without axes of length 1 in front, down to so many."""
     while array is not None and array.ndim > axes and array.shape[0] == 1:
         array = array[0]
-    return array if array is None or array.dtype.kind == "c" else None
+    return array
 
 
 def _of_one_rotation(path: Path, array: np.ndarray | None, axes: int, name: str) -> np.ndarray:
-    while array is not None and array.ndim > axes and array.shape[0] == 1:
-        array = array[0]
+    array = _squeezed(array, axes)
     if array is None or array.ndim != axes or array.dtype.kind not in "biuf" or 0 in array.shape:
         found = "missing" if array is None else f"{array.dtype} of shape {array.shape}"
         raise FormatError(f"{name} in {path} is {found}; expected real numbers of one rotation, with {axes} axes")
