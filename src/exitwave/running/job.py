@@ -117,7 +117,11 @@ class Job:
         told: dict[str, Any] = {"solver": to_spec(self.solver)}
         for part in (self.setup, self.refinement, self.running):
             told |= asdict(cast(Any, part))
-        told |= {"scan": self.scan, "output": self.output, "reading": asdict(self.reading), "prepare": self.prepare}
+        reading = asdict(self.reading)
+        reading |= {name: path.absolute() for name in ("positions", "mask") if (path := reading[name])}
+        if self.reading.recipe and Path(self.reading.recipe).is_file():
+            reading["recipe"] = Path(self.reading.recipe).absolute()
+        told |= {"scan": self.scan, "output": self.output, "reading": reading, "prepare": self.prepare}
         paths = {name: path.absolute() for name in ("output", "start", "probe") if (path := told[name])}
         if told["support"] is not None and names_file(told["support"]):
             paths["support"] = Path(told["support"]).absolute()
@@ -153,7 +157,10 @@ def read_job(path: str | Path) -> Job:
         described["support"] = str(path.parent / described["support"])
     described |= {"solver": resolve_paths(described["solver"], path.parent)} if "solver" in described else {}
     if isinstance(described.get("reading"), dict):
-        _start_from(path.parent, described["reading"], ("positions",))
+        _start_from(path.parent, described["reading"], ("positions", "mask"))
+        recipe = described["reading"].get("recipe")
+        if isinstance(recipe, str) and (path.parent / recipe).is_file():
+            described["reading"]["recipe"] = str(path.parent / recipe)
     return make_job(described, str(path))
 
 
