@@ -39,6 +39,7 @@ from .problems.inspection import Inspection as Inspection, ScanInspection as Sca
 from .problems.ptychography import PtychographyProblem as PtychographyProblem
 from .problems.setup import Setup as Setup
 from .reports.page import report as report
+from .reports.paper_figure import FigureOptions as FigureOptions, save_figure as save_figure
 from .reports.plots import plot as plot
 from .running.checkpoints import Checkpoints as Checkpoints
 from .running.compare import compare as compare, with_epochs as with_epochs

@@ -6,18 +6,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
 from exitwave.problems.base import Problem
+from exitwave.running.progress import terminal_bars
 from exitwave.solvers.base import Solver, Step
 
 
@@ -34,27 +24,7 @@ def watching_many(totals: Mapping[str, int | None]) -> Generator[Callable[[str, 
     if not sys.stderr.isatty():
         yield partial(_log, totals)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs  residual {task.fields[residual]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, TaskID] = {
-            title: bar.add_task(title, total=total, residual="-", start=len(totals) == 1)
-            for title, total in totals.items()
-        }
-
-        def show(title: str, step: Step[Any], problem: Problem[Any]) -> None:
-            if title not in tasks:
-                tasks[title] = bar.add_task(title, residual="-")
-            bar.start_task(tasks[title])
-            bar.update(tasks[title], completed=step.epoch, residual=f"{step.residual:.3e}")
-
+    with terminal_bars(totals) as show:
         yield show
 
 

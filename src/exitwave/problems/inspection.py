@@ -19,6 +19,7 @@ from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
 from exitwave.data.showing import Told
 from exitwave.data.statistics import ScanStatistics
+from exitwave.io.given import GivenMeasurement, given_measurement
 from exitwave.physics.support import extent_px
 from exitwave.problems.cdi import correlated_region, pattern_problem
 from exitwave.problems.examination import examine
@@ -104,16 +105,17 @@ class ScanInspection(Inspection):
 
 
 def inspect(
-    measurement: Measurement,
+    measurement: GivenMeasurement,
     *,
     drop_frames: tuple[int, ...] = (),
     keep_frames: tuple[int, ...] = (),
     as_is: bool = False,
 ) -> Inspection:
-    """Look at a measurement without reconstructing it; one that would be refused is still described, and the reason listed.
+    """Look at a measurement, or its file, without reconstructing it; one that would be refused is still described, with the reason.
 
     The figures are those of the measurement that a run would go on with: examined and cured, unless it is taken `as_is`.
     """
+    measurement = given_measurement(measurement)
     most = min(MOST_FRAMES, max(LEAST_FRAMES, MOST_PIXELS // math.prod(measurement.frame_shape)))
     examined = examine(measurement, drop_frames=drop_frames, keep_frames=keep_frames, most_frames=most, as_is=as_is)
     found = look(examined.measurement, examined.statistics)

@@ -119,9 +119,18 @@ def estimate_views(estimate: Estimate) -> list[tuple[str, View]]:
     return [(each.name, replace(shown_view(each), in_pixels=True)) for each in shown]
 
 
-def shown_view(shown: ObjectImage, most_pixels: int = MOST_PIXELS) -> View:
+def shown_view(
+    shown: ObjectImage, most_pixels: int = MOST_PIXELS, ramp_rad_px: tuple[float, float] | None = None
+) -> View:
     """One image of the object ready to be shown."""
-    return view(shown.image, shown.region, shown.pixel_m, phased=shown.phased, most_pixels=most_pixels)
+    return view(
+        shown.image,
+        shown.region,
+        shown.pixel_m,
+        phased=shown.phased,
+        ramp_rad_px=ramp_rad_px,
+        most_pixels=most_pixels,
+    )
 
 
 def lit_regions(x: Estimate) -> tuple[Bool[np.ndarray, "y x"], Bool[np.ndarray, "y x"]]:
@@ -151,7 +160,7 @@ def view(
     """
     if not region.any():
         image, region = np.zeros_like(image), np.ones_like(region)
-    box = _box_around(region)
+    box = box_around(region)
     phased = (region if phased is None else region & phased)[box]
     region = region[box]
     image = np.where(region, image[box], 0).astype(np.complex128)
@@ -204,7 +213,8 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-def _box_around(region: Bool[np.ndarray, "y x"]) -> tuple[slice, slice]:
+def box_around(region: Bool[np.ndarray, "y x"]) -> tuple[slice, slice]:
+    """The rows and columns in which a region lies."""
     rows, columns = (np.flatnonzero(region.any(axis=axis)) for axis in (1, 0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
@@ -237,7 +247,7 @@ def shown_like(result: Result, deviation: Estimate) -> list[Float[np.ndarray, "y
     shown: list[np.ndarray] = []
     for image, values in zip(object_images(result.estimate, pixel_m), maps, strict=True):
         inside = image.region if image.region.any() else np.ones_like(image.region)
-        box = _box_around(inside)
+        box = box_around(inside)
         factor = _factor(inside[box].shape)
         share = averaged(inside[box], factor)
         means = averaged(np.where(inside, np.abs(values.image), 0.0)[box], factor) / np.where(share > 0.5, share, 1.0)
