@@ -7,6 +7,7 @@ from .data.errors import (
     ExitwaveError as ExitwaveError,
     FormatError as FormatError,
     InputError as InputError,
+    OverwriteWarning as OverwriteWarning,
     RenamedOptionWarning as RenamedOptionWarning,
 )
 from .data.estimate import Estimate as Estimate, PtychoEstimate as PtychoEstimate, SupportEstimate as SupportEstimate
@@ -39,6 +40,9 @@ from .problems.inspection import Inspection as Inspection, ScanInspection as Sca
 from .problems.ptychography import PtychographyProblem as PtychographyProblem
 from .problems.setup import Setup as Setup
 from .reports.page import report as report
+from .reports.paper_figure import FigureOptions as FigureOptions, save_figure as save_figure
+from .reports.plots import plot as plot
+from .reports.viewer import view as view
 from .running.checkpoints import Checkpoints as Checkpoints
 from .running.compare import compare as compare, with_epochs as with_epochs
 from .running.job import Job as Job, read_job as read_job, run_job as run_job, run_together as run_together

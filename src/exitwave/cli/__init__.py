@@ -14,6 +14,7 @@ from exitwave.data.errors import (
     AmbiguousNameWarning,
     DoubtfulImageWarning,
     ExaminedWarning,
+    OverwriteWarning,
     RenamedOptionWarning,
 )
 from exitwave.data.progress import phase
@@ -36,6 +37,7 @@ for _name, _help in (
     ("compare", "Several solvers on one scan, side by side in one HTML page."),
     ("evaluate", "How good a result is: residuals, resolution, and errors where the truth is known."),
     ("report", "One self-contained HTML page with pictures and figures of a result."),
+    ("view", "Look at a result in the browser: pan, zoom, contrast, line profiles, slices, modes."),
     ("export", "Write a result, a scan or a trained network in another file format."),
     ("recipe", "Draft of a recipe for an HDF5 file of unknown layout: what was recognised, and what is missing."),
     ("doctor", "Check this installation: versions, devices, memory, codecs."),
@@ -100,6 +102,8 @@ def _warnings_in_a_line() -> Generator[None]:
                 return
             if issubclass(category, ExaminedWarning):
                 print(f"exitwave: examined: {' '.join(str(message).split())}", file=sys.stderr)
+            elif issubclass(category, OverwriteWarning):
+                print(f"exitwave: {message}", file=sys.stderr)
             elif issubclass(category, DoubtfulImageWarning | AmbiguousNameWarning | RenamedOptionWarning):
                 told.add(str(message))
                 warn(str(message))
@@ -107,7 +111,8 @@ def _warnings_in_a_line() -> Generator[None]:
                 before(message, category, filename, lineno, file, line)
 
         warnings.showwarning = show
-        for category in (ExaminedWarning, DoubtfulImageWarning, AmbiguousNameWarning, RenamedOptionWarning):
+        ours = (ExaminedWarning, DoubtfulImageWarning, OverwriteWarning, AmbiguousNameWarning, RenamedOptionWarning)
+        for category in ours:
             warnings.simplefilter("always", category)
         yield
 

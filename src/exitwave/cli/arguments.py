@@ -11,6 +11,7 @@ READING = Group("Reading", help="What you know better than the file; anything st
 RUNNING = Group("Running", sort_key=2)
 SOLVER = Group("Solver", sort_key=1)
 FILES = Group("Files", sort_key=0)
+FIGURE = Group("Figure", help="Of .png, .svg and .pdf.", sort_key=1)
 
 ScanPath = Annotated[Path, Parameter(help="Scan file, in any known format.", group=FILES)]
 ResultPath = Annotated[Path, Parameter(help="Result file written by exitwave.", group=FILES)]

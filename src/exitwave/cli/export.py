@@ -4,13 +4,22 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as validated
 
-from exitwave.cli.arguments import FILES, Prepare, Reading
+from exitwave.cli.arguments import FIGURE, FILES, Prepare, Reading
 from exitwave.data.errors import InputError
 from exitwave.io import formats
 from exitwave.io.files import read_prepared, read_result, write
 from exitwave.io.network_paths import names_network
+from exitwave.reports.paper_figure import ENDINGS, FigureOptions, save_figure
 from exitwave.solvers.neural.export import Target, export_network
+
+
+@validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class _Figure(FigureOptions):
+    plain: bool = False
+    """The pixels alone, as three .png: complex picture, amplitude and phase, without scale bar and colours."""
 
 
 def export(
@@ -27,11 +36,14 @@ def export(
     openvino: Annotated[
         bool, Parameter(help="Write a trained network as OpenVINO files.", negative="", group=FILES)
     ] = False,
+    figure: Annotated[_Figure | None, Parameter(name="*", group=FIGURE)] = None,
     reading: Reading = None,
     prepare: Prepare = (),
 ) -> None:
-    """Write a result as CXI, npz, TIFF, PNG or ptychodus product, a scan (prepared if asked) in another scan format, or a
-    trained network as ONNX or OpenVINO files, beside its weights unless another place is given.
+    """Write a result as a figure (.png, .svg, .pdf), as CXI, npz, TIFF or ptychodus product, a scan (prepared if asked) in
+    another scan format, or a trained network as ONNX or OpenVINO files, beside its weights unless another place is given.
+
+    exitwave export out.h5 -o figure.pdf --panel phase --crop 5um
     """
     # A word until it is known what it names: ./general is another than general.
     path = Path(source)
@@ -46,10 +58,17 @@ def export(
         )
     if output is None:
         raise InputError(f"no place to write {source} to; name a file: -o FILE")
-    if formats.detect(path).name == "result":
-        write(read_result(path), output, format=to)
+    is_result = formats.detect(path).name == "result"
+    as_figure = is_result and to is None and output.suffix.lower() in ENDINGS and not (figure and figure.plain)
+    if as_figure:
+        save_figure(read_result(path), output, figure)
+    elif figure is not None and figure != _Figure(plain=figure.plain):
+        raise InputError(
+            f"--panel, --dpi, --colourmap and --crop are for figures of a result, which end in {', '.join(ENDINGS)} and are "
+            f"not --plain; {output} is none"
+        )
     else:
-        write(read_prepared(path, reading, prepare), output, format=to)
+        write(read_result(path) if is_result else read_prepared(path, reading, prepare), output, format=to)
     print(f"{source} -> {output}")
 
 

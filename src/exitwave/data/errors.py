@@ -35,5 +35,9 @@ class DoubtfulImageWarning(UserWarning):
     """An image may not be trusted: the message says why, with numbers, and what to do. It is kept with the result."""
 
 
+class OverwriteWarning(UserWarning):
+    """A file is there already and is about to be replaced: the message names it."""
+
+
 class RenamedOptionWarning(FutureWarning):
     """An option was given under the name that it had in an earlier version: the message says what it is called now."""

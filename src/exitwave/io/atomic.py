@@ -2,11 +2,12 @@
 
 import errno
 import os
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from exitwave.data.errors import ExitwaveError, InputError
+from exitwave.data.errors import ExitwaveError, InputError, OverwriteWarning
 
 
 @contextmanager
@@ -38,6 +39,16 @@ def replacing(path: Path) -> Generator[Path]:
         raise ExitwaveError(f"could not write {path}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def say_overwritten(path: Path, overwrite: bool | None = None, *, stacklevel: int = 3) -> None:
+    """Warn (OverwriteWarning) of a file that is about to be replaced, unless `overwrite` says that it may; where `overwrite` is
+    False raise InputError."""
+    if overwrite or not path.exists():
+        return
+    if overwrite is False:
+        raise InputError(f"{path} is there already; choose another name, or allow it to be replaced: overwrite=True")
+    warnings.warn(f"{path} is there already and is replaced", OverwriteWarning, stacklevel=stacklevel)
 
 
 def require_writable(path: Path) -> None:

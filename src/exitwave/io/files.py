@@ -15,6 +15,7 @@ from exitwave.data.progress import phase
 from exitwave.data.result import Result
 from exitwave.io import export, formats
 from exitwave.io.assemble import ReadOptions
+from exitwave.io.atomic import say_overwritten
 from exitwave.io.results import read_result as read_result, write_result
 from exitwave.io.truth import read_truth as read_truth
 
@@ -50,12 +51,17 @@ def read_probe(path: str | Path) -> Complex[Tensor, "mode y x"]:
     return found.read_probe(Path(path))
 
 
-def write(value: Result | Measurement, path: str | Path, format: str | None = None) -> None:
+def write(
+    value: Result | Measurement, path: str | Path, format: str | None = None, *, overwrite: bool | None = None
+) -> None:
     """Write a result or a scan; the format follows from the file's ending unless it is named.
 
-    A result as .h5 keeps everything; .cxi, .npz, .tiff and .png are exports. A scan goes to .cxi, .nxs, .npz, .ptyd.
+    A result as .h5 keeps everything; .cxi, .npz, .tiff and .png are exports. A scan goes to .cxi, .nxs, .npz, .ptyd. A file that
+    is there already is replaced, as h5py and tifffile do, but with a word before (OverwriteWarning); `overwrite` True leaves out
+    the word, False refuses (InputError).
     """
     path = Path(path)
+    say_overwritten(path, overwrite)
     if isinstance(value, Result):
         if format == "result" or (format is None and path.suffix in (".h5", ".hdf5")):
             write_result(path, value)

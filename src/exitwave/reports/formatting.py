@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exitwave.evaluation.metrics import Unit
 
-_UNITS = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-12, "pm"))
-
-ROUNDING = 1e-14
-"""What is smaller is what arithmetic leaves of nothing."""
+from exitwave.data.lengths import length as length, length_unit as length_unit, number as number
 
 
 @dataclass(frozen=True)
@@ -20,25 +17,6 @@ class Fact:
     name: str
     value: str
     note: str = ""
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A value with `digits` significant digits: 0.0123, 1.2e-05, 6.24e+05; a dash for what is not known."""
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if abs(value) < ROUNDING:
-        return "0"
-    if value == int(value) and abs(value) < 1e5:
-        return str(int(value))
-    return f"{value:.{digits}g}"
-
-
-def length(metres: float, digits: int = 3) -> str:
-    """A length with the unit that keeps it readable: 12.4 nm, 3.1 µm."""
-    scale, unit = length_unit(metres)
-    return f"{number(metres / scale, digits)} {unit}"
 
 
 def area(sides_m: tuple[float, float]) -> str:
@@ -52,12 +30,6 @@ def nice_lengths(least_m: float) -> list[float]:
     decade = math.floor(math.log10(least_m))
     steps = [step * 10.0**power for power in range(decade, decade + 3) for step in (1, 1.5, 2, 3, 5, 7)]
     return [step for step in steps if step > least_m]
-
-
-def length_unit(metres: float) -> tuple[float, str]:
-    """The unit for lengths of this order: its size in metres and its symbol."""
-    # A length that rounds up to the next unit is written in it: 1 µm, not 1000 nm.
-    return next(((scale, unit) for scale, unit in _UNITS if abs(metres) >= 0.9995 * scale), _UNITS[-1])
 
 
 def scale_bar_m(width_m: float) -> float:

@@ -18,6 +18,14 @@ from exitwave.evaluation.evaluate import evaluate
 from exitwave.evaluation.evaluation import Evaluation, merge_evaluations
 from exitwave.evaluation.ptychography import compare_halves
 from exitwave.io.files import read_result
+from exitwave.io.given import (
+    GivenEstimate,
+    GivenMeasurement,
+    GivenProbe,
+    given_estimate,
+    given_measurement,
+    given_probe,
+)
 from exitwave.io.network_paths import names_network, short_name
 from exitwave.problems.base import Problem
 from exitwave.problems.examination import of_frames_left
@@ -25,15 +33,16 @@ from exitwave.problems.outliers import Outliers
 from exitwave.problems.setup import Setup
 from exitwave.running.examined import examined
 from exitwave.running.job import read_yaml, setup_of, solver_of
+from exitwave.running.progress import progress_of
 from exitwave.running.reconstruct import reconstruct, scan_provenance
+from exitwave.running.right_call import showing_the_right_call
 from exitwave.running.split_half import reconstruct_halves
 from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.neural.network_solver import NetworkSolver
 from exitwave.solvers.refined import Refined
 from exitwave.solvers.registry import solvers as known_solvers
-from exitwave.solvers.spec import from_spec, resolve_paths, to_spec
-
+from exitwave.solvers.spec import from_spec, given_solver, resolve_paths, to_spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +65,8 @@ class Contestant:
         return replace(setup, **{name: getattr(self.setup, name) for name in self.own})
 
 
-Candidate = Solver[Any] | Contestant | Result | Mapping[str, Any] | str | Path
-"""A solver, perhaps with options of its own, its name or spec, a trained network's folder or file, a YAML file that describes
+Candidate = Solver[Any] | type[Solver[Any]] | Contestant | Result | Mapping[str, Any] | str | Path
+"""A solver, perhaps with options of its own, its class, name or spec, a trained network's folder or file, a YAML file that describes
 one (a job or a spec alone), a finished result or its file."""
 Chosen = Solver[Any] | Contestant | Result
 Watch = Callable[[str, Step[Any], Problem[Any]], None]
@@ -65,28 +74,31 @@ FREE_FRACTION = 0.05
 """Of the pixels, held out where nothing else is said."""
 
 
+@showing_the_right_call
 def compare(
-    measurement: Measurement,
+    measurement: GivenMeasurement,
     solvers: Sequence[Candidate] | Mapping[str, Candidate],
     *,
     truth: Estimate | None = None,
-    start: Estimate | None = None,
-    probe: Complex[Tensor, "mode y x"] | None = None,
+    start: GivenEstimate | None = None,
+    probe: GivenProbe | None = None,
     setup: Setup | None = None,
     split_half: bool = False,
     watch: Watch | None = None,
+    progress: bool = True,
 ) -> Comparison:
     """Run solvers on one measurement, one after the other, all from the same start, and judge each by the same figures.
 
     `solvers` are solvers, names, specs, trained networks, YAML files with one, or finished results and their files; a
     mapping names them. `with_epochs` gives one another number of epochs. `setup` is that of all; where it is left out, a
     twentieth of the pixels is held out from all, for the free residual. `split_half` reconstructs halves of the frames, too.
-    `watch` sees every step. A solver that refuses or diverges gets an entry with a remark; Ctrl-C keeps what there is. Raises
+    `watch` sees every step; without it, and unless `progress` is False, terminals and notebooks show a bar for each solver.
+    A solver that refuses or diverges gets an entry with a remark; Ctrl-C keeps what there is. Raises
     InputError for what can be refused before the first run.
     """
     chosen, setup = candidates(solvers), setup or Setup(free_fraction=FREE_FRACTION)
-    measurement = examined(measurement, setup)
-    start, truth = (of_frames_left(each, measurement.provenance) for each in (start, truth))
+    measurement, wave = examined(given_measurement(measurement), setup), given_probe(probe)
+    begin, truth = (of_frames_left(each, measurement.provenance) for each in (given_estimate(start), truth))
     if truth is not None:
         require_same_frames(truth, measurement, "the truth", "give the truth of the scan as it is prepared")
     for name, candidate in chosen:
@@ -95,8 +107,10 @@ def compare(
             seen = Outliers.stored(candidate.provenance).without(measurement)
             require_same_frames(candidate.estimate, seen, f"the result {name}", advice)
 
-    common = _Contest(measurement, truth, start, probe, setup, split_half, watch)
-    entries, interrupted = common.entries(chosen)
+    totals = {name: each.total_epochs for name, each in chosen if isinstance(each, Solver)}
+    with progress_of(totals, wanted=progress and watch is None) as show:
+        common = _Contest(measurement, truth, begin, wave, setup, split_half, watch or show)
+        entries, interrupted = common.entries(chosen)
     return Comparison(
         entries=entries,
         truth=truth,
@@ -137,6 +151,8 @@ def _candidate(given: Candidate) -> tuple[str, Chosen]:
             return f"{given.spec.get('name', 'result')} (given)", given
         case str() if given in known_solvers():
             return given, from_spec(given)
+        case type():
+            return given.name, given_solver(given)
         case str() | Path():
             return _from_file(given)
         case _:
@@ -258,7 +274,9 @@ class _Contest:
         if isinstance(contestant, Result):
             result = contestant
         else:
-            solver, stop = (contestant, None) if isinstance(contestant, Solver) else (contestant.solver, contestant.stop)
+            solver, stop = (
+                (contestant, None) if isinstance(contestant, Solver) else (contestant.solver, contestant.stop)
+            )
             start, probe = self.start, self.probe
             result = reconstruct(
                 self.measurement, solver, start=start, probe=probe, setup=setup, stop=stop, watch=clock
@@ -270,7 +288,9 @@ class _Contest:
         try:
             entry = replace(entry, evaluation=evaluate(result, truth=self.truth))
             if self.split_half and entry.evaluation and not remark:
-                entry = replace(entry, evaluation=merge_evaluations(entry.evaluation, self._halves(name, result, setup)))
+                entry = replace(
+                    entry, evaluation=merge_evaluations(entry.evaluation, self._halves(name, result, setup))
+                )
         except ExitwaveError as error:
             return replace(entry, remark=remark or _sentence(error))
         except KeyboardInterrupt:

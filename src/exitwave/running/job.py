@@ -16,6 +16,7 @@ from exitwave.data.progress import phase
 from exitwave.data.result import Result
 from exitwave.io import results
 from exitwave.io.assemble import ReadOptions
+from exitwave.io.atomic import say_overwritten
 from exitwave.io.files import read_estimate, read_prepared as read_scan, read_probe
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Setup
@@ -283,6 +284,8 @@ def _run(job: Job, watch: Callable[[Step[Any], Problem[Any]], None] | None) -> t
     require_outputs(job.scans, job.output)
     how = job.running
     scans = [_measured(path, job) for path in job.scans]
+    for path in () if how.resume else job.outputs:
+        say_overwritten(path, stacklevel=4)
     probe = read_probe(how.probe) if how.probe else None
     stop = Stop(residual=how.stop_residual, patience=how.patience)
     kept = Checkpoints(path=job.checkpoint, every=how.checkpoint_every, resume=how.resume)

@@ -6,8 +6,9 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import singledispatch
+from functools import partial, singledispatch
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, overload
 
 import torch
@@ -22,6 +23,14 @@ from exitwave.data.pattern import Pattern
 from exitwave.data.progress import phase
 from exitwave.data.result import Result
 from exitwave.evaluation.verdict.judge import judged
+from exitwave.io.given import (
+    GivenEstimate,
+    GivenMeasurement,
+    GivenProbe,
+    given_estimate,
+    given_measurement,
+    given_probe,
+)
 from exitwave.problems.base import Problem, relative
 from exitwave.problems.cdi import SupportProblem
 from exitwave.problems.examination import of_frames_left
@@ -30,12 +39,14 @@ from exitwave.running.checkpoints import CheckpointFile, Checkpoints
 from exitwave.running.divergence import DivergenceGuard, advice
 from exitwave.running.examined import examined
 from exitwave.running.pose import pose
+from exitwave.running.progress import LOG, progress_of
+from exitwave.running.right_call import showing_the_right_call
 from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.cdi.multistart import CDI
 from exitwave.solvers.ptychography.quasi_newton import QuasiNewton
 from exitwave.solvers.requirements import require_solved, require_supported
-from exitwave.solvers.spec import to_spec
+from exitwave.solvers.spec import AnySolver, given_solver, to_spec
 
 Watch = Callable[[Step[Any], Problem[Any]], None]
 
@@ -56,100 +67,6 @@ def _(measurement: Pattern | SupportProblem) -> Solver[Any]:
     return CDI()
 
 
-def iterate(
-    measurement: Measurement | Problem[Any],
-    solver: Solver[Any],
-    *,
-    start: Estimate | None = None,
-    probe: Complex[Tensor, "mode y x"] | None = None,
-    setup: Setup | None = None,
-) -> Iterator[Step[Any]]:
-    """The stream of estimates a solver makes of a measurement, one after every epoch; see `reconstruct`."""
-    begun = _begun(measurement, solver, start, probe, setup or Setup())
-    yield from solver.solve(begun.problem, Step(epoch=0, estimate=begun.estimate))
-
-
-@overload
-def reconstruct(
-    measurement: Measurement | Problem[Any],
-    solver: Solver[Any] | None = None,
-    *,
-    start: Estimate | None = None,
-    probe: Complex[Tensor, "mode y x"] | None = None,
-    setup: Setup | None = None,
-    stop: Stop | None = None,
-    checkpoints: Checkpoints | None = None,
-    watch: Watch | None = None,
-) -> Result: ...
-
-
-@overload
-def reconstruct(
-    measurement: Sequence[Measurement],
-    solver: Solver[Any] | None = None,
-    *,
-    probe: Complex[Tensor, "mode y x"] | None = None,
-    setup: Setup | None = None,
-    stop: Stop | None = None,
-    checkpoints: Checkpoints | None = None,
-    watch: Watch | None = None,
-) -> tuple[Result, ...]: ...
-
-
-def reconstruct(
-    measurement: Measurement | Problem[Any] | Sequence[Measurement],
-    solver: Solver[Any] | None = None,
-    *,
-    start: Estimate | None = None,
-    probe: Complex[Tensor, "mode y x"] | None = None,
-    setup: Setup | None = None,
-    stop: Stop | None = None,
-    checkpoints: Checkpoints | None = None,
-    watch: Watch | None = None,
-) -> Result | tuple[Result, ...]:
-    """Turn a measurement, such as a scan, into an image, by `default_solver()` where none is named.
-
-    A measurement is examined first: what has one safe cure, such as stuck pixels and empty frames, is cured, told
-    (ExaminedWarning) and kept in the provenance; `setup.as_is` takes the data as they are. `start` is an earlier estimate
-    of the same frames; without it the object starts empty and the probe from `probe` or
-    from the data. `setup` says how the problem is set up: modes and slices, fly scan, held-out pixels, seed, device, memory,
-    noise; where the problem is posed already, only its modes and slices count. `watch` sees every step. Ctrl-C ends the run
-    with the last estimate, if an epoch was done; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate
-    so far kept; the provenance then says `diverged` and what to change. Where the image may not be trusted, as that of a
-    network trained on other photons, it warns (DoubtfulImageWarning) and keeps the `warnings` in the provenance. The
-    `verdict` of the result says how far the data support the image. Incoherent modes of the result are orthogonal. A list of
-    scans is reconstructed together, with one probe for all: a result each. Raises InputError where the measurement or the
-    start makes no sense or the solver cannot honour what is asked, ExitwaveError when the solver diverges before its first
-    finite estimate.
-    """
-    if isinstance(measurement, Sequence):
-        # It reconstructs what it has joined.
-        from exitwave.running.shared_probe import reconstruct_together
-
-        if start is not None:
-            raise InputError("scans that share their probe start from a probe, not from an estimate of one of them")
-        return reconstruct_together(
-            measurement, solver, probe=probe, setup=setup, stop=stop, checkpoints=checkpoints, watch=watch
-        )
-    started = time.perf_counter()
-    solver, setup = solver or default_solver(measurement), setup or Setup()
-    begun = _begun(measurement, solver, start, probe, setup)
-    problem = begun.problem
-    record = CheckpointFile(
-        checkpoints=checkpoints, spec=to_spec(solver), identity=problem.identity(begun.estimate, setup)
-    )
-    resumed = record.resumed(Step(epoch=0, estimate=begun.estimate))
-    run = _driven(solver, problem, *resumed, stop or Stop(), record, watch)
-    try:
-        with phase("measuring how well the image fits"):
-            result = _result(problem, record, run, begun.warnings, setup.free_fraction, started)
-    except KeyboardInterrupt:
-        record.save(run.step, run.history)
-        raise
-    with phase("judging the image"):
-        return judged(problem, result, run.step.state)
-
-
 @dataclass(frozen=True, eq=False)
 class _Begun:
     """A problem with the estimate to begin with, and why its image may not be trusted."""
@@ -157,6 +74,137 @@ class _Begun:
     problem: Problem[Any]
     estimate: Estimate
     warnings: tuple[str, ...]
+
+
+@showing_the_right_call
+def iterate(
+    measurement: GivenMeasurement | Problem[Any],
+    solver: AnySolver | None = None,
+    *,
+    start: GivenEstimate | None = None,
+    probe: GivenProbe | None = None,
+    setup: Setup | None = None,
+    stop: Stop | None = None,
+    checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
+) -> Iterator[Step[Any]]:
+    """The stream of estimates a solver makes of a measurement, one after every epoch; arguments as those of `reconstruct`.
+
+    `step.plot()` shows one. What cannot be run is refused when it is called, not when the first step is asked for.
+    """
+    measurement = measurement if isinstance(measurement, Problem) else given_measurement(measurement)
+    chosen, how = default_solver(measurement) if solver is None else given_solver(solver), setup or Setup()
+    begun = _begun(measurement, chosen, given_estimate(start), given_probe(probe), how)
+    return _steps(chosen, begun, stop or Stop(), _record(chosen, begun, checkpoints, how), watch)
+
+
+def _steps(
+    solver: Solver[Any], begun: _Begun, stop: Stop, record: CheckpointFile, watch: Watch | None
+) -> Iterator[Step[Any]]:
+    step, history = record.resumed(Step(epoch=0, estimate=begun.estimate))
+    for new in solver.solve(begun.problem, step):
+        history.append(new.residual)
+        if watch:
+            watch(new, begun.problem)
+        record.after_epoch(new, history)
+        yield new
+        if stop.reached(history):
+            return
+
+
+def _record(solver: Solver[Any], begun: _Begun, checkpoints: Checkpoints | None, setup: Setup) -> CheckpointFile:
+    """The file in which a run keeps its state, and what belongs to it."""
+    identity = begun.problem.identity(begun.estimate, setup)
+    return CheckpointFile(checkpoints=checkpoints, spec=to_spec(solver), identity=identity)
+
+
+@overload
+def reconstruct(
+    measurement: GivenMeasurement | Problem[Any],
+    solver: AnySolver | None = None,
+    *,
+    start: GivenEstimate | None = None,
+    probe: GivenProbe | None = None,
+    setup: Setup | None = None,
+    stop: Stop | None = None,
+    checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
+    progress: bool = True,
+) -> Result: ...
+
+
+@overload
+def reconstruct(
+    measurement: list[Measurement] | tuple[Measurement, ...] | list[Path] | list[str],
+    solver: AnySolver | None = None,
+    *,
+    probe: GivenProbe | None = None,
+    setup: Setup | None = None,
+    stop: Stop | None = None,
+    checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
+    progress: bool = True,
+) -> tuple[Result, ...]: ...
+
+
+@showing_the_right_call
+def reconstruct(
+    measurement: GivenMeasurement | Problem[Any] | Sequence[GivenMeasurement],
+    solver: AnySolver | None = None,
+    *,
+    start: GivenEstimate | None = None,
+    probe: GivenProbe | None = None,
+    setup: Setup | None = None,
+    stop: Stop | None = None,
+    checkpoints: Checkpoints | None = None,
+    watch: Watch | None = None,
+    progress: bool = True,
+) -> Result | tuple[Result, ...]:
+    """Turn a measurement, such as a scan, into an image, by `default_solver()` where none is named.
+
+    A measurement is examined first: what has one safe cure, such as stuck pixels and empty frames, is cured, told
+    (ExaminedWarning) and kept in the provenance; `setup.as_is` takes the data as they are. The file of a measurement, of a start
+    or of a probe stands for what it holds, the name or class of a solver for its defaults. `start` is an earlier estimate
+    of the same frames; without it the object starts empty and the probe from `probe` or
+    from the data. `setup` says how the problem is set up: modes and slices, fly scan, held-out pixels, seed, device, memory,
+    noise; where the problem is posed already, only its modes and slices count. `watch` sees every step; without it terminals and
+    notebooks show a bar, unless `progress` is False, and each tenth of the epochs is logged (`logging.getLogger("exitwave")`).
+    Ctrl-C ends the run with the last estimate, if an epoch was done; the provenance then says `interrupted`. A solver that
+    diverges is stopped, and its best estimate
+    so far kept; the provenance then says `diverged` and what to change. Where the image may not be trusted, as that of a
+    network trained on other photons, it warns (DoubtfulImageWarning) and keeps the `warnings` in the provenance. The
+    `verdict` of the result says how far the data support the image. Incoherent modes of the result are orthogonal. A list of
+    scans is reconstructed together, with one probe for all: a result each. Raises InputError where the measurement or the
+    start makes no sense or the solver cannot honour what is asked, ExitwaveError when the solver diverges before its first
+    finite estimate.
+    """
+    if isinstance(measurement, Sequence) and not isinstance(measurement, str):
+        # It reconstructs what it has joined.
+        from exitwave.running.shared_probe import reconstruct_together
+
+        if start is not None:
+            raise InputError("scans that share their probe start from a probe, not from an estimate of one of them")
+        return reconstruct_together(
+            [given_measurement(each) for each in measurement],
+            None if solver is None else given_solver(solver),
+            probe=given_probe(probe),
+            setup=setup,
+            stop=stop,
+            checkpoints=checkpoints,
+            watch=watch,
+            progress=progress,
+        )
+    started = time.perf_counter()
+    measurement = measurement if isinstance(measurement, Problem) else given_measurement(measurement)
+    chosen, how = default_solver(measurement) if solver is None else given_solver(solver), setup or Setup()
+    begun = _begun(measurement, chosen, given_estimate(start), given_probe(probe), how)
+    problem, record = begun.problem, _record(chosen, begun, checkpoints, how)
+    resumed = record.resumed(Step(epoch=0, estimate=begun.estimate))
+    with progress_of({chosen.name: chosen.total_epochs}, wanted=progress and watch is None) as show:
+        run = _driven(chosen, problem, *resumed, stop or Stop(), record, watch or partial(show, chosen.name))
+        result = _judged_result(problem, record, run, begun.warnings, how.free_fraction, started)
+    LOG.info("%s: %s, %s", chosen.name, run.ending, ", ".join(result.told()))
+    return result
 
 
 def _begun(
@@ -188,7 +236,8 @@ def _begun(
     # Parts of a chain may have the same doubt.
     doubts = tuple(dict.fromkeys(found))
     for doubt in doubts:
-        warnings.warn(doubt, DoubtfulImageWarning, stacklevel=3)
+        # Through the decorator that looks at the keywords.
+        warnings.warn(doubt, DoubtfulImageWarning, stacklevel=4)
     return _Begun(problem, estimate, doubts)
 
 
@@ -265,6 +314,25 @@ def _fallen_back(guard: DivergenceGuard, problem: Problem[Any], ending: str) -> 
             f"the solver {ending}; {advice(guard.at_work)}, or look for absurd values in the frames with exitwave info"
         )
     return best, f"{ending}; the estimate after epoch {best.epoch} was kept; {advice(guard.at_work)}"
+
+
+def _judged_result(
+    problem: Problem[Any],
+    record: CheckpointFile,
+    run: _Run,
+    doubts: tuple[str, ...],
+    free_fraction: float,
+    began: float,
+) -> Result:
+    """What was found, with the verdict on it; where Ctrl-C ends the measuring of it, the checkpoint keeps the run."""
+    try:
+        with phase("measuring how well the image fits"):
+            result = _result(problem, record, run, doubts, free_fraction, began)
+    except KeyboardInterrupt:
+        record.save(run.step, run.history)
+        raise
+    with phase("judging the image"):
+        return judged(problem, result, run.step.state)
 
 
 def _result(

@@ -39,6 +39,7 @@ def reconstruct_together(
     stop: Stop | None = None,
     checkpoints: Checkpoints | None = None,
     watch: Watch | None = None,
+    progress: bool = True,
 ) -> tuple[Result, ...]:
     """Turn scans into images that share their probe, one result a scan; arguments as those of `reconstruct`.
 
@@ -57,7 +58,16 @@ def reconstruct_together(
     problem = pose(joined, setup, solver=solver)
     assert isinstance(problem, SharedProbeProblem)
     _require_able(solver, problem)
-    whole = reconstruct(problem, solver, probe=probe, setup=setup, stop=stop, checkpoints=checkpoints, watch=watch)
+    whole = reconstruct(
+        problem,
+        solver,
+        probe=probe,
+        setup=setup,
+        stop=stop,
+        checkpoints=checkpoints,
+        watch=watch,
+        progress=progress,
+    )
     return split(problem, whole)
 
 

@@ -144,8 +144,30 @@ def renamed_options(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any
 
 
 def as_solver(value: Any) -> Any:
-    """A solver where a spec is given; anything else as it is, for validators to refuse."""
-    return from_spec(value) if isinstance(value, Mapping | str | list) else value
+    """A solver where a spec is given, its class, or the path of a trained network; anything else as it is, for validators to
+    refuse."""
+    if isinstance(value, type) and issubclass(value, Solver):
+        return make(value, {})
+    return (
+        from_spec(str(value) if isinstance(value, Path) else value)
+        if isinstance(value, Mapping | str | list | Path)
+        else value
+    )
+
+
+AnySolver = Solver[Any] | type[Solver[Any]] | Mapping[str, Any] | str | Path
+"""A solver, its class, name or spec, or the folder or file of a trained network."""
+
+
+def given_solver(value: AnySolver) -> Solver[Any]:
+    """The solver that is meant. Raises InputError for what means none."""
+    found = as_solver(value)
+    if not isinstance(found, Solver):
+        raise InputError(
+            f"{type(value).__name__} is no solver; expected one, such as ew.RPIE(epochs=50), a name, such as 'rpie', or the path "
+            "of a trained network"
+        )
+    return found
 
 
 SolverField = Annotated[InstanceOf[Solver[Any]], BeforeValidator(as_solver)]
