@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-_UNITS = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-12, "pm"))
+_UNITS = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-10, "Å"), (1e-12, "pm"))
+_ANGLES = ((1.0, "rad"), (1e-3, "mrad"), (1e-6, "µrad"))
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,15 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def length(metres: float, digits: int = 3) -> str:
-    """A length with the unit that keeps it readable: 12.4 nm, 3.1 µm."""
+    """A length with the unit that keeps it readable: 12.4 nm, 3.1 µm, 2.3 Å."""
     scale, unit = length_unit(metres)
     return f"{number(metres / scale, digits)} {unit}"
+
+
+def angle(radians: float, digits: int = 3) -> str:
+    """A scattering angle with the unit that keeps it readable: 21.4 mrad."""
+    scale, unit = next(((scale, unit) for scale, unit in _ANGLES if abs(radians) >= 0.9995 * scale), _ANGLES[-1])
+    return f"{number(radians / scale, digits)} {unit}"
 
 
 def area(sides_m: tuple[float, float]) -> str:
