@@ -8,7 +8,6 @@ The sample stands a few millimetres behind the focus of a cone beam: the detecto
 import sys
 
 import exitwave as ew
-from exitwave.reports.figures import save_overview
 
 frames = int(sys.argv[1]) if len(sys.argv) > 1 else 144
 
@@ -36,5 +35,5 @@ print(f"residual {result.residual:.4f}, error {ew.evaluate(result, truth=made.tr
 # programs state it: exitwave reconstruct scan.cxi rpie --focus-distance-m 3.65e-3
 ew.write(made.scan, "near_field.cxi")
 assert ew.read("near_field.cxi").geometry == geometry
-save_overview(result, "near_field.png", dpi=100)
+result.plot().savefig("near_field.png", dpi=100)
 print("look at near_field.png")

@@ -8,7 +8,6 @@ Writes siemens.h5 (the result), siemens.html (the report) and siemens.png beside
 import sys
 
 import exitwave as ew
-from exitwave.reports.figures import save_overview
 
 frames = int(sys.argv[1]) if len(sys.argv) > 1 else 169
 
@@ -35,5 +34,5 @@ print(f"detail shared with the truth up to {judged.metrics['FRC-half-bit']:.0%} 
 
 ew.write(result, "siemens.h5")
 ew.report(result, "siemens.html", evaluation=judged)
-save_overview(result, "siemens.png", dpi=100)
+result.plot().savefig("siemens.png", dpi=100)
 print("open siemens.html in a browser")

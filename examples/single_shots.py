@@ -12,7 +12,6 @@ import warnings
 import torch
 
 import exitwave as ew
-from exitwave.reports.figures import save_overview
 
 SIZE = 48
 frames = int(sys.argv[1]) if len(sys.argv) > 1 else 144
@@ -40,7 +39,7 @@ for name, curvature in (("curved", 0.03), ("flat", 0.0)):
     result = ew.reconstruct(unseen.scan, shots, probe=probe)
     errors[name] = ew.evaluate(result, truth=unseen.truth).metrics["M-NRMSE"]
     print(f"{name} probe: residual {result.residual:.5f}, error {errors[name]:.3f} (M-NRMSE)")
-    save_overview(result, f"single_{name}.png", dpi=100)
+    result.plot().savefig(f"single_{name}.png", dpi=100)
 
 print(f"under the flat probe the error is {errors['flat'] / errors['curved']:.0f} times as large")
 print("look at single_curved.png, and at single_flat.png, where every line is mixed with its mirror image")

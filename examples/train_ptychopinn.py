@@ -9,7 +9,6 @@ The network sees groups of 16 neighbouring patterns and is judged by the pattern
 import sys
 
 import exitwave as ew
-from exitwave.reports.figures import save_overview
 
 frames = int(sys.argv[1]) if len(sys.argv) > 1 else 121
 
@@ -43,5 +42,5 @@ for name, solver in solvers.items():
     error = ew.evaluate(result, truth=unseen.truth).metrics["M-NRMSE"]
     print(f"{name}: residual {result.residual:.4f}, error {error:.3f} (M-NRMSE)")
     if solver is pinn:
-        save_overview(result, "network.png", dpi=100)
+        result.plot().savefig("network.png", dpi=100)
 print("look at network.png")

@@ -17,7 +17,6 @@ from PIL import Image
 
 import exitwave as ew
 from exitwave.io.colour import complex_to_rgb
-from exitwave.reports.figures import save_overview
 from exitwave.running.train import training_data
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
@@ -36,14 +35,14 @@ def overview(path: Path) -> None:
     """The demonstration sample: object and probe from the data alone."""
     made = ew.simulate("textured", frames=289, frame_px=96)
     result = ew.reconstruct(made.scan, ew.MPIE(epochs=60))
-    save_overview(result, path, dpi=110)
+    result.plot().savefig(path, dpi=110)
 
 
 def near_field(path: Path) -> None:
     """A magnified near-field scan of a Siemens star."""
     geometry = {"energy_ev": 12_650.0, "distance_m": 1.12, "detector_pixel_m": 55e-6, "focus_distance_m": 3.65e-3}
     made = ew.simulate("siemens", frames=144, frame_px=64, overlap=0.7, **geometry)
-    save_overview(ew.reconstruct(made.scan, ew.MPIE(epochs=100)), path, dpi=90)
+    ew.reconstruct(made.scan, ew.MPIE(epochs=100)).plot().savefig(path, dpi=90)
 
 
 def wrong_axes(path: Path) -> None:

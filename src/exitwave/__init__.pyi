@@ -39,6 +39,7 @@ from .problems.inspection import Inspection as Inspection, ScanInspection as Sca
 from .problems.ptychography import PtychographyProblem as PtychographyProblem
 from .problems.setup import Setup as Setup
 from .reports.page import report as report
+from .reports.plots import plot as plot
 from .running.checkpoints import Checkpoints as Checkpoints
 from .running.compare import compare as compare, with_epochs as with_epochs
 from .running.job import Job as Job, read_job as read_job, run_job as run_job, run_together as run_together

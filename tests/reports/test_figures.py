@@ -60,15 +60,15 @@ def test_shares_of_the_modes_add_up_and_follow_their_photons(make_result):
     np.testing.assert_allclose(shares, photons / photons.sum(), rtol=5e-3)
 
 
-def test_the_overview_is_one_picture_on_white(make_result, tmp_path):
-    path = tmp_path / "overview.png"
-    figures.save_overview(make_result(modes=2), path)
+def test_a_preview_is_one_picture_on_white(make_result, tmp_path):
+    path = tmp_path / "preview.png"
+    figures.save_preview(make_result(modes=2), path, [(0.3, 0.4), (0.2, 0.3)])
     picture = np.asarray(Image.open(path).convert("RGB"))
-    assert picture.shape[1] > 1500
+    assert picture.shape[1] > 1200
     assert (picture[0, 0] == 255).all()
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_overview_that_cannot_be_written_is_refused(make_result, tmp_path):
+def test_a_preview_that_cannot_be_written_is_refused(make_result, tmp_path):
     with pytest.raises(InputError, match="does not exist"):
-        figures.save_overview(make_result(), tmp_path / "nowhere" / "overview.png")
+        figures.save_preview(make_result(), tmp_path / "nowhere" / "preview.png", [])

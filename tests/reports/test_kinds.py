@@ -14,7 +14,6 @@ from exitwave.data.result import Result
 from exitwave.evaluation.comparison import Comparison, ComparisonEntry
 from exitwave.evaluation.evaluate import evaluate
 from exitwave.reports import compare
-from exitwave.reports.figures import save_overview
 from exitwave.reports.page import render
 from exitwave.reports.views import object_images, object_views
 
@@ -102,8 +101,9 @@ def test_a_judged_estimate_of_any_kind_makes_a_page(name):
 def test_an_overview_and_a_comparison_can_be_drawn_of_any_kind(tmp_path, name):
     estimate, *_ = KINDS[name]
     result = result_of(estimate)
-    save_overview(result, tmp_path / "overview.png")
-    assert np.asarray(Image.open(tmp_path / "overview.png")).std() > 1
+    for value in (result, estimate):
+        value.plot().savefig(tmp_path / "overview.png")
+        assert np.asarray(Image.open(tmp_path / "overview.png")).std() > 1
     entries = [ComparisonEntry(name=each, result=result, evaluation=evaluate(result)) for each in ("one", "other")]
     text = compare.render(Comparison(entries=entries, truth=estimate))
     assert any("mplitude" in label for label in pictures(text))

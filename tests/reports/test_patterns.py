@@ -54,7 +54,7 @@ def test_a_pattern_spans_the_angles_that_its_object_pixel_tells(make_result):
 def test_of_electrons_everything_is_told_in_their_units(make_result):
     geometry = Geometry.from_voltage(300e3, 1.0, (1.2e-3, 1.2e-3))
     result = with_fits(replace(make_result(), geometry=geometry, object_pixel_m=geometry.object_pixel_m((32, 32))))
-    text = render(replace(result, provenance={"photons_per_frame": 9992.0}))
+    text = render(replace(result, provenance={"counts_per_frame": 9992.0}))
     for words in ("300 kV", "1.97 pm", "1.2 mrad", "9992 electrons per frame", "Å"):
         assert words in text
     for words in ("photons", "sample to detector"):

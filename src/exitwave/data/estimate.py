@@ -9,6 +9,8 @@ from jaxtyping import Bool, Complex, Float, Inexact, Int
 from torch import Tensor
 
 from exitwave.data.errors import InputError
+from exitwave.data.lengths import number
+from exitwave.data.showing import Shown
 
 E = TypeVar("E", bound="Estimate")
 LARGEST = 1e15
@@ -16,7 +18,7 @@ LARGEST = 1e15
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Estimate:
+class Estimate(Shown):
     """An estimate of the sample: its complex transmission function, on any number of axes. Base of the kinds below.
 
     A kind of measurement of its own has a subclass with a `kind` of its own; all its fields are tensors, or None for what is
@@ -64,6 +66,11 @@ class Estimate:
     def light(self) -> Float[Tensor, "y x"]:
         """How much of the beam each pixel of that image saw, in any unit; zero where nothing is known."""
         return torch.ones(self.plane().shape, dtype=torch.float64)
+
+    def told(self) -> tuple[str, ...]:
+        modulus = self.object.detach().abs()
+        low, high = number(float(modulus.min())), number(float(modulus.max()))
+        return f"{type(self).__name__}: object of {_times(self.object.shape)} pixels", f"modulus {low} to {high}"
 
     def fault(self) -> str:
         """Why it can be no estimate, in words; empty when it can. For files that may have been edited."""
@@ -145,6 +152,17 @@ class PtychoEstimate(Estimate):
     def layout(self) -> tuple[int, ...]:
         return len(self.positions_px), *self.probe.shape[-2:]
 
+    def told(self) -> tuple[str, ...]:
+        first, modulus = super().told()
+        photons = number(float(self.probe.detach().abs().double().square().sum()))
+        modes = f"{len(self.probe)} mode{'s' * (len(self.probe) > 1)}"
+        found = [name.replace("_", " ") for name in self.tensors() if name not in ("object", "probe", "positions_px")]
+        return (
+            f"{first} (slice × y × x), {modulus}",
+            f"probe of {modes} of {_times(self.probe.shape[1:])} pixels, {photons} photons a frame",
+            ", ".join([f"{len(self.positions_px)} positions", *found]),
+        )
+
     def plane(self) -> Complex[Tensor, "y x"]:
         """The transmission of all slices together, on the CPU."""
         return self.object.detach().cpu().prod(dim=0)
@@ -200,6 +218,9 @@ class SupportEstimate(Estimate):
                 f"the support is {tuple(self.support.shape)}, the object {tuple(self.object.shape)}; expected the same"
             )
 
+    def told(self) -> tuple[str, ...]:
+        return *super().told(), f"support of {int(self.support.sum())} pixels"
+
     def with_images(self, images: Sequence[Tensor]) -> "SupportEstimate":
         (obj,) = images
         # A mean may be wherever any of its parts was.
@@ -217,3 +238,7 @@ class SupportEstimate(Estimate):
         light = self.beam_photons
         known = light.numel() == 1 and not light.is_complex() and float(light) > 0
         return "" if known and not light.ndim else "its beam has no number of photons"
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
+from exitwave.data.lengths import length, lengths, number
 from exitwave.data.patterns import ArrayPatterns, Patterns, SelectedPatterns
+from exitwave.data.showing import Shown
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Measurement:
+class Measurement(Shown):
     """Diffraction patterns of one sample, with the geometry and what is known of the detector: base of all kinds of measurement.
 
     Shapes are checked here; whether the values make sense is checked when a problem is posed. A plain array or tensor
@@ -86,6 +88,19 @@ class Measurement:
     def object_pixel_m(self) -> tuple[float, ...]:
         """Pixel size (y, x) of the object that will be reconstructed."""
         return self.geometry.object_pixel_m(self.frame_shape)
+
+    show = Shown.plot
+    """The figure that `plot` gives: what the detector saw, and where the beam stood."""
+
+    def told(self) -> tuple[str, ...]:
+        geometry, masked = self.geometry, float((~self.mask).double().mean())
+        source = self.provenance.get("file") or self.provenance.get("source") or "made in Python"
+        return (
+            f"{type(self).__name__}: {len(self)} frame{'s' * (len(self) != 1)} of {' × '.join(map(str, self.frame_shape))} pixels",
+            f"{geometry.particle}s of {number(geometry.energy_ev / 1e3, 4)} keV, {'near' if geometry.near_field else 'far'} field, "
+            f"object pixel {lengths(self.object_pixel_m)}, {length(geometry.distance_m)} to the detector",
+            f"{source}, {f'{number(100 * masked, 2)} % of the pixels masked' if masked else 'no pixel masked'}",
+        )
 
     def some(self, kept: Int[Tensor, " kept"]) -> Self:
         """The same measurement with these frames only."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any
 
 from jaxtyping import Float
@@ -10,11 +11,13 @@ from torch import Tensor
 from exitwave.data.estimate import Estimate
 from exitwave.data.frame_fits import FrameFits
 from exitwave.data.geometry import Geometry
+from exitwave.data.lengths import lengths, number
+from exitwave.data.showing import Shown
 from exitwave.data.verdict import Verdict
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Result:
+class Result(Shown):
     """A finished (or interrupted) reconstruction with everything needed to judge and repeat it."""
 
     estimate: Estimate
@@ -41,6 +44,19 @@ class Result:
     """How far the data say that the image may be believed; None where nobody asked them, as in files of 0.1.0."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Scan provenance, seed, device, software versions, time taken. JSON-able."""
+
+    def told(self) -> tuple[str, ...]:
+        free = "" if self.free_residual is None else f", free residual {number(self.free_residual)}"
+        epochs = self.provenance.get("epochs", len(self.history))
+        size = " × ".join(map(str, self.estimate.object.shape))
+        verdict = self.verdict
+        doubtful = verdict is not None and verdict.grade != "sound" and verdict.reasons
+        reason = f": {shorten(verdict.reasons[0], 120, placeholder=' …')}" if doubtful else ""
+        return (
+            f"Result of {self.spec.get('name', 'an unknown solver')} after {epochs} epochs: residual {number(self.residual)}{free}",
+            f"object of {size} pixels of {lengths(self.object_pixel_m)}",
+            "no verdict" if verdict is None else f"verdict: {verdict.grade}{reason}",
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from exitwave.data.errors import InputError
+from exitwave.data.lengths import length_unit, number
 from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.patterns import SelectedPatterns
@@ -51,6 +52,13 @@ class Scan(Measurement):
         return (
             f"a ptychography scan of {len(self)} frames (one of them can be phased alone: preparation step select=0:1)"
         )
+
+    def told(self) -> tuple[str, ...]:
+        first, *rest = super().told()
+        span = self.positions_m.amax(dim=0) - self.positions_m.amin(dim=0)
+        scale, unit = length_unit(float(span.max()))
+        over = " × ".join(number(float(side) / scale) for side in span)
+        return f"{first} over {over} {unit} (y × x)", *rest
 
     def some(self, kept: Int[Tensor, " kept"]) -> Self:
         monitor = None if self.monitor is None else self.monitor[kept]

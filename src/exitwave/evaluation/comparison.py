@@ -11,8 +11,10 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
+from exitwave.data.lengths import number
 from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
+from exitwave.data.showing import Shown
 from exitwave.evaluation.cdi_alignment import register_twin
 from exitwave.evaluation.evaluation import Evaluation, best_factor, of_same_kind, plain, require_same_shape
 from exitwave.evaluation.metrics import METRICS
@@ -47,7 +49,7 @@ class ComparisonEntry:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Comparison:
+class Comparison(Shown):
     """Several reconstructions of one scan from the same start, in the order in which they were asked for."""
 
     entries: Sequence[ComparisonEntry]
@@ -56,6 +58,19 @@ class Comparison:
     """Ctrl-C ended it: solvers after the last entry were not run."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The scan, and how all were run. JSON-able."""
+
+    def told(self) -> tuple[str, ...]:
+        shown = [name for name in ("residual", "free-residual", "M-NRMSE") if name in self.metrics]
+        return (
+            f"Comparison of {', '.join(entry.name for entry in self.entries)}{', interrupted' * self.interrupted}",
+            *(self._told_of(name) for name in shown),
+        )
+
+    def _told_of(self, metric: str) -> str:
+        """All entries by one metric, the best first."""
+        known = [(value(entry, metric), entry.name) for entry in self.entries]
+        ranked = sorted((each for each in known if each[0] == each[0]), reverse=higher_is_better(metric))
+        return f"{metric}: {', '.join(f'{name} {number(found)}' for found, name in ranked)}"
 
     def __getitem__(self, name: str) -> ComparisonEntry:
         """The entry of this name. Raises KeyError."""

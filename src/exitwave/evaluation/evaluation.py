@@ -12,6 +12,8 @@ from torch import Tensor
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate
+from exitwave.data.lengths import number
+from exitwave.data.showing import Shown
 from exitwave.data.verdict import Verdict
 from exitwave.evaluation.align import Freedom
 from exitwave.evaluation.metrics import metric_values
@@ -19,10 +21,12 @@ from exitwave.evaluation.resolution import RingCorrelation
 from exitwave.evaluation.verdict.halves import with_halves
 
 E = TypeVar("E", bound=Estimate)
+HEADLINES = ("residual", "free-residual", "M-NRMSE", "FRC-half-bit", "FRC-half-bit-split")
+"""Metrics that are told first."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
+class Evaluation(Shown):
     """Figures of merit of a reconstruction under their precise ids, and what was removed before measuring."""
 
     metrics: Mapping[str, float]
@@ -35,6 +39,18 @@ class Evaluation:
     """How far the data say that the image may be believed; never from the truth."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Where the reconstruction and its scan came from."""
+
+    def told(self) -> tuple[str, ...]:
+        shown = {name: number(float(self.metrics[name])) for name in HEADLINES if name in self.metrics}
+        further = len(self.metrics) - len(shown)
+        return (
+            f"Evaluation: {'no verdict' if self.verdict is None else f'verdict {self.verdict.grade}'}",
+            ", ".join(f"{name} {value}" for name, value in shown.items())
+            + (f", and {further} more in metrics" if further else ""),
+            f"curves: {', '.join(self.curves)}"
+            if self.curves
+            else "no curves: give a truth, or compare halves of the frames",
+        )
 
     def to_json(self) -> dict[str, Any]:
         """A dict for `json.dumps`: metric ids at the top, then `verdict`, `alignment` and `provenance`; NaN and infinity are

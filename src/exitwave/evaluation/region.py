@@ -55,14 +55,39 @@ def scanned_region(
 
     `positions_px` are (y, x) of each window's first row and column, rounded here to whole pixels.
     """
-    intensity = probe.detach().cpu().abs().to(torch.float64).square().sum(0).numpy()
-    limits = np.maximum(np.subtract(object_shape, intensity.shape), 0)
+    coverage = _laid_down(_intensity(probe), positions_px, object_shape)
+    return torch.from_numpy(coverage > threshold * coverage.max())
+
+
+def overlapped_region(
+    probe: Complex[Tensor, "mode y x"],
+    positions_px: Float[Tensor, "frame 2"],
+    object_shape: tuple[int, int],
+    threshold: float = 0.01,
+) -> Bool[Tensor, "Y X"]:
+    """The part of the object that two frames or more lit, each with over 1 % of the probe's brightest pixel.
+
+    What one frame alone lit shares its phase with the probe there. Arguments as those of `scanned_region`.
+    """
+    intensity = _intensity(probe)
+    lit = (intensity > threshold * intensity.max()).astype(np.float64)
+    return torch.from_numpy(_laid_down(lit, positions_px, object_shape) > 1.5)
+
+
+def _intensity(probe: Complex[Tensor, "mode y x"]) -> Float[np.ndarray, "y x"]:
+    return probe.detach().cpu().abs().to(torch.float64).square().sum(0).numpy()
+
+
+def _laid_down(
+    window: Float[np.ndarray, "y x"], positions_px: Float[Tensor, "frame 2"], object_shape: tuple[int, int]
+) -> Float[np.ndarray, "Y X"]:
+    """The sum of a window at all positions."""
+    limits = np.maximum(np.subtract(object_shape, window.shape), 0)
     corners = np.clip(np.rint(positions_px.detach().cpu().numpy()).astype(int), 0, limits)
     visits = np.zeros(tuple(limits + 1))
     np.add.at(visits, (corners[:, 0], corners[:, 1]), 1)
     # One convolution instead of a sum over frames: the same to rounding, and 10 000 frames cost no more than one.
-    coverage = signal.fftconvolve(visits, intensity)[: object_shape[0], : object_shape[1]]
-    return torch.from_numpy(coverage > threshold * coverage.max())
+    return signal.fftconvolve(visits, window)[: object_shape[0], : object_shape[1]]
 
 
 def projection(estimate: Estimate) -> Complex[Tensor, "y x"]:
@@ -79,6 +104,20 @@ def visible_region(estimate: Estimate) -> Bool[Tensor, "y x"]:
 @visible_region.register
 def _(estimate: PtychoEstimate) -> Bool[Tensor, "y x"]:
     return scanned_region(estimate.probe, estimate.positions_px, _shape(estimate))
+
+
+@singledispatch
+def phased_region(estimate: Estimate) -> Bool[Tensor, "y x"]:
+    """Where the phase of its image means something, by kind; here: wherever the image does."""
+    return visible_region(estimate)
+
+
+@phased_region.register
+def _(estimate: PtychoEstimate) -> Bool[Tensor, "y x"]:
+    # Where frames overlap; where none do, as in single shots, within each frame.
+    lit = visible_region(estimate)
+    both = lit & overlapped_region(estimate.probe, estimate.positions_px, _shape(estimate))
+    return both if bool(both.any()) else lit
 
 
 @visible_region.register

@@ -13,9 +13,11 @@ from torch import Tensor
 from exitwave.data.checks import check, step_px
 from exitwave.data.errors import ExitwaveError
 from exitwave.data.finding import Finding
+from exitwave.data.lengths import lengths, number
 from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.scan import Scan
+from exitwave.data.showing import Told
 from exitwave.data.statistics import ScanStatistics
 from exitwave.physics.support import extent_px
 from exitwave.problems.cdi import correlated_region, pattern_problem
@@ -31,7 +33,7 @@ MOST_FRAMES, LEAST_FRAMES, MOST_PIXELS = 512, 32, 2**26
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inspection:
+class Inspection(Told):
     """The figures of a measurement before any reconstruction; lengths in metres, pixels where named so."""
 
     frames: int
@@ -66,6 +68,17 @@ class Inspection:
     """Masked by the examination, as are dead ones."""
     dead_pixels: int = 0
 
+    def told(self) -> tuple[str, ...]:
+        frames = f"{self.frames} frame{'s' * (self.frames != 1)} of {' × '.join(map(str, self.frame_shape))} pixels"
+        photons = f"{number(self.photons_per_frame[1])} photons in a typical frame"
+        sampled = "" if self.oversampling is None else f", oversampling {number(self.oversampling, 2)}"
+        doubts = [*(finding.line for finding in self.findings), *self.suspicious]
+        return (
+            f"{type(self).__name__}: {frames}, {self.regime}, object pixel {lengths(self.object_pixel_m)}",
+            photons + sampled,
+            *(doubts or ["nothing looks wrong"]),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScanInspection(Inspection):
@@ -83,6 +96,11 @@ class ScanInspection(Inspection):
     """How the sample's shadow moves over the detector when the stage moves; None where frames cannot tell."""
     moving_magnification: float | None = None
     """The magnification that this motion tells; None where nothing moves beyond doubt."""
+
+    def told(self) -> tuple[str, ...]:
+        first, photons, *doubts = super().told()
+        overlap = "" if self.overlap_probe is None else f", probes overlap {self.overlap_probe:.0%}"
+        return first, f"{photons}, step {number(self.step_px)} px{overlap}", *doubts
 
 
 def inspect(

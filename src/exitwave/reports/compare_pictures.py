@@ -12,7 +12,7 @@ from exitwave.data.errors import ExitwaveError
 from exitwave.data.estimate import Estimate
 from exitwave.data.result import Result
 from exitwave.evaluation.comparison import AlignedEstimate, Comparison, ComparisonEntry, align_estimate, as_it_is
-from exitwave.evaluation.region import projection, visible_region
+from exitwave.evaluation.region import phased_region, projection, visible_region
 from exitwave.reports import panels
 from exitwave.reports.axes import curve_figure, image_figure
 from exitwave.reports.formatting import number
@@ -48,15 +48,22 @@ def samples(comparison: Comparison) -> list[Sample]:
         return []
     pixel_m = pixel_pair(done[0][1].object_pixel_m)
     reference = comparison.truth or done[0][1].estimate
-    region = visible_region(reference).numpy()
+    region, phased = visible_region(reference).numpy(), phased_region(reference).numpy()
     image = projection(reference).numpy()
-    first = view(image, region, pixel_m, most_pixels=MOST_PIXELS)
+    first = view(image, region, pixel_m, phased=phased, most_pixels=MOST_PIXELS)
     name = "truth" if comparison.truth is not None else done[0][0]
     shown = [Sample(name=name, view=first, probe=_probe(as_it_is(reference)))]
     for name, result in done if comparison.truth is not None else done[1:]:
         laid = _laid(result, reference)
         if laid is not None:
-            seen = view(laid.object.numpy(), region, pixel_m, ramp_rad_px=first.ramp_rad_px, most_pixels=MOST_PIXELS)
+            seen = view(
+                laid.object.numpy(),
+                region,
+                pixel_m,
+                phased=phased,
+                ramp_rad_px=first.ramp_rad_px,
+                most_pixels=MOST_PIXELS,
+            )
             shown.append(Sample(name=name, view=seen, probe=_probe(laid)))
     return shown
 
@@ -152,6 +159,25 @@ def curve_pictures(comparison: Comparison) -> list[Picture]:
     return made
 
 
+def draw_histories(axes: Axes, comparison: Comparison) -> None:
+    """Residuals of all solvers over epochs."""
+    entries = [entry for entry in comparison.entries if len(_history(entry))]
+    _draw_residuals(axes, "epoch", [(e, np.arange(1, len(_history(e)) + 1)) for e in entries], comparison)
+    axes.legend(frameon=False)
+
+
+def _draw_residuals(
+    axes: Axes, label: str, curves: Sequence[tuple[ComparisonEntry, np.ndarray]], comparison: Comparison
+) -> None:
+    for entry, across in curves:
+        values = _history(entry)
+        colour, dashes = _line(entry, comparison)
+        marker = "o" if len(values) < 15 else ""
+        values = np.where(values > 0, values, np.nan)
+        axes.plot(across, values, color=colour, linestyle=dashes, marker=marker, markersize=3, label=entry.name)
+    panels.finish_history(axes, label)
+
+
 def _history(entry: ComparisonEntry) -> np.ndarray:
     return np.asarray(() if entry.result is None else entry.result.history, dtype=float)
 
@@ -166,13 +192,7 @@ def _curves(
     title: str, label: str, curves: Sequence[tuple[ComparisonEntry, np.ndarray]], comparison: Comparison
 ) -> Picture:
     figure, axes = curve_figure(height_in=3.3)
-    for entry, across in curves:
-        values = _history(entry)
-        colour, dashes = _line(entry, comparison)
-        marker = "o" if len(values) < 15 else ""
-        values = np.where(values > 0, values, np.nan)
-        axes.plot(across, values, color=colour, linestyle=dashes, marker=marker, markersize=3, label=entry.name)
-    panels.finish_history(axes, label)
+    _draw_residuals(axes, label, curves, comparison)
     figure.legend(frameon=False, loc="outside lower center", ncols=3, columnspacing=1.2)
     ends = ", ".join(f"{entry.name} {number(float(_history(entry)[-1]))}" for entry, _ in curves)
     svg = inline_svg(figure, f"residuals-{title}", f"Residuals {title}; at the end: {ends}")

@@ -1,4 +1,4 @@
-"""Figures of a reconstruction, for the report page and to stand alone."""
+"""The figure of a reconstruction that stands alone: object, probe and a curve, side by side on white."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from exitwave.data.result import Result
 from exitwave.io.atomic import replacing
 from exitwave.reports import panels
+from exitwave.reports.axes import INK_ON_WHITE, Grid, grid_figure
 from exitwave.reports.kinds import reported
 from exitwave.reports.svg import drawing
 from exitwave.reports.views import View, object_views
@@ -20,15 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
-def save_overview(result: Result, path: str | Path, *, dpi: int = 150) -> None:
-    """Object amplitude and phase, strongest probe mode and residual history in one PNG on white.
-
-    Of a thick object the first slice is shown. Raises InputError where the file cannot be written.
-    """
-    residual, free = result.residual, result.free_residual
-    draw = partial(panels.draw_history, history=result.history, residual=residual, free_residual=free)
-    _save(result, path, "residual", draw if len(result.history) else None, dpi)
+MOST_ROWS = 6
+"""Slices of one figure."""
 
 
 def save_preview(result: Result, path: str | Path, losses: Sequence[tuple[float, float]], *, dpi: int = 110) -> None:
@@ -36,39 +28,29 @@ def save_preview(result: Result, path: str | Path, losses: Sequence[tuple[float,
 
     Raises InputError where the file cannot be written.
     """
-    _save(result, path, "loss", partial(panels.draw_losses, losses=losses) if losses else None, dpi)
+    draw = partial(panels.draw_losses, losses=losses) if losses else None
+    with drawing(INK_ON_WHITE):
+        figure = overview(result, "loss", draw)
+        with replacing(Path(path)) as partly:
+            figure.savefig(partly, format="png", dpi=dpi)
 
 
-def _save(result: Result, path: str | Path, curve: str, draw: Callable[[Axes], None] | None, dpi: int) -> None:
-    _, view = object_views(result)[0]
-    with drawing("#1c1f24"):
-        figure = _overview(result, view, curve, draw)
-        with replacing(Path(path)) as partial:
-            figure.savefig(partial, format="png", dpi=dpi)
-
-
-def _overview(result: Result, view: View, curve: str, draw: Callable[[Axes], None] | None) -> Figure:
-    from matplotlib.figure import Figure
-
-    image_in, gap_in = 2.6, 0.85
-    aspect = float(np.clip(view.size_m[0] / view.size_m[1], 0.5, 1.6))
-    width_in, height_in = 4 * image_in + 3 * gap_in + 0.65, image_in * aspect + 0.75
-    figure = Figure(figsize=(width_in, height_in), facecolor="white")
-
-    def place(column: int, title: str, shift_in: float = 0.0) -> Axes:
-        left = 0.12 + shift_in + column * (image_in + gap_in)
-        box = (left / width_in, 0.4 / height_in, image_in / width_in, image_in * aspect / height_in)
-        axes = figure.add_axes(box)
-        axes.set_title(title)
-        return axes
-
-    panels.draw_amplitude(place(0, "object: amplitude"), view)
-    panels.draw_phase(place(1, "object: phase"), view)
-    reported(result.estimate, result).draw_companion(place(2, "probe"))
-    axes = place(3, curve, 0.35)
-    if draw is None:
-        axes.axis("off")
-    else:
+def overview(result: Result, curve: str, draw: Callable[[Axes], None] | None) -> Figure:
+    """Amplitude and phase of each slice, the strongest probe mode, and a curve called so where there is one."""
+    views, curves = object_views(result)[:MOST_ROWS], draw is not None
+    grid = grid_figure(len(views), 3 + curves, views[0][1].size_m, right_in=0.4 * curves, below_in=0.35 * curves)
+    draw_objects(grid, views)
+    reported(result.estimate, result).draw_companion(grid.place(0, 2, "probe"))
+    if draw is not None:
+        axes = grid.place(0, 3, curve, shift_in=0.4)
         draw(axes)
         axes.set_ylabel("")
-    return figure
+    return grid.figure
+
+
+def draw_objects(grid: Grid, views: Sequence[tuple[str, View]]) -> None:
+    """Amplitude and phase of what is shown of an object, a row each."""
+    for row, (name, view) in enumerate(views):
+        where = name.removeprefix("the ")
+        panels.draw_amplitude(grid.place(row, 0, f"{where}: amplitude"), view)
+        panels.draw_phase(grid.place(row, 1, f"{where}: phase"), view)

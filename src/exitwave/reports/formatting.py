@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass
 
-_UNITS = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-10, "Å"), (1e-12, "pm"))
+from exitwave.data.lengths import length as length, length_unit as length_unit, number as number
+
 _ANGLES = ((1.0, "rad"), (1e-3, "mrad"), (1e-6, "µrad"))
 
 
@@ -16,27 +17,15 @@ class Fact:
     note: str = ""
 
 
-def number(value: float, digits: int = 3) -> str:
-    """A value with `digits` significant digits: 0.0123, 1.2e-05, 6.24e+05; a dash for what is not known."""
-    if math.isnan(value):
-        return "–"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if value == int(value) and abs(value) < 1e5:
-        return str(int(value))
-    return f"{value:.{digits}g}"
-
-
-def length(metres: float, digits: int = 3) -> str:
-    """A length with the unit that keeps it readable: 12.4 nm, 3.1 µm, 2.3 Å."""
-    scale, unit = length_unit(metres)
-    return f"{number(metres / scale, digits)} {unit}"
-
-
 def angle(radians: float, digits: int = 3) -> str:
     """A scattering angle with the unit that keeps it readable: 21.4 mrad."""
     scale, unit = next(((scale, unit) for scale, unit in _ANGLES if abs(radians) >= 0.9995 * scale), _ANGLES[-1])
     return f"{number(radians / scale, digits)} {unit}"
+
+
+def pixels(count: float) -> str:
+    """A length in pixels: 20 px."""
+    return f"{number(count)} px"
 
 
 def area(sides_m: tuple[float, float]) -> str:
@@ -50,12 +39,6 @@ def nice_lengths(least_m: float) -> list[float]:
     decade = math.floor(math.log10(least_m))
     steps = [step * 10.0**power for power in range(decade, decade + 3) for step in (1, 1.5, 2, 3, 5, 7)]
     return [step for step in steps if step > least_m]
-
-
-def length_unit(metres: float) -> tuple[float, str]:
-    """The unit for lengths of this order: its size in metres and its symbol."""
-    # A length that rounds up to the next unit is written in it: 1 µm, not 1000 nm.
-    return next(((scale, unit) for scale, unit in _UNITS if abs(metres) >= 0.9995 * scale), _UNITS[-1])
 
 
 def scale_bar_m(width_m: float) -> float:

@@ -89,7 +89,7 @@ class _Ptychography(KindOfReport):
 
     def measured(self, field_m: tuple[float, float]) -> list[Fact]:
         quanta = f"{self.result.geometry.particle}s per frame"
-        counted = self.result.provenance.get("photons_per_frame")
+        counted = self.result.provenance.get("counts_per_frame")
         in_probe = float(self._x.probe.detach().cpu().abs().double().square().sum())
         light = (
             f"{number(counted)} {quanta}" if isinstance(counted, float) else f"{number(in_probe)} {quanta} in the probe"

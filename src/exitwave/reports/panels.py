@@ -12,13 +12,13 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.colour import STEPS, colour_wheel, complex_to_rgb, cyclic_colours
-from exitwave.reports.formatting import length, length_unit, nice_lengths, number, scale_bar_m
+from exitwave.reports.formatting import length, length_unit, nice_lengths, number, pixels, scale_bar_m
 from exitwave.reports.views import View, contrast
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
     from exitwave.evaluation.resolution import RingCorrelation
 
@@ -28,17 +28,23 @@ MOST_VECTOR_POINTS = 1000
 """More positions than this are drawn as one raster image, which keeps the page small."""
 
 
-def draw_amplitude(axes: Axes, view: View) -> None:
+def draw_amplitude(axes: Axes, view: View, colours: str | Colormap = "gray") -> None:
     """Amplitude in grey, dark is low."""
-    draw_image(axes, view.amplitude, view.extent_m, "gray", contrast(view.amplitude))
+    draw_image(
+        axes,
+        view.amplitude,
+        view.extent_m,
+        colours,
+        contrast(view.amplitude),
+        size=pixels if view.in_pixels else length,
+    )
 
 
-def draw_phase(axes: Axes, view: View) -> None:
+def draw_phase(axes: Axes, view: View, colours: str | Colormap | None = None) -> None:
     """Unwrapped phase in radians; on the cyclic colours where it cannot be unwrapped."""
-    if view.wrapped:
-        draw_image(axes, view.phase, view.extent_m, cyclic_map(), (-np.pi, np.pi), unit="rad")
-    else:
-        draw_image(axes, view.phase, view.extent_m, "viridis", contrast(view.phase), unit="rad")
+    chosen = colours or (cyclic_map() if view.wrapped else "viridis")
+    limits = (-np.pi, np.pi) if view.wrapped else contrast(view.phase)
+    draw_image(axes, view.phase, view.extent_m, chosen, limits, unit="rad", size=pixels if view.in_pixels else length)
 
 
 def draw_image(
@@ -62,19 +68,42 @@ def draw_image(
     _colour_bar(axes, colours, limits, unit, decades=decades)
 
 
+def draw_counts(axes: Axes, counts: Float[np.ndarray, "y x"]) -> None:
+    """Photons on the detector's pixels on a logarithmic scale, with a colour bar; NaN, what is masked, is left empty."""
+    from matplotlib.colors import LogNorm
+
+    lit = counts[counts > 0]
+    top = float(lit.max()) if lit.size else 1.0
+    # What is dimmer than a millionth of the brightest pixel would leave no colours for the rest.
+    low = max(float(np.quantile(lit, 0.02)) if lit.size else 0.1, 1e-6 * top)
+    shown = axes.imshow(
+        np.where(counts >= 0, np.clip(counts, low, None), np.nan),
+        norm=LogNorm(low, max(top, 1.01 * low)),
+        cmap="inferno",
+        interpolation="none",
+    )
+    _frame(axes)
+    _, width_in = _size_in(axes)
+    bar = axes.inset_axes((1 + 0.09 / width_in, 0.0, 0.13 / width_in, 1.0))
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.colorbar(shown, cax=bar)
+
+
 def draw_complex(
     axes: Axes,
     image: Complex[np.ndarray, "y x"],
     extent_m: tuple[float, float, float, float],
     *,
     brightest: float | None = None,
+    size: Callable[[float], str] = length,
 ) -> None:
     """A complex image, hue = phase and brightness = amplitude, with scale bar and colour wheel; NaN is left empty."""
     rgb = complex_to_rgb(image, brightest=brightest)
     alpha = np.where(np.isfinite(image), 255, 0).astype(np.uint8)
     axes.imshow(np.concatenate([rgb, alpha[..., None]], axis=-1), extent=extent_m, interpolation="none")
     _frame(axes)
-    draw_scale_bar(axes)
+    draw_scale_bar(axes, size)
     _colour_wheel(axes)
 
 
@@ -193,8 +222,11 @@ def finish_history(axes: Axes, label: str) -> None:
     _grid(axes)
 
 
-def draw_ring_correlation(figure: Figure, axes: Axes, curve: RingCorrelation, pixel_m: tuple[float, float]) -> None:
-    """Fourier ring correlation with its thresholds, over frequency (below) and half-period length (above)."""
+def draw_ring_correlation(
+    figure: Figure | SubFigure, axes: Axes, curve: RingCorrelation, pixel_m: tuple[float, float] | None
+) -> None:
+    """Fourier ring correlation with its thresholds, over frequency (below) and, where the pixel is known, half-period length
+    (above)."""
     axes.plot(curve.frequency, curve.correlation, color=BLUE, label="correlation")
     axes.plot(curve.frequency[1:], curve.half_bit[1:], color=ORANGE, linestyle="--", label="half-bit")
     axes.plot(curve.frequency[1:], curve.one_bit[1:], color=ORANGE, linestyle=":", label="one-bit")
@@ -205,7 +237,8 @@ def draw_ring_correlation(figure: Figure, axes: Axes, curve: RingCorrelation, pi
         axes.axvline(crossing, color=ORANGE, linewidth=0.8)
     finish_rings(axes, lowest=float(curve.correlation.min()) - 0.05)
     figure.legend(frameon=False, loc="outside lower center", ncols=5, columnspacing=1.2)
-    _half_period_axis(axes, max(pixel_m))
+    if pixel_m is not None:
+        _half_period_axis(axes, max(pixel_m))
 
 
 def finish_rings(axes: Axes, *, lowest: float = -0.05) -> None:

@@ -49,13 +49,16 @@ def object_row(where: str, view: View, index: int, count: int) -> Row:
     ramp = f"global phase and a ramp of ({number(view.ramp_rad_px[0])}, {number(view.ramp_rad_px[1])}) rad/px (y, x)"
     kind = "wrapped, as it has vortices or steps too steep to unwrap" if view.wrapped else "unwrapped"
 
+    hidden = bool((np.isfinite(view.amplitude) & ~np.isfinite(view.phase)).any())
+    where_sure = " where frames overlap" if hidden else ""
+
     def draw_complex(axes: Axes, view: View) -> None:
-        panels.draw_complex(axes, view.image, view.extent_m, brightest=contrast(view.amplitude)[1])
+        panels.draw_complex(axes, view.phased, view.extent_m, brightest=contrast(view.amplitude)[1])
 
     hue = "Complex image: hue is the phase, brightness the amplitude; same ramp taken off."
     shown = (
         ("a", "Amplitude", "Amplitude of the transmission function.", panels.draw_amplitude),
-        ("p", "Phase", f"Phase, {kind}; {ramp} taken off for display.", panels.draw_phase),
+        ("p", "Phase", f"Phase{where_sure}, {kind}; {ramp} taken off for display.", panels.draw_phase),
         ("c", "Complex image", hue, draw_complex),
     )
     return Row(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.result import Result
-from exitwave.evaluation.region import visible_region
+from exitwave.evaluation.region import phased_region, visible_region
 from exitwave.io.colour import mean_ramp, without_ramp
 
 MOST_PIXELS = 640
@@ -18,7 +18,8 @@ MOST_PIXELS = 640
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """One complex image ready to be shown. Pixels outside the scanned region are NaN in `amplitude` and `phase`."""
+    """One complex image ready to be shown. Pixels outside the scanned region are NaN in `amplitude` and `phase`, and in `phase`
+    those, too, where no two frames overlap."""
 
     image: Complex[np.ndarray, "y x"]
     """Without the ramp and the global phase."""
@@ -33,6 +34,13 @@ class View:
     """(y, x) of the upper left edge, from the upper left edge of the object array."""
     size_m: tuple[float, float]
     """(y, x)."""
+    in_pixels: bool = False
+    """Lengths are pixels of the object, because nobody told its pixel size."""
+
+    @property
+    def phased(self) -> Complex[np.ndarray, "y x"]:
+        """The image where its phase means something; NaN elsewhere."""
+        return np.where(np.isfinite(self.phase), self.image, np.nan)
 
     @property
     def extent_m(self) -> tuple[float, float, float, float]:
@@ -49,6 +57,8 @@ class ObjectImage:
     image: Complex[np.ndarray, "y x"]
     region: Bool[np.ndarray, "y x"]
     """Pixels that were really lit, and so mean something."""
+    phased: Bool[np.ndarray, "y x"]
+    """Those of them whose phase means something: where frames overlap."""
     pixel_m: tuple[float, float]
 
 
@@ -68,18 +78,19 @@ def object_images(estimate: Estimate, pixel_m: tuple[float, ...]) -> list[Object
 
 @object_images.register
 def _(estimate: PtychoEstimate, pixel_m: tuple[float, float]) -> list[ObjectImage]:
-    slices, region = _numpy(estimate.object), lit_region(estimate)
+    slices, region, phased = _numpy(estimate.object), *lit_regions(estimate)
     names = [f"slice {n + 1} of {len(slices)}" for n in range(len(slices))] if len(slices) > 1 else ["the object"]
     return [
-        ObjectImage(name=name, image=image, region=region & np.isfinite(image), pixel_m=pixel_m)
+        ObjectImage(name=name, image=image, region=region & np.isfinite(image), phased=phased, pixel_m=pixel_m)
         for name, image in zip(names, slices, strict=True)
     ]
 
 
 def _image(name: str, estimate: Estimate, pixel_m: tuple[float, ...]) -> ObjectImage:
     image = _numpy(estimate.plane())
-    region = lit_region(estimate) & np.isfinite(image)
-    return ObjectImage(name=name, image=image, region=region, pixel_m=(pixel_m[0], pixel_m[1]))
+    region, phased = lit_regions(estimate)
+    region = region & np.isfinite(image)
+    return ObjectImage(name=name, image=image, region=region, phased=phased, pixel_m=(pixel_m[0], pixel_m[1]))
 
 
 def _cut(estimate: Estimate, axis: int) -> Estimate:
@@ -95,22 +106,33 @@ def pixel_pair(pixel_m: tuple[float, ...]) -> tuple[float, float]:
     return height, width
 
 
-def object_views(result: Result) -> list[tuple[str, View]]:
+def object_views(result: Result, most_pixels: int = MOST_PIXELS) -> list[tuple[str, View]]:
     """What is shown of the object, by name, cropped to what was really lit (of a scan: coverage above 5 %)."""
     return [
-        (shown.name, view(shown.image, shown.region, shown.pixel_m))
-        for shown in object_images(result.estimate, result.object_pixel_m)
+        (shown.name, shown_view(shown, most_pixels)) for shown in object_images(result.estimate, result.object_pixel_m)
     ]
 
 
-def lit_region(x: Estimate) -> Bool[np.ndarray, "y x"]:
-    """Pixels of the object's image that were really lit; all of them where probe or positions tell nothing."""
+def estimate_views(estimate: Estimate) -> list[tuple[str, View]]:
+    """The same of an estimate alone, which does not tell its pixel size."""
+    shown = object_images(estimate, (1.0,) * min(estimate.object.ndim, 3))
+    return [(each.name, replace(shown_view(each), in_pixels=True)) for each in shown]
+
+
+def shown_view(shown: ObjectImage, most_pixels: int = MOST_PIXELS) -> View:
+    """One image of the object ready to be shown."""
+    return view(shown.image, shown.region, shown.pixel_m, phased=shown.phased, most_pixels=most_pixels)
+
+
+def lit_regions(x: Estimate) -> tuple[Bool[np.ndarray, "y x"], Bool[np.ndarray, "y x"]]:
+    """Pixels of the object's image that were really lit, and those whose phase means something; all of them where probe or
+    positions tell nothing."""
     everything = np.ones(x.plane().shape, dtype=bool)
     others = [value for name, value in x.tensors().items() if name != "object"]
     if not all(bool(value.isfinite().all()) for value in others) or not bool((x.light() > 0).any()):
-        return everything
+        return everything, everything
     found = visible_region(x).numpy()
-    return found if found.any() else everything
+    return (found, phased_region(x).numpy()) if found.any() else (everything, everything)
 
 
 def view(
@@ -118,16 +140,19 @@ def view(
     region: Bool[np.ndarray, "y x"],
     pixel_m: tuple[float, float],
     *,
+    phased: Bool[np.ndarray, "y x"] | None = None,
     ramp_rad_px: tuple[float, float] | None = None,
     most_pixels: int = MOST_PIXELS,
 ) -> View:
     """Crop an image to a region, take off its phase ramp and global phase, average it down and unwrap its phase.
 
-    `ramp_rad_px` is taken off instead of its own, to show it as another image is shown.
+    The phase is shown where it means something, `phased`. `ramp_rad_px` is taken off instead of its own, to show it as another
+    image is shown.
     """
     if not region.any():
         image, region = np.zeros_like(image), np.ones_like(region)
     box = _box_around(region)
+    phased = (region if phased is None else region & phased)[box]
     region = region[box]
     image = np.where(region, image[box], 0).astype(np.complex128)
     ramp = mean_ramp(image) if ramp_rad_px is None else ramp_rad_px
@@ -139,11 +164,12 @@ def view(
     # Means over the scanned pixels of each block, or blocks at the rim would be dark.
     weight = np.where(inside, share, 1.0)
     amplitude, image = averaged(np.abs(image), factor) / weight, averaged(image, factor) / weight
-    phase, wrapped = _shown_phase(image, inside)
+    sure = inside & (averaged(phased, factor) > 0.5)
+    phase, wrapped = _shown_phase(image, sure)
     return View(
         image=np.where(inside, image, np.nan),
         amplitude=np.where(inside, amplitude, np.nan),
-        phase=np.where(inside, phase, np.nan),
+        phase=np.where(sure, phase, np.nan),
         wrapped=wrapped,
         ramp_rad_px=ramp,
         corner_m=(box[0].start * pixel_m[0], box[1].start * pixel_m[1]),

@@ -285,7 +285,7 @@ def _result(
             "ending": run.ending,
             "epochs": step.epoch,
             **problem.provenance(step.estimate),
-            "photons_per_frame": problem.power / len(problem),
+            "counts_per_frame": problem.power / len(problem),
             "free_fraction": free_fraction,
             "device": _device_name(problem.device),
             "threads": torch.get_num_threads(),

@@ -86,7 +86,7 @@ def split(problem: SharedProbeProblem, whole: Result) -> tuple[Result, ...]:
                 frame_residual=frame_residual,
                 frame_fits=replace(fits, frames=shown),
                 recorded_positions_px=None if recorded is None else problem.region(x, number).placed(recorded),
-                provenance=_provenance(problem, whole, number) | {"photons_per_frame": float(fit[1][mine].mean())},
+                provenance=_provenance(problem, whole, number) | {"counts_per_frame": float(fit[1][mine].mean())},
             )
         )
     return tuple(made)

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from torch import Tensor
 
 from exitwave.data.estimate import Estimate
+from exitwave.data.lengths import number
+from exitwave.data.showing import Shown
 from exitwave.problems.base import Problem
 from exitwave.problems.memory_estimate import OBJECTS
 from exitwave.problems.ptychography import PtychographyProblem
@@ -18,7 +20,7 @@ E = TypeVar("E", bound=Estimate)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Step(Generic[E]):
+class Step(Shown, Generic[E]):
     """The state after an epoch, complete: a solver given this step goes on exactly as if it had never stopped."""
 
     epoch: int
@@ -29,6 +31,9 @@ class Step(Generic[E]):
     spread: E | None = None
     state: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     """What an exact resume needs beyond the estimate: momentum, dual waves, optimiser state."""
+
+    def told(self) -> tuple[str, ...]:
+        return f"Step: epoch {self.epoch}, residual {number(self.residual)}", *self.estimate.told()[:2]
 
 
 class Solver(ABC, Generic[E]):
