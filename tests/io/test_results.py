@@ -10,6 +10,7 @@ import torch
 
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
+from exitwave.data.frame_fits import FrameFits
 from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
 from exitwave.data.verdict import Verdict
@@ -59,6 +60,41 @@ def test_a_result_comes_back_exactly(tmp_path, result):
     write_result(tmp_path / "out.h5", result)
     assert_same(result, read_result(tmp_path / "out.h5"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out.h5"]
+
+
+def test_patterns_of_frames_and_recorded_positions_come_back(tmp_path, result):
+    measured = torch.linspace(0, 50, 2 * 5 * 4).reshape(2, 5, 4)
+    measured[0, 1, 1] = torch.nan
+    fits = FrameFits(frames=(3, 11), measured=measured, calculated=measured.nan_to_num().sqrt(), binned=2)
+    positions = result.estimate.positions_px - 0.25
+    write_result(tmp_path / "out.h5", replace(result, frame_fits=fits, recorded_positions_px=positions))
+    back = read_result(tmp_path / "out.h5")
+    assert back.frame_fits is not None
+    assert torch.allclose(back.frame_fits.measured, measured, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(back.frame_fits.calculated, fits.calculated)
+    assert (back.frame_fits.frames, back.frame_fits.binned) == ((3, 11), 2)
+    assert torch.equal(back.recorded_positions_px, positions)
+    write_result(tmp_path / "bare.h5", result)
+    bare = read_result(tmp_path / "bare.h5")
+    assert bare.frame_fits is None
+    assert bare.recorded_positions_px is None
+
+
+def test_patterns_and_positions_that_were_edited_are_refused(tmp_path, result):
+    fits = FrameFits(frames=(0,), measured=torch.ones(1, 4, 4), calculated=torch.ones(1, 4, 4))
+    for place, wrong in (
+        ("frame_fits/frames", [1, 2]),
+        ("frame_fits/calculated", np.ones(3)),
+        ("recorded_positions_px", [[0.0]]),
+    ):
+        write_result(
+            tmp_path / "out.h5", replace(result, frame_fits=fits, recorded_positions_px=result.estimate.positions_px)
+        )
+        with h5py.File(tmp_path / "out.h5", "a") as file:
+            del file[f"entry_1/exitwave/{place}"]
+            file[f"entry_1/exitwave/{place}"] = wrong
+        with pytest.raises(FormatError, match="edited"):
+            read_result(tmp_path / "out.h5")
 
 
 @pytest.mark.parametrize(

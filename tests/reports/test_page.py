@@ -93,6 +93,32 @@ def test_the_figures_that_matter_first_are_in_the_headline(make_result):
         assert expected in words
 
 
+def test_resolution_has_one_card_whatever_it_was_measured_against(make_result):
+    text = Page(render(make_result(), Evaluation(metrics={"FRC-half-bit-split": 0.5, "FRC-half-bit": 0.25}))).text
+    pixel_nm = make_result().object_pixel_m[1] * 1e9
+    card = rf"Resolution\s*{2 * pixel_nm:.3g} nm\s*half period, half-bit FRC between halves of the frames; "
+    assert len(re.findall(r"Resolution\s*\d", text)) == 1
+    assert re.search(rf"{card}{4 * pixel_nm:.3g} nm against the truth", text)
+
+
+def test_the_date_of_the_run_is_told(make_result):
+    stored = {"date": "2026-11-29T19:02:28+00:00"}
+    assert "run on 29 November 2026, 19:02 UTC" in Page(render(replace(make_result(), provenance=stored))).text
+
+
+def test_what_noise_would_leave_stands_beside_the_residual(make_result):
+    verdict = Verdict(grade="sound", evidence={"noise-ratio": 1.4})
+    assert "counting noise alone leaves 0.003" in Page(render(replace(make_result(), verdict=verdict))).text
+
+
+def test_solver_and_provenance_are_folded(make_result):
+    text = render(make_result())
+    folded = "".join(re.findall(r"<details>(.*?)</details>", text, re.DOTALL))
+    assert "alpha: 0.1" in folded
+    assert "scan.file" in folded
+    assert "scan.file" not in text.replace(folded, "").split("<details>")[0]
+
+
 def test_every_picture_has_words_for_those_who_cannot_see_it(make_result):
     page = Page(render(make_result(modes=2, slices=2), evaluation()))
     pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
@@ -163,8 +189,8 @@ def test_a_diverged_object_still_makes_a_page(make_result):
 def test_electrons_and_near_fields_are_told(make_result):
     microscope = Geometry.from_voltage(300e3, 1.0, (50e-6, 50e-6))
     text = Page(render(replace(make_result(), geometry=microscope))).text
-    assert "300 keV" in text
-    assert "electrons, far field" in text
+    assert "300 kV" in text
+    assert "1.97 pm, far field" in text
     cone = Geometry.from_energy(17e3, 1.0, (5e-6, 5e-6), focus_distance_m=0.1)
     assert "photons, near field" in Page(render(replace(make_result(), geometry=cone))).text
 

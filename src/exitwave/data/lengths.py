@@ -2,7 +2,7 @@
 
 import math
 
-_UNITS = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-12, "pm"))
+_UNITS = ((1.0, "m"), (1e-3, "mm"), (1e-6, "µm"), (1e-9, "nm"), (1e-10, "Å"), (1e-12, "pm"))
 ROUNDING = 1e-14
 """What is smaller is what arithmetic leaves of nothing."""
 
@@ -21,7 +21,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def length(metres: float, digits: int = 3) -> str:
-    """A length with the unit that keeps it readable: 12.4 nm, 3.1 µm."""
+    """A length with the unit that keeps it readable: 12.4 nm, 3.1 µm, 2.3 Å."""
     scale, unit = length_unit(metres)
     return f"{number(metres / scale, digits)} {unit}"
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from exitwave.data.estimate import Estimate
+from exitwave.data.frame_fits import FrameFits
 from exitwave.data.geometry import Geometry
 from exitwave.data.lengths import lengths, number
 from exitwave.data.showing import Shown
@@ -33,6 +34,10 @@ class Result(Shown):
     """The same for the pixels held out from the solver, if any were: it rises where a solver fits noise."""
     frame_residual: Float[Tensor, " frame"] | None = None
     """The same residual for each frame, at the end."""
+    frame_fits: FrameFits | None = None
+    """Measured beside calculated patterns of the best, the median and the worst frame; None in files of 0.1.0."""
+    recorded_positions_px: Float[Tensor, "frame 2"] | None = None
+    """Where the scan says that the frames of the estimate are, in its object array; None where none was moved from there."""
     spread: Estimate | None = None
     """Standard deviation of each pixel, where the solver gives one."""
     verdict: Verdict | None = None

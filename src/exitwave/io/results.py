@@ -23,6 +23,7 @@ from exitwave.data.verdict import Verdict
 from exitwave.io.assemble import Format
 from exitwave.io.checkpoints import read_checkpoint as read_checkpoint, write_checkpoint as write_checkpoint
 from exitwave.io.cxi_writing import new_group, with_unit, write_instrument
+from exitwave.io.frame_fits import read_frame_fits, read_recorded_positions, write_frame_fits
 from exitwave.io.hdf5 import attribute_text, open_hdf5
 from exitwave.io.hdf5_values import (
     attribute_number,
@@ -84,6 +85,8 @@ def read_result(path: str | Path) -> Result:
             residual=float("nan") if residual is None else residual,
             free_residual=attribute_number(exact, "free_residual"),
             frame_residual=read_tensor(exact, "frame_residual") if "frame_residual" in exact else None,
+            frame_fits=read_frame_fits(exact),
+            recorded_positions_px=read_recorded_positions(exact, estimate.tensors().get("positions_px")),
             spread=_read_spread(entry, exact),
             verdict=_read_verdict(exact),
             provenance=read_json(exact, "provenance"),
@@ -223,6 +226,10 @@ def _write_exact(entry: h5py.Group, result: Result) -> None:
     write_tensor(exact, "history", torch.tensor(list(result.history), dtype=torch.float64))
     if result.frame_residual is not None:
         write_tensor(exact, "frame_residual", result.frame_residual)
+    if result.frame_fits is not None:
+        write_frame_fits(exact, result.frame_fits)
+    if result.recorded_positions_px is not None:
+        write_tensor(exact, "recorded_positions_px", result.recorded_positions_px)
     if result.verdict is not None:
         write_json(exact, "verdict", result.verdict.to_json())
         exact.attrs["verdict"] = result.verdict.grade

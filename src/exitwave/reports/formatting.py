@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 from exitwave.data.lengths import length as length, length_unit as length_unit, number as number
 
+_ANGLES = ((1.0, "rad"), (1e-3, "mrad"), (1e-6, "µrad"))
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -17,6 +19,17 @@ class Fact:
     name: str
     value: str
     note: str = ""
+
+
+def angle(radians: float, digits: int = 3) -> str:
+    """A scattering angle with the unit that keeps it readable: 21.4 mrad."""
+    scale, unit = next(((scale, unit) for scale, unit in _ANGLES if abs(radians) >= 0.9995 * scale), _ANGLES[-1])
+    return f"{number(radians / scale, digits)} {unit}"
+
+
+def pixels(count: float) -> str:
+    """A length in pixels: 20 px."""
+    return f"{number(count)} px"
 
 
 def area(sides_m: tuple[float, float]) -> str:

@@ -15,6 +15,7 @@ from exitwave.reports import panels
 from exitwave.reports.axes import image_figure
 from exitwave.reports.formatting import Fact, area, length, number
 from exitwave.reports.pictures import SMALL_IN, WIDE_IN, Picture, Row, picture
+from exitwave.reports.shifts import shift_facts, shift_pictures
 from exitwave.reports.svg import inline_svg
 from exitwave.reports.views import View, contrast
 
@@ -87,12 +88,16 @@ class _Ptychography(KindOfReport):
         self._pixel_m = (result.object_pixel_m[0], result.object_pixel_m[1])
 
     def measured(self, field_m: tuple[float, float]) -> list[Fact]:
-        photons = float(self._x.probe.detach().cpu().abs().double().square().sum())
-        counted = f"{number(photons)} photons per frame in the probe"
+        quanta = f"{self.result.geometry.particle}s per frame"
+        counted = self.result.provenance.get("counts_per_frame")
+        in_probe = float(self._x.probe.detach().cpu().abs().double().square().sum())
+        light = (
+            f"{number(counted)} {quanta}" if isinstance(counted, float) else f"{number(in_probe)} {quanta} in the probe"
+        )
         return [
             self._pixel("of object and probe"),
             Fact("Scanned region", area(field_m), "y × x, coverage above 5 %"),
-            Fact("Frames", str(len(self._x.positions_px)), counted),
+            Fact("Frames", str(len(self._x.positions_px)), light),
         ]
 
     def sizes(self) -> list[Fact]:
@@ -103,7 +108,7 @@ class _Ptychography(KindOfReport):
         ]
 
     def further(self) -> list[Fact]:
-        x, facts = self._x, list[Fact]()
+        x, facts = self._x, shift_facts(self.result)
         if x.slice_spacing_m is not None:
             spacings = ", ".join(length(float(spacing), 4) for spacing in x.slice_spacing_m)
             facts.append(Fact("between slices", spacings))
@@ -117,7 +122,12 @@ class _Ptychography(KindOfReport):
             low, high = (number(float(bound / photons.mean()), 4) for bound in (photons.min(), photons.max()))
             facts.append(Fact("brightness of the beam", f"{low} to {high} of its mean"))
         if x.background is not None:
-            facts.append(Fact("background", f"{number(float(x.background.mean()))} photons a pixel in each frame"))
+            facts.append(
+                Fact(
+                    "background",
+                    f"{number(float(x.background.mean()))} {self.result.geometry.particle}s a pixel in each frame",
+                )
+            )
         return facts
 
     def rows(self) -> list[Row]:
@@ -140,7 +150,9 @@ class _Ptychography(KindOfReport):
             draw(axes, mode)
             svg = inline_svg(figure, f"m{mode}{kind}", f"Probe mode {mode + 1}, {kind}")
             made.append(Picture(svg=svg, caption=caption))
-        return Row(heading=f"Mode {mode + 1}: {number(100 * power)} % of the photons", pictures=made)
+        return Row(
+            heading=f"Mode {mode + 1}: {number(100 * power)} % of the {self.result.geometry.particle}s", pictures=made
+        )
 
     def fit_pictures(self, view: View) -> Iterator[Picture]:
         known = self.result.frame_residual is not None
@@ -153,6 +165,7 @@ class _Ptychography(KindOfReport):
             panels.draw_positions(axes, self._x, self._pixel_m, self.result.frame_residual, view)
 
         yield picture(view, "positions", alt, caption, draw, width_in=WIDE_IN)
+        yield from shift_pictures(self.result, view)
 
     def draw_companion(self, axes: Axes) -> None:
         axes.set_title("probe")
@@ -171,7 +184,9 @@ class _Ptychography(KindOfReport):
         """The amplitude of a probe mode, root of photons per pixel."""
         amplitude = np.abs(self._mode(mode))
         limits = (0.0, contrast(amplitude, 0, 100)[1])
-        panels.draw_image(axes, amplitude, self._extent(), "inferno", limits, unit="√(photons / pixel)")
+        panels.draw_image(
+            axes, amplitude, self._extent(), "inferno", limits, unit=f"√({self.result.geometry.particle}s / pixel)"
+        )
 
     def _mode(self, mode: int) -> np.ndarray:
         return self._x.probe[mode].detach().cpu().numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.io.colour import STEPS, colour_wheel, complex_to_rgb, cyclic_colours
-from exitwave.reports.formatting import length, length_unit, nice_lengths, number, scale_bar_m
+from exitwave.reports.formatting import length, length_unit, nice_lengths, number, pixels, scale_bar_m
 from exitwave.reports.views import View, contrast
 
 if TYPE_CHECKING:
@@ -30,14 +30,21 @@ MOST_VECTOR_POINTS = 1000
 
 def draw_amplitude(axes: Axes, view: View, colours: str | Colormap = "gray") -> None:
     """Amplitude in grey, dark is low."""
-    draw_image(axes, view.amplitude, view.extent_m, colours, contrast(view.amplitude), in_pixels=view.in_pixels)
+    draw_image(
+        axes,
+        view.amplitude,
+        view.extent_m,
+        colours,
+        contrast(view.amplitude),
+        size=pixels if view.in_pixels else length,
+    )
 
 
 def draw_phase(axes: Axes, view: View, colours: str | Colormap | None = None) -> None:
     """Unwrapped phase in radians; on the cyclic colours where it cannot be unwrapped."""
     chosen = colours or (cyclic_map() if view.wrapped else "viridis")
     limits = (-np.pi, np.pi) if view.wrapped else contrast(view.phase)
-    draw_image(axes, view.phase, view.extent_m, chosen, limits, unit="rad", in_pixels=view.in_pixels)
+    draw_image(axes, view.phase, view.extent_m, chosen, limits, unit="rad", size=pixels if view.in_pixels else length)
 
 
 def draw_image(
@@ -48,13 +55,17 @@ def draw_image(
     limits: tuple[float, float],
     *,
     unit: str = "",
-    in_pixels: bool = False,
+    decades: bool = False,
+    size: Callable[[float], str] = length,
 ) -> None:
-    """A real image with scale bar and colour bar; NaN is left empty. `extent_m`: left, right, bottom, top."""
+    """A real image with scale bar and colour bar; NaN is left empty. `extent_m`: left, right, bottom, top.
+
+    Where `decades`, values are powers of ten. `size` puts the scale bar into words, of an image whose axes are no lengths.
+    """
     axes.imshow(values, cmap=colours, vmin=limits[0], vmax=limits[1], extent=extent_m, interpolation="none")
     _frame(axes)
-    draw_scale_bar(axes, in_pixels=in_pixels)
-    _colour_bar(axes, colours, limits, unit)
+    draw_scale_bar(axes, size)
+    _colour_bar(axes, colours, limits, unit, decades=decades)
 
 
 def draw_counts(axes: Axes, counts: Float[np.ndarray, "y x"]) -> None:
@@ -85,20 +96,19 @@ def draw_complex(
     extent_m: tuple[float, float, float, float],
     *,
     brightest: float | None = None,
-    in_pixels: bool = False,
+    size: Callable[[float], str] = length,
 ) -> None:
     """A complex image, hue = phase and brightness = amplitude, with scale bar and colour wheel; NaN is left empty."""
     rgb = complex_to_rgb(image, brightest=brightest)
     alpha = np.where(np.isfinite(image), 255, 0).astype(np.uint8)
     axes.imshow(np.concatenate([rgb, alpha[..., None]], axis=-1), extent=extent_m, interpolation="none")
     _frame(axes)
-    draw_scale_bar(axes, in_pixels=in_pixels)
+    draw_scale_bar(axes, size)
     _colour_wheel(axes)
 
 
-def draw_scale_bar(axes: Axes, *, in_pixels: bool = False) -> None:
-    """A bar of sensible length with its length in words, at the lower left of an image whose axes are in metres, or in
-    pixels."""
+def draw_scale_bar(axes: Axes, size: Callable[[float], str] = length) -> None:
+    """A bar of sensible length with its length in words, at the lower left of an image whose axes are in metres."""
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
@@ -106,7 +116,7 @@ def draw_scale_bar(axes: Axes, *, in_pixels: bool = False) -> None:
     bar = AnchoredSizeBar(
         axes.transData,
         width_m,
-        f"{number(width_m)} px" if in_pixels else length(width_m),
+        size(width_m),
         "lower left",
         pad=0.4,
         borderpad=0.6,
@@ -133,12 +143,7 @@ def draw_positions(
 
     half_window = np.asarray(estimate.probe.shape[-2:]) / 2
     centres = (estimate.positions_px.detach().cpu().numpy() + half_window) * np.asarray(pixel_m)
-    low, high = contrast(view.amplitude)
-    # Middle greys only, so that points of any colour stand out.
-    room = high - low
-    axes.imshow(
-        view.amplitude, cmap="gray", vmin=low - 0.6 * room, vmax=high + room, extent=view.extent_m, interpolation="none"
-    )
+    draw_faint(axes, view)
     residual = None if frame_residual is None else frame_residual.detach().cpu().numpy()
     limits = (0.0, 1.0) if residual is None else contrast(residual, 1, 99)
     axes.scatter(
@@ -152,10 +157,24 @@ def draw_positions(
         edgecolors="#00000080",
         rasterized=len(centres) > MOST_VECTOR_POINTS,
     )
+    finish_map(axes, None if residual is None else "plasma", limits)
+
+
+def draw_faint(axes: Axes, view: View) -> None:
+    """The object's amplitude in middle greys only, so that points of any colour stand out over it."""
+    low, high = contrast(view.amplitude)
+    room = high - low
+    axes.imshow(
+        view.amplitude, cmap="gray", vmin=low - 0.6 * room, vmax=high + room, extent=view.extent_m, interpolation="none"
+    )
+
+
+def finish_map(axes: Axes, colours: str | None, limits: tuple[float, float], unit: str = "") -> None:
+    """Frame, scale bar and colour bar of a map of frames."""
     _frame(axes)
     draw_scale_bar(axes)
-    if residual is not None:
-        _colour_bar(axes, "plasma", limits, "")
+    if colours is not None:
+        _colour_bar(axes, colours, limits, unit)
 
 
 def draw_history(
@@ -275,7 +294,9 @@ def _few_log_ticks(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _colour_bar(axes: Axes, colours: str | Colormap, limits: tuple[float, float], unit: str) -> None:
+def _colour_bar(
+    axes: Axes, colours: str | Colormap, limits: tuple[float, float], unit: str, *, decades: bool = False
+) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     height_in, width_in = _size_in(axes)
@@ -286,6 +307,9 @@ def _colour_bar(axes: Axes, colours: str | Colormap, limits: tuple[float, float]
     bar.yaxis.tick_right()
     if limits == (-np.pi, np.pi):
         bar.set_yticks([-np.pi, -np.pi / 2, 0, np.pi / 2, np.pi], ["−π", "−π/2", "0", "π/2", "π"])
+    elif decades:
+        powers = range(math.ceil(limits[0]), math.floor(limits[1]) + 1)
+        bar.set_yticks([*powers], [number(10.0**power) if -2 < power < 4 else f"$10^{{{power}}}$" for power in powers])
     else:
         power = _power_of_ten(max(map(abs, limits)))
         bar.yaxis.set_major_locator(MaxNLocator(int(np.clip(3 * height_in, 1, 6)), steps=[1, 2, 2.5, 5, 10]))

@@ -86,8 +86,8 @@ def spread_pictures(result: Result, views: list[tuple[str, View]]) -> list[Pictu
 
 
 def history_picture(result: Result) -> Iterator[Picture]:
-    """Residual over epochs, where it was recorded."""
-    if len(result.history):
+    """Residual over epochs, where there were several: one point is no curve, and its value stands in the headline."""
+    if len(result.history) > 1:
         figure, axes = curve_figure()
         panels.draw_history(axes, result.history, residual=result.residual, free_residual=result.free_residual)
         first, last = number(result.history[0]), number(result.history[-1])

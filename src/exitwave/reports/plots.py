@@ -21,7 +21,7 @@ from exitwave.reports import panels
 from exitwave.reports.axes import INK_ON_WHITE, grid_figure
 from exitwave.reports.compare_pictures import draw_histories, samples
 from exitwave.reports.figures import MOST_ROWS, draw_objects, overview
-from exitwave.reports.formatting import length_unit, number
+from exitwave.reports.formatting import length_unit, number, pixels
 from exitwave.reports.svg import drawing
 from exitwave.reports.views import contrast, estimate_views
 from exitwave.solvers.base import Step
@@ -71,7 +71,7 @@ def _(estimate: Estimate) -> Figure:
     if with_probe:
         probe = strongest(estimate).numpy()
         height, width = probe.shape
-        panels.draw_complex(grid.place(0, 2, "probe"), probe, (0.0, width, height, 0.0), in_pixels=True)
+        panels.draw_complex(grid.place(0, 2, "probe"), probe, (0.0, width, height, 0.0), size=pixels)
     return grid.figure
 
 

@@ -3,18 +3,21 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from exitwave.data.finding import findings_of
+from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
 from exitwave.data.verdict import Grade, Verdict
 from exitwave.evaluation.evaluation import Evaluation
 from exitwave.evaluation.meaning import meaning_of
 from exitwave.problems.outliers import Outliers
-from exitwave.reports.formatting import Fact, duration, half_period, length, number
+from exitwave.reports.formatting import Fact, angle, duration, half_period, length, number
+from exitwave.reports.frame_numbers import frame_numbers
 from exitwave.reports.kinds import reported
 
 LONGEST_VALUE = 400
@@ -66,24 +69,47 @@ def headline(result: Result, evaluation: Evaluation | None, field_m: tuple[float
     metrics = evaluation.metrics if evaluation else {}
     unknown = math.isnan(result.residual) and len(result.history) > 0
     residual = result.history[-1] if unknown else result.residual
-    facts = [Fact("Residual", number(residual), "squared relative amplitude misfit; 0 is perfect")]
+    facts = [Fact("Residual", number(residual), f"squared relative amplitude misfit; {_noise_limit(result)}")]
     if result.free_residual is not None:
         facts.append(Fact("Free residual", number(result.free_residual), "on pixels the solver never saw"))
-    for key, note in (("FRC-half-bit-split", "halves of the frames"), ("FRC-half-bit", "against the truth")):
-        if key in metrics:
-            resolution = half_period(metrics[key], result.object_pixel_m)
-            facts.append(Fact("Resolution", resolution, f"half period, half-bit FRC, {note}"))
+    facts += _resolution(metrics, result)
     if "M-NRMSE" in metrics:
         facts.append(Fact("Error", f"{number(100 * metrics['M-NRMSE'])} %", "M-NRMSE of the object, against the truth"))
     geometry, seconds = result.geometry, result.provenance.get("seconds")
-    beam = f"{geometry.particle}s, {'near' if geometry.near_field else 'far'} field"
     taken = f"in {duration(float(seconds))}" if isinstance(seconds, int | float) else "passes over all frames"
     return [
         *facts,
         *reported(result.estimate, result).measured(field_m),
-        Fact("Energy", f"{number(geometry.energy_ev / 1e3, 4)} keV", beam),
+        _beam(geometry),
         Fact("Epochs", str(result.provenance.get("epochs", len(result.history))), taken),
     ]
+
+
+def _noise_limit(result: Result) -> str:
+    """What counting alone would leave of a perfect model, where the verdict has looked."""
+    ratio = 0.0 if result.verdict is None else float(result.verdict.evidence.get("noise-ratio", 0.0))
+    known = math.isfinite(ratio) and ratio > 0 and result.residual > 0
+    return f"counting noise alone leaves {number(result.residual / ratio, 2)}" if known else "0 is perfect"
+
+
+def _resolution(metrics: Mapping[str, float], result: Result) -> list[Fact]:
+    """One card: between halves of the frames, which every scan has; against the truth beside it, where it is known."""
+    names = (("FRC-half-bit-split", "between halves of the frames"), ("FRC-half-bit", "against the truth"))
+    found = [(half_period(metrics[key], result.object_pixel_m), against) for key, against in names if key in metrics]
+    if not found:
+        return []
+    (value, against), *further = found
+    also = "".join(f"; {other} {words}" for other, words in further)
+    return [Fact("Resolution", value, f"half period, half-bit FRC {against}{also}")]
+
+
+def _beam(geometry: Geometry) -> Fact:
+    regime = f"{'near' if geometry.near_field else 'far'} field"
+    if geometry.particle == "electron":
+        return Fact(
+            "Electrons", f"{number(geometry.energy_ev / 1e3, 4)} kV", f"{length(geometry.wavelength_m)}, {regime}"
+        )
+    return Fact("Energy", f"{number(geometry.energy_ev / 1e3, 4)} keV", f"photons, {regime}")
 
 
 def remarks(result: Result) -> list[str]:
@@ -99,7 +125,8 @@ def remarks(result: Result) -> list[str]:
         residual = result.frame_residual.detach().cpu().double().numpy()
         outliers = np.flatnonzero(residual > 5 * np.median(residual))
         if len(outliers):
-            listed = ", ".join(str(frame) for frame in outliers[:10]) + (" …" if len(outliers) > 10 else "")
+            numbers = frame_numbers(result)
+            listed = ", ".join(str(numbers[frame]) for frame in outliers[:10]) + (" …" if len(outliers) > 10 else "")
             found.append(
                 f"{len(outliers)} of {len(residual)} frames fit more than five times worse than the median: {listed}."
             )
@@ -145,14 +172,24 @@ def geometry_facts(result: Result) -> list[Fact]:
     geometry = result.geometry
     facts = [
         Fact("wavelength", length(geometry.wavelength_m, 6)),
-        Fact("sample to detector", length(geometry.distance_m, 6)),
-        Fact("detector pixel", " × ".join(length(side, 6) for side in geometry.detector_pixel_m)),
+        *_detector_facts(geometry),
         Fact("object pixel", " × ".join(length(side, 6) for side in result.object_pixel_m)),
         *reported(result.estimate, result).sizes(),
     ]
     if geometry.focus_distance_m is not None:
-        facts.insert(2, Fact("focus to sample", length(geometry.focus_distance_m, 6)))
+        facts.insert(1, Fact("focus to sample", length(geometry.focus_distance_m, 6)))
     return facts
+
+
+def _detector_facts(geometry: Geometry) -> list[Fact]:
+    """Of electrons the angle that a pixel covers: a microscope's camera length is no distance that anybody measured."""
+    if geometry.particle == "electron" and not geometry.near_field:
+        angles = (side / geometry.distance_m for side in geometry.detector_pixel_m)
+        return [Fact("detector pixel", " × ".join(angle(each, 6) for each in angles))]
+    return [
+        Fact("sample to detector", length(geometry.distance_m, 6)),
+        Fact("detector pixel", " × ".join(length(side, 6) for side in geometry.detector_pixel_m)),
+    ]
 
 
 def provenance_facts(provenance: Mapping[str, Any]) -> list[Fact]:
@@ -186,8 +223,13 @@ def _text(value: Any) -> str:
 
 
 def date(result: Result) -> str:
-    """When the result was made, if it says so."""
-    return str(result.provenance.get("date", "")).replace("T", " ").replace("+00:00", " UTC")
+    """When the result was made, if it says so: 29 November 2026, 19:02 UTC."""
+    stored = str(result.provenance.get("date", ""))
+    try:
+        made = datetime.fromisoformat(stored)
+    except ValueError:
+        return stored
+    return f"{made.day} {made:%B %Y, %H:%M} {made.tzname() or ''}".strip()
 
 
 def title(result: Result) -> str:

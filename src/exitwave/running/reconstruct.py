@@ -34,6 +34,7 @@ from exitwave.io.given import (
 from exitwave.problems.base import Problem, relative
 from exitwave.problems.cdi import SupportProblem
 from exitwave.problems.examination import of_frames_left
+from exitwave.problems.frame_fits import frame_fits, recorded_positions_px
 from exitwave.problems.setup import Setup
 from exitwave.running.checkpoints import CheckpointFile, Checkpoints
 from exitwave.running.divergence import DivergenceGuard, advice
@@ -356,6 +357,8 @@ def _result(
         residual=residual,
         free_residual=problem.residual(step.estimate, held_out=True) if problem.has_held_out else None,
         frame_residual=frame_residual,
+        frame_fits=frame_fits(problem, step.estimate, frame_residual),
+        recorded_positions_px=recorded_positions_px(problem, step.estimate),
         provenance={
             **scan_provenance(problem.measurement.provenance),
             **record.identity,
@@ -363,6 +366,7 @@ def _result(
             "ending": run.ending,
             "epochs": step.epoch,
             **problem.provenance(step.estimate),
+            "counts_per_frame": problem.power / len(problem),
             "free_fraction": free_fraction,
             "device": _device_name(problem.device),
             "threads": torch.get_num_threads(),

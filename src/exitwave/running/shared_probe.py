@@ -15,6 +15,7 @@ from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.data.scan import Scan
 from exitwave.problems.base import relative
+from exitwave.problems.frame_fits import best_median_worst, fits_of_frames
 from exitwave.problems.setup import Setup
 from exitwave.problems.shared_probe import SharedProbeProblem
 from exitwave.running.checkpoints import Checkpoints
@@ -82,6 +83,9 @@ def split(problem: SharedProbeProblem, whole: Result) -> tuple[Result, ...]:
     for number in range(len(problem.joined.sources)):
         mine = problem.joined.owner == number
         residual, frame_residual = relative(fit[0][mine], fit[1][mine])
+        shown = best_median_worst(frame_residual)
+        fits = fits_of_frames(problem, x, mine.nonzero().flatten()[list(shown)].tolist())
+        recorded = whole.recorded_positions_px
         made.append(
             replace(
                 whole,
@@ -90,7 +94,9 @@ def split(problem: SharedProbeProblem, whole: Result) -> tuple[Result, ...]:
                 residual=residual,
                 free_residual=None if free is None else relative(free[0][mine], free[1][mine])[0],
                 frame_residual=frame_residual,
-                provenance=_provenance(problem, whole, number),
+                frame_fits=replace(fits, frames=shown),
+                recorded_positions_px=None if recorded is None else problem.region(x, number).placed(recorded),
+                provenance=_provenance(problem, whole, number) | {"counts_per_frame": float(fit[1][mine].mean())},
             )
         )
     return tuple(made)
