@@ -28,10 +28,10 @@ def annular(size: int, reach_px: float) -> torch.Tensor:
     return torch.fft.fftshift(torch.fft.ifft2(torch.polar(aperture, math.pi * reach_px / 0.25 * square))).cfloat()
 
 
-def made(probe: torch.Tensor, step: float = 9.0) -> Scan:
+def made(probe: torch.Tensor, step: float = 9.0, geometry: Geometry = GEOMETRY) -> Scan:
     positions = TRAJECTORIES["jittered"](64, step, seed=3) + 4
     extent = int(positions.max()) + len(probe) + 6
-    return measure(OBJECTS["textured"]((extent, extent), seed=2), probe, positions, GEOMETRY, seed=1).scan
+    return measure(OBJECTS["textured"]((extent, extent), seed=2), probe, positions, geometry, seed=1).scan
 
 
 def guessed(scan: Scan) -> torch.Tensor:
@@ -75,3 +75,15 @@ def test_the_guess_of_the_near_field_is_the_empty_beam():
     positions = torch.tensor([[0.0, 0.0], [5e-6, 1e-6], [2e-6, 6e-6]])
     scan = Scan(patterns=torch.full((3, 24, 24), 9.0), positions_m=positions, geometry=geometry)
     assert torch.allclose(guessed(scan).abs(), torch.full((24, 24), 3.0), atol=1e-4)
+
+
+@pytest.mark.parametrize("magnification", [1.2, 0.85])
+def test_a_curved_beam_in_the_near_field_is_known_by_the_shadows_it_magnifies(magnification):
+    geometry = Geometry(wavelength_m=1e-10, distance_m=0.1, detector_pixel_m=(1e-6, 1e-6), focus_distance_m=np.inf)
+    axis = torch.arange(48, dtype=torch.float64) - 24
+    square = axis[:, None].square() + axis.square()
+    # Over wavelength x distance / pixel^2 = 10, rays of this slope move outwards by so much.
+    curvature = (magnification - 1) / 10
+    true = torch.polar(torch.exp(-square / 12**2), math.pi * curvature * square).cfloat()
+    scan = made(true, 7.0, geometry)
+    assert likeness(guessed(scan), true) > 0.95

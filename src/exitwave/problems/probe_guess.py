@@ -14,10 +14,10 @@ from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.progress import in_parts
 from exitwave.data.scan import Scan
 from exitwave.data.untrusted_pixels import filled_from_neighbours
-from exitwave.physics.fourier import fft2, ifft2, to_centre, to_corner
+from exitwave.physics.fourier import ifft2, to_centre, to_corner
 from exitwave.physics.kernels.reference import gather, intensity, scatter_add_
 from exitwave.physics.probe_forming import formed_probe, round_aperture
-from exitwave.physics.propagation import propagator
+from exitwave.physics.propagation import Propagator, propagator
 
 FRAMES = 48
 """Neighbouring frames on which defoci are tried."""
@@ -25,10 +25,18 @@ LEAST_PX, MOST_PX = 48, 96
 """Rows and columns that trials keep of the frames, if these have as many; larger frames are binned."""
 EPOCHS, FEW_EPOCHS = 12, 8
 """Of a trial, and as many as are enough to see which defoci are worth it."""
+LEAST_FRAMES = 16
+"""Frames below which curvatures of a near-field beam are not tried."""
 PROBE_RESTS = 4
 """Epochs of a trial before the probe moves too."""
 REACHES = 18
 """Defoci tried on either side of the focus, up to a probe that fills the frame."""
+NEAR_MOST_PX = 64
+"""The same as `MOST_PX` in the near field, whose pixels are seen by every frame."""
+MAGNIFICATIONS, FACTOR = 7, 1.1
+"""Magnifications of a near-field shadow tried on either side of the stated one, and their ratio."""
+CLEARLY = 0.9
+"""Cost over that of a flat beam below which a near-field beam is curved."""
 
 
 @torch.no_grad()
@@ -37,13 +45,14 @@ def guess_probe(
 ) -> Complex[Tensor, "y x"]:
     """The probe behind the mean pattern. Averaged over the scan, the sample's own scattering is mostly washed out.
 
-    Near field: the mean amplitude taken back to the sample with a flat phase. Far field: the mean amplitude is the
-    aperture, unless a semi-angle is stated; its defocus is the one of many that best fits some neighbouring frames and
-    predicts others among them, unless defocus or aberrations are stated.
+    Near field: the mean amplitude taken back to the sample, with a flat phase unless frames are clearly better explained by
+    a curved one, which magnifies the sample's shadow. Far field: the mean amplitude is the aperture, unless a semi-angle is
+    stated; its defocus is the one of many that best fits some neighbouring frames and predicts others among them, unless
+    defocus or aberrations are stated.
     """
     measured = filled_from_neighbours(mean_pattern, scan.mask).sqrt()
     if scan.geometry.near_field:
-        return propagator(scan.geometry, scan.frame_shape, device).backpropagate(measured.to(device, torch.complex64))
+        return _near_field_probe(scan, measured, device)
     amplitude, optics = aperture_amplitude(scan, measured), scan.geometry.optics
     if optics is not None and optics.phase_known:
         return formed_probe(amplitude, optics, scan.geometry).to(device)
@@ -60,6 +69,25 @@ def aperture_amplitude(scan: Scan, measured: Float[Tensor, "y x"]) -> Float[Tens
     if optics is None or optics.semi_angle_rad is None:
         return bright_part(measured)
     return round_aperture(optics.semi_angle_rad, scan.geometry, scan.frame_shape).to(measured.dtype)
+
+
+def _near_field_probe(scan: Scan, measured: Float[Tensor, "y x"], device: torch.device | str) -> Complex[Tensor, "y x"]:
+    """The mean amplitude with the curvature that magnifies shadows as frames show them, taken back to the sample."""
+    beam = Aperture(measured, scan.geometry.detector_pixel_m)
+    magnification = 1.0
+    if len(scan) >= LEAST_FRAMES and bool((measured > 0).any()):
+        magnification = _Trials.of(scan, beam, device).best_magnification()
+    wave = beam.bent(_bend_that_magnifies(scan, magnification)).to(device)
+    return propagator(scan.geometry, scan.frame_shape, device).backpropagate(wave)
+
+
+def _bend_that_magnifies(scan: Scan, magnification: float) -> float:
+    """The bend of a near-field wave at the detector whose shadows are so many times larger than those of a flat wave."""
+    # A bend b moves the ray that arrives at r by b r wavelength z / pixel, hence to a place 1 - b wavelength z / pixel^2
+    # times as far out as it left the sample.
+    geometry = scan.geometry
+    fresnel_px2 = geometry.wavelength_m * geometry.effective_distance_m / scan.object_pixel_m[0] ** 2
+    return (1 - 1 / magnification) / fresnel_px2
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,8 +124,11 @@ class Aperture:
 class _Trials:
     """The middle of a scan, on which defoci are tried: frames cut down to the aperture and some scattering around it."""
 
+    scan: Scan
+    """The frames nearest to the middle of the scan, sorted by their distance from it."""
+    propagator: Propagator
     amplitudes: Float[Tensor, "frame y x"]
-    """Of the frames nearest to the middle of the scan, sorted by their distance from it; zero frequency at index 0."""
+    """In detector order."""
     trusted: Float[Tensor, "y x"]
     corners: Int[Tensor, "frame 2"]
     """Where the windows of the frames lie in the object, whole pixels."""
@@ -112,15 +143,19 @@ class _Trials:
         nearest = (positions - positions.median(dim=0).values).square().sum(dim=1).argsort()[:FRAMES]
         edge_px = aperture.edge_px()
         wanted = max(LEAST_PX, 16 * math.ceil(2.5 * edge_px / 16))
-        binning = math.ceil(min(wanted, max(scan.frame_shape)) / MOST_PX)
+        most = NEAR_MOST_PX if scan.geometry.near_field else MOST_PX
+        binning = math.ceil(min(wanted, max(scan.frame_shape)) / most)
         part = _cut_down(prepare.select(scan, nearest), wanted, binning)
         whole = Measurement(patterns=ArrayPatterns(aperture.amplitude.square()[None]), geometry=scan.geometry)
         light = _cut_down(whole, wanted, binning).frames(slice(None))[0].sqrt()
         counts = torch.where(part.mask, part.frames(slice(None)), 0.0).nan_to_num(0.0, 0.0, 0.0).clamp(min=0)
         places = part.positions_m / torch.tensor(part.object_pixel_m, dtype=torch.float64)
+        detector = propagator(part.geometry, part.frame_shape, device)
         return cls(
-            amplitudes=to_corner(counts.sqrt()).to(device),
-            trusted=to_corner(part.mask).to(device, torch.float32),
+            scan=part,
+            propagator=detector,
+            amplitudes=detector.to_detector_order(counts.sqrt()).to(device),
+            trusted=detector.to_detector_order(part.mask).to(device, torch.float32),
             corners=(places - places.amin(dim=0)).round().to(torch.int64),
             aperture=Aperture(light, part.geometry.detector_pixel_m),
             edge_px=edge_px / binning,
@@ -141,15 +176,33 @@ class _Trials:
         cost |= self._costs([middle + part * spacing for part in (-0.6, -0.3, 0.3, 0.6)], EPOCHS)
         return self._bend(min(cost, key=cost.__getitem__))
 
+    def best_magnification(self) -> float:
+        """How many times larger than stated near-field shadows are by the curved beam that fits and predicts frames best; 1
+        unless a curved beam is clearly better."""
+
+        def tried(powers: list[float]) -> dict[float, float]:
+            bends = {FACTOR**power: _bend_that_magnifies(self.scan, FACTOR**power) for power in powers}
+            steps = in_parts("finding the probe", list(bends.items()))
+            return {magnification: self._cost(self._probe(bend), FEW_EPOCHS) for magnification, bend in steps}
+
+        cost = tried([float(power) for power in range(-MAGNIFICATIONS, MAGNIFICATIONS + 1)])
+        flat = cost[1.0]
+        for sides in ((-0.6, -0.3, 0.3, 0.6), (-0.15, 0.15)):
+            middle = math.log(min(cost, key=cost.__getitem__), FACTOR)
+            cost |= tried([middle + side for side in sides])
+        best = min(cost, key=cost.__getitem__)
+        return best if cost[best] < CLEARLY * flat else 1.0
+
     def _costs(self, reaches: list[float], epochs: int) -> dict[float, float]:
-        return {reach: self._cost(reach, epochs) for reach in in_parts("finding the probe", reaches)}
+        steps = in_parts("finding the probe", reaches)
+        return {reach: self._cost(self._probe(self._bend(reach)), epochs) for reach in steps}
 
     def _bend(self, reach_px: float) -> float:
         """The bend that moves the outermost rays by so many pixels of the trial's object."""
         return reach_px / (self.trusted.shape[0] * self.edge_px)
 
-    def _cost(self, reach_px: float, epochs: int) -> float:
-        """Cost of a defocus: misfit of fitted frames times misfit of predicted ones.
+    def _cost(self, probe: Complex[Tensor, "1 y x"], epochs: int) -> float:
+        """Cost of a probe: misfit of fitted frames times misfit of predicted ones.
 
         Object, then probe come from a few gradient steps on the fitted frames. The fit alone would favour small probes,
         whose frames do not overlap and can be fitted one by one; the prediction alone favours wide ones, which cover the
@@ -157,7 +210,6 @@ class _Trials:
         """
         fitted, predicted = _fitted_and_predicted(len(self.amplitudes))
         shape, at = (self.trusted.shape[0], self.trusted.shape[1]), self.corners[fitted]
-        probe = self._probe(reach_px)
         extent = (self.corners.amax(dim=0) + torch.tensor(shape)).tolist()
         obj = torch.ones(1, *extent, dtype=torch.complex64, device=probe.device)
         misfit, lit = 0.0, torch.zeros_like(obj.real)
@@ -175,24 +227,25 @@ class _Trials:
                 probe = probe + (patches.conj() * change).sum(dim=0) / intensity(patches).sum(dim=0).max()
         return misfit * self._pull(gather(obj, self.corners[predicted], shape) * probe, predicted)[1]
 
-    def _probe(self, reach_px: float) -> Complex[Tensor, "1 y x"]:
-        """The probe of this defocus, with as many photons as frames have in the mean."""
-        wave = to_corner(self.aperture.bent(self._bend(reach_px))).to(self.amplitudes.device)
+    def _probe(self, bend: float) -> Complex[Tensor, "1 y x"]:
+        """The probe of this bend, with as many photons as frames have in the mean."""
+        wave = self.propagator.to_detector_order(self.aperture.bent(bend)).to(self.amplitudes.device)
         seen = float((wave.abs().square() * self.trusted).sum())
         power = float(self.amplitudes.square().sum()) / len(self.amplitudes)
-        return to_centre(ifft2(wave * math.sqrt(power / max(seen, 1e-30))))[None]
+        probe = self.propagator.backpropagate(wave * math.sqrt(power / max(seen, 1e-30)))[None]
+        return probe if self.scan.geometry.near_field else to_centre(probe)
 
     def _pull(
         self, waves: Complex[Tensor, "batch 1 y x"], frames: Int[Tensor, " batch"]
     ) -> tuple[Complex[Tensor, "batch 1 y x"], float]:
         """How exit waves must change to agree with the measured modulus, and their mean misfit."""
-        at_detector = fft2(waves)
+        at_detector = self.propagator.propagate(waves)
         # |wave| from its parts: several times as fast as abs, which guards against overflow.
         modulus = intensity(at_detector).sqrt_()
         short = torch.sub(self.amplitudes[frames], modulus).mul_(self.trusted)
         misfit = float(short.square().sum()) / len(frames)
         at_detector *= short.div_(modulus.clamp_(min=1e-12))[:, None]
-        return ifft2(at_detector), misfit
+        return self.propagator.backpropagate(at_detector), misfit
 
 
 def _fitted_and_predicted(count: int) -> tuple[Int[Tensor, " fitted"], Int[Tensor, " predicted"]]:

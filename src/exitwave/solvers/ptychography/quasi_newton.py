@@ -20,6 +20,7 @@ from exitwave.problems.window_updates import pie_update
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.changes import Change
 from exitwave.solvers.options import Fraction, ProbeStart, UpdateProbe, WhenDiverging
+from exitwave.solvers.ptychography.coarse_start import coarse_start, wants_coarse_start
 from exitwave.solvers.ptychography.limited_memory import Blocks, inverse_curvature, plus
 from exitwave.solvers.ptychography.momentum import Momentum
 from exitwave.solvers.registry import solver
@@ -52,6 +53,9 @@ class QuasiNewton(Solver[PtychoEstimate]):
     """Epochs at the beginning that go frame by frame with momentum, as mpie does, and mend slow phase after each; at most
     three quarters of all. 8 are enough for a structured probe; many are for probes of flat phase and bad first probes; 0
     goes on from a good start."""
+    coarse_start: NonNegativeInt = 100
+    """Epochs of the difference map before all others, on frames cut to two thirds (64 pixels at most), where far-field frames
+    begin with an empty object under a beam of flat phase (a pinhole, a focus); 0 leaves them out."""
     slow_gain: Annotated[Fraction, WhenDiverging("lower")] = 1.0
     """Share of the slow phase told by an epoch of the approach that is applied; lower it when the residual jumps, 0 to leave
     slow phase to the frames (as mpie)."""
@@ -90,6 +94,8 @@ class QuasiNewton(Solver[PtychoEstimate]):
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         epoch = start.epoch
+        if epoch == 0 and self.coarse_start and wants_coarse_start(problem, x):
+            x = coarse_start(problem, x, epochs=self.coarse_start, update_probe=self.update_probe)
         if epoch < self.warm_start_epochs:
             for step in _warm_start(self, problem, x, start):
                 yield step

@@ -1,0 +1,92 @@
+"""A start for beams of flat phase: object and probe from coarse frames, by a method that finds its way past wrong images.
+
+A beam of flat phase (a pinhole, a focus) puts little light where fine detail scatters to, and a frame hardly tells a patch of the
+sample from its conjugate. A solver that only goes downhill from an empty object then mixes up phase and absorption. The
+middle of the frames, in which scattered and direct light interfere, tells them apart; coarse frames also cost little.
+"""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Complex
+from scipy import ndimage
+from torch import Tensor
+
+from exitwave.data import prepare
+from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.progress import in_parts
+from exitwave.physics.fourier import fft2, ifft2, to_centre, to_corner
+from exitwave.problems.ptychography import MemoryBudget, PtychographyProblem, object_canvas
+from exitwave.solvers.base import Step
+from exitwave.solvers.ptychography.projections import DM
+
+FLAT = 0.5
+"""|sum P^2| / sum |P|^2 of a probe P from which on its phase is flat: 0.7 to 1 in focus, about 0.1 out of it."""
+LARGEST_PX = 64
+"""Rows and columns of coarse frames, at most two thirds of the frames' own."""
+MARGIN_PX = 4
+
+
+def wants_coarse_start(problem: PtychographyProblem, x: PtychoEstimate) -> bool:
+    """Whether far-field frames are to begin with an empty object under a beam of flat phase, and nothing more is asked for."""
+    if problem.scan.geometry.near_field or not problem.features(x) <= {"modes"} or len(problem.regions(x)) > 1:
+        return False
+    main = x.probe[0]
+    flat = float(main.square().sum().abs() / main.abs().square().sum().clamp(min=1e-30)) > FLAT
+    return flat and bool((x.object == 1).all())
+
+
+@torch.no_grad()
+def coarse_start(problem: PtychographyProblem, x: PtychoEstimate, *, epochs: int, update_probe: bool) -> PtychoEstimate:
+    """Object and probe found by so many epochs of the difference map from the middle of the frames, in pixels of the whole.
+
+    Thibault et al., Ultramicroscopy 109, 338 (2009).
+    """
+    height, width = problem.scan.frame_shape
+    shape = (min(2 * (height // 3), LARGEST_PX), min(2 * (width // 3), LARGEST_PX))
+    trusted = replace(problem.scan, mask=to_centre(problem.trusted.cpu()) > 0)
+    cut = prepare.crop(trusted, shape)
+    coarse = PtychographyProblem.on_canvas(
+        cut,
+        object_canvas(cut, MARGIN_PX),
+        model=None,
+        seed=problem.seed,
+        device=problem.device,
+        free_fraction=0.0,
+        memory=MemoryBudget(spare=problem.spare_bytes),
+        robust=False,
+    )
+    empty = torch.ones(1, *coarse.object_shape, dtype=x.object.dtype, device=problem.device)
+    begun = PtychoEstimate(object=empty, probe=_resized(x.probe, shape), positions_px=coarse.positions_px.clone())
+    steps = DM(epochs=epochs, update_probe=update_probe).solve(coarse, Step(epoch=0, estimate=begun))
+    for _ in in_parts("starting from coarse frames", range(epochs)):
+        begun = next(steps).estimate
+    probe = _resized(begun.probe, (height, width)) if update_probe else x.probe
+    return replace(x, object=_refined(begun, x), probe=probe)
+
+
+def _resized(probe: Complex[Tensor, "mode y x"], shape: tuple[int, int]) -> Complex[Tensor, "mode h w"]:
+    """The probe on frames cut to this shape, or padded with dark pixels to it: the same wave in the middle of the detector."""
+    wave = to_centre(fft2(to_corner(probe)))
+    found = torch.zeros(len(probe), *shape, dtype=probe.dtype, device=probe.device)
+    here, there = ([], [])
+    for old, new in zip(probe.shape[-2:], shape, strict=True):
+        length = min(old, new)
+        here.append(slice(old // 2 - length // 2, old // 2 - length // 2 + length))
+        there.append(slice(new // 2 - length // 2, new // 2 - length // 2 + length))
+    found[:, there[0], there[1]] = wave[:, here[0], here[1]]
+    return to_centre(ifft2(to_corner(found)))
+
+
+def _refined(coarse: PtychoEstimate, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
+    """The coarse object in pixels of `x`, laid so that the middles of its windows stay where they are; cubic splines."""
+    scale = [old / new for old, new in zip(coarse.probe.shape[-2:], x.probe.shape[-2:], strict=True)]
+    middles = (
+        coarse.positions_px[0] + torch.tensor([n // 2 for n in coarse.probe.shape[-2:]]),
+        x.positions_px[0] + torch.tensor([n // 2 for n in x.probe.shape[-2:]]),
+    )
+    offset = [float(middles[0][axis] - scale[axis] * middles[1][axis]) for axis in (0, 1)]
+    found = ndimage.affine_transform(
+        coarse.object[0].cpu().numpy(), scale, offset, output_shape=tuple(x.object.shape[-2:]), order=3, mode="nearest"
+    )
+    return torch.from_numpy(found).to(x.object)[None]
