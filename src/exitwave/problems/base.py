@@ -32,6 +32,8 @@ class Problem(ABC, Generic[E]):
     """What it is called in messages."""
     measures: ClassVar[type[Measurement]] = Measurement
     """The measurements that are posed as problems of this class."""
+    first_work: ClassVar[str] = "finding the first estimate"
+    """What is done before the first epoch, in words."""
 
     seed: int
     device: torch.device

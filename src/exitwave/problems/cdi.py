@@ -54,6 +54,7 @@ class SupportProblem(Problem[SupportEstimate]):
     """
 
     title: ClassVar[str] = "one pattern of an isolated object"
+    first_work: ClassVar[str] = "finding the support"
     measures: ClassVar[type[Measurement]] = Pattern
 
     pattern: Measurement

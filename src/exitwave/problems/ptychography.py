@@ -74,6 +74,7 @@ class PtychographyProblem(Problem[PtychoEstimate]):
     """A ptychography scan put to solvers. Made by `exitwave.pose` or, without a look at memory, by `PtychographyProblem.of`."""
 
     title: ClassVar[str] = "a ptychography scan"
+    first_work: ClassVar[str] = "finding the probe"
     measures: ClassVar[type[Scan]] = Scan
 
     scan: Scan

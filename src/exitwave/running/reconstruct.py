@@ -224,7 +224,7 @@ def _begun(
         start = of_frames_left(start, healthy.provenance)
         with phase("setting up the problem"):
             problem = pose(healthy, setup, solver=solver)
-    with phase("finding the support" if isinstance(problem, SupportProblem) else "finding the probe"):
+    with phase(problem.first_work):
         estimate = problem.initial(start, setup, probe=probe)
     require_supported(solver, problem, estimate)
     found = list(solver.warnings(problem, estimate))
