@@ -74,9 +74,7 @@ class Microscope:
         )
 
 
-def lattices(
-    shape: tuple[int, int], pixel_m: tuple[float, float], *, seed: int = 0
-) -> Complex[Tensor, "slice y x"]:
+def lattices(shape: tuple[int, int], pixel_m: tuple[float, float], *, seed: int = 0) -> Complex[Tensor, "slice y x"]:
     """Two crystals on top of each other: a square lattice (0.39 nm), under it a turned hexagonal one (0.29 nm). The seed moves them."""
     generator = np.random.default_rng(seed)
     square = np.array([[0.39e-9, 0.0], [0.0, 0.39e-9]])
@@ -125,7 +123,10 @@ def simulate_stem(
         detection=detection,
         seed=seed,
         slice_spacing_m=(microscope.slice_spacing_nm * 1e-9,) * (len(obj) - 1),
-        provenance={"object": sample, "microscope": {**asdict(microscope), "aberrations": list(microscope.aberrations)}},
+        provenance={
+            "object": sample,
+            "microscope": {**asdict(microscope), "aberrations": list(microscope.aberrations)},
+        },
     )
 
 
