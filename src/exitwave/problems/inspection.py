@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor
 
+from exitwave.data.bright_disc import disc_angle
 from exitwave.data.checks import check, step_px
 from exitwave.data.errors import ExitwaveError
 from exitwave.data.finding import Finding
@@ -68,6 +69,15 @@ class Inspection(Told):
     hot_pixels: int = 0
     """Masked by the examination, as are dead ones."""
     dead_pixels: int = 0
+    pixel_angle_rad: tuple[float, float] = (0.0, 0.0)
+    """Of a detector pixel, as seen from the sample."""
+    angles_only: bool = False
+    """Nobody said how far away the detector is, only angles: distance and detector pixel mean nothing by themselves."""
+    optics: str = ""
+    """What is stated of how the probe is formed."""
+    stated_semi_angle_rad: float | None = None
+    disc_rad: float | None = None
+    """Radius of the bright disc in the mean pattern, as an angle; None in the near field, or where there is none."""
 
     def told(self) -> tuple[str, ...]:
         frames = f"{self.frames} frame{'s' * (self.frames != 1)} of {' × '.join(map(str, self.frame_shape))} pixels"
@@ -89,6 +99,8 @@ class ScanInspection(Inspection):
     span_m: tuple[float, float]
     step_px: float
     """Median distance to the nearest other position, object pixels."""
+    step_m: float
+    """The same in metres."""
     overlap_array: float
     """1 - step / frame: how far neighbouring windows overlap."""
     overlap_probe: float | None
@@ -97,6 +109,9 @@ class ScanInspection(Inspection):
     """How the sample's shadow moves over the detector when the stage moves; None where frames cannot tell."""
     moving_magnification: float | None = None
     """The magnification that this motion tells; None where nothing moves beyond doubt."""
+    shadow_defocus_m: float | None = None
+    """The defocus that this motion tells, far field: positive where the focus lies behind the sample; None where nothing moves."""
+    stated_defocus_m: float | None = None
 
     def told(self) -> tuple[str, ...]:
         first, photons, *doubts = super().told()
@@ -121,7 +136,9 @@ def inspect(
     found = look(examined.measurement, examined.statistics)
     if isinstance(found, ScanInspection) and (motion := examined.motion) is not None:
         told = magnification(examined.measurement.geometry, motion) if motion.clear else None
-        found = replace(found, motion=motion, moving_magnification=told)
+        geometry = examined.measurement.geometry
+        defocus = motion.defocus_m(geometry) if motion.clear and not geometry.near_field else None
+        found = replace(found, motion=motion, moving_magnification=told, shadow_defocus_m=defocus)
     found = replace(
         found,
         findings=examined.findings,
@@ -165,6 +182,8 @@ def _(scan: Scan, seen: ScanStatistics) -> ScanInspection:
         object_shape=shape,
         span_m=(float(span[0]), float(span[1])),
         step_px=step,
+        stated_defocus_m=None if scan.geometry.optics is None else scan.geometry.optics.defocus_m,
+        step_m=step * math.sqrt(math.prod(scan.object_pixel_m)),
         overlap_array=1 - step / min(scan.frame_shape),
         overlap_probe=None if size_px is None else 1 - step / size_px,
     )
@@ -205,6 +224,11 @@ def _figures(measurement: Measurement, seen: ScanStatistics, looked: _Looked) ->
         "memory": memory_estimate(measurement, looked.object_shape),
         "suspicious": (f"would be refused: {looked.refusal}",) if looked.refusal else (),
         "provenance": measurement.provenance,
+        "pixel_angle_rad": geometry.pixel_angle_rad,
+        "angles_only": geometry.angles_only,
+        "optics": "" if geometry.optics is None else geometry.optics.words,
+        "stated_semi_angle_rad": None if geometry.optics is None else geometry.optics.semi_angle_rad,
+        "disc_rad": None if geometry.near_field else disc_angle(seen.mean_pattern, mask, geometry.pixel_angle_rad),
     }
 
 
@@ -243,14 +267,23 @@ def suspicions(i: Inspection) -> list[str]:
     found: list[str] = []
     if i.particle == "photon" and (3.5 < i.energy_ev < 25 or i.energy_ev > 3e5 or i.energy_ev < 0.5):
         found.append(f"photon energy {i.energy_ev:.4g} eV: unusual; were keV or joules meant? state --energy-ev")
+    elif i.particle == "photon" and i.energy_ev >= 6e4:
+        found.append(f"photon energy {i.energy_ev / 1e3:.4g} keV: were electrons meant? state --kv")
+    quanta = f"{i.particle}s"
+    stated = i.stated_semi_angle_rad
+    if stated is not None and i.disc_rad is not None and abs(i.disc_rad / stated - 1) > 0.1:
+        found.append(
+            f"the bright disc has a radius of {1e3 * i.disc_rad:.4g} mrad but {1e3 * stated:.4g} mrad are stated: check "
+            "--semi-angle-mrad, and --mrad-per-px or camera length and detector pixel"
+        )
     least, median, most = i.photons_per_frame
     if most > 5 * max(median, 1e-9) or least < 0.2 * median:
         found.append(
-            f"photons per frame vary from {least:.3g} to {most:.3g}: bad frames, or --prepare normalise_by_monitor"
+            f"{quanta} per frame vary from {least:.3g} to {most:.3g}: bad frames, or --prepare normalise_by_monitor"
         )
     if median < 1000:
         found.append(
-            f"only {median:.3g} photons in a typical frame: expect a noisy image; are these counts or scaled values?"
+            f"only {median:.3g} {quanta} in a typical frame: expect a noisy image; are these counts or scaled values?"
         )
     if i.saturated_pixels:
         found.append(
@@ -283,5 +316,11 @@ def _(i: ScanInspection) -> list[str]:
     if i.oversampling is not None and i.oversampling < 1.3 and i.regime == "far field":
         found.append(
             f"the probe fills the frame (oversampling {i.oversampling:.2f}): pad the frames (--prepare pad=...) or check the distance"
+        )
+    seen, stated = i.shadow_defocus_m, i.stated_defocus_m
+    if seen and stated and not 0.5 < seen / stated < 2:
+        found.append(
+            f"the sample's shadow moves as with a defocus of {1e9 * seen:.3g} nm but {1e9 * stated:.3g} nm are stated: check "
+            f"--defocus-nm{' and --position-sign' if seen / stated < 0 else ', --mrad-per-px and the step'}"
         )
     return found + suspicions.dispatch(Inspection)(i)

@@ -203,7 +203,7 @@ def reconstruct(
     resumed = record.resumed(Step(epoch=0, estimate=begun.estimate))
     with progress_of({chosen.name: chosen.total_epochs}, wanted=progress and watch is None) as show:
         run = _driven(chosen, problem, *resumed, stop or Stop(), record, watch or partial(show, chosen.name))
-        result = _judged_result(problem, record, run, begun.warnings, how.free_fraction, started)
+        result = _judged_result(problem, chosen, record, run, begun.warnings, how.free_fraction, started)
     LOG.info("%s: %s, %s", chosen.name, run.ending, ", ".join(result.told()))
     return result
 
@@ -319,6 +319,7 @@ def _fallen_back(guard: DivergenceGuard, problem: Problem[Any], ending: str) -> 
 
 def _judged_result(
     problem: Problem[Any],
+    solver: Solver[Any],
     record: CheckpointFile,
     run: _Run,
     doubts: tuple[str, ...],
@@ -328,12 +329,21 @@ def _judged_result(
     """What was found, with the verdict on it; where Ctrl-C ends the measuring of it, the checkpoint keeps the run."""
     try:
         with phase("measuring how well the image fits"):
-            result = _result(problem, record, run, doubts, free_fraction, began)
+            shown = replace(run, step=_handed_out(problem, solver, run.step))
+            result = _result(problem, record, shown, doubts, free_fraction, began)
     except KeyboardInterrupt:
         record.save(run.step, run.history)
         raise
     with phase("judging the image"):
         return judged(problem, result, run.step.state)
+
+
+def _handed_out(problem: Problem[Any], solver: Solver[Any], step: Step[Any]) -> Step[Any]:
+    """The last step with its estimate as results have it."""
+    estimate, spread = problem.finished(step.estimate), step.spread
+    if not solver.holds_scale:
+        estimate, spread = problem.with_common_scale(estimate, spread)
+    return replace(step, estimate=estimate, spread=spread)
 
 
 def _result(
@@ -345,7 +355,7 @@ def _result(
     began: float,
 ) -> Result:
     """What was found, how well it fits, and how it was made."""
-    step = replace(run.step, estimate=problem.finished(run.step.estimate))
+    step = run.step
     residual, frame_residual = relative(*problem.misfits(step.estimate))
     return Result(
         estimate=step.estimate.to("cpu"),
