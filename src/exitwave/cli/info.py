@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from exitwave.cli.arguments import Prepare, Reading, ScanPath
+from exitwave.cli.lengths import angle, length, pair
 from exitwave.data.errors import InputError
 from exitwave.data.scan import Scan
 from exitwave.io.files import read_prepared
@@ -67,15 +68,15 @@ def described(i: Inspection, allowed: int) -> str:
     rows = [
         ("file", f"{i.provenance.get('file', '-')} ({i.provenance.get('format', '-')})"),
         ("frames", f"{i.frames} of {i.frame_shape[0]} x {i.frame_shape[1]} pixels"),
-        (f"{i.particle} energy", f"{i.energy_ev / 1000:.6g} keV, wavelength {_length(i.wavelength_m)}"),
-        ("detector", f"{_length(i.distance_m)} away, pixel {_pair(i.detector_pixel_m)}"),
+        *_beam(i),
         ("regime", i.regime if i.regime == "far field" else beam),
-        ("object pixel", _pair(i.object_pixel_m)),
+        ("object pixel", pair(i.object_pixel_m, i.particle)),
         *own_rows(i),
         ("oversampling", "-" if i.oversampling is None else f"{i.oversampling:.2f} (frame / {seen})"),
         (
-            "photons" if i.particle == "photon" else "electrons",
-            f"{least:.4g} / {median:.4g} / {most:.4g} a frame (least / median / most)",
+            "photons" if i.particle == "photon" else "dose",
+            f"{least:.4g} / {median:.4g} / {most:.4g} {'' if i.particle == 'photon' else 'electrons '}a frame "
+            f"(least / median / most){_per_area(i)}",
         ),
         ("brightest pixel", f"{i.brightest_pixel:.6g}"),
         (
@@ -95,6 +96,33 @@ def described(i: Inspection, allowed: int) -> str:
     return text + "".join(f"\n{'! check':16} {line}" for line in i.suspicious)
 
 
+def _beam(i: Inspection) -> list[tuple[str, str]]:
+    """What the beam is, and where the detector stands, in so far as anybody said so."""
+    reach = tuple(angle * n / 2 for angle, n in zip(i.pixel_angle_rad, i.frame_shape, strict=True))
+    how = f" ({i.provenance['angles']})" if "angles" in i.provenance else ""
+    seen = f"{angle(i.pixel_angle_rad)} a pixel{how}, to {angle((reach[0], reach[1]))} from the middle"
+    placed = f"{length(i.distance_m)} away, pixel {pair(i.detector_pixel_m)}"
+    wave = f"wavelength {length(i.wavelength_m)}"
+    if i.particle == "photon":
+        return [
+            ("photon energy", f"{i.energy_ev / 1000:.6g} keV, {wave}"),
+            ("detector", seen if i.angles_only else placed),
+        ]
+    disc = "" if i.disc_rad is None else f"disc of {angle((i.disc_rad, i.disc_rad))} radius in the mean pattern"
+    return [
+        ("electrons", f"{i.energy_ev / 1000:.6g} kV, {wave}"),
+        ("detector", seen if i.angles_only else f"{seen}; camera length {length(i.distance_m)}"),
+        ("probe", "; ".join(filter(None, (i.optics and f"{i.optics} stated", disc))) or "nothing stated"),
+    ]
+
+
+def _per_area(i: Inspection) -> str:
+    """The dose on the sample, where steps make an area."""
+    if i.particle == "photon" or not isinstance(i, ScanInspection) or not i.step_m:
+        return ""
+    return f", {i.photons_per_frame[1] / (i.step_m * 1e10) ** 2:.4g} a square angstrom"
+
+
 @singledispatch
 def own_rows(i: Inspection) -> list[tuple[str, str]]:
     """What a kind of measurement has of its own to be told."""
@@ -105,9 +133,9 @@ def own_rows(i: Inspection) -> list[tuple[str, str]]:
 def _(i: ScanInspection) -> list[tuple[str, str]]:
     guessed = _or_nothing(", {:.1%} of the probe (guessed)", i.overlap_probe)
     return [
-        ("object", f"{i.object_shape[0]} x {i.object_shape[1]} pixels; positions span {_pair(i.span_m)}"),
+        ("object", f"{i.object_shape[0]} x {i.object_shape[1]} pixels; positions span {pair(i.span_m, i.particle)}"),
         ("shadow", _moving(i)),
-        ("step", f"{i.step_px:.4g} object pixels between neighbours"),
+        ("step", f"{i.step_px:.4g} object pixels between neighbours, {length(i.step_m, i.particle)}"),
         ("overlap", f"{i.overlap_array:.1%} of the window{guessed}"),
         ("position sign", str(i.provenance.get("position_sign", "-")) + " positions in the file"),
     ]
@@ -151,7 +179,7 @@ def _oriented(scan: Scan) -> None:
     found = find_orientation(scan, progress=lambda what: print(f"auto-orient: {what} ...", file=sys.stderr, flush=True))
     print(f"\n{'orientation':16} {found.words} (relative to the scan as read)")
     print(
-        f"{'residual':16} {found.residual:.4g}; as read {found.as_read:.4g}; next best way to lay the frames {found.runner_up:.4g}"
+        f"{found.judged_by:16} {found.residual:.4g}; as read {found.as_read:.4g}; next best way to lay the frames {found.runner_up:.4g}"
     )
     print(f"{'sure':16} {'yes' if found.sure else 'no: ' + '; '.join(found.doubts)}")
     if options := found.options(scan):
@@ -162,17 +190,6 @@ def _oriented(scan: Scan) -> None:
         )
     if not scan.geometry.near_field:
         print("far field: turned by 180 degrees it fits as well, with the other sign of the phase")
-
-
-def _pair(metres: tuple[float, ...]) -> str:
-    return " x ".join(map(_length, metres))
-
-
-def _length(metres: float) -> str:
-    for scale, unit in ((1.0, "m"), (1e-3, "mm"), (1e-6, "um"), (1e-9, "nm")):
-        if metres >= scale:
-            return f"{metres / scale:.5g} {unit}"
-    return f"{metres * 1e12:.5g} pm"
 
 
 def _or_nothing(template: str, value: float | None) -> str:

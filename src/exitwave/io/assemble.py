@@ -15,14 +15,13 @@ from torch import Tensor
 from exitwave.data import prepare
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate
-from exitwave.data.geometry import Geometry
 from exitwave.data.measurement import M, Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.patterns import MappedPatterns, Patterns, SummedPatterns
 from exitwave.data.scan import Scan
 from exitwave.data.unmatched import UnmatchedScan
 from exitwave.io.hdf5_file import lost_links
-from exitwave.io.known_geometry import KnownGeometry, Particle, beam, stated_optics
+from exitwave.io.known_geometry import KnownGeometry, Particle, angle_by_disc, beam, stated_optics
 from exitwave.io.memory import require_memory
 from exitwave.io.raster import RasterShape, Step, raster_positions_m, raster_shape, raster_step_m
 
@@ -168,10 +167,14 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     require_memory(32 * height * width, f"{path} says its frames are {height} x {width} pixels")
     if (stated.values or contents.values) == "amplitude":
         patterns = MappedPatterns(patterns, _squared, patterns.shape[1:])
-    geometry = _geometry(contents, stated, patterns.shape[1:], path)
-    pixel_m = geometry.object_pixel_m(patterns.shape[1:])
     orientation = stated.orientation or contents.orientation
     mask = np.ones(patterns.shape[1:], dtype=bool) if contents.mask is None else contents.mask
+    known = _known_geometry(contents, stated)
+    if known.lacks_angle and (optics := known.optics) is not None and (semi_angle := optics.semi_angle_rad) is not None:
+        known = replace(known, pixel_angle_rad=angle_by_disc(patterns, torch.from_numpy(mask), semi_angle, path))
+        contents = replace(contents, notes={**contents.notes, "angles": "by the bright disc and the semi-angle"})
+    geometry = known.complete(patterns.shape[1:], path)
+    pixel_m = geometry.object_pixel_m(patterns.shape[1:])
     told = {
         "position_sign": stated.position_sign or contents.position_sign,
         "position_unit": stated.position_unit or contents.position_unit,
@@ -284,7 +287,7 @@ def _centred(scan: M, contents: Contents) -> M:
     return prepare.recentre(scan, (row, column)) if inside and (row, column) != (height // 2, width // 2) else scan
 
 
-def _geometry(contents: Contents, stated: ReadOptions, frame_shape: tuple[int, int], path: Path) -> Geometry:
+def _known_geometry(contents: Contents, stated: ReadOptions) -> KnownGeometry:
     if None not in (stated.distance_m, stated.camera_length_m):
         raise InputError("distance_m and camera_length_m are the same; state one of them")
     distance = stated.distance_m if stated.camera_length_m is None else stated.camera_length_m
@@ -305,7 +308,7 @@ def _geometry(contents: Contents, stated: ReadOptions, frame_shape: tuple[int, i
         object_pixel_m=contents.object_pixel_m,
         focus_distance_m=contents.focus_distance_m if stated.focus_distance_m is None else stated.focus_distance_m,
         optics=stated_optics(stated.semi_angle_mrad, stated.defocus_nm, stated.aberrations),
-    ).complete(frame_shape, path)
+    )
 
 
 def _positions_m(

@@ -1,16 +1,25 @@
 """What a file and its user know of the geometry, put together: whatever follows is worked out, whatever lacks is named."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from exitwave.data.bright_disc import disc_pixels
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.geometry import PLANCK_EV_M, Geometry, electron_wavelength_m, photon_wavelength_m
 from exitwave.data.optics import Aberration, ProbeOptics
+from exitwave.data.patterns import Patterns
 
 Particle = Literal["photon", "electron"]
 Pair = tuple[float, float]
+DISC_FRAMES = 64
+"""Frames in whose mean the bright disc is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +36,12 @@ class KnownGeometry:
     """Of the reconstruction, for files that know neither distance nor detector pixel."""
     focus_distance_m: float | None = None
     optics: ProbeOptics | None = None
+
+    @property
+    def lacks_angle(self) -> bool:
+        """Whether nothing at all is known of how detector pixels are seen from the sample."""
+        known = self.pixel_angle_rad, self.object_pixel_m, self.distance_m
+        return all(each is None for each in known)
 
     def complete(self, frame_shape: tuple[int, int], path: Path) -> Geometry:
         """The geometry of frames of this shape. Raises FormatError naming what is missing and the option that states it."""
@@ -63,12 +78,31 @@ class KnownGeometry:
             yield "energy (--energy-ev, or --kv of electrons)"
         electrons = self.particle == "electron"
         if electrons and distance is None and pixel is None:
-            yield "angle of a detector pixel (--mrad-per-px, or --camera-length-m and --detector-pixel-m)"
+            yield (
+                "angle of a detector pixel (--mrad-per-px; --camera-length-m and --detector-pixel-m; or --semi-angle-mrad, to "
+                "measure it by the bright disc)"
+            )
             return
         if distance is None:
             yield f"sample-detector distance ({'--camera-length-m or --mrad-per-px' if electrons else '--distance-m'})"
         if pixel is None:
             yield "detector pixel size (--detector-pixel-m)"
+
+
+def angle_by_disc(patterns: Patterns, mask: Bool[Tensor, "y x"], semi_angle_rad: float, path: Path) -> Pair:
+    """Angle of a pixel by the radius of the bright disc in the mean of some frames, which is the semi-angle of convergence.
+
+    Raises FormatError where there is no such disc.
+    """
+    some = torch.linspace(0, patterns.shape[0] - 1, min(patterns.shape[0], DISC_FRAMES)).to(torch.int64)
+    lit = disc_pixels(patterns.read(some).nan_to_num(0, 0, 0).mean(dim=0), mask)
+    if lit is None:
+        raise FormatError(
+            f"the mean pattern of {path} shows no bright disc to compare the semi-angle with; state --mrad-per-px, or "
+            "--camera-length-m and --detector-pixel-m"
+        )
+    angle = semi_angle_rad / math.sqrt(lit / math.pi)
+    return angle, angle
 
 
 def beam(

@@ -96,6 +96,10 @@ class Problem(ABC, Generic[E]):
         """A last estimate as it is handed out, such as with orthogonal modes."""
         return x
 
+    def with_common_scale(self, x: E, spread: E | None) -> tuple[E, E | None]:
+        """A last estimate and its spread at the scale that results have, where no pattern tells the scale."""
+        return x, spread
+
     def features(self, x: E) -> frozenset[str]:
         """What of `solvers.requirements.PHYSICS` problem and estimate bring along, which a method must be able to honour."""
         return frozenset()

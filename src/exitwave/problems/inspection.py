@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor
 
+from exitwave.data.bright_disc import disc_angle
 from exitwave.data.checks import check, step_px
 from exitwave.data.errors import ExitwaveError
 from exitwave.data.finding import Finding
@@ -65,6 +66,15 @@ class Inspection:
     hot_pixels: int = 0
     """Masked by the examination, as are dead ones."""
     dead_pixels: int = 0
+    pixel_angle_rad: tuple[float, float] = (0.0, 0.0)
+    """Of a detector pixel, as seen from the sample."""
+    angles_only: bool = False
+    """Nobody said how far away the detector is, only angles: distance and detector pixel mean nothing by themselves."""
+    optics: str = ""
+    """What is stated of how the probe is formed."""
+    stated_semi_angle_rad: float | None = None
+    disc_rad: float | None = None
+    """Radius of the bright disc in the mean pattern, as an angle; None in the near field, or where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +85,8 @@ class ScanInspection(Inspection):
     span_m: tuple[float, float]
     step_px: float
     """Median distance to the nearest other position, object pixels."""
+    step_m: float
+    """The same in metres."""
     overlap_array: float
     """1 - step / frame: how far neighbouring windows overlap."""
     overlap_probe: float | None
@@ -145,6 +157,7 @@ def _(scan: Scan, seen: ScanStatistics) -> ScanInspection:
         object_shape=shape,
         span_m=(float(span[0]), float(span[1])),
         step_px=step,
+        step_m=step * math.sqrt(math.prod(scan.object_pixel_m)),
         overlap_array=1 - step / min(scan.frame_shape),
         overlap_probe=None if size_px is None else 1 - step / size_px,
     )
@@ -185,6 +198,11 @@ def _figures(measurement: Measurement, seen: ScanStatistics, looked: _Looked) ->
         "memory": memory_estimate(measurement, looked.object_shape),
         "suspicious": (f"would be refused: {looked.refusal}",) if looked.refusal else (),
         "provenance": measurement.provenance,
+        "pixel_angle_rad": geometry.pixel_angle_rad,
+        "angles_only": geometry.angles_only,
+        "optics": "" if geometry.optics is None else geometry.optics.words,
+        "stated_semi_angle_rad": None if geometry.optics is None else geometry.optics.semi_angle_rad,
+        "disc_rad": None if geometry.near_field else disc_angle(seen.mean_pattern, mask, geometry.pixel_angle_rad),
     }
 
 
@@ -223,14 +241,23 @@ def suspicions(i: Inspection) -> list[str]:
     found: list[str] = []
     if i.particle == "photon" and (3.5 < i.energy_ev < 25 or i.energy_ev > 3e5 or i.energy_ev < 0.5):
         found.append(f"photon energy {i.energy_ev:.4g} eV: unusual; were keV or joules meant? state --energy-ev")
+    elif i.particle == "photon" and i.energy_ev >= 6e4:
+        found.append(f"photon energy {i.energy_ev / 1e3:.4g} keV: were electrons meant? state --kv")
+    quanta = f"{i.particle}s"
+    stated = i.stated_semi_angle_rad
+    if stated is not None and i.disc_rad is not None and abs(i.disc_rad / stated - 1) > 0.1:
+        found.append(
+            f"the bright disc has a radius of {1e3 * i.disc_rad:.4g} mrad but {1e3 * stated:.4g} mrad are stated: check "
+            "--semi-angle-mrad, and --mrad-per-px or camera length and detector pixel"
+        )
     least, median, most = i.photons_per_frame
     if most > 5 * max(median, 1e-9) or least < 0.2 * median:
         found.append(
-            f"photons per frame vary from {least:.3g} to {most:.3g}: bad frames, or --prepare normalise_by_monitor"
+            f"{quanta} per frame vary from {least:.3g} to {most:.3g}: bad frames, or --prepare normalise_by_monitor"
         )
     if median < 1000:
         found.append(
-            f"only {median:.3g} photons in a typical frame: expect a noisy image; are these counts or scaled values?"
+            f"only {median:.3g} {quanta} in a typical frame: expect a noisy image; are these counts or scaled values?"
         )
     if i.saturated_pixels:
         found.append(

@@ -299,6 +299,13 @@ class PtychographyProblem(Problem[PtychoEstimate]):
         # Where the first mode varies it is not one of a mixture.
         return x if len(x.probe) == 1 or x.variations is not None else replace(x, probe=orthogonal_modes(x.probe))
 
+    def with_common_scale(
+        self, x: PtychoEstimate, spread: PtychoEstimate | None
+    ) -> tuple[PtychoEstimate, PtychoEstimate | None]:
+        from exitwave.problems.common_scale import with_common_scale
+
+        return with_common_scale(self, x, spread)
+
     def features(self, x: PtychoEstimate) -> frozenset[str]:
         found = {name for name in ("variations", "brightness", "background") if getattr(x, name) is not None}
         found |= {"slices"} if len(x.object) > 1 else set()

@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,7 @@ from exitwave.data.errors import DoubtfulImageWarning, ExitwaveError, InputError
 from exitwave.data.measurement import Measurement
 from exitwave.data.position_map import PositionMap
 from exitwave.data.scan import Scan
+from exitwave.problems.centre_of_mass import least_curl
 from exitwave.problems.position_trials import (
     Mapped,
     PositionTrial,
@@ -38,6 +40,8 @@ KEPT = (20, 6, 2)
 """Candidates kept after each look at their residuals."""
 DISTINCT_DEG = 20.0
 """Maps closer than this lead to the same place."""
+CLEAR_CURL, CURL_ANGLE_DEG = 0.6, 5.0
+"""The least curl is decisive below this share of that of mirrored frames, where it fixes the angle that well."""
 CLEAR = 0.75
 """The best residual is decisive below this share of that of the next other way to lay frames and stage."""
 AS_RECORDED_DEG, SHEAR_AS_RECORDED_DEG, STRETCH_AS_RECORDED = 0.2, 0.6, 0.015
@@ -63,6 +67,9 @@ class Orientation:
     """That of the next best way to lay the frames."""
     as_read: float
     """That of the scan as it was read."""
+    judged_by: Literal["residual", "curl"] = "residual"
+    """Residuals of trial reconstructions or, of electrons, the curl that the motion of the centre of mass has left, over the most
+    that any angle gives."""
 
     @property
     def sure(self) -> bool:
@@ -75,7 +82,7 @@ class Orientation:
         found: list[str] = []
         if not self.residual < CLEAR * self.runner_up:
             found.append(f"another way to lay the frames fits nearly as well (residual {self.runner_up:.4g})")
-        if self.deviation > 0.02:
+        if self.deviation > (0.02 if self.judged_by == "residual" else math.radians(CURL_ANGLE_DEG)):
             found.append(f"the frames fix the map of the positions to {self.deviation:.1%} only")
         return tuple(found)
 
@@ -155,8 +162,11 @@ def find_orientation(scan: Scan, *, seed: int = 0, progress: Callable[[str], Non
     All directions of the stage, mirrored or not, are tried on a few cut-down frames with several probes; the best go on with
     more frames while a linear map of the positions is refined. In the far field a half turn only conjugates the object, so
     that the one with the fewest changes is taken and the sign of the phase must come from what is known of the sample.
+    Of electrons the motion of the centre of mass tells at once, where it is clear; only else frames are tried.
     Raises ExitwaveError where neighbours overlap too little, or are too few, for this to mean anything.
     """
+    if scan.geometry.particle == "electron" and not scan.geometry.near_field and (clear := _by_curl(scan)) is not None:
+        return clear
     if suspicious_overlap(scan):
         raise ExitwaveError(
             "too few or too sparse positions to tell orientations apart; state --orientation and --position-sign"
@@ -269,17 +279,42 @@ def _as_read(scan: Scan, best: _Candidate, seed: int) -> float:
     return min(residuals)
 
 
-def _least_change(best: _Candidate, *, near_field: bool) -> tuple[prepare.Orientation, bool, Float[Tensor, "2 2"]]:
+def _by_curl(scan: Scan) -> Orientation | None:
+    """By the curl of the centre of mass; None where it leaves doubt."""
+    found = least_curl(scan)
+    if found is None:
+        return None
+    best, other = found
+    if best.share > CLEAR_CURL * other.share or best.deviation_deg > CURL_ANGLE_DEG:
+        return None
+    frames, flip, matrix = _least_change(best.mirrored, prepare.rotation(best.turn_deg), near_field=False)
+    # An angle that cannot be told from none is none.
+    certain_deg = max(AS_RECORDED_DEG, 3 * best.deviation_deg)
+    return Orientation(
+        frames=frames,
+        flip_positions=flip,
+        positions=PositionMap.of(matrix).rounded(certain_deg, SHEAR_AS_RECORDED_DEG, STRETCH_AS_RECORDED),
+        deviation=math.radians(best.deviation_deg),
+        residual=best.share,
+        runner_up=other.share,
+        as_read=best.as_read,
+        judged_by="curl",
+    )
+
+
+def _least_change(
+    mirrored: bool, best: Float[Tensor, "2 2"], *, near_field: bool
+) -> tuple[prepare.Orientation, bool, Float[Tensor, "2 2"]]:
     """Of all descriptions of one experiment that with positions nearest to those recorded, then that with the fewest changes.
 
     Frames laid another way are the same as positions, and object, laid the opposite way. In the far field positions of
     either sign fit.
     """
-    laid = prepare.laid("transpose" if best.mirrored else "identity")
+    laid = prepare.laid("transpose" if mirrored else "identity")
     ways: list[tuple[float, bool, int, prepare.Orientation, Float[Tensor, "2 2"]]] = []
     for rank, frames in enumerate(prepare.ORIENTATIONS):
         for sign in (1.0, -1.0):
-            matrix = sign * prepare.laid(frames) @ laid.T @ best.matrix
+            matrix = sign * prepare.laid(frames) @ laid.T @ best
             off = float((matrix - torch.eye(2)).norm())
             ways.append((round(off, 6), near_field and sign < 0, rank, frames, matrix))
     nearest = min(off for off, *_ in ways)
@@ -291,7 +326,7 @@ def _least_change(best: _Candidate, *, near_field: bool) -> tuple[prepare.Orient
 
 def _told(scan: Scan, ranked: list[_Candidate], as_read: float) -> Orientation:
     best = ranked[0]
-    frames, flip, matrix = _least_change(best, near_field=scan.geometry.near_field)
+    frames, flip, matrix = _least_change(best.mirrored, best.matrix, near_field=scan.geometry.near_field)
     deviation = best.trial.deviation
     return Orientation(
         frames=frames,

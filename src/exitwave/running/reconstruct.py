@@ -139,6 +139,7 @@ def reconstruct(
     )
     resumed = record.resumed(Step(epoch=0, estimate=begun.estimate))
     run = _driven(solver, problem, *resumed, stop or Stop(), record, watch)
+    run = replace(run, step=_handed_out(problem, solver, run.step))
     result = _result(problem, record, run, begun.warnings, setup.free_fraction, started)
     return judged(problem, result, run.step.state)
 
@@ -254,6 +255,14 @@ def _fallen_back(guard: DivergenceGuard, problem: Problem[Any], ending: str) -> 
     return best, f"{ending}; the estimate after epoch {best.epoch} was kept; {advice(guard.at_work)}"
 
 
+def _handed_out(problem: Problem[Any], solver: Solver[Any], step: Step[Any]) -> Step[Any]:
+    """The last step with its estimate as results have it."""
+    estimate, spread = problem.finished(step.estimate), step.spread
+    if not solver.holds_scale:
+        estimate, spread = problem.with_common_scale(estimate, spread)
+    return replace(step, estimate=estimate, spread=spread)
+
+
 def _result(
     problem: Problem[Any],
     record: CheckpointFile,
@@ -263,7 +272,7 @@ def _result(
     began: float,
 ) -> Result:
     """What was found, how well it fits, and how it was made."""
-    step = replace(run.step, estimate=problem.finished(run.step.estimate))
+    step = run.step
     residual, frame_residual = relative(*problem.misfits(step.estimate))
     return Result(
         estimate=step.estimate.to("cpu"),

@@ -160,6 +160,11 @@ class Solver(ABC, Generic[E]):
         return max((member.object_arrays for member in self.members), default=OBJECTS)
 
     @property
+    def holds_scale(self) -> bool:
+        """Whether amplitudes of object or probe are held to what is known, so that their common scale is no matter of choice."""
+        return any(member.holds_scale for member in self.members)
+
+    @property
     def adds(self) -> frozenset[str]:
         """What of `PHYSICS` it, or a member, adds to the problem."""
         return frozenset[str]().union(*(member.adds for member in self.members))

@@ -92,6 +92,11 @@ class Refined(RefinementOptions, Solver[PtychoEstimate]):
     def members(self) -> tuple[Solver[Any], ...]:
         return (self.solver,)
 
+    @property
+    def holds_scale(self) -> bool:
+        known = self.phase_only or self.keep_probe_power or self.max_amplitude is not None
+        return known or super().holds_scale
+
     def requirements(self, before: frozenset[str]) -> Iterator[tuple[Solver[Any], frozenset[str]]]:
         return super().requirements(before | self.adds)
 
