@@ -2,6 +2,7 @@
 published of each format; none uses the code that reads them."""
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -70,65 +71,82 @@ def write_blo(
 
 
 def write_dm4(
-    path: Path, cube: np.ndarray, *, swapped: bool = True, units: tuple[str, str] = ("nm", "1/nm"), kv: float = 300.0
+    path: Path,
+    cube: np.ndarray,
+    *,
+    swapped: bool = True,
+    units: tuple[str, str] = ("nm", "1/nm"),
+    version: int = 4,
+    order: str = "<",
 ) -> None:
-    """A small preview, then the image: detector fastest and marked so ("swapped"), or scan fastest; little-endian."""
+    """A small preview, then the image: detector fastest and marked so ("swapped"), or scan fastest; 300 kV."""
+    write = _DmWriter(version == 4, order)
     stored = cube if swapped else cube.transpose(2, 3, 0, 1)
-    scale, unit = ((0.5, units[0]), (0.3, units[0])), ((0.2, units[1]), (0.1, units[1]))
-    slow_to_fast = (*scale, *unit) if swapped else (*unit, *scale)
-    meta = _group(
-        {"Format": _words("Diffraction image"), **({"Data Order Swapped": _value(8, "b", 1)} if swapped else {})}
-    )
-    microscope = _group({"Voltage": _value(7, "d", kv * 1e3), "Name": _words("Titan")})
-    tags = _group({"Microscope Info": microscope, "Meta Data": meta})
-    preview = _image(np.zeros((4, 6), "u2"), [(1.0, ""), (1.0, "")], _group({}))
-    images = _group({"": preview, " ": _image(stored.astype("<u2"), list(slow_to_fast), tags)}, unnamed=True)
-    spot = _data([15, 0, 2, 0, 6, 0, 3], struct.pack("<fi", 1.5, 3))
-    root = _group({"ApplicationBounds": (21, spot), "ImageList": images, "InImageMode": _value(8, "b", 1)})[1]
-    path.write_bytes(struct.pack(">iqi", 4, len(root), 1) + root + bytes(8))
+    scan, detector = ((0.5, units[0]), (0.3, units[0])), ((0.2, units[1]), (0.1, units[1]))
+    slow_to_fast = [*scan, *detector] if swapped else [*detector, *scan]
+    said = [("Format", write.words("Diffraction image"))]
+    said += [("Data Order Swapped", write.value(8, "b", 1))] if swapped else []
+    microscope = write.group([("Voltage", write.value(7, "d", 300e3)), ("Name", write.words("Titan"))])
+    tags = write.group([("Microscope Info", microscope), ("Meta Data", write.group(said))])
+    preview = write.image(np.zeros((4, 6), "u2"), [(1.0, ""), (1.0, "")], write.group([]))
+    images = write.group([("", preview), ("", write.image(stored, slow_to_fast, tags))])
+    spot = 21, write.data([15, 0, 2, 0, 6, 0, 3], struct.pack(order + "fi", 1.5, 3))
+    root = write.group([("ApplicationBounds", spot), ("ImageList", images), ("InImageMode", write.value(8, "b", 1))])[1]
+    head = struct.pack(f">i{write.count}i", version, len(root), int(order == "<"))
+    path.write_bytes(head + root + bytes(8))
 
 
 Tag = tuple[int, bytes]
+"""20 and a group, or 21 and data."""
 
 
-def _group(tags: dict[str, Tag], *, unnamed: bool = False) -> Tag:
-    body = b"".join(
-        struct.pack(">bH", kind, 0 if unnamed else len(name))
-        + (b"" if unnamed else name.encode())
-        + struct.pack(">q", len(payload))
-        + payload
-        for name, (kind, payload) in tags.items()
-    )
-    return 20, b"\0\0" + struct.pack(">q", len(tags)) + body
+@dataclass(frozen=True)
+class _DmWriter:
+    """Tags are big-endian with counts of 4 (version 3) or 8 bytes, what they hold is in the order of the file."""
 
+    wide: bool
+    order: str
 
-def _data(described: list[int], raw: bytes) -> bytes:
-    return b"%%%%" + struct.pack(f">q{len(described)}q", len(described), *described) + raw
+    @property
+    def count(self) -> str:
+        return "q" if self.wide else "i"
 
+    def group(self, tags: list[tuple[str, Tag]]) -> Tag:
+        body = b"".join(
+            struct.pack(">bH", kind, len(name))
+            + name.encode()
+            + (struct.pack(">q", len(payload)) if self.wide else b"")
+            + payload
+            for name, (kind, payload) in tags
+        )
+        return 20, b"\0\0" + struct.pack(f">{self.count}", len(tags)) + body
 
-def _value(kind: int, code: str, number: float) -> Tag:
-    return 21, _data([kind], struct.pack("<" + code, number))
+    def data(self, described: list[int], raw: bytes) -> bytes:
+        return b"%%%%" + struct.pack(f">{len(described) + 1}{self.count}", len(described), *described) + raw
 
+    def value(self, kind: int, code: str, number: float) -> Tag:
+        return 21, self.data([kind], struct.pack(self.order + code, number))
 
-def _words(text: str) -> Tag:
-    return 21, _data([20, 4, len(text)], text.encode("utf-16-le"))
+    def words(self, text: str) -> Tag:
+        return 21, self.data([20, 4, len(text)], text.encode("utf-16-le" if self.order == "<" else "utf-16-be"))
 
-
-def _image(array: np.ndarray, calibrations: list[tuple[float, str]], tags: Tag) -> Tag:
-    axes = [
-        _group({"Origin": _value(6, "f", 0.0), "Scale": _value(6, "f", scale), "Units": _words(unit)})
-        for scale, unit in calibrations[::-1]
-    ]
-    lengths = [_value(5, "I", length) for length in array.shape[::-1]]
-    dimension = _group({str(n): axis for n, axis in enumerate(axes)}, unnamed=True)
-    data = {
-        "Calibrations": _group({"Dimension": dimension}),
-        "Data": (21, _data([20, 4, array.size], array.tobytes())),
-        "DataType": _value(5, "I", 10),
-        "Dimensions": _group({str(n): length for n, length in enumerate(lengths)}, unnamed=True),
-        "PixelDepth": _value(5, "I", 2),
-    }
-    return _group({"ImageData": _group(data), "ImageTags": tags})
+    def image(self, array: np.ndarray, calibrations: list[tuple[float, str]], tags: Tag) -> Tag:
+        """Axes are listed with the fastest first, without names."""
+        axes = [
+            self.group(
+                [("Origin", self.value(6, "f", 0)), ("Scale", self.value(6, "f", s)), ("Units", self.words(unit))]
+            )
+            for s, unit in calibrations[::-1]
+        ]
+        raw = array.astype(self.order + "u2").tobytes()
+        data = [
+            ("Calibrations", self.group([("Dimension", self.group([("", axis) for axis in axes]))])),
+            ("Data", (21, self.data([20, 4, array.size], raw))),
+            ("DataType", self.value(5, "I", 10)),
+            ("Dimensions", self.group([("", self.value(5, "I", length)) for length in array.shape[::-1]])),
+            ("PixelDepth", self.value(5, "I", 2)),
+        ]
+        return self.group([("ImageData", self.group(data)), ("ImageTags", tags)])
 
 
 def write_emd(path: Path, cube: np.ndarray, *, step_angstrom: tuple[float, float] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Files of electron microscopes: the raster of an asymmetric object comes out with the right rows, columns, steps and signs."""
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,7 @@ WRITERS: dict[str, tuple[str, Callable[[Path, np.ndarray], None]]] = {
     "merlin": ("merlin", files.write_mib),
     "merlin, 32 bit, longer header": ("merlin", lambda path, cube: files.write_mib(path, cube, kind="U32", header=768)),
     "dm4": ("dm", files.write_dm4),
+    "dm3, highest byte first": ("dm", lambda path, cube: files.write_dm4(path, cube, version=3, order=">")),
     "dm4, scan fastest": ("dm", lambda path, cube: files.write_dm4(path, cube, swapped=False)),
     "dm4, told by the tag": ("dm", lambda path, cube: files.write_dm4(path, cube, units=("", ""))),
     "dm4, scan fastest by the tag": (
@@ -253,3 +255,23 @@ def test_frames_of_edf_and_cbf_files_are_ordered_by_their_numbers(tmp_path: Path
         (tmp_path / "cbf" / "f_3.cbf").write_bytes(whole[:part])
         with pytest.raises(FormatError, match=r"f_3\.cbf"):
             formats.read_scan(tmp_path / "cbf", options).frames(slice(None))
+
+
+@pytest.mark.parametrize(("module", "kind"), [("fabio", "cbf"), ("zarr", "abtem")])
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    tmp_path: Path, cube: np.ndarray, monkeypatch: pytest.MonkeyPatch, module: str, kind: str
+) -> None:
+    if kind == "cbf":
+        files.write_cbf(tmp_path / "data", cube[0, 0])
+    else:
+        files.write_abtem_zarr(tmp_path / "data", cube)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(FormatError, match=r"exitwave\[formats\]"):
+        formats.read_scan(tmp_path / "data", ReadOptions(energy_ev=8000.0))
+
+
+def test_a_merlin_at_a_beamline_counts_photons(tmp_path: Path, cube: np.ndarray) -> None:
+    files.write_mib(tmp_path / "data", cube)
+    scan = read(tmp_path / "data", ReadOptions(energy_ev=8000.0, distance_m=1.0, detector_pixel_m=55e-6, step_nm=100.0))
+    assert scan.geometry.particle == "photon"
+    assert scan.geometry.wavelength_m == pytest.approx(photon_wavelength_m(8000.0))

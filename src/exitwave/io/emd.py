@@ -36,11 +36,12 @@ def read(path: Path, stated: ReadOptions) -> Contents:
         axes = _calibrations(file, name)
         voltage = _voltage_v(file)
         simulated = SIMULATION in file
+        of_microscope = "emd_group_type" in file[name].parent.attrs or voltage is not None
     contents = Contents(
         patterns=Hdf5Patterns(path, (name,), "row column y x"),
         scan_shape=(first, second),
         wavelength_m=electron_wavelength_m(voltage) if voltage else None,
-        particle="electron",
+        particle="electron" if of_microscope else "photon",
         notes={"dataset": name},
     )
     if simulated and contents.patterns is not None:

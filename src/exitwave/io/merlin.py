@@ -1,8 +1,9 @@
 """Merlin image binary (.mib) of Quantum Detectors' Medipix3 cameras: frames, each behind a header of text.
 
-The fields of the header, separated by commas, as the maker's manual gives them: MQ1, number of the frame, bytes of the
-header, chips, columns, rows, type of the numbers, layout of the chips ... Numbers are big-endian. The text file of the same
-name with the ending .hdr tells how many frames a scan line has.
+At beamlines they count photons, in microscopes electrons, and no file says which. The fields of the header, separated by
+commas, are MQ1, number of the frame, bytes of the header, chips, columns, rows, type of the numbers, layout of the chips and
+what matters not here; numbers are big-endian. The text file of the same name with the ending .hdr tells how many frames a scan
+line has.
 """
 
 import re
@@ -35,7 +36,6 @@ def read(path: Path, stated: ReadOptions) -> Contents:
     contents = Contents(
         patterns=ArrayPatterns(frames),
         scan_shape=shape,
-        particle="electron",
         notes={
             "chips": fields[7].strip().decode("latin1"),
             "first_frame": int(fields[1]) if fields[1].isdigit() else 0,
