@@ -70,7 +70,7 @@ def _from_numpy(path: Path) -> np.ndarray:
 def _from_fabio(path: Path) -> np.ndarray:
     try:
         # Only files of detectors need it.
-        import fabio
+        import fabio  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise FormatError(f"{path} is read by the package fabio, which is not installed: pip install fabio") from error
     try:
