@@ -61,6 +61,16 @@ def _edf(values: np.ndarray) -> bytes:
     return keys.ljust(510).encode() + b"}\n" + values.astype(np.uint8).tobytes()
 
 
+def test_the_only_image_of_an_hdf5_file_needs_no_path(scan_file, oracle, bad, tmp_path):
+    with h5py.File(tmp_path / "mask.h5", "w") as file:
+        file["mask"], file["x"] = bad, np.arange(5)
+    np.testing.assert_array_equal(trusted(scan_file, tmp_path / "mask.h5"), oracle.mask & ~bad)
+    with h5py.File(tmp_path / "mask.h5", "r+") as file:
+        file["flat"] = np.ones((16, 20))
+    with pytest.raises(FormatError, match="2 images: flat, mask; say which"):
+        trusted(scan_file, tmp_path / "mask.h5")
+
+
 def test_a_mask_of_few_good_pixels_is_understood_only_when_stated(scan_file, oracle, bad, tmp_path):
     path = tmp_path / "mask.npy"
     few = np.zeros((16, 20), dtype=bool)

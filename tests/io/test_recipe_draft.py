@@ -11,7 +11,7 @@ from command import call, done
 from exitwave.data.errors import FormatError, UnknownFileError
 from exitwave.io import formats
 from exitwave.io.assemble import ReadOptions
-from exitwave.io.files import read
+from exitwave.io.files import read, read_prepared
 from exitwave.io.recipe_draft import draft
 from oracle import DETECTOR_PIXEL_M, DISTANCE_M, ENERGY_EV, Oracle
 
@@ -24,6 +24,8 @@ def one_group_each(file: h5py.File, oracle: Oracle) -> None:
     file["measurement/eiger/dark"] = np.zeros((40, 16, 20), dtype=np.uint16)
     file["piezo/samy_um"], file["piezo/samx_um"] = oracle.positions_m.T * 1e6
     file["piezo/samz_um"], file["current"] = np.zeros(12), np.ones(12)
+    # Coarse motors that stood still.
+    file["base/y"], file["base/x"] = np.full(12, 3.5), np.full(12, -7.25)
     file["beamline/mono/energy_keV"] = ENERGY_EV / 1e3
     file["beamline/detector/z_mm"] = DISTANCE_M * 1e3
     file["beamline/detector/y_pixel_um"], file["beamline/detector/x_pixel_um"] = np.array(DETECTOR_PIXEL_M) * 1e6
@@ -90,6 +92,17 @@ def test_what_is_missing_stands_as_a_comment_and_its_option_reads_the_file(tmp_p
     assert made.missing == ("energy",)
     assert "state it with --energy-ev" in made.text
     explain(read(path, ReadOptions(recipe=str(recipe), energy_ev=ENERGY_EV)))
+
+
+def test_more_frames_than_positions_are_said(tmp_path, oracle, explain):
+    path, recipe = tmp_path / "scan.h5", tmp_path / "my.yaml"
+    with h5py.File(path, "w") as file:
+        one_group_each(file, oracle)
+        del file["measurement/eiger/frames"]
+        file["measurement/eiger/frames"] = np.concatenate([oracle.patterns, oracle.patterns[:3]]).astype(np.uint16)
+    recipe.write_text((made := draft(path)).text)
+    assert "that 12 positions belong to 15 frames, of which --prepare select=:N takes N" in made.guessed
+    explain(read_prepared(path, ReadOptions(recipe=str(recipe)), ({"select": ":12"},)))
 
 
 def test_an_unknown_hdf5_file_is_shown_with_what_each_part_may_be(tmp_path, oracle):

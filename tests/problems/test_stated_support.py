@@ -72,7 +72,7 @@ def test_files_that_are_no_support_are_refused_by_name(tmp_path):
     np.save(tmp_path / "large.npy", np.ones((80, 20)))
     np.save(tmp_path / "empty.npy", np.zeros((20, 20)))
     with h5py.File(tmp_path / "two.h5", "w") as file:
-        file["a"] = np.ones((4, 4))
+        file["a"], file["c"] = np.ones((4, 4)), np.ones((4, 4))
     for name, words in (("large.npy", "has shape 80 x 20"), ("empty.npy", "allows 0%")):
         with pytest.raises(InputError, match=words):
             stated_support(str(tmp_path / name), (64, 64), PIXEL_M)

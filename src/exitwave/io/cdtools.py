@@ -46,7 +46,7 @@ def read_estimate(path: Path) -> PtychoEstimate:
     if stacked is None or len(stacked) != 1:
         raise FormatError(f"{path} holds no complex object (y, x); take only the probe (--probe)")
     if exponent:
-        stacked = np.exp(1j * (stacked.real if even else stacked)).astype(stacked.dtype)
+        stacked = np.exp(1j * (np.real(stacked) if even else stacked)).astype(stacked.dtype)
     # The basis gives metres along (x, y) for each pixel of (row, column).
     corners = translations[:, :2] @ np.linalg.pinv(basis[:2]).T - first.ravel()
     return PtychoEstimate(

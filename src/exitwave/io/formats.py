@@ -98,7 +98,10 @@ def read_scan(path: Path, stated: ReadOptions) -> Measurement:
     require_fetched(path)
     chosen = named(stated.format) if stated.format else named("recipe") if stated.recipe else detect(path)
     if chosen.read is None:
-        raise FormatError(f"{path} ({chosen.title}) holds no diffraction patterns; give the scan it was made from")
+        raise FormatError(
+            f"{path} ({chosen.title}) holds no diffraction patterns; give the scan it was made from, and this file with --start or "
+            "--probe to begin with it"
+        )
     return assemble(with_stated_mask(chosen.read(path, stated), stated), stated, path, chosen.name)
 
 

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import torch
 from jaxtyping import Shaped
 
 from exitwave.data.errors import FormatError
 from exitwave.io import hdf5
+from exitwave.io.hdf5_tree import entries
 from exitwave.io.lfs import require_fetched
 from exitwave.io.tiff import TiffPatterns
 
@@ -17,6 +19,8 @@ HDF5_ENDINGS = (".h5", ".hdf5", ".cxi", ".nxs", ".mat")
 
 def read_image(name: str | Path) -> Shaped[np.ndarray, "*axes"]:
     """Real numbers from `file.npy`, `file.tif`, `file.edf` or `file.h5:/path/of/dataset`, as many axes as they have there.
+
+    The path may be left out where the HDF5 file holds but one image.
 
     Raises FormatError where the file is missing or damaged, and where it is unclear which of its arrays is meant.
     """
@@ -46,12 +50,21 @@ def _parted(name: str) -> tuple[Path, str]:
 
 def _from_hdf5(path: Path, inside: str) -> np.ndarray:
     with hdf5.open_hdf5(path) as file:
-        if not inside:
-            raise FormatError(f"{path} is an HDF5 file: say which dataset is meant, as in {path}:/entry/mask")
-        found = hdf5.array(file, inside)
+        found = hdf5.array(file, inside or _only_image(file, path))
     if found is None:
         raise FormatError(f"{path} holds no dataset {inside}; check its path")
     return found
+
+
+def _only_image(file: h5py.File, path: Path) -> str:
+    """The place of the only image in a file; FormatError where there are several or none."""
+    images = [e.place for e in entries(file) if e.kind in "biuf" and len(e.shape) - e.shape.count(1) == 2]
+    if len(images) == 1:
+        return images[0]
+    raise FormatError(
+        f"{path} is an HDF5 file of {len(images)} images{': ' if images else ''}{', '.join(images[:6])}; say which dataset is "
+        f"meant, as in {path}:/{images[0] if images else 'entry/mask'}"
+    )
 
 
 def _from_numpy(path: Path) -> np.ndarray:
@@ -70,7 +83,7 @@ def _from_numpy(path: Path) -> np.ndarray:
 def _from_fabio(path: Path) -> np.ndarray:
     try:
         # Only files of detectors need it.
-        import fabio
+        import fabio  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise FormatError(f"{path} is read by the package fabio, which is not installed: pip install fabio") from error
     try:

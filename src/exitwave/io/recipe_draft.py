@@ -10,6 +10,7 @@ import numpy as np
 
 from exitwave.data.geometry import PLANCK_EV_M
 from exitwave.io.hdf5 import dataset, open_hdf5
+from exitwave.io.hdf5_file import LARGEST_ARRAY
 from exitwave.io.hdf5_tree import Entry, entries
 from exitwave.io.mask_file import good_value
 from exitwave.io.recognised import Recognised, energy_unit, in_metres, recognised
@@ -40,7 +41,8 @@ def tree_lines(path: Path, most: int = SHOWN) -> list[str]:
     """What an HDF5 file holds, a line each with what it may be; what was recognised stands first."""
     with open_hdf5(path) as file:
         found = entries(file)
-    roles, known, others = recognised(found).roles(), dict[str, str](), list[str]()
+        what = recognised(found, lambda entry: _moved(file, entry))
+    roles, known, others = what.roles(), dict[str, str](), list[str]()
 
     def told(entry: Entry, text: str) -> None:
         if role := roles.get(entry.place, ""):
@@ -76,7 +78,7 @@ def draft(path: Path) -> Draft:
     """A recipe for this file. Raises FormatError where it is no HDF5 file."""
     with open_hdf5(path) as file:
         found = entries(file)
-        what = recognised(found)
+        what = recognised(found, lambda entry: _moved(file, entry))
         writer = _Writer(file, what)
         body = list(writer.lines())
     head = [
@@ -86,6 +88,11 @@ def draft(path: Path) -> Draft:
     rest = [f"#   {line}" for line in tree_lines(path, most=200)]
     text = "\n".join([*head, f"title: {json.dumps(path.stem)}", *body, "# What the file holds:", *rest, ""])
     return Draft(text, tuple(writer.missing), tuple(writer.guessed))
+
+
+def _moved(file: h5py.File, entry: Entry) -> bool:
+    stored = dataset(file, entry.place)
+    return stored is not None and stored.size < LARGEST_ARRAY and bool(np.ptp(np.nan_to_num(stored[()])) > 0)
 
 
 class _Writer:
@@ -126,13 +133,19 @@ class _Writer:
             yield f"background: {json.dumps(what.background.place)}"
 
     def _positions(self) -> Iterator[str]:
-        y, x = self.what.y, self.what.x
+        what, y, x = self.what, self.what.y, self.what.x
         if y is None or x is None:
             self.missing.append("positions")
             yield "# positions: not found. Give them in a file of their own (--positions), or write paths here as in"
             yield "#   positions: {unit: um, sign: probe, y: [{path: PATH}], x: [{path: PATH}]}"
             yield "positions: {unit: m}"
             return
+        if what.frames is not None and what.layout == "frame y x" and what.frames.place == what.frames_path:
+            frames = what.frames.shape[0]
+            if max(y.shape) != frames:
+                self.guessed.append(
+                    f"that {max(y.shape)} positions belong to {frames} frames, of which --prepare select=:N takes N"
+                )
         unit, told = self._position_unit(y, x)
         if not told:
             self.guessed.append(f"the unit of the positions ({unit})")

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from exitwave.io.hdf5_tree import Entry, words_of
@@ -55,15 +55,17 @@ _WORDS = {
 } | {"beam_x": "column of the beam"}
 
 
-def recognised(found: Sequence[Entry]) -> Recognised:
-    """What the entries of a file may be."""
+def recognised(found: Sequence[Entry], moved: Callable[[Entry], bool] = lambda entry: True) -> Recognised:
+    """What the entries of a file may be; `moved` tells whether a list of numbers holds more than one, as a motor that stood still
+    does not.
+    """
     frames, path = _frames(found)
     shape, layout = ((), "frame y x") if frames is None else (frames.shape, "frame y x")
     if path.endswith("/*"):
         count = sum(entry.group == path[:-2] and entry.shape == shape for entry in found)
         layout = "y x" if len(shape) == 2 else layout
         shape = (count, *shape[-2:])
-    y, x = _positions(found, shape)
+    y, x = _positions(found, shape, moved)
     if len(shape) == 3 and y is not None and frames is not None and not path.endswith("/*"):
         places = max(y.shape)
         layout = "y x frame" if places == shape[2] and places != shape[0] else layout
@@ -104,8 +106,12 @@ def _is_frame(entry: Entry) -> bool:
     return len(shape) == 2 and min(shape) >= LEAST_FRAME and not set(entry.words) & _NO_FRAMES
 
 
-def _positions(found: Sequence[Entry], frames: tuple[int, ...]) -> tuple[Entry | None, Entry | None]:
-    """Lists of y and x, as long as there are frames, or as a raster has rows and columns; else one array of both."""
+def _positions(
+    found: Sequence[Entry], frames: tuple[int, ...], moved: Callable[[Entry], bool]
+) -> tuple[Entry | None, Entry | None]:
+    """Lists of y and x, as long as there are frames, or as a raster has rows and columns; else one array of both, else lists
+    that are as long as each other.
+    """
     if len(frames) < 3:
         return None, None
     counts = {frames[0], math.prod(frames[:-2])} | ({frames[2]} if len(frames) == 3 else set[int]())
@@ -118,13 +124,14 @@ def _positions(found: Sequence[Entry], frames: tuple[int, ...]) -> tuple[Entry |
             axes[axis].append(entry)
     pairs = [(y, x) for y in axes["y"] for x in axes["x"] if (y.count, x.count) in lengths]
     if pairs:
-        return max(pairs, key=lambda pair: _alike(*pair))
+        return max(pairs, key=lambda pair: (moved(pair[0]) and moved(pair[1]), *_alike(*pair)))
     for entry in found:
         if entry.kind in "iuf" and len(entry.shape) == 2 and set(entry.words) & _PLACES:
             long, short = max(entry.shape), min(entry.shape)
             if long in counts and short in (2, 3):
                 return entry, entry
-    return None, None
+    others = [(y, x) for y in axes["y"] for x in axes["x"] if y.count == x.count > LEAST_FRAME and _alike(y, x)[0]]
+    return max(others, key=lambda pair: (moved(pair[0]), pair[0].count), default=(None, None))
 
 
 def _alike(y: Entry, x: Entry) -> tuple[bool, bool, int]:

@@ -41,9 +41,10 @@ class Running:
     auto_orient: bool = False
     """Find first how the stage lies against the detector (orientation, angle, stretch), and put it right."""
     start: Path | None = None
-    """Result or product file to start from: object, probe and positions of the same frames."""
+    """Result of exitwave, ptypy, PtyRAD, pty-chi, cdtools, tike or ptychodus to start from: object, probe and positions of the
+    same frames."""
     probe: Path | None = None
-    """File whose probe to start from; the object starts empty."""
+    """File whose probe to start from, of any program that `start` knows; the object starts empty."""
     stop_residual: float | None = None
     """End as soon as the residual is at or below this."""
     patience: PositiveInt | None = None
