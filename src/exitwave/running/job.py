@@ -16,6 +16,7 @@ from exitwave.data.progress import phase
 from exitwave.data.result import Result
 from exitwave.io import results
 from exitwave.io.assemble import ReadOptions
+from exitwave.io.atomic import replacing
 from exitwave.io.files import read_estimate, read_prepared as read_scan, read_probe
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Setup
@@ -155,6 +156,43 @@ def read_job(path: str | Path) -> Job:
     if isinstance(described.get("reading"), dict):
         _start_from(path.parent, described["reading"], ("positions",))
     return make_job(described, str(path))
+
+
+def write_job(path: Path, job: Job) -> None:
+    """Write a job as a YAML file that `read_job` reads: what is at its default is left out.
+
+    Paths within the file's folder are written as seen from there.
+    """
+    folder = path.absolute().parent
+    told: dict[str, Any] = {"scan": job.scan, "solver": _short(to_spec(job.solver)), "output": job.output}
+    told |= {"reading": _stated(job.reading), "prepare": job.prepare}
+    for part in (job.setup, job.refinement, job.running):
+        told |= _stated(part)
+    with replacing(path) as partial:
+        seen = _plain({key: _seen_from(folder, value) for key, value in told.items() if value not in ({}, ())})
+        partial.write_text(yaml.safe_dump(seen, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _short(spec: Mapping[str, Any]) -> Any:
+    """A spec without the options that are at their default; the name alone where all are."""
+    usual = to_spec(from_spec(spec["name"]))
+    changed = {key: value for key, value in spec.items() if usual.get(key) != value}
+    return {"name": spec["name"], **changed} if changed else spec["name"]
+
+
+def _stated(part: Any) -> dict[str, Any]:
+    return {o.name: getattr(part, o.name) for o in fields(part) if getattr(part, o.name) != o.default}
+
+
+def _seen_from(folder: Path, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _seen_from(folder, each) for key, each in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, tuple):
+        return tuple(_seen_from(folder, each) for each in cast("tuple[Any, ...]", value))
+    if not isinstance(value, Path):
+        return value
+    path = value.absolute()
+    return path.relative_to(folder) if path.is_relative_to(folder) else path
 
 
 def _start_from(folder: Path, described: dict[str, Any], keys: tuple[str, ...]) -> None:
