@@ -58,7 +58,7 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
 
     cls = with_options(chosen, tokens)
     renamed = {**RefinementOptions.renamed, **cls.renamed}
-    return run_command(f"exitwave reconstruct SCAN {chosen}", _command(cls, run_and_tell), rest, renamed)
+    return run_command(f"exitwave reconstruct SCAN {chosen}", command_of(cls, run_and_tell), rest, renamed)
 
 
 def job_from(words: Sequence[str], solver: Solver[Any]) -> Job:
@@ -69,7 +69,7 @@ def job_from(words: Sequence[str], solver: Solver[Any]) -> Job:
         made.append(job)
         return 0
 
-    run_command("exitwave reconstruct", _command(type(solver), keep), words, {})
+    run_command("exitwave reconstruct", command_of(type(solver), keep), words, {})
     return made[0]
 
 
@@ -109,7 +109,7 @@ def _explain() -> None:
     )
 
 
-def _command(cls: type[Solver[Any]], act: Callable[[Job, Path | None], int]) -> Callable[..., int]:
+def command_of(cls: type[Solver[Any]], act: Callable[[Job, Path | None], int]) -> Callable[..., int]:
     # fmt: off
     def command(scan, /, *further, output=None, report=None, solver=None, setup=None, refinement=None, running=None, reading=None, prepare=()):  # noqa: E501  # pyright: ignore
         # fmt: on

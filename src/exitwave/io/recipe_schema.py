@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from exitwave.data.errors import FormatError
+from exitwave.data.errors import FormatError, did_you_mean
 from exitwave.data.prepare import Orientation
 from exitwave.io.assemble import PositionSign, PositionUnit
 from exitwave.io.hdf5 import Layout
@@ -163,7 +163,8 @@ def load_recipe(name: str) -> Recipe:
         return recipes[name]
     path = Path(name)
     if not path.is_file():
-        raise FormatError(f"there is no recipe {name!r}, shipped or as a file; shipped are {', '.join(recipes)}")
+        near = did_you_mean(name, recipes)
+        raise FormatError(f"there is no recipe {name!r}, shipped or as a file{near}; shipped are {', '.join(recipes)}")
     return parse_recipe(path.read_text(encoding="utf-8", errors="replace"), str(path))
 
 
@@ -171,8 +172,14 @@ def load_recipe(name: str) -> Recipe:
 def shipped_recipes() -> dict[str, Recipe]:
     """The recipes that come with exitwave, by name."""
     folder = resources.files("exitwave.io") / "recipes"
-    files = sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
-    return {item.name.removesuffix(".yaml"): parse_recipe(item.read_text("utf-8"), item.name) for item in files}
+    files = {name: folder / f"{name}.yaml" for name in recipe_names()}
+    return {name: parse_recipe(item.read_text("utf-8"), item.name) for name, item in files.items()}
+
+
+def recipe_names() -> list[str]:
+    """Their names, without a look into them."""
+    folder = resources.files("exitwave.io") / "recipes"
+    return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
 def parse_recipe(text: str, name: str) -> Recipe:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationErro
 from pydantic.dataclasses import dataclass as validated
 from pydantic_core import ErrorDetails
 
-from exitwave.data.errors import ExitwaveError, FormatError, InputError
+from exitwave.data.errors import ExitwaveError, FormatError, InputError, did_you_mean
 from exitwave.data.measurement import Measurement
 from exitwave.data.progress import phase
 from exitwave.data.result import Result
@@ -234,7 +234,11 @@ def make_job(described: Mapping[str, Any], source: str) -> Job:
 
 def _complaint(error: ErrorDetails) -> str:
     where = ".".join(map(str, error["loc"]))
-    return f"{where}: {'unknown key' if error['type'] == 'unexpected_keyword_argument' else error['msg']}"
+    if error["type"] != "unexpected_keyword_argument":
+        return f"{where}: {error['msg']}"
+    of_reading = error["loc"][0] == "reading"
+    known = [option.name for option in fields(ReadOptions)] if of_reading else keys_of_jobs()
+    return f"{where}: unknown key{did_you_mean(str(error['loc'][-1]), known)}"
 
 
 def _known_keys(sections: set[str]) -> str:
