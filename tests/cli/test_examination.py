@@ -95,7 +95,7 @@ def test_a_hint_about_saturation_masks_when_pasted(tmp_path: Path) -> None:
     frames = (KNOWN.frames(slice(None)).numpy() * 40000).clip(max=123456789).astype(np.uint32)
     frames[0, 0, 0] = 1
     told = done("info", ptylab(tmp_path / "saturated.h5", frames)).out
-    (hint,) = [word for word in told.split() if word.startswith("mask_saturated=")]
+    (hint,) = {word for word in told.split() if word.startswith("mask_saturated=")}
     assert hint == "mask_saturated=123456792"  # as float32 holds it
     assert "0 saturated" in done("info", tmp_path / "saturated.h5", "--prepare", hint).out
 

@@ -133,6 +133,10 @@ class TestRuns:
         out = done("info", scan, "--auto-orient", "--orientation", "transpose", "--rotation-deg", "5").out
         assert re.search(r"orientation +frames transpose, positions turned by -20.00 deg", out)
         assert re.search(r"to read it so +--orientation identity --rotation-deg -15.000", out)
+        last, before = out.splitlines()[-1], out.splitlines()[-2]
+        assert re.match(r"verdict +sure: .*; read it with --orientation identity --rotation-deg -15.000$", last)
+        # What the search found takes the place of what was stated.
+        assert f"{scan} --orientation identity --rotation-deg -15.000 -o" in before
         monkeypatch.setattr("exitwave.running.orientation.find_orientation", lambda *_, **__: found)
         made = reconstructed(scan, "turned.h5", "--epochs", 1, "--auto-orient")
         assert made.provenance["scan"]["preparation"][0] == "orient: transpose"

@@ -27,24 +27,49 @@ APP = App(
     # No --empty-... for every option that takes several values.
     default_parameter=Parameter(negative_iterable=()),
 )
-# Commands are named by import path and loaded when called: `exitwave --help` must answer at once.
-for _name, _help in (
-    ("info", "What is in a scan: geometry, overlap, photons, bad pixels, suspicious values with their cure."),
+COMMANDS = (
+    ("info", "Say what is in a scan: geometry, overlap, photons, bad pixels, and what looks wrong with its cure."),
     ("simulate", "Make a scan of a known object, with noise and flaws as asked."),
     ("reconstruct", "Turn a scan into an image with one solver."),
     ("train", "Train a network on scans; it then is a solver like any other."),
-    ("run", "Run a job written as a YAML file; chains of solvers are lists."),
-    ("compare", "Several solvers on one scan, side by side in one HTML page."),
-    ("evaluate", "How good a result is: residuals, resolution, and errors where the truth is known."),
-    ("report", "One self-contained HTML page with pictures and figures of a result."),
+    (
+        "run",
+        "Run a job written as a YAML file; chains of solvers are lists.\n\n"
+        "Its keys are `scan`, `output`, `solver` (a name, {name: ..., options}, the folder of a trained network, or a list of "
+        "them: a chain), `reading` for what is stated about the file, `prepare` for a list of steps, and the options of "
+        "`exitwave reconstruct` with underscores. Relative paths start from the job's folder. `exitwave info SCAN --save-job "
+        "job.yaml` writes one.\n\n"
+        "Exit code 3 says that the verdict on an image is failed; the result is written all the same.",
+    ),
+    (
+        "compare",
+        "Compare several solvers on one scan, side by side in one HTML page.\n\n"
+        "A solver may have options of its own, in quotes, as they follow `reconstruct SCAN`; other options are for all that do "
+        "not say otherwise:\n\n"
+        "exitwave compare scan.cxi rpie 'rpie --refine-positions' 'newton --modes 2' old.h5 job.yaml --split-half -o page.html",
+    ),
+    (
+        "evaluate",
+        "Tell how good a result is: verdict, fit, resolution, and errors where the truth is known.\n\n"
+        "exitwave evaluate out.h5 --split-half",
+    ),
+    ("report", "Write one self-contained HTML page with pictures and figures of a result."),
     ("view", "Look at a result in the browser: pan, zoom, contrast, line profiles, slices, modes."),
     ("export", "Write a result, a scan or a trained network in another file format."),
     ("recipe", "Draft of a recipe for an HDF5 file of unknown layout: what was recognised, and what is missing."),
     ("doctor", "Check this installation: versions, devices, memory, codecs."),
-):
+)
+"""Names and what each does, in a sentence."""
+# Commands are named by import path and loaded when called: `exitwave --help` must answer at once.
+for _name, _help in COMMANDS:
     # Their help depends on the solver named, so that they answer --help themselves.
     _own = {"help_flags": [], "version_flags": []} if _name in ("reconstruct", "train") else {}
     APP.command(f"exitwave.cli.{_name}:{_name}", name=_name, help=_help, **_own)
+APP.command(
+    "exitwave.cli.completion:install_completion",
+    name="--install-completion",
+    help="Let the shell complete commands, solvers and options (bash, zsh, fish).",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,13 +1,16 @@
 """exitwave info SCAN"""
 
 import json
+import shlex
 import sys
 from dataclasses import asdict
 from functools import singledispatch
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from exitwave.cli import next_command
 from exitwave.cli.arguments import Prepare, Reading, ScanPath
 from exitwave.cli.lengths import angle, length, pair
 from exitwave.data.errors import InputError
@@ -45,10 +48,18 @@ def info(
     memory: Annotated[
         Memory | None, Parameter(help="Say what a reconstruction with this --memory would hold, such as 8GB.")
     ] = None,
+    save_job: Annotated[
+        Path | None,
+        Parameter(
+            help="Write a job (YAML) that reconstructs the scan as it was read here, with the cures, for exitwave run."
+        ),
+    ] = None,
     reading: Reading = None,
     prepare: Prepare = (),
 ) -> None:
     """What a scientist checks first: geometry, overlap, photons, bad pixels, and what looks wrong with its cure."""
+    if save_job is not None:
+        next_command.require_new(save_job)
     loaded = read_prepared(scan, reading, prepare)
     dropped, kept = frame_numbers(drop_frames), frame_numbers(keep_frames)
     with phase("examining the frames"):
@@ -57,10 +68,23 @@ def info(
         print(json.dumps(asdict(found), indent=2, default=str))
     else:
         print(described(found, allowed_bytes(memory, choose_device())))
+    verdict, cures = "", list(found.cures)
     if auto_orient:
         if not isinstance(loaded, Scan):
             raise InputError(f"orientations can be told apart for a scan only; this is {loaded.title}")
-        _oriented(loaded)
+        verdict, options = _oriented(loaded)
+        cures += options
+    setup = {"--drop-frames": drop_frames, "--keep-frames": keep_frames, "--memory": memory}
+    more = [word for option, value in setup.items() if value is not None for word in (option, str(value))]
+    words = next_command.words_for(scan, reading, prepare, cures, [*more, *(["--as-is"] if as_is else [])])
+    told = sys.stderr if as_json else sys.stdout
+    if save_job is not None:
+        next_command.save(save_job, words, loaded)
+        print(f"{'job':16} {save_job}; run it with: exitwave run {shlex.quote(str(save_job))}", file=told)
+    elif not as_json:
+        print(f"{'to reconstruct':16} {next_command.line(words)}")
+    if verdict:
+        print(f"{'verdict':16} {verdict}", file=told)
 
 
 def described(i: Inspection, allowed: int) -> str:
@@ -184,7 +208,8 @@ def _memory(i: Inspection, allowed: int) -> list[tuple[str, str]]:
     return rows
 
 
-def _oriented(scan: Scan) -> None:
+def _oriented(scan: Scan) -> tuple[str, list[str]]:
+    """Tell how the stage lies; the verdict in a line, and the words that read the scan so where that is sure."""
     # Not needed for anything else.
     from exitwave.problems.frame_lag import frame_lag
     from exitwave.running.orientation import find_orientation
@@ -203,6 +228,11 @@ def _oriented(scan: Scan) -> None:
         )
     if not scan.geometry.near_field:
         print("far field: turned by 180 degrees it fits as well, with the other sign of the phase")
+    if not found.sure:
+        return f"not sure how the stage lies: {'; '.join(found.doubts)}; look at images of both", []
+    if not options:
+        return "sure: frames and positions fit as they are read", []
+    return f"sure: {found.words}; read it with {' '.join(options)}", [word for o in options for word in o.split(" ", 1)]
 
 
 def _or_nothing(template: str, value: float | None) -> str:

@@ -1,7 +1,7 @@
 """exitwave reconstruct SCAN ... SOLVER [options]: the options are those of the solver, plus how to read and how to run."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +58,19 @@ def reconstruct(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyph
 
     cls = with_options(chosen, tokens)
     renamed = {**RefinementOptions.renamed, **cls.renamed}
-    return run_command(f"exitwave reconstruct SCAN {chosen}", _command(cls), rest, renamed)
+    return run_command(f"exitwave reconstruct SCAN {chosen}", command_of(cls, run_and_tell), rest, renamed)
+
+
+def job_from(words: Sequence[str], solver: Solver[Any]) -> Job:
+    """The job that the words after `exitwave reconstruct`, but for the solver, describe."""
+    made: list[Job] = []
+
+    def keep(job: Job, report: Path | None) -> int:
+        made.append(job)
+        return 0
+
+    run_command("exitwave reconstruct", command_of(type(solver), keep), words, {})
+    return made[0]
 
 
 def _default(tokens: tuple[str, ...]) -> str:
@@ -97,7 +109,7 @@ def _explain() -> None:
     )
 
 
-def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
+def command_of(cls: type[Solver[Any]], act: Callable[[Job, Path | None], int]) -> Callable[..., int]:
     # fmt: off
     def command(scan, /, *further, output=None, report=None, solver=None, setup=None, refinement=None, running=None, reading=None, prepare=()):  # noqa: E501  # pyright: ignore
         # fmt: on
@@ -111,7 +123,7 @@ def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
             refinement=refinement or RefinementOptions(),
             running=running or Running(),
         )
-        return run_and_tell(job, report)
+        return act(job, report)
 
     command.__doc__ = f"{(cls.__doc__ or '').strip()}"
     command.__annotations__ = {

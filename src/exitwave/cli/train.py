@@ -11,7 +11,7 @@ from torch import Tensor, distributed
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Prepare
 from exitwave.cli.solver_options import known, leading, listed, named, run_command, with_options
 from exitwave.cli.training_progress import Previews, watching_training
-from exitwave.data.errors import InputError
+from exitwave.data.errors import InputError, did_you_mean
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.measurement import Measurement
 from exitwave.data.scan import Scan
@@ -63,7 +63,7 @@ def train(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
     rest.remove(chosen)
     cls = with_options(chosen, tokens)
     takes = " SCAN... --save FOLDER"
-    return run_command(f"exitwave train {chosen}", _command(cls), rest, cls.renamed, takes=takes)
+    return run_command(f"exitwave train {chosen}", command_of(cls), rest, cls.renamed, takes=takes)
 
 
 def trainable() -> dict[str, type[Any]]:
@@ -86,7 +86,9 @@ def _chosen(tokens: tuple[str, ...]) -> str | None:
     if not tokens or {"-h", "--help"} & set(tokens):
         return None
     first = (leading(tokens) or ["nothing"])[0]
-    raise InputError(f"name first what to train, {' or '.join(sorted(trainable()))}; found {first!r}")
+    raise InputError(
+        f"name first what to train, {' or '.join(sorted(trainable()))}; found {first!r}{did_you_mean(first, trainable())}"
+    )
 
 
 def _explain() -> None:
@@ -99,7 +101,7 @@ def _explain() -> None:
     )
 
 
-def _command(cls: type[Solver[Any]]) -> Callable[..., int]:
+def command_of(cls: type[Solver[Any]]) -> Callable[..., int]:
     def command(*scans, save, probe=(), labels=(), solver=None, training=None, reading=None, prepare=()):  # pyright: ignore
         network = from_spec(to_spec(solver or cls()))
         assert isinstance(network, NetworkSolver)

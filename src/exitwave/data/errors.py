@@ -1,6 +1,7 @@
 """Errors that a user can cause and mend, and warnings. Each says what was found, what was expected, what to do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 
 class ExitwaveError(Exception):
@@ -41,3 +42,9 @@ class OverwriteWarning(UserWarning):
 
 class RenamedOptionWarning(FutureWarning):
     """An option was given under the name that it had in an earlier version: the message says what it is called now."""
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """A question such as " (did you mean rpie?)", where one of the names is nearly the word; nothing where none is."""
+    near = get_close_matches(word.lower(), list(names), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

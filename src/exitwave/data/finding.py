@@ -1,9 +1,11 @@
 """What an examination finds in a measurement, in words, with what was done about it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
+_OPTION = re.compile(r"(?:.*, or )?(--[a-z][a-z-]*) (\S+)(?: to .*)?")
 Action = Literal["cured", "warned", "refused"]
 EXAMINED = "examination"
 """Where a provenance keeps what was found: a measurement is examined once."""
@@ -30,6 +32,12 @@ class Finding:
     def line(self) -> str:
         """The finding in one line."""
         return f"{self.message}; {self.cure}" if self.cure else self.message
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The cure as words of a command line, where one option does it; empty where a person must decide."""
+        found = _OPTION.fullmatch(self.cure)
+        return (found[1], found[2]) if found else ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain names and words, as results keep it."""

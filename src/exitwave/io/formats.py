@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from exitwave.data.errors import FormatError
+from exitwave.data.errors import FormatError, did_you_mean
 from exitwave.data.measurement import Measurement
 from exitwave.io import (
     abtem,
@@ -87,7 +87,7 @@ def detect(path: Path) -> Format:
 def named(name: str) -> Format:
     """The format called `name`. Raises FormatError naming those there are."""
     if name not in FORMATS:
-        raise FormatError(f"there is no format {name!r}; there are {', '.join(FORMATS)}")
+        raise FormatError(f"there is no format {name!r}{did_you_mean(name, FORMATS)}; there are {', '.join(FORMATS)}")
     return FORMATS[name]
 
 

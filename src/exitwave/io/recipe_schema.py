@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from exitwave.data.errors import FormatError
+from exitwave.data.errors import FormatError, did_you_mean
 from exitwave.data.prepare import Orientation
 from exitwave.io.assemble import PositionSign, PositionUnit
 from exitwave.io.hdf5 import Layout
@@ -164,7 +164,8 @@ def load_recipe(name: str) -> Recipe:
         return recipes[name]
     path = Path(name)
     if not path.is_file():
-        raise FormatError(f"there is no recipe {name!r}, shipped or as a file; shipped are {', '.join(recipes)}")
+        near = did_you_mean(name, recipes)
+        raise FormatError(f"there is no recipe {name!r}, shipped or as a file{near}; shipped are {', '.join(recipes)}")
     return parse_recipe(path.read_text(encoding="utf-8", errors="replace"), str(path))
 
 

@@ -1,6 +1,7 @@
 """What a scientist checks first in a measurement, and what looks wrong, with the cure."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import singledispatch
@@ -30,6 +31,7 @@ from exitwave.problems.probe_guess import guess_probe
 from exitwave.problems.ptychography import object_canvas
 from exitwave.problems.shadow_motion import ShadowMotion
 
+_STEP = re.compile(r"[:?] (--prepare \S+)$")
 MOST_FRAMES, LEAST_FRAMES, MOST_PIXELS = 512, 32, 2**26
 """A larger scan is judged by so many of its frames, evenly chosen: as many as can be read in a moment."""
 
@@ -89,6 +91,13 @@ class Inspection(Told):
             photons + sampled,
             *(doubts or ["nothing looks wrong"]),
         )
+
+    @property
+    def cures(self) -> tuple[str, ...]:
+        """Words to add to a command so that what looks wrong is put right, where one option does it."""
+        found = [finding.options for finding in self.findings if finding.action != "cured"]
+        found += [tuple(step[1].split()) for line in self.suspicious if (step := _STEP.search(line))]
+        return tuple(word for pair in dict.fromkeys(found) for word in pair)
 
 
 @dataclass(frozen=True, kw_only=True)

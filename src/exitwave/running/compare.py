@@ -9,7 +9,7 @@ from typing import Any, cast
 from jaxtyping import Complex
 from torch import Tensor
 
-from exitwave.data.errors import ExitwaveError, InputError
+from exitwave.data.errors import ExitwaveError, InputError, did_you_mean
 from exitwave.data.estimate import Estimate
 from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
@@ -169,8 +169,8 @@ def _from_file(given: str | Path) -> tuple[str, Chosen]:
         return short_name(str(path)), from_spec(given if isinstance(given, str) else str(path.absolute()))
     if not path.exists():
         raise InputError(
-            f"{path} is neither a solver nor a file; solvers are {', '.join(sorted(known_solvers()))}; files are YAML "
-            "jobs, results (.h5) and trained networks"
+            f"{path} is neither a solver nor a file{did_you_mean(str(path), known_solvers())}; solvers are "
+            f"{', '.join(sorted(known_solvers()))}; files are YAML jobs, results (.h5) and trained networks"
         )
     return path.stem, read_result(path)
 

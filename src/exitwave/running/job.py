@@ -10,13 +10,13 @@ from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationErro
 from pydantic.dataclasses import dataclass as validated
 from pydantic_core import ErrorDetails
 
-from exitwave.data.errors import ExitwaveError, FormatError, InputError
+from exitwave.data.errors import ExitwaveError, FormatError, InputError, did_you_mean
 from exitwave.data.measurement import Measurement
 from exitwave.data.progress import phase
 from exitwave.data.result import Result
 from exitwave.io import results
 from exitwave.io.assemble import ReadOptions
-from exitwave.io.atomic import say_overwritten
+from exitwave.io.atomic import replacing, say_overwritten
 from exitwave.io.files import read_estimate, read_prepared as read_scan, read_probe
 from exitwave.problems.base import Problem
 from exitwave.problems.setup import Setup
@@ -166,6 +166,43 @@ def read_job(path: str | Path) -> Job:
     return make_job(described, str(path))
 
 
+def write_job(path: Path, job: Job) -> None:
+    """Write a job as a YAML file that `read_job` reads: what is at its default is left out.
+
+    Paths within the file's folder are written as seen from there.
+    """
+    folder = path.absolute().parent
+    told: dict[str, Any] = {"scan": job.scan, "solver": _short(to_spec(job.solver)), "output": job.output}
+    told |= {"reading": _stated(job.reading), "prepare": job.prepare}
+    for part in (job.setup, job.refinement, job.running):
+        told |= _stated(part)
+    with replacing(path) as partial:
+        seen = _plain({key: _seen_from(folder, value) for key, value in told.items() if value not in ({}, ())})
+        partial.write_text(yaml.safe_dump(seen, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _short(spec: Mapping[str, Any]) -> Any:
+    """A spec without the options that are at their default; the name alone where all are."""
+    usual = to_spec(from_spec(spec["name"]))
+    changed = {key: value for key, value in spec.items() if usual.get(key) != value}
+    return {"name": spec["name"], **changed} if changed else spec["name"]
+
+
+def _stated(part: Any) -> dict[str, Any]:
+    return {o.name: getattr(part, o.name) for o in fields(part) if getattr(part, o.name) != o.default}
+
+
+def _seen_from(folder: Path, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _seen_from(folder, each) for key, each in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, tuple):
+        return tuple(_seen_from(folder, each) for each in cast("tuple[Any, ...]", value))
+    if not isinstance(value, Path):
+        return value
+    path = value.absolute()
+    return path.relative_to(folder) if path.is_relative_to(folder) else path
+
+
 def _start_from(folder: Path, described: dict[str, Any], keys: tuple[str, ...]) -> None:
     for key in keys:
         value = described.get(key)
@@ -205,7 +242,11 @@ def make_job(described: Mapping[str, Any], source: str) -> Job:
 
 def _complaint(error: ErrorDetails) -> str:
     where = ".".join(map(str, error["loc"]))
-    return f"{where}: {'unknown key' if error['type'] == 'unexpected_keyword_argument' else error['msg']}"
+    if error["type"] != "unexpected_keyword_argument":
+        return f"{where}: {error['msg']}"
+    of_reading = error["loc"][0] == "reading"
+    known = [option.name for option in fields(ReadOptions)] if of_reading else keys_of_jobs()
+    return f"{where}: unknown key{did_you_mean(str(error['loc'][-1]), known)}"
 
 
 def _known_keys(sections: set[str]) -> str:

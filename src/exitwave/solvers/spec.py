@@ -8,7 +8,7 @@ from warnings import warn
 
 from pydantic import BeforeValidator, InstanceOf, ValidationError
 
-from exitwave.data.errors import InputError, RenamedOptionWarning
+from exitwave.data.errors import InputError, RenamedOptionWarning, did_you_mean
 from exitwave.io.network_paths import names_shipped, network_path
 from exitwave.io.weights import read_spec
 from exitwave.solvers.base import Solver
@@ -67,8 +67,9 @@ def require_network(name: object) -> None:
 
 
 def _unknown(name: object) -> InputError:
+    near = did_you_mean(name, solvers()) if isinstance(name, str) else ""
     return InputError(
-        f"there is no solver {name!r}; there are {', '.join(sorted(solvers()))}; nor is there a trained network of this name, "
+        f"there is no solver {name!r}{near}; there are {', '.join(sorted(solvers()))}; nor is there a trained network of this name, "
         "a file or folder that exitwave train makes"
     )
 
@@ -121,9 +122,8 @@ def make(cls: type[S], options: Mapping[str, Any]) -> S:
     allowed = [option.name for option in fields(cast(Any, cls))]
     unknown = [key for key in options if key not in allowed]
     if unknown:
-        raise InputError(
-            f"{cls.name} has no option {', '.join(map(repr, unknown))}; its options are {', '.join(allowed)}"
-        )
+        asked = ", ".join(repr(key) + did_you_mean(key, allowed) for key in unknown)
+        raise InputError(f"{cls.name} has no option {asked}; its options are {', '.join(allowed)}")
     try:
         return cls(**options)
     except ValidationError as error:
