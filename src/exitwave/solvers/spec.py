@@ -153,8 +153,8 @@ AnySolver = Solver[Any] | type[Solver[Any]] | Mapping[str, Any] | str | Path
 """A solver, its class, name or spec, or the folder or file of a trained network."""
 
 
-def given_solver(value: AnySolver) -> Solver[Any]:
-    """The solver that is meant. Raises InputError for what means none."""
+def given_solver(value: Any) -> Solver[Any]:
+    """The solver that an `AnySolver` means. Raises InputError for what means none."""
     found = as_solver(value)
     if not isinstance(found, Solver):
         raise InputError(
