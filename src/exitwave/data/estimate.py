@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Complex, Float, Inexact, Int
 from torch import Tensor
@@ -45,6 +46,10 @@ class Estimate(Shown):
         """All that it holds, by name, without what is None."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
+
+    def numpy(self) -> dict[str, np.ndarray]:
+        """All that it holds as arrays of numpy, by name: `estimate.numpy()["object"]`."""
+        return {name: value.detach().cpu().resolve_conj().numpy() for name, value in self.tensors().items()}
 
     def with_images(self: E, images: Sequence[Tensor]) -> E:
         """The same with other `images`, such as their means."""

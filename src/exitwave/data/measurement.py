@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from exitwave.data.arrays import as_tensor
 from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
 from exitwave.data.lengths import length, lengths, number
@@ -47,7 +48,7 @@ class Measurement(Shown):
         if self.background is not None:
             self._store("background", self._frame_array("background", self.background).to(torch.float32))
         if self.monitor is not None:
-            monitor = torch.as_tensor(self.monitor, dtype=torch.float32)
+            monitor = as_tensor(self.monitor, dtype=torch.float32)
             if tuple(monitor.shape) != (frames,):
                 raise InputError(
                     f"monitor has shape {tuple(monitor.shape)}; expected one value for each of {frames} frames"
@@ -58,7 +59,7 @@ class Measurement(Shown):
         object.__setattr__(self, name, value)
 
     def _frame_array(self, name: str, array: Tensor) -> Tensor:
-        array = torch.as_tensor(array)
+        array = as_tensor(array)
         if tuple(array.shape) != self.frame_shape:
             raise InputError(
                 f"{name} has shape {tuple(array.shape)} but frames are {self.frame_shape}; "

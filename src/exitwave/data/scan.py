@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from exitwave.data.arrays import as_tensor
 from exitwave.data.errors import InputError
 from exitwave.data.lengths import length_unit, number
 from exitwave.data.measurement import Measurement
@@ -27,7 +28,7 @@ class Scan(Measurement):
     def __post_init__(self) -> None:
         super().__post_init__()
         frames = len(self)
-        positions = torch.as_tensor(self.positions_m, dtype=torch.float64).cpu()
+        positions = as_tensor(self.positions_m, dtype=torch.float64).cpu()
         if positions.ndim != 2 or positions.shape[1] != 2:
             raise InputError(f"positions have shape {tuple(positions.shape)}; expected (frame, 2) with columns (y, x)")
         if len(positions) != frames:

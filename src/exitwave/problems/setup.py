@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
+from exitwave.data.refusing import refusing_in_a_line
 from exitwave.io.memory import parse_size
 from exitwave.physics.noise import NoiseName
 
@@ -49,6 +50,7 @@ def frame_numbers(text: str | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(numbers))
 
 
+@refusing_in_a_line
 @validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class Setup:
     """How a measurement is set up as a problem for solvers: modes, slices, exposure, held-out pixels, seed, device, memory.

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.refusing import refusing_in_a_line
 from exitwave.data.result import Result
 from exitwave.io.atomic import replacing
 from exitwave.io.units import LENGTHS_M
@@ -35,6 +36,7 @@ _SIDE = r"(\d+(?:\.\d*)?)\s*([A-Za-zµμÅ]*)"
 _CROP = re.compile(rf"{_SIDE}(?:x{_SIDE})?(?:@(-?){_SIDE},\s*(-?){_SIDE})?")
 
 
+@refusing_in_a_line
 @validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class FigureOptions:
     """What a figure of a result shows, and how."""

@@ -5,7 +5,7 @@ const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeA
 const tables = Object.fromEntries(Object.entries(held.colours).map(([name, text]) => [name, bytes(text)]));
 const stage = $("stage"), canvas = $("image"), graph = $("profile");
 const picture = document.createElement("canvas");
-const seen = { layer: 0, low: 0, high: 1, colours: "gray", scale: 1, left: 0, top: 0, line: null, measuring: false };
+const seen = { layer: 0, low: 0, high: 1, colours: "gray", scale: 1, left: 0, top: 0, fitted: true, line: null, measuring: false };
 let shown = null;
 
 async function unpacked(layer) {
@@ -64,6 +64,7 @@ function coloured() {
 }
 
 function fit() {
+  seen.fitted = true;
   const ratio = shown.pixel_m[0] / shown.pixel_m[1];
   const box = stage.getBoundingClientRect();
   seen.scale = Math.min((box.width - 90) / shown.width, (box.height - 12) / (shown.height * ratio));
@@ -146,7 +147,7 @@ function at(x, y) {
 }
 
 function drawProfile() {
-  graph.hidden = !seen.line;
+  graph.hidden = !seen.measuring;
   if (!seen.line) return;
   const values = along(), dots = window.devicePixelRatio || 1, box = graph.getBoundingClientRect();
   graph.width = box.width * dots;
@@ -195,9 +196,17 @@ function place(event) {
 
 function zoom(factor, x, y) {
   const to = Math.min(Math.max(seen.scale * factor, 0.02), 200) / seen.scale;
+  seen.fitted = false;
   seen.left = x - (x - seen.left) * to;
   seen.top = y - (y - seen.top) * to;
   seen.scale *= to;
+  draw();
+}
+
+function move(across, down) {
+  seen.left += across;
+  seen.top += down;
+  seen.fitted = false;
   draw();
 }
 
@@ -226,9 +235,7 @@ canvas.addEventListener("pointermove", (event) => {
     seen.line[1] = place(event);
     draw();
   } else {
-    seen.left += event.clientX - before.clientX;
-    seen.top += event.clientY - before.clientY;
-    draw();
+    move(event.clientX - before.clientX, event.clientY - before.clientY);
   }
 });
 for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, (event) => fingers.delete(event.pointerId));
@@ -241,7 +248,7 @@ canvas.addEventListener("dblclick", () => { fit(); draw(); });
 document.addEventListener("keydown", (event) => {
   if (event.target instanceof HTMLSelectElement || event.target instanceof HTMLInputElement) return;
   const step = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] }[event.key];
-  if (step) { seen.left += step[0]; seen.top += step[1]; draw(); }
+  if (step) move(...step);
   else if (event.key === "+" || event.key === "=") zoom(1.25, ...middle());
   else if (event.key === "-") zoom(0.8, ...middle());
   else if (event.key === "0") { fit(); draw(); }
@@ -270,5 +277,8 @@ $("layer").addEventListener("change", () => choose(Number($("layer").value)));
 $("colours").addEventListener("change", () => { seen.colours = shown.mine = $("colours").value; coloured(); });
 held.layers.forEach((layer, index) => $("layer").add(new Option(layer.name, index)));
 Object.keys(tables).forEach((name) => $("colours").add(new Option(name, name)));
-new ResizeObserver(() => { if (shown) draw(); }).observe(stage);
+new ResizeObserver(() => {
+  if (shown && seen.fitted) fit();
+  if (shown) draw();
+}).observe(stage);
 choose(0);

@@ -6,9 +6,12 @@ from typing import Annotated, ClassVar
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as validated
 
+from exitwave.data.refusing import refusing_in_a_line
+
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+@refusing_in_a_line
 @validated(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
 class RefinementOptions:
     """What may be unknown, and what is known, beyond one probe and where it stood."""

@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as validated
 from pydantic.fields import FieldInfo
 
+from exitwave.data.refusing import refusing_in_a_line
 from exitwave.solvers.base import Solver
 from exitwave.solvers.options import Meaning
 
@@ -21,7 +22,7 @@ _REGISTRY: dict[str, type[Solver[Any]]] = {}
 def solver(cls: type[S]) -> type[S]:
     """Register a solver class and make it a frozen, keyword-only, validated value."""
     config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-    made = cast("type[S]", validated(cls, frozen=True, kw_only=True, config=config))
+    made = refusing_in_a_line(cast("type[S]", validated(cls, frozen=True, kw_only=True, config=config)))
     known: Mapping[str, FieldInfo] = cast(Any, made).__pydantic_fields__
     # pydantic reads docstrings of a class's own options only.
     for base in reversed(cls.__mro__[1:]):

@@ -9,6 +9,7 @@ from warnings import warn
 from pydantic import BeforeValidator, InstanceOf, ValidationError
 
 from exitwave.data.errors import InputError, RenamedOptionWarning, did_you_mean
+from exitwave.data.refusing import refusal
 from exitwave.io.network_paths import names_shipped, network_path
 from exitwave.io.weights import read_spec
 from exitwave.solvers.base import Solver
@@ -119,16 +120,10 @@ def make(cls: type[S], options: Mapping[str, Any]) -> S:
     Names of version 0.1.0 are taken, too, with a RenamedOptionWarning.
     """
     options = in_names_of_today(cls, options)
-    allowed = [option.name for option in fields(cast(Any, cls))]
-    unknown = [key for key in options if key not in allowed]
-    if unknown:
-        asked = ", ".join(repr(key) + did_you_mean(key, allowed) for key in unknown)
-        raise InputError(f"{cls.name} has no option {asked}; its options are {', '.join(allowed)}")
     try:
         return cls(**options)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors())
-        raise InputError(f"{cls.name}: {faults}") from error
+        raise InputError(refusal(cls, error)) from error
 
 
 def renamed_options(cls: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,8 +154,8 @@ AnySolver = Solver[Any] | type[Solver[Any]] | Mapping[str, Any] | str | Path
 """A solver, its class, name or spec, or the folder or file of a trained network."""
 
 
-def given_solver(value: AnySolver) -> Solver[Any]:
-    """The solver that is meant. Raises InputError for what means none."""
+def given_solver(value: Any) -> Solver[Any]:
+    """The solver that an `AnySolver` means. Raises InputError for what means none."""
     found = as_solver(value)
     if not isinstance(found, Solver):
         raise InputError(

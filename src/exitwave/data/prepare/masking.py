@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from exitwave.data.arrays import as_tensor
 from exitwave.data.dark_pixels import dark_pixels
 from exitwave.data.errors import InputError
 from exitwave.data.measurement import M, Measurement
@@ -15,7 +16,7 @@ from exitwave.data.prepare.chunks import chunks, noted
 
 def mask_pixels(scan: M, mask: Bool[Tensor, "y x"]) -> M:
     """Trust only pixels that `mask` also trusts (True = trusted)."""
-    mask = torch.as_tensor(mask).to(torch.bool)
+    mask = as_tensor(mask).to(torch.bool)
     if tuple(mask.shape) != scan.frame_shape:
         raise InputError(f"mask has shape {tuple(mask.shape)} but frames are {scan.frame_shape}; crop it to the frames")
     return _trusting(scan, mask, "mask_pixels")

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from exitwave.data.arrays import as_tensor
 from exitwave.data.errors import InputError
 from exitwave.data.measurement import M
 from exitwave.data.patterns import MappedPatterns
@@ -15,7 +16,7 @@ from exitwave.data.prepare.chunks import noted
 
 def subtract_background(scan: M, background: Float[Tensor, "y x"] | None = None) -> M:
     """Take a background off every frame, the scan's own when none is given; results below zero become zero."""
-    chosen = scan.background if background is None else torch.as_tensor(background, dtype=torch.float32)
+    chosen = scan.background if background is None else as_tensor(background, dtype=torch.float32)
     if chosen is None:
         raise InputError("the scan holds no background; give one, an array (y, x) of mean counts without the sample")
     if tuple(chosen.shape) != scan.frame_shape:
@@ -57,7 +58,7 @@ def _thresholded(
 
 def normalise_by_monitor(scan: M, monitor: Float[Tensor, " frame"] | None = None) -> M:
     """Scale each frame to the mean beam intensity; the scan's own monitor when none is given. No frame is dropped."""
-    chosen = scan.monitor if monitor is None else torch.as_tensor(monitor, dtype=torch.float32)
+    chosen = scan.monitor if monitor is None else as_tensor(monitor, dtype=torch.float32)
     if chosen is None:
         raise InputError("the scan holds no monitor; give one value of beam intensity for each frame")
     if tuple(chosen.shape) != (len(scan),):

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from exitwave.data.arrays import as_tensor
 from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.data.measurement import M
 from exitwave.data.patterns import ArrayPatterns
@@ -19,7 +20,7 @@ def select(scan: M, index: slice | Sequence[int] | Int[Tensor, " kept"] | Bool[T
     """Keep some frames with their positions: a slice, frame numbers in any order, or True for each frame to keep."""
     # Of a range, because tensors take no negative steps.
     chosen = list(range(len(scan))[index]) if isinstance(index, slice) else index
-    kept = _numbers(torch.as_tensor(chosen), len(scan))
+    kept = _numbers(as_tensor(chosen), len(scan))
     if len(kept) == 0:
         raise InputError(f"no frame of {len(scan)} is selected; select at least one")
     return replace(scan.some(kept), provenance=noted(scan, f"select: {len(kept)} of {len(scan)} frames"))
