@@ -175,6 +175,95 @@ def _product(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any
     return {}
 
 
+def write_ptyr(path: Path, oracle: Oracle, truth: PtychoEstimate, views: int = 1) -> None:
+    """As ptypy's save_run keeps object and probe; the origin of an object lies where its first pixel is."""
+    pixel, half = np.asarray(oracle.scan.object_pixel_m), np.asarray(oracle.probe.shape) // 2
+    origin = oracle.positions_m[0] - half * pixel
+    with h5py.File(path, "w") as file:
+        for kind, data, first in (("probe", truth.probe, -half * pixel), ("obj", truth.object, origin)):
+            storage = file.create_group(f"content/{kind}/SMFG00")
+            storage["data"], storage["_psize"], storage["_origin"] = data.numpy(), pixel, first
+            storage["_energy"], storage["fill_value"] = 8.0, 0.0
+        file["content/positions/SMFG00"] = np.repeat(oracle.positions_m, views, axis=0)
+        file["header/kind"] = "minimal"
+
+
+def write_ptyrad(path: Path, truth: PtychoEstimate, modes: int = 1) -> None:
+    """As release 1.0.0 keeps a model: whole pixels and shifts apart."""
+    corners = truth.positions_px.numpy()
+    with h5py.File(path, "w") as file:
+        found, known = file.create_group("optimizable_tensors"), file.create_group("model_attributes")
+        found["obja"] = np.repeat(truth.object.abs().numpy()[None], modes, axis=0)
+        found["objp"] = np.repeat(truth.object.angle().numpy()[None], modes, axis=0)
+        found["probe"], found["slice_thickness"] = truth.probe.numpy(), np.float32(1.0)
+        found["probe_pos_shifts"] = np.full(corners.shape, 0.25, dtype=np.float32)
+        known["crop_pos"], known["dx"] = (corners - 0.25).astype(np.float32), np.float32(0.1)
+        file["ptyrad_version"] = b"1.0.0"
+
+
+def write_cdtools(path: Path, oracle: Oracle, truth: PtychoEstimate, *, simple: bool = False) -> None:
+    """As `save_to_h5` of release 0.3.2: rows run along -y, columns along -x, translations (x, y, z) of the probe."""
+    pixel_y, pixel_x = oracle.scan.object_pixel_m
+    basis = np.array([[0, -pixel_x], [-pixel_y, 0], [0, 0]], dtype=np.float32)
+    with h5py.File(path, "w") as file:
+        file["cdtools_version"], file["model_class"] = "0.3.2", "SimplePtycho" if simple else "FancyPtycho"
+        file["probe"], file["obj"] = truth.probe.numpy(), truth.object[0].numpy()
+        file["probe_basis"], file["state_dict/min_translation"] = basis, np.float32([-3.0, 5.0])
+        if not simple:
+            y, x = oracle.positions_m.T
+            file["translations"], file["obj_basis"] = np.column_stack((-x, -y, 0 * x)), basis
+            file["oversampling"], file["state_dict/exponentiate_obj"] = 1, False
+            first = (oracle.positions_m / np.asarray([pixel_y, pixel_x]))[0]
+            file["state_dict/min_translation"][...] = first
+
+
+def write_ptychi_result(path: Path, truth: PtychoEstimate) -> None:
+    """Arrays of a pty-chi task: positions from the middle of an object of even size."""
+    first = np.round(np.array(truth.object.shape[1:]) / 2) - 0.5 - (np.array(truth.probe.shape[1:]) - 1) / 2
+    y, x = (truth.positions_px.numpy() - first).T
+    arrays = {"object": truth.object.numpy(), "probe": truth.probe.numpy()[None]}
+    with path.open("wb") as file:
+        np.savez(file, **arrays, probe_position_y_px=y, probe_position_x_px=x)
+
+
+def write_tike(path: Path, oracle: Oracle, truth: PtychoEstimate, *, shifted: bool = True) -> None:
+    """As tike's own example data: one rotation, the beam in the corner of the frames; and an object, as results have."""
+    frames = oracle.patterns.astype(np.float32)
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            data=(np.fft.ifftshift(frames, axes=(1, 2)) if shifted else frames)[None],
+            scan=truth.positions_px.numpy().astype(np.float32)[None],
+            probe=truth.probe.numpy()[None, None, None],
+            psi=truth.object.numpy(),
+        )
+
+
+def _tike(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any]:
+    write_tike(path, oracle, truth)
+    return dict(STATED)
+
+
+def _ptyr(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any]:
+    write_ptyr(path, oracle, truth)
+    return {}
+
+
+def _ptyrad(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any]:
+    write_ptyrad(path, truth)
+    return {}
+
+
+def _cdtools(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any]:
+    write_cdtools(path, oracle, truth)
+    return {}
+
+
+def _ptychi_result(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any]:
+    write_ptychi_result(path, truth)
+    return {}
+
+
 def _made(oracle: Oracle, truth: PtychoEstimate) -> Result:
     return Result(
         estimate=truth,
@@ -194,5 +283,10 @@ EXAMPLES: dict[str, Writer] = {
     "tiff": _tiff,
     "result": _result,
     "ptychodus-product": _product,
+    "ptyr": _ptyr,
+    "ptyrad": _ptyrad,
+    "cdtools": _cdtools,
+    "ptychi-result": _ptychi_result,
+    "tike-npz": _tike,
 }
 """Formats that are not written by their own `write`: a new format of that kind needs a line here."""

@@ -18,10 +18,25 @@ from exitwave import read_result, solvers
 from exitwave.cli import APP
 from exitwave.data import prepare
 from exitwave.data.position_map import PositionMap
+from exitwave.io.export import EXPORTS
+from exitwave.io.formats import FORMATS, writable
+from exitwave.io.recipe_schema import shipped_recipes
 from exitwave.running.orientation import Orientation
 from exitwave.solvers.ptychography.pie import MPIE
 
-COMMANDS = ("info", "simulate", "reconstruct", "train", "run", "compare", "evaluate", "report", "export", "doctor")
+COMMANDS = (
+    "info",
+    "simulate",
+    "reconstruct",
+    "train",
+    "run",
+    "compare",
+    "evaluate",
+    "report",
+    "export",
+    "recipe",
+    "doctor",
+)
 ITERATIVE = sorted(set(solvers()) - {"best_of", "chain", "ensemble", "refined"})
 
 
@@ -86,6 +101,12 @@ class TestHelp:
         text = " ".join(call("reconstruct", "rpie", "--help").out.replace("│", " ").split())
         assert "Whether to retrieve the probe; switch off when it is" in text
         assert "Epochs before the probe is first updated; raise it" in text
+
+    def test_values_of_recipe_format_and_to_are_listed(self) -> None:
+        text = "".join(done("export", "--help").out.replace("│", " ").split())
+        for name in (*shipped_recipes(), *EXPORTS, *writable()):
+            assert name in text
+        assert f"Oneof{','.join(name for name, chosen in FORMATS.items() if chosen.read is not None)}." in text
 
     def test_an_unknown_command_is_refused(self, tmp_path: Path) -> None:
         assert "reconstruc" in refused(tmp_path, "reconstruc", "scan.cxi")

@@ -18,6 +18,11 @@ YX = np.array([[1.0, 20.0], [2.5, 30.0], [3.0, 50.0]])
         ("x_um,y_um\n20,1\n30,2.5\n50,3\n", "um"),
         ("# frame; X [nm]; Y [nm]\n0; 20; 1\n1; 30; 2.5\n2; 50; 3\n", "nm"),
         ("# made by a beamline\n# date 2026\nposition_y_m\tposition_x_m\n1\t20\n2.5\t30\n3\t50\n", "m"),
+        ("1 20\n2,5 30\n3 50\n", None),
+        ("1,0\t20,0\n2,5\t3,0e1\n3,0\t50,0\n", None),
+        ("Bild; Y (um); X (um)\n0; 1,0; 20,00\n1; 2,5; 30\n2; 3; 50\n", "um"),
+        ("frame x_mm y_mm\n2 30 2.5\n3 50 3\n1 20 1\n", "mm"),
+        ("y_um,x_um,trigger number\n0.5,19,1\n1.5,21,1\n2,30,2\n3,30,2\n3,50,3\n", "um"),
         ("t,probe_position_x_px,probe_position_y_px\n9,20,1\n9,30,2.5\n9,50,3\n", "px"),
     ],
 )
@@ -39,6 +44,9 @@ def test_text_tables_are_read_by_their_column_names(tmp_path: Path, content: str
         "y_um,x_nm\n1,2\n",
         "y,x\n",
         "1 2\n3\n",
+        "1,5 2\n1.5 3\n",
+        "1,5,2,5\n",
+        "frame,y,x\n0.5,1,2\n",
         "1 2\nhi ho\n",
     ],
 )

@@ -82,6 +82,15 @@ def maxiv_nanomax(file: h5py.File, frames: np.ndarray, y: np.ndarray, x: np.ndar
     return EVERYTHING
 
 
+def maxiv_nanomax_fly(file: h5py.File, frames: np.ndarray, y: np.ndarray, x: np.ndarray) -> dict[str, Any]:
+    """Three lines of four frames."""
+    file["entry/measurement/eiger4m/frames"] = frames.astype(np.uint32).reshape(3, 4, *frames.shape[1:])
+    for axis, values in (("y", y), ("x", x)):
+        file[f"entry/measurement/npoint_buff/{axis}"] = -values.reshape(3, 4) * 1e6
+    file["entry/snapshots/pre_scan/energy"] = [ENERGY_EV]
+    return {"distance_m": DISTANCE_M, **SQUARE}
+
+
 def nsls2_holoptycho(file: h5py.File, frames: np.ndarray, y: np.ndarray, x: np.ndarray) -> dict[str, Any]:
     file["dp"] = frames.astype(np.float32)
     file["points"] = np.stack([-y, -x / 0.5]) * 1e6
@@ -146,7 +155,7 @@ def ptylab(file: h5py.File, frames: np.ndarray, y: np.ndarray, x: np.ndarray) ->
 LAYOUTS = {
     layout.__name__: layout
     for layout in (
-        aps_04id_polar, aps_09id_cssi, aps_19id_isn, aps_31id_lynx, area_detector, lcls_xpp, maxiv_nanomax,
+        aps_04id_polar, aps_09id_cssi, aps_19id_isn, aps_31id_lynx, area_detector, lcls_xpp, maxiv_nanomax, maxiv_nanomax_fly,
         nsls2_holoptycho, nsls2_hxn_1, nsls2_hxn_2, nsls2_matlab, psi_csaxs, ptychojl_4dstem, ptylab,
     )
 }  # fmt: skip

@@ -39,6 +39,30 @@ def test_files_of_a_folder_are_frames_in_natural_order(tmp_path, oracle, explain
     explain(formats.read_scan(folder, stated(tmp_path, oracle)))
 
 
+def test_a_series_of_files_with_many_pages_is_one_stack(tmp_path, oracle, explain):
+    """As cameras cut long runs: 5, 5 and 2 pages, numbers without leading zeros."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    counts = oracle.patterns.astype(np.uint16)
+    for number, pages in zip((2, 9, 10), np.split(counts, [5, 10]), strict=True):
+        tifffile.imwrite(folder / f"run_{number}.tif", pages)
+    scan = formats.read_scan(folder, stated(tmp_path, oracle))
+    explain(scan)
+    assert torch.equal(scan.frames(torch.tensor([11, 4, 5])), oracle.scan.frames(torch.tensor([11, 4, 5])))
+
+
+def test_darks_beside_the_frames_are_named_and_one_file_stands_for_its_series(tmp_path, oracle, explain):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(oracle.patterns):
+        tifffile.imwrite(folder / f"scan_{number}.tif", frame.astype(np.uint32))
+    for number in range(3):
+        tifffile.imwrite(folder / f"dark_{number}.tif", np.zeros((16, 20), dtype=np.uint32))
+    with pytest.raises(FormatError, match=r"3 files dark_N\.tif, 12 files scan_N\.tif"):
+        formats.read_scan(folder, stated(tmp_path, oracle))
+    explain(formats.read_scan(folder / "scan_0.tif", stated(tmp_path, oracle)))
+
+
 def test_frames_of_another_shape_are_named_when_read(tmp_path, oracle):
     folder = tmp_path / "frames"
     folder.mkdir()

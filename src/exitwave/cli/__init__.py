@@ -36,6 +36,7 @@ for _name, _help in (
     ("evaluate", "How good a result is: residuals, resolution, and errors where the truth is known."),
     ("report", "One self-contained HTML page with pictures and figures of a result."),
     ("export", "Write a result, a scan or a trained network in another file format."),
+    ("recipe", "Draft of a recipe for an HDF5 file of unknown layout: what was recognised, and what is missing."),
     ("doctor", "Check this installation: versions, devices, memory, codecs."),
 ):
     # Their help depends on the solver named, so that they answer --help themselves.
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def answer(arguments: Sequence[str]) -> int:
     """Run the command line and give its exit code; errors become one line on standard error."""
-    from exitwave.cli.errors import error_line
+    from exitwave.cli.errors import error_line, held_lines
 
     try:
         with _warnings_in_a_line(), telling_work():
@@ -72,7 +73,7 @@ def answer(arguments: Sequence[str]) -> int:
             return int(error.code) if isinstance(error.code, int) else 0
         text, code = error_line(error)
         if text:
-            print(f"exitwave: {text}", file=sys.stderr)
+            print("\n  ".join([f"exitwave: {text}", *held_lines(error)]), file=sys.stderr)
         return code
 
 

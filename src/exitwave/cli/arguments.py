@@ -1,11 +1,15 @@
 """Arguments that several commands share."""
 
+from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 from cyclopts import Group, Parameter
 
 from exitwave.io.assemble import ReadOptions
+from exitwave.io.formats import FORMATS
+from exitwave.io.recipe_schema import recipe_names
 
 READING = Group("Reading", help="What you know better than the file; anything stated wins.", sort_key=3)
 RUNNING = Group("Running", sort_key=2)
@@ -24,3 +28,19 @@ Prepare = Annotated[
         negative="",
     ),
 ]
+
+
+def _list_values() -> None:
+    """Let the help of --format and --recipe list what there is; the options themselves stand below all formats."""
+    readable = ", ".join(name for name, chosen in FORMATS.items() if chosen.read is not None)
+    listed = {
+        "format": f"Name of the file format; found from the content when left out. One of {readable}.",
+        "recipe": "Path of a YAML recipe for an HDF5 file (exitwave recipe FILE writes a draft), or the name of a shipped one: "
+        f"{', '.join(recipe_names())}.",
+    }
+    for option in fields(ReadOptions):
+        if option.name in listed:
+            option.metadata = MappingProxyType({**option.metadata, "help": listed[option.name]})
+
+
+_list_values()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from cyclopts import CycloptsError
 from pydantic import ValidationError
 
-from exitwave.data.errors import ExitwaveError
+from exitwave.data.errors import ExitwaveError, UnknownFileError
 
 MEMORY_ADVICE = (
     "out of memory; make the problem smaller (--prepare bin=2, --prepare crop=128, --prepare select=::2) or leave the frames "
@@ -22,12 +22,19 @@ def error_line(error: BaseException) -> tuple[str, int]:
     return " ".join(text.split()), code
 
 
+def held_lines(error: BaseException) -> tuple[str, ...]:
+    """What stands beneath the line: what an unknown file holds."""
+    return error.held if isinstance(error, UnknownFileError) else ()
+
+
 def _described(error: BaseException) -> tuple[str, int]:
     if isinstance(error, BrokenPipeError):
         # The reader of a pipe went away; that is its right. What is still to be written goes nowhere.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return "", 0
+    if isinstance(error, UnknownFileError):
+        return error.message, 2
     if isinstance(error, ExitwaveError):
         return str(error), 2
     if isinstance(error, CycloptsError):

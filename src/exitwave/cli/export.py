@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from exitwave.cli.arguments import FILES, Prepare, Reading
 from exitwave.data.errors import InputError
 from exitwave.io import formats
+from exitwave.io.export import EXPORTS
 from exitwave.io.files import read_prepared, read_result, write
 from exitwave.io.network_paths import names_network
 from exitwave.solvers.neural.export import Target, export_network
@@ -21,7 +22,12 @@ def export(
         Path | None, Parameter(alias="-o", help="File to write; for networks also a folder.", group=FILES)
     ] = None,
     to: Annotated[
-        str | None, Parameter(help="Format to write; from the ending of the output by default.", group=FILES)
+        str | None,
+        Parameter(
+            help=f"Format to write; from the ending of the output by default. Of a result {', '.join(EXPORTS)}; of a scan "
+            f"{', '.join(formats.writable())}.",
+            group=FILES,
+        ),
     ] = None,
     onnx: Annotated[bool, Parameter(help="Write a trained network as ONNX files.", negative="", group=FILES)] = False,
     openvino: Annotated[

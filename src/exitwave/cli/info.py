@@ -82,6 +82,7 @@ def described(i: Inspection, allowed: int) -> str:
             "pixels",
             f"{i.untrusted_pixels} untrusted, {i.dead_pixels} dead, {i.hot_pixels} hot, {i.saturated_pixels} saturated",
         ),
+        *_mask(i),
         ("beam offset", f"{i.beam_offset_px[0]:+.2f}, {i.beam_offset_px[1]:+.2f} px (y, x)"),
         *_memory(i, allowed),
     ]
@@ -93,6 +94,13 @@ def described(i: Inspection, allowed: int) -> str:
     if not i.suspicious and not i.findings:
         return text + "\nnothing suspicious"
     return text + "".join(f"\n{'! check':16} {line}" for line in i.suspicious)
+
+
+def _mask(i: Inspection) -> list[tuple[str, str]]:
+    """The mask that was given in a file of its own."""
+    if "mask_file" not in i.provenance:
+        return []
+    return [("mask", f"{i.provenance['mask_file']}, good is what is {i.provenance['mask_good']}")]
 
 
 @singledispatch

@@ -20,7 +20,19 @@ from exitwave.solvers.neural.trained_solver import TrainedSolver
 from exitwave.solvers.registry import explain, solvers
 from exitwave.solvers.spec import from_spec
 
-OF_PATHS = ("-o", "--output", "--weights", "--save", "--start", "--probe", "--labels", "--report", "--positions")
+OF_PATHS = (
+    "-o",
+    "--output",
+    "--weights",
+    "--save",
+    "--start",
+    "--probe",
+    "--labels",
+    "--report",
+    "--positions",
+    "--mask",
+    "--recipe",
+)
 """Options whose values are paths, which may be those of networks."""
 
 

@@ -1,5 +1,7 @@
 """Errors that a user can cause and mend, and warnings. Each says what was found, what was expected, what to do."""
 
+from collections.abc import Sequence
+
 
 class ExitwaveError(Exception):
     """Anything exitwave refuses; the command line prints it as one line and exits with code 2."""
@@ -11,6 +13,14 @@ class InputError(ExitwaveError, ValueError):
 
 class FormatError(InputError):
     """A file could not be understood: not the format it was taken for, truncated, or lacking something needed."""
+
+
+class UnknownFileError(FormatError):
+    """A file is of no known format; `held` tells in lines what it holds, which the command line prints beneath the message."""
+
+    def __init__(self, message: str, held: Sequence[str] = ()) -> None:
+        super().__init__("\n  ".join([message, *held]))
+        self.message, self.held = message, tuple(held)
 
 
 class ExaminedWarning(UserWarning):

@@ -26,6 +26,7 @@ from exitwave.io.memory import require_memory
 
 PositionSign = Literal["probe", "sample"]
 PositionUnit = Literal["m", "cm", "mm", "um", "nm", "angstrom", "pm", "px"]
+MaskGood = Literal["zero", "nonzero"]
 METRES: dict[str, float] = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10, "pm": 1e-12}
 """Length units by name; positions in "px" are object pixels and need the geometry."""
 
@@ -64,6 +65,10 @@ class ReadOptions:
     """Whether the file's patterns are photon counts or their square roots."""
     detector_size: int | tuple[int, int] | None = None
     """Rows and columns of the frames to work with, cut or padded around the beam; one number or (y, x)."""
+    mask: Path | None = None
+    """Image that says which pixels of the stored frames can be trusted: mask.npy, .tif, .edf or file.h5:/path/of/mask."""
+    mask_good: MaskGood | None = None
+    """Which value of that image is a good pixel; found by its pixels and the light where left out."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -4,15 +4,36 @@ from pathlib import Path
 
 from exitwave.data.errors import FormatError
 from exitwave.data.measurement import Measurement
-from exitwave.io import cxi, dectris, nexus, npz, ptychodus, ptychodus_patterns, ptyd, recipe, results, tiff
+from exitwave.io import (
+    cdtools,
+    cxi,
+    dectris,
+    nexus,
+    npz,
+    ptychi_result,
+    ptychodus,
+    ptychodus_patterns,
+    ptyd,
+    ptyr,
+    ptyrad,
+    recipe,
+    results,
+    tiff,
+    tike,
+)
 from exitwave.io.assemble import Format, ReadOptions, assemble
-from exitwave.io.hdf5_file import lost_links
+from exitwave.io.lfs import require_fetched
+from exitwave.io.mask_file import with_stated_mask
+from exitwave.io.unknown_file import unknown_file
 from exitwave.io.weights import is_weights
 
 FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
         results.FORMAT,
+        ptyr.FORMAT,
+        ptyrad.FORMAT,
+        cdtools.FORMAT,
         nexus.FORMAT,
         cxi.FORMAT,
         dectris.FORMAT,
@@ -21,9 +42,11 @@ FORMATS: dict[str, Format] = {
         recipe.FORMAT,
         ptychodus_patterns.PAIR,
         ptychodus.FORMAT,
+        ptychi_result.FORMAT,
         ptyd.FORMAT,
         npz.FORMAT,
         npz.SLAC,
+        tike.FORMAT,
         tiff.FORMAT,
     )
 }
@@ -34,15 +57,13 @@ def detect(path: Path) -> Format:
     """Tell a file's format from its content. Raises FormatError for a missing, truncated or unknown file."""
     if not path.exists():
         raise FormatError(f"{path} does not exist; check the path")
+    require_fetched(path)
     for candidate in FORMATS.values():
         if candidate.recognises(path):
             return candidate
     if is_weights(path):
         raise FormatError(f"{path} is a trained network, not a measurement; give it in place of a solver's name")
-    known = ", ".join(f.title for f in FORMATS.values())
-    raise FormatError(
-        f"{path} is of no known format; known are {known}; a YAML recipe (--recipe) reads any HDF5 file{lost_links(path)}"
-    )
+    raise unknown_file(path, [f.title for f in FORMATS.values()])
 
 
 def named(name: str) -> Format:
@@ -56,10 +77,11 @@ def read_scan(path: Path, stated: ReadOptions) -> Measurement:
     """Read a measurement in any known format; what is stated wins over what the file says."""
     if not path.exists():
         raise FormatError(f"{path} does not exist; check the path")
+    require_fetched(path)
     chosen = named(stated.format) if stated.format else named("recipe") if stated.recipe else detect(path)
     if chosen.read is None:
         raise FormatError(f"{path} ({chosen.title}) holds no diffraction patterns; give the scan it was made from")
-    return assemble(chosen.read(path, stated), stated, path, chosen.name)
+    return assemble(with_stated_mask(chosen.read(path, stated), stated), stated, path, chosen.name)
 
 
 ENDINGS = {".cxi": "cxi", ".nxs": "nexus", ".ptyd": "ptyd", ".npz": "npz"}

@@ -17,9 +17,9 @@ from torch import Tensor
 from exitwave.data.errors import FormatError
 from exitwave.io.hdf5_file import LARGEST_ARRAY, broken_link, clear_errors, dataset, missing_sources, open_hdf5, opened
 
-Layout = Literal["frame y x", "y x frame", "row column y x", "frame exposure y x"]
-"""Axes of patterns as stored; "row column y x" is a raster scan that keeps its two scan axes, "frame exposure y x" repeats
-the exposure at each position."""
+Layout = Literal["frame y x", "y x frame", "y x", "row column y x", "frame exposure y x"]
+"""Axes of patterns as stored; "y x" is one frame to a dataset, "row column y x" is a raster scan that keeps its two scan
+axes, "frame exposure y x" repeats the exposure at each position."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +87,8 @@ class Hdf5Patterns:
                 piece = stored[first:stop]
             elif self.layout == "y x frame":
                 piece = np.moveaxis(stored[:, :, first:stop], -1, 0)
+            elif self.layout == "y x":
+                piece = stored[()][None]
             else:
                 row, column = divmod(first, self._run_length)
                 piece = stored[row, column : column + stop - first]
@@ -140,8 +142,8 @@ def _checked(file: h5py.File, name: str, path: Path, layout: Layout) -> tuple[tu
     sizes = dict(zip(axes, stored.shape, strict=True))
     if sizes["y"] * sizes["x"] > LARGEST_ARRAY:
         raise FormatError(f"{name} in {path} has shape {stored.shape}; no detector has frames so large")
-    first, *others = (length for axis, length in sizes.items() if axis not in ("y", "x"))
-    return (first, others[0] if others else 1), sizes["y"], sizes["x"]
+    first, second, *_ = [length for axis, length in sizes.items() if axis not in ("y", "x")] + [1, 1]
+    return (first, second), sizes["y"], sizes["x"]
 
 
 def _of_four_axes(shape: tuple[int, ...], axes: Sequence[str]) -> str:

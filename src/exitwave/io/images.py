@@ -1,4 +1,4 @@
-"""One image in a file of its own, such as a support: a numpy array, a TIFF page or a dataset of an HDF5 file."""
+"""One image in a file of its own, such as a support: a numpy array, a TIFF page, an EDF file or a dataset of an HDF5 file."""
 
 from pathlib import Path
 
@@ -8,24 +8,29 @@ from jaxtyping import Shaped
 
 from exitwave.data.errors import FormatError
 from exitwave.io import hdf5
+from exitwave.io.lfs import require_fetched
 from exitwave.io.tiff import TiffPatterns
 
+FABIO_ENDINGS = (".edf", ".cbf", ".msk", ".img")
 HDF5_ENDINGS = (".h5", ".hdf5", ".cxi", ".nxs", ".mat")
 
 
 def read_image(name: str | Path) -> Shaped[np.ndarray, "*axes"]:
-    """Real numbers from `file.npy`, `file.tif` or `file.h5:/path/of/dataset`, as many axes as they have there.
+    """Real numbers from `file.npy`, `file.tif`, `file.edf` or `file.h5:/path/of/dataset`, as many axes as they have there.
 
     Raises FormatError where the file is missing or damaged, and where it is unclear which of its arrays is meant.
     """
     path, inside = _parted(str(name))
     if not path.is_file():
         raise FormatError(f"{path} does not exist; check the path")
+    require_fetched(path)
     if hdf5.is_hdf5(path):
         image = _from_hdf5(path, inside)
     elif path.suffix.lower() in (".tif", ".tiff"):
         pages = TiffPatterns((path,))
         image = np.squeeze(pages.read(torch.arange(pages.shape[0])).numpy(), axis=0 if pages.shape[0] == 1 else ())
+    elif path.suffix.lower() in FABIO_ENDINGS:
+        image = _from_fabio(path)
     else:
         image = _from_numpy(path)
     if image.dtype.kind not in "biuf" or not image.size:
@@ -53,8 +58,24 @@ def _from_numpy(path: Path) -> np.ndarray:
     try:
         found = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise FormatError(f"{path} is no image that can be read ({error}); expected .npy, .tif or .h5:/path") from error
+        raise FormatError(
+            f"{path} is no image that can be read ({error}); expected .npy, .tif, .edf or .h5:/path"
+        ) from error
     if not isinstance(found, np.ndarray):
         names = ", ".join(found.files)
         raise FormatError(f"{path} is an archive of {names}; save the one array as .npy")
     return found
+
+
+def _from_fabio(path: Path) -> np.ndarray:
+    try:
+        # Only files of detectors need it.
+        import fabio  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise FormatError(f"{path} is read by the package fabio, which is not installed: pip install fabio") from error
+    try:
+        with fabio.open(str(path)) as file:
+            return np.asarray(file.data)
+    # fabio raises errors of many kinds for damaged files.
+    except Exception as error:
+        raise FormatError(f"{path} is no image that fabio can read ({error}); save it as .npy or .tif") from error

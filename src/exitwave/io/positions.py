@@ -11,21 +11,29 @@ from jaxtyping import Float
 from exitwave.data.errors import FormatError
 from exitwave.io.assemble import METRES, Contents, PositionUnit, ReadOptions
 from exitwave.io.hdf5 import is_hdf5, open_hdf5, unit
+from exitwave.io.lfs import require_fetched
 from exitwave.io.units import LENGTHS_M, factor
 
 _NAME = re.compile(r"^(?:probe_|scan_|sample_)?(?:pos(?:ition)?s?_?)?(y|x)(?:_?(?:pos(?:ition)?s?|coords?))?$")
 _UNIT = re.compile(r"^(.*?)[\s_]*(?:\[|\(|_|\s)(m|mm|um|µm|μm|nm|angstrom|px)[\])]?$")
 
+_FRAME = re.compile(r"(?:frame|trigger|image|shot|exposure)s?[\s_]*(?:number|num|no|nr|index|idx|id)?\.?")
+_NUMBERS_ALONE = re.compile(r"[-+\d.,;eE\s]*\d[-+\d.,;eE\s]*")
+_WITH_COMMA = re.compile(r"[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?")
+
 
 def read_positions(path: Path) -> tuple[Float[np.ndarray, "frame 2"], PositionUnit | None]:
     """Positions (y, x), as the file holds them, and their unit if it names one.
 
-    Text tables (commas, semicolons, tabs or spaces) may name their columns y and x, with a unit ("y_um", "x [nm]");
-    without names there must be exactly two columns, y then x. The same holds for `.npy` arrays (frame, 2) and for HDF5
-    files with one such dataset, or one each named y and x. Raises FormatError where it is unclear what is what.
+    Text tables (commas, semicolons, tabs or spaces; decimal commas where these do not part columns) may name their columns y
+    and x, with a unit ("y_um", "x [nm]"); without names there must be exactly two columns, y then x. Where a further column
+    is named frame or trigger, rows go in its order and those of one frame are averaged. `.npy` arrays (frame, 2) and HDF5
+    files with one such dataset, or one each named y and x, are read alike. Raises FormatError where it is unclear what is
+    what.
     """
     if not path.is_file():
         raise FormatError(f"the positions file {path} does not exist; check the path")
+    require_fetched(path)
     if is_hdf5(path):
         with open_hdf5(path) as file:
             return _from_hdf5(file, path)
@@ -104,9 +112,16 @@ def _from_text(path: Path) -> tuple[Float[np.ndarray, "frame 2"], PositionUnit |
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise FormatError(f"{path} is neither text nor .npy nor HDF5; give the positions as one of these") from error
+    if _has_decimal_commas(lines):
+        lines = [line.replace(",", ".") if _NUMBERS_ALONE.fullmatch(line) else line for line in lines]
     rows = [_cells(line.lstrip("#")) for line in lines]
     head: list[str] = []
     while rows and not _all_numbers(rows[0]):
+        if _NUMBERS_ALONE.fullmatch(first := lines[len(lines) - len(rows)]):
+            raise FormatError(
+                f"it is unclear what parts the columns of {path}: {first!r}; write decimal points, or semicolons or tabs between "
+                "columns where decimals have commas"
+            )
         head = rows.pop(0)
     rows = [row for line, row in zip(lines[len(lines) - len(rows) :], rows, strict=True) if not line.startswith("#")]
     if not rows:
@@ -127,13 +142,40 @@ def _by_header(
         column_y, column_x = where["y"][0], where["x"][0]
         if named[column_y][1] != named[column_x][1]:
             raise FormatError(f"y and x in {path} are in different units ({head}); write both in the same unit")
-        return table[:, [column_y, column_x]], position_unit(named[column_y][1])
+        return _of_each_frame(head, table, table[:, [column_y, column_x]], path), position_unit(named[column_y][1])
     if table.shape[1] == 2 and not where["y"] and not where["x"]:
         return table, None
     raise FormatError(
         f"it is unclear which of the {table.shape[1]} columns of {path} ({', '.join(head) or 'no header'}) are y and x; "
         "name them y and x in the first line, or keep only these two"
     )
+
+
+def _of_each_frame(
+    head: list[str], table: np.ndarray, positions: Float[np.ndarray, "row 2"], path: Path
+) -> Float[np.ndarray, "frame 2"]:
+    """In the order of the frame numbers, where a column holds them, the mean of all rows of a frame: encoders are read twice."""
+    columns = [i for i, cell in enumerate(head) if _FRAME.fullmatch(cell.strip().lower())]
+    if len(columns) != 1:
+        return positions
+    numbers = table[:, columns[0]]
+    if not np.array_equal(numbers, np.round(numbers)):
+        raise FormatError(
+            f"the column {head[columns[0]]} of {path} holds numbers that are not whole; expected those of the frames"
+        )
+    _, places, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    total = np.zeros((len(counts), 2))
+    np.add.at(total, places, positions)
+    return total / counts[:, None]
+
+
+def _has_decimal_commas(lines: list[str]) -> bool:
+    """Whether commas stand for decimal points: in a table without points, whose columns something else parts."""
+    rows = [line for line in lines if _NUMBERS_ALONE.fullmatch(line)]
+    if not any("," in row for row in rows) or any("." in row for row in rows):
+        return False
+    parted = [re.split(r"\s*;\s*|\t+|\s+", row) for row in rows]
+    return all(len(cells) > 1 and all(_WITH_COMMA.fullmatch(cell) for cell in cells) for cells in parted)
 
 
 def _cells(line: str) -> list[str]:

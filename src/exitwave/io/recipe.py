@@ -212,10 +212,16 @@ def _frame_names(file: h5py.File, recipe: Recipe, path: Path, name: str) -> tupl
 
 
 def _layout(file: h5py.File, frames: str, recipe: Recipe, stated: ReadOptions) -> Layout:
-    """The layout of the recipe; a fourth axis where one of exposures is to be summed is that."""
+    """The layout of the recipe; a fourth axis is that of exposures to be summed, or of a scan kept line by line."""
     stored = dataset(file, frames)
-    summed = stated.sum_exposures and recipe.frames.layout == "frame y x" and stored is not None and stored.ndim == 4
-    return "frame exposure y x" if summed else recipe.frames.layout
+    if recipe.frames.layout != "frame y x" or stored is None or stored.ndim != 4:
+        return recipe.frames.layout
+    if stated.sum_exposures:
+        return "frame exposure y x"
+    terms = [term.path for term in recipe.positions.y if term.path is not None]
+    places = dataset(file, *_places(terms[0])) if terms else None
+    by_line = places is not None and places.size == stored.shape[0] * stored.shape[1]
+    return "row column y x" if by_line else recipe.frames.layout
 
 
 def _positions(file: h5py.File, recipe: Recipe, patterns: Hdf5Patterns) -> Float[np.ndarray, "frame 2"] | None:

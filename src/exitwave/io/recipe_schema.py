@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -170,9 +171,17 @@ def load_recipe(name: str) -> Recipe:
 @cache
 def shipped_recipes() -> dict[str, Recipe]:
     """The recipes that come with exitwave, by name."""
-    folder = resources.files("exitwave.io") / "recipes"
-    files = sorted((item for item in folder.iterdir() if item.name.endswith(".yaml")), key=lambda item: item.name)
-    return {item.name.removesuffix(".yaml"): parse_recipe(item.read_text("utf-8"), item.name) for item in files}
+    folder = _folder()
+    return {name: parse_recipe((folder / f"{name}.yaml").read_text("utf-8"), f"{name}.yaml") for name in recipe_names()}
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with exitwave, without reading them."""
+    return sorted(item.name.removesuffix(".yaml") for item in _folder().iterdir() if item.name.endswith(".yaml"))
+
+
+def _folder() -> Traversable:
+    return resources.files("exitwave.io") / "recipes"
 
 
 def parse_recipe(text: str, name: str) -> Recipe:

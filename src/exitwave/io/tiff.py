@@ -1,6 +1,9 @@
-"""Frames as TIFF: a folder with a file for each frame, or one file with a page for each. Positions stand elsewhere."""
+"""Frames as TIFF: a folder with a file for each frame, a file with a page for each, or a series of such files, as cameras
+save long runs. Positions stand elsewhere."""
 
 import os
+import re
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,13 +31,15 @@ class TiffPatterns:
 
     files: tuple[Path, ...]
     shape: tuple[int, int, int] = field(init=False)
+    _starts: Int[np.ndarray, " file"] = field(init=False, repr=False)
+    """Number of the first frame of each file, and behind the last one that of all frames."""
 
     def __post_init__(self) -> None:
-        # One frame to a file in a folder: opening thousands of files only to count pages would take minutes.
         pages, height, width = _shape(self.files[0])
-        if len(self.files) > 1 and pages != 1:
-            raise FormatError(f"{self.files[0]} holds {pages} pages; a folder of TIFF files needs one frame in each")
-        object.__setattr__(self, "shape", (pages if len(self.files) == 1 else len(self.files), height, width))
+        # One frame to a file in a folder: opening thousands of files only to count pages would take minutes.
+        counts = [pages] * len(self.files) if pages == 1 else [_shape(file)[0] for file in self.files]
+        object.__setattr__(self, "_starts", np.cumsum([0, *counts]))
+        object.__setattr__(self, "shape", (sum(counts), height, width))
 
     @property
     def in_memory(self) -> bool:
@@ -42,14 +47,11 @@ class TiffPatterns:
 
     def read(self, index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
         frames = np.empty((len(index), *self.shape[1:]), dtype=np.float32)
-        if len(self.files) == 1:
-            with _opened(self.files[0]) as file:
-                for place, number in enumerate(index.tolist()):
-                    frames[place] = self._frame(file, number, self.files[0])
-        else:
-            for place, number in enumerate(index.tolist()):
-                with _opened(self.files[number]) as file:
-                    frames[place] = self._frame(file, 0, self.files[number])
+        files = np.searchsorted(self._starts, index.numpy(), side="right") - 1
+        for number in np.unique(files).tolist():
+            with _opened(self.files[number]) as file:
+                for place in np.flatnonzero(files == number).tolist():
+                    frames[place] = self._frame(file, int(index[place]) - int(self._starts[number]), self.files[number])
         return torch.from_numpy(frames)
 
     def _frame(self, file: tifffile.TiffFile, page: int, path: Path) -> np.ndarray:
@@ -61,10 +63,17 @@ class TiffPatterns:
 
 
 def read(path: Path, stated: ReadOptions) -> Contents:
-    """A folder of TIFF files in natural order ("scan_2" before "scan_10"), or one file of many pages."""
+    """A folder of TIFF files in natural order ("scan_2" before "scan_10"), or one file of many pages.
+
+    A file of one page with positions beside it stands for the series that it belongs to.
+    """
     files = _files(path)
     if not files:
         raise FormatError(f"{path} holds no .tif or .tiff files; give the folder with the frames")
+    if not path.is_dir() and stated.positions is not None and _shape(path)[0] == 1:
+        files = tuple(file for file in _files(path.parent) if _series(file) == _series(path)) or files
+    if path.is_dir():
+        _require_one_series(path, files)
     contents = Contents(patterns=TiffPatterns(files), notes={"first_file": files[0].name, "files": len(files)})
     return with_stated_positions(contents, stated)
 
@@ -74,6 +83,22 @@ def _files(path: Path) -> tuple[Path, ...]:
         return (path,)
     found = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS and not file.name.startswith(".")]
     return tuple(sorted(found, key=lambda file: in_number_order(file.name)))
+
+
+def _series(file: Path) -> str:
+    """What files of one series have in common: their names but for the numbers."""
+    return re.sub(r"\d+", "#", file.name.lower())
+
+
+def _require_one_series(path: Path, files: tuple[Path, ...]) -> None:
+    """Raise FormatError where a folder holds frames beside darks or another scan: nobody knows which belong together."""
+    found = {name: count for name, count in Counter(map(_series, files)).items() if count > 1}
+    if len(found) > 1:
+        told = ", ".join(f"{count} files {name.replace('#', 'N')}" for name, count in found.items())
+        raise FormatError(
+            f"{path} holds several series of TIFF files ({told}); keep one of them in a folder of its own, or give the first "
+            "file of the series with --positions"
+        )
 
 
 @contextmanager

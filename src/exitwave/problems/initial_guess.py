@@ -12,6 +12,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels.reference import scatter_add_
+from exitwave.problems.foreign_start import in_measured_photons, require_same_places
 from exitwave.problems.probe_guess import guess_probe
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.setup import Setup
@@ -61,6 +62,9 @@ def first_estimate(
         return first_guess(problem, modes=modes, probe=probe)
     start = problem.left_out.of_start(problem.require(start, PtychoEstimate), len(problem))
     _check_start(problem, start)
+    require_same_places(problem, start)
+    if probe is None:
+        start = in_measured_photons(problem, start.to(problem.device))
     chosen = start.probe if probe is None else scale_to_photons(probe.to(torch.complex64), problem)
     if chosen.shape[-2:] != start.probe.shape[-2:]:
         raise InputError(f"the probe is {tuple(chosen.shape[-2:])} pixels but frames are {problem.scan.frame_shape}")

@@ -39,9 +39,10 @@ class Running:
     auto_orient: bool = False
     """Find first how the stage lies against the detector (orientation, angle, stretch), and put it right."""
     start: Path | None = None
-    """Result or product file to start from: object, probe and positions of the same frames."""
+    """Result of exitwave, ptypy, PtyRAD, pty-chi, cdtools, tike or ptychodus to start from: object, probe and positions of the
+    same frames."""
     probe: Path | None = None
-    """File whose probe to start from; the object starts empty."""
+    """File whose probe to start from, of any program that `start` knows; the object starts empty."""
     stop_residual: float | None = None
     """End as soon as the residual is at or below this."""
     patience: PositiveInt | None = None
@@ -116,7 +117,11 @@ class Job:
         told: dict[str, Any] = {"solver": to_spec(self.solver)}
         for part in (self.setup, self.refinement, self.running):
             told |= asdict(cast(Any, part))
-        told |= {"scan": self.scan, "output": self.output, "reading": asdict(self.reading), "prepare": self.prepare}
+        reading = asdict(self.reading)
+        reading |= {name: path.absolute() for name in ("positions", "mask") if (path := reading[name])}
+        if self.reading.recipe and Path(self.reading.recipe).is_file():
+            reading["recipe"] = Path(self.reading.recipe).absolute()
+        told |= {"scan": self.scan, "output": self.output, "reading": reading, "prepare": self.prepare}
         paths = {name: path.absolute() for name in ("output", "start", "probe") if (path := told[name])}
         if told["support"] is not None and names_file(told["support"]):
             paths["support"] = Path(told["support"]).absolute()
@@ -152,7 +157,10 @@ def read_job(path: str | Path) -> Job:
         described["support"] = str(path.parent / described["support"])
     described |= {"solver": resolve_paths(described["solver"], path.parent)} if "solver" in described else {}
     if isinstance(described.get("reading"), dict):
-        _start_from(path.parent, described["reading"], ("positions",))
+        _start_from(path.parent, described["reading"], ("positions", "mask"))
+        recipe = described["reading"].get("recipe")
+        if isinstance(recipe, str) and (path.parent / recipe).is_file():
+            described["reading"]["recipe"] = str(path.parent / recipe)
     return make_job(described, str(path))
 
 

@@ -71,7 +71,7 @@ def gap_findings(dark: DarkPixels) -> list[Finding]:
     return found
 
 
-_MASK = "give the detector's mask, or --prepare mask_dead to mask what never counts"
+_MASK = "give the detector's mask with --mask FILE, or --prepare mask_dead to mask what never counts"
 
 
 def _lines(dark: DarkPixels) -> list[tuple[str, int, int]]:
