@@ -47,6 +47,16 @@ def test_a_scan_that_is_right_stays_exactly_as_it_is():
     assert found.options(made()) == ()
 
 
+def test_gaps_that_read_the_largest_number_decide_nothing():
+    frames = made().frames(slice(None)).clone()
+    frames[:, 30:32], frames[:, :, 10] = 2.0**32 - 1, 2.0**32 - 1
+    scan = replace(made(), patterns=frames)
+    found = find_orientation(scan)
+    assert found.sure
+    assert not found.changes
+    assert found.applied(scan) is scan
+
+
 @pytest.mark.slow
 def test_the_sign_of_positions_is_seen_in_the_near_field():
     scan = ew.simulate(

@@ -59,7 +59,7 @@ def _(result: Result) -> Figure:
     draw = partial(
         panels.draw_history, history=result.history, residual=result.residual, free_residual=result.free_residual
     )
-    return overview(result, "residual", draw if len(result.history) else None)
+    return overview(result, "residual", draw if len(result.history) > 1 else None)
 
 
 @drawn.register

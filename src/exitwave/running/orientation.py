@@ -13,10 +13,16 @@ from torch import Tensor
 from exitwave.data import prepare
 from exitwave.data.checks import step_px
 from exitwave.data.errors import DoubtfulImageWarning, ExitwaveError, InputError
+from exitwave.data.finding import EXAMINED
 from exitwave.data.measurement import Measurement
 from exitwave.data.position_map import PositionMap
 from exitwave.data.scan import Scan
+<<<<<<< HEAD
 from exitwave.problems.centre_of_mass import least_curl
+||||||| merged common ancestors
+=======
+from exitwave.problems.examination import examine
+>>>>>>> f-report
 from exitwave.problems.position_trials import (
     Mapped,
     PositionTrial,
@@ -172,6 +178,12 @@ def find_orientation(scan: Scan, *, seed: int = 0, progress: Callable[[str], Non
             "too few or too sparse positions to tell orientations apart; state --orientation and --position-sign"
         )
     tell = progress or (lambda _: None)
+    if EXAMINED not in scan.provenance:
+        # Gaps that read the largest number there is would decide everything.
+        tell("examining")
+        healthy = examine(scan).measurement
+        assert isinstance(healthy, Scan)
+        scan = healthy
     tell("trying directions")
     coarse = _coarse(scan, seed)
     tell(f"refining {len(coarse)} of them")
