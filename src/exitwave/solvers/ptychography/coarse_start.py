@@ -62,7 +62,7 @@ def coarse_start(problem: PtychographyProblem, x: PtychoEstimate, *, epochs: int
     for _ in in_parts("starting from coarse frames", range(epochs)):
         begun = next(steps).estimate
     probe = _resized(begun.probe, (height, width)) if update_probe else x.probe
-    return replace(x, object=_refined(begun, x), probe=probe)
+    return replace(x, object=_finer(begun, x), probe=probe)
 
 
 def _resized(probe: Complex[Tensor, "mode y x"], shape: tuple[int, int]) -> Complex[Tensor, "mode h w"]:
@@ -78,7 +78,7 @@ def _resized(probe: Complex[Tensor, "mode y x"], shape: tuple[int, int]) -> Comp
     return to_centre(ifft2(to_corner(found)))
 
 
-def _refined(coarse: PtychoEstimate, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
+def _finer(coarse: PtychoEstimate, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
     """The coarse object in pixels of `x`, laid so that the middles of its windows stay where they are; cubic splines."""
     scale = [old / new for old, new in zip(coarse.probe.shape[-2:], x.probe.shape[-2:], strict=True)]
     middles = (
