@@ -183,6 +183,18 @@ def slow_phase_table(rows: Rows) -> str:
     return table(("scan", "figure", *methods), body)
 
 
+def modes_table(rows: Rows) -> str:
+    """How far shares are off at the start and at the end, several drawings one after another, and what was found first."""
+    body = []
+    for kind in dict.fromkeys((row["sample"], row["modes"], row["solver"]) for row in rows):
+        own = [row for row in rows if (row["sample"], row["modes"], row["solver"]) == kind]
+        cells = [" / ".join(f"{row[key]:.1f}" for row in own) for key in ("start_off", "off")]
+        found = " / ".join(f"{share:.1f}" for share in own[0]["found"])
+        body.append((*kind, *cells, found, " / ".join(short(row["error"]) for row in own)))
+    head = ("sample", "modes", "solver", "off at the start, points", "off, points", "found, % (first drawing)", "error")
+    return table(head, body)
+
+
 def quality_table(rows: Rows) -> str:
     steps = list(dict.fromkeys(row["step_px"] for row in rows))
     body = []
@@ -230,6 +242,7 @@ ITERATIVE: dict[str, Callable[[Rows], str]] = {
     "quality": quality_table,
     "verdicts": verdicts_table,
     "slow_phase": slow_phase_table,
+    "modes": modes_table,
     "growth": columns(
         ("solver", "solver"),
         ("frames", "frames"),

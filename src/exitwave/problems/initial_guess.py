@@ -13,6 +13,7 @@ from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.physics.interaction import split_positions
 from exitwave.physics.kernels.reference import scatter_add_
 from exitwave.problems.foreign_start import in_measured_photons, require_same_places
+from exitwave.problems.mode_guess import guess_modes
 from exitwave.problems.probe_guess import guess_probe
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.problems.setup import Setup
@@ -34,13 +35,12 @@ def first_guess(
             f"the probe is {tuple(probe.shape[-2:])} pixels but frames are {shape}; object and probe share the pixel that "
             "follows from the geometry, so crop or pad the probe to the frame (or the frames to the probe)"
         )
-    if len(probe) < modes:
-        probe = more_modes(probe, modes)
-    return PtychoEstimate(
+    x = PtychoEstimate(
         object=torch.ones(1, *problem.object_shape, dtype=torch.complex64, device=problem.device),
         probe=scale_to_photons(probe.to(problem.device, torch.complex64), problem),
         positions_px=problem.positions_px.clone(),
     )
+    return with_modes(problem, x, modes)
 
 
 def first_estimate(
@@ -68,7 +68,15 @@ def first_estimate(
     chosen = start.probe if probe is None else scale_to_photons(probe.to(torch.complex64), problem)
     if chosen.shape[-2:] != start.probe.shape[-2:]:
         raise InputError(f"the probe is {tuple(chosen.shape[-2:])} pixels but frames are {problem.scan.frame_shape}")
-    return replace(start, probe=chosen if len(chosen) >= modes else more_modes(chosen, modes)).to(problem.device)
+    return with_modes(problem, replace(start, probe=chosen).to(problem.device), modes)
+
+
+def with_modes(problem: PtychographyProblem, x: PtychoEstimate, modes: int) -> PtychoEstimate:
+    """The estimate with as many probe modes as asked for at least, the new ones from the data as far as these tell them."""
+    if len(x.probe) >= modes:
+        return x
+    found = guess_modes(problem, x, modes)
+    return replace(x, probe=found if len(found) >= modes else more_modes(found, modes))
 
 
 def with_slices(x: PtychoEstimate, setup: Setup) -> PtychoEstimate:

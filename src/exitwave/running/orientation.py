@@ -17,12 +17,8 @@ from exitwave.data.finding import EXAMINED
 from exitwave.data.measurement import Measurement
 from exitwave.data.position_map import PositionMap
 from exitwave.data.scan import Scan
-<<<<<<< HEAD
 from exitwave.problems.centre_of_mass import least_curl
-||||||| merged common ancestors
-=======
 from exitwave.problems.examination import examine
->>>>>>> f-report
 from exitwave.problems.position_trials import (
     Mapped,
     PositionTrial,

@@ -205,6 +205,8 @@ GOOD = {
         ({"outlying-frames": 0.1}, "doubtful", "times worse than most"),
         ({"free-ratio": 3.0}, "doubtful", "never saw"),
         ({"probe-border": 0.4}, "doubtful", "fills the frame"),
+        ({"modes-first": 0.51, "modes-second": 0.49}, "doubtful", "two modes of the probe are nearly as strong"),
+        ({"modes-first": 0.95, "modes-first-refitted": 0.83}, "sound", "shares of the modes are not determined"),
         ({"residual-fall": 0.6, "fitted-correlation": 0.9}, "doubtful", "still fell"),
         ({"residual-fall": 0.6}, "sound", "predicted"),
         ({"residual-fall": 0.8, "fitted-correlation": 0.98}, "sound", "predicted"),
@@ -237,3 +239,15 @@ def test_frames_are_outlying_beside_most_others():
     residuals = torch.full((50,), 0.01)
     residuals[7] = 0.2
     assert outlying(residuals) == pytest.approx(1 / 50)
+
+
+@pytest.mark.parametrize(("power", "told"), [(1.0, False), (0.05, True)])
+def test_shares_of_modes_that_are_not_found_are_told(power: float, told: bool):
+    made = known_scan(modes=2, photons=1e6)
+    problem = posed(made.scan)
+    weak = made.truth.probe * torch.tensor([1.0, power**0.5])[:, None, None]
+    weak = weak * (made.truth.probe.abs().square().sum() / weak.abs().square().sum()).sqrt()
+    start = replace(made.truth, probe=weak)
+    verdict = reconstruct(problem, RPIE(epochs=1, update_probe=False), start=start).verdict
+    assert verdict is not None
+    assert any("shares of the modes" in reason for reason in verdict.reasons) == told

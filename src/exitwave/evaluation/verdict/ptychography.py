@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from jaxtyping import Complex
 from torch import Tensor
 
@@ -14,7 +15,12 @@ from exitwave.evaluation.verdict.kinds import verdict_of
 from exitwave.evaluation.verdict.left_out import LeftOut, left_out
 from exitwave.evaluation.verdict.ptychography_rules import said
 from exitwave.evaluation.verdict.rule import verdict
+from exitwave.physics.constraints import orthogonal_modes
+from exitwave.problems.beam_coherence import beam_modes
 from exitwave.problems.ptychography import PtychographyProblem
+
+MORE_MODES = 2
+"""So many beyond those of the estimate: light that wants to leave a mode must have where to go."""
 
 
 @verdict_of.register
@@ -54,7 +60,21 @@ def evidence(
         figures["outlying-frames"] = outlying(result.frame_residual)
     if result.free_residual is not None and result.residual > 0:
         figures["free-ratio"] = result.free_residual / result.residual
+    if len(x.probe) > 1 and x.variations is None:
+        figures |= _modes(problem, x)
     return figures | ({} if left is None else _predictions(left))
+
+
+def _modes(problem: PtychographyProblem, x: PtychoEstimate) -> dict[str, float]:
+    """Shares of the light in the two strongest modes, and of the strongest where the beam's coherence is fitted anew."""
+    refitted = beam_modes(problem, x, len(x.probe) + MORE_MODES, torch.arange(len(problem)))
+    found, wanted = (orthogonal_modes(probe).abs().double().square().sum(dim=(1, 2)) for probe in (x.probe, refitted))
+    found, wanted = (powers / powers.sum().clamp(min=1e-30) for powers in (found, wanted))
+    return {
+        "modes-first": float(found[0]),
+        "modes-second": float(found[1]),
+        "modes-first-refitted": float(wanted[0]),
+    }
 
 
 def _predictions(left: LeftOut) -> dict[str, float]:

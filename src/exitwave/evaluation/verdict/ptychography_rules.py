@@ -46,6 +46,11 @@ FREE = 2.0
 """Free residual over residual, beyond which pixels were fitted one by one."""
 FULL = 0.3
 """Share of the probe's photons in the outer eighth of the frame on each side: an even frame has 0.44."""
+SHARE_MOVES = 0.04
+"""A fit of the beam's coherence, the object as it is, that wants the strongest mode to hold so much more or less of the light:
+the shares are not found, or not determined. Of modes that are found it differs by 0.01."""
+ALIKE_MODES = 0.8
+"""Light of the second mode over that of the first from which on no beam is the likelier cause."""
 LEAST_FRAMES = 16
 """Fewer frames cannot test each other: the probe has seen those that are left out, and remembers them."""
 
@@ -57,6 +62,7 @@ def said(e: Mapping[str, float], *, near_field: bool) -> Iterator[Says]:
     yield from _of_positions(e, near_field=near_field)
     yield from _of_noise(e)
     yield from _of_frames(e)
+    yield from _of_modes(e)
     if not near_field and e["probe-border"] > FULL:
         yield Says(
             grade="doubtful",
@@ -201,4 +207,24 @@ def _of_frames(e: Mapping[str, float]) -> Iterator[Says]:
             grade="doubtful",
             reason=f"pixels that the solver never saw fit {ratio:.2g} times worse than the others: noise is fitted",
             advice=("fewer modes, stronger regularisation, or more frames",),
+        )
+
+
+def _of_modes(e: Mapping[str, float]) -> Iterator[Says]:
+    first, second = e.get("modes-first", 1.0), e.get("modes-second", 0.0)
+    if second > ALIKE_MODES * first:
+        yield Says(
+            grade="doubtful",
+            reason=f"two modes of the probe are nearly as strong ({first:.0%} and {second:.0%} of the light): a partly coherent beam "
+            "has one that is stronger, and of two alike any mixture fits as well",
+            advice=(
+                "fewer modes (--modes 1), and look at positions, geometry and bad frames: modes also take up what these do wrong",
+            ),
+        )
+    wanted = e.get("modes-first-refitted", first)
+    if abs(wanted - first) > SHARE_MOVES:
+        yield Says(
+            grade="sound",
+            reason=f"the shares of the modes are not determined, or not found yet: the strongest holds {first:.0%} of the light, "
+            f"but with this object a beam in which it holds {wanted:.0%} explains the frames as well or better",
         )
