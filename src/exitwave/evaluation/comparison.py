@@ -69,7 +69,7 @@ class Comparison(Shown):
     def _told_of(self, metric: str) -> str:
         """All entries by one metric, the best first."""
         known = [(value(entry, metric), entry.name) for entry in self.entries]
-        ranked = sorted((each for each in known if each[0] == each[0]), reverse=higher_is_better(metric))
+        ranked = sorted((each for each in known if each[0] == each[0]), reverse=meaning_of(metric).higher_is_better)
         return f"{metric}: {', '.join(f'{name} {number(found)}' for found, name in ranked)}"
 
     def __getitem__(self, name: str) -> ComparisonEntry:

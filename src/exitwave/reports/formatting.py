@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from exitwave.evaluation.metrics import Unit
 
-from exitwave.data.lengths import length as length, length_unit as length_unit, number as number
+from exitwave.data.lengths import ROUNDING, length as length, length_unit as length_unit, number as number
 
 _ANGLES = ((1.0, "rad"), (1e-3, "mrad"), (1e-6, "µrad"))
 
