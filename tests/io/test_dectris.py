@@ -94,3 +94,34 @@ def test_a_file_of_frames_alone_is_no_master(master: Path) -> None:
 
 def test_the_content_tells_the_format(master: Path) -> None:
     assert formats.detect(master).name == "dectris"
+
+
+class TestElectrons:
+    @pytest.fixture
+    def microscope(self, master: Path) -> Path:
+        with h5py.File(master, "r+") as file:
+            file[f"{DETECTOR}/detectorSpecific/photon_energy"][()] = 300e3
+            file[f"{DETECTOR}/detector_distance"][()] = 0
+        return master
+
+    def test_an_energy_beyond_x_rays_without_a_distance_is_of_electrons(self, microscope: Path) -> None:
+        scan = read(microscope, ReadOptions(scan="3x4", step_nm=0.5, mrad_per_px=1.0))
+        assert scan.geometry.particle == "electron"
+        assert scan.geometry.wavelength_m == pytest.approx(1.96875e-12, rel=1e-5)
+        assert "300 keV" in scan.provenance["electrons"]
+        with pytest.raises(FormatError, match="--mrad-per-px"):
+            read(microscope, ReadOptions(scan="3x4", step_nm=0.5))
+
+    def test_a_detector_made_for_electrons_is_known_by_its_name(self, microscope: Path) -> None:
+        stated = ReadOptions(scan="3x4", step_nm=0.5, mrad_per_px=1.0)
+        with h5py.File(microscope, "r+") as file:
+            file[f"{DETECTOR}/detectorSpecific/photon_energy"][()] = 80e3
+        assert read(microscope, stated).geometry.particle == "photon"
+        with h5py.File(microscope, "r+") as file:
+            file[f"{DETECTOR}/description"] = "Dectris ARINA Si"
+        assert read(microscope, stated).geometry.wavelength_m == pytest.approx(4.1757e-12, rel=1e-4)
+
+    def test_an_energy_with_a_distance_is_of_photons(self, microscope: Path) -> None:
+        with h5py.File(microscope, "r+") as file:
+            file[f"{DETECTOR}/detector_distance"][()] = 1.0
+        assert read(microscope, ReadOptions(scan="3x4", step_nm=0.5)).geometry.particle == "photon"

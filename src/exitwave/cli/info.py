@@ -145,6 +145,8 @@ def _moving(i: ScanInspection) -> str:
     """What the shadow of the sample does when the stage moves."""
     if i.moving_magnification is None:
         return "does not move with the stage as far as frames tell: far field, or too little contrast"
+    if i.particle == "electron" and i.shadow_defocus_m is not None:
+        return f"moves with the stage, as with a defocus of {length(i.shadow_defocus_m, i.particle)}"
     told = f"moves with the stage, magnified {i.moving_magnification:.4g} times"
     defocused = i.regime == "far field" and not any(found.name == "regime" for found in i.findings)
     return f"{told}: the probe is out of focus" if defocused else told

@@ -14,26 +14,33 @@ from exitwave.simulation.isolated import ISOLATED, simulate_pattern
 from exitwave.simulation.measure import Simulated, simulate as make
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
+from exitwave.simulation.stem import STEM, Microscope, simulate_stem
 from exitwave.simulation.trajectories import TRAJECTORIES
 
 SCANNING = Group("Scan", sort_key=1)
 DETECTING = Group("Detection", sort_key=2)
-SCANNED: Mapping[str, object] = {
+MICROSCOPE = Group("Electron microscope (4D-STEM)", sort_key=3)
+USUAL: Mapping[str, object] = {
     "probe": "zone_plate",
     "trajectory": "jittered",
     "frames": 400,
     "overlap": 0.65,
     "modes": 1,
     "focus-distance-m": None,
+    "energy-ev": 8000.0,
+    "distance-m": 2.0,
+    "detector-pixel-m": 75e-6,
 }
-"""What is usual in a scan, and means nothing for one pattern."""
+"""What is usual in a scan with X-rays, and means nothing for other samples."""
 
 
 def simulate(
     sample: Annotated[
         str,
         Parameter(
-            help=f"Sample: {', '.join(OBJECTS)}; or one pattern without a scan: {', '.join(ISOLATED)}.", group=FILES
+            help=f"Sample: {', '.join(OBJECTS)}; one pattern without a scan: {', '.join(ISOLATED)}; 4D-STEM: "
+            f"{', '.join(STEM)}.",
+            group=FILES,
         ),
     ],
     /,
@@ -51,17 +58,39 @@ def simulate(
     focus_distance_m: Annotated[
         float | None, Parameter(help="Focus to sample: makes it near field (inf: parallel beam).", group=SCANNING)
     ] = None,
+    microscope: Annotated[Microscope | None, Parameter(name="*", group=MICROSCOPE)] = None,
     detection: Annotated[Detection | None, Parameter(name="*", group=DETECTING)] = None,
     seed: Annotated[int, Parameter(help="Decides sample, jitter and noise.", group=SCANNING)] = 0,
 ) -> None:
-    """Make a scan of a known sample, or one pattern of an isolated object.
+    """Make a scan of a known sample, one pattern of an isolated object, or 4D-STEM data.
 
     The truth goes into a group of its own that only `evaluate --truth` reads.
     """
     _refuse_other_files(output)
+    given: dict[str, object] = {
+        "probe": probe,
+        "trajectory": trajectory,
+        "frames": frames,
+        "overlap": overlap,
+        "modes": modes,
+        "focus-distance-m": focus_distance_m,
+    }
+    if sample in STEM:
+        of_photons = {"energy-ev": energy_ev, "distance-m": distance_m, "detector-pixel-m": detector_pixel_m}
+        _refuse(f"{sample} is 4D-STEM, a raster of an electron probe", given | of_photons)
+        thick = simulate_stem(sample, microscope=microscope, frame_px=frame_px, detection=detection, seed=seed)
+        _keep(
+            output,
+            thick,
+            f"{len(thick.scan)} frames of {frame_px} x {frame_px} pixels, {sample} under an electron probe",
+        )
+        return
+    if microscope is not None:
+        raise InputError(
+            f"{sample} is seen with photons, but options of an electron microscope are given; they are for {', '.join(STEM)}"
+        )
     if sample in ISOLATED:
-        given = {"probe": probe, "trajectory": trajectory, "frames": frames, "overlap": overlap, "modes": modes}
-        _refuse_scanning(sample, {**given, "focus-distance-m": focus_distance_m})
+        _refuse(f"{sample} is one far-field pattern in an even beam", given)
         pattern = simulate_pattern(
             sample,
             frame_px=frame_px,
@@ -103,7 +132,7 @@ def _refuse_other_files(output: Path) -> None:
         )
 
 
-def _refuse_scanning(sample: str, given: Mapping[str, object]) -> None:
-    refused = [f"--{name}" for name, value in given.items() if value != SCANNED[name]]
+def _refuse(why: str, given: Mapping[str, object]) -> None:
+    refused = [f"--{name}" for name, value in given.items() if value != USUAL[name]]
     if refused:
-        raise InputError(f"{sample} is one far-field pattern in an even beam; leave out {', '.join(refused)}")
+        raise InputError(f"{why}; leave out {', '.join(refused)}")

@@ -4,6 +4,7 @@ import math
 
 import torch
 from jaxtyping import Bool, Float
+from scipy import ndimage
 from torch import Tensor
 
 LEAST_PIXELS = 12
@@ -20,10 +21,12 @@ def disc_angle(
 
 def disc_pixels(mean_pattern: Float[Tensor, "y x"], mask: Bool[Tensor, "y x"]) -> int | None:
     """Pixels of the bright disc; None where the pattern has none: pixels as bright as the disc lie all about, or hardly any do."""
-    pattern = torch.where(mask, mean_pattern, 0.0).double()
+    # Single hot pixels are no disc, and may hold more counts than one.
+    calm = ndimage.median_filter(torch.where(mask, mean_pattern, 0.0).cpu().double().numpy(), size=3)
+    pattern = torch.from_numpy(calm)
     if not float(pattern.max()) > 0:
         return None
-    # The level within which most of the light lies: neither hot pixels nor the dim surroundings decide it.
+    # The level above which half of the light lies: the dim surroundings do not decide it.
     ranked = pattern.flatten().sort(descending=True).values
     level = float(ranked[int((ranked.cumsum(dim=0) < 0.5 * ranked.sum()).sum().clamp(max=len(ranked) - 1))])
     lit = pattern > 0.5 * level

@@ -95,6 +95,9 @@ class ScanInspection(Inspection):
     """How the sample's shadow moves over the detector when the stage moves; None where frames cannot tell."""
     moving_magnification: float | None = None
     """The magnification that this motion tells; None where nothing moves beyond doubt."""
+    shadow_defocus_m: float | None = None
+    """The defocus that this motion tells, far field: positive where the focus lies behind the sample; None where nothing moves."""
+    stated_defocus_m: float | None = None
 
 
 def inspect(
@@ -113,7 +116,9 @@ def inspect(
     found = look(examined.measurement, examined.statistics)
     if isinstance(found, ScanInspection) and (motion := examined.motion) is not None:
         told = magnification(examined.measurement.geometry, motion) if motion.clear else None
-        found = replace(found, motion=motion, moving_magnification=told)
+        geometry = examined.measurement.geometry
+        defocus = motion.defocus_m(geometry) if motion.clear and not geometry.near_field else None
+        found = replace(found, motion=motion, moving_magnification=told, shadow_defocus_m=defocus)
     found = replace(
         found,
         findings=examined.findings,
@@ -157,6 +162,7 @@ def _(scan: Scan, seen: ScanStatistics) -> ScanInspection:
         object_shape=shape,
         span_m=(float(span[0]), float(span[1])),
         step_px=step,
+        stated_defocus_m=None if scan.geometry.optics is None else scan.geometry.optics.defocus_m,
         step_m=step * math.sqrt(math.prod(scan.object_pixel_m)),
         overlap_array=1 - step / min(scan.frame_shape),
         overlap_probe=None if size_px is None else 1 - step / size_px,
@@ -290,5 +296,11 @@ def _(i: ScanInspection) -> list[str]:
     if i.oversampling is not None and i.oversampling < 1.3 and i.regime == "far field":
         found.append(
             f"the probe fills the frame (oversampling {i.oversampling:.2f}): pad the frames (--prepare pad=...) or check the distance"
+        )
+    seen, stated = i.shadow_defocus_m, i.stated_defocus_m
+    if seen and stated and not 0.5 < seen / stated < 2:
+        found.append(
+            f"the sample's shadow moves as with a defocus of {1e9 * seen:.3g} nm but {1e9 * stated:.3g} nm are stated: check "
+            f"--defocus-nm{' and --position-sign' if seen / stated < 0 else ', --mrad-per-px and the step'}"
         )
     return found + suspicions.dispatch(Inspection)(i)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.measurement import M, Measurement
+from exitwave.data.optics import ProbeOptics
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.progress import in_parts
 from exitwave.data.scan import Scan
@@ -18,6 +19,7 @@ from exitwave.physics.fourier import fft2, ifft2, to_centre, to_corner
 from exitwave.physics.kernels.reference import gather, intensity, scatter_add_
 from exitwave.physics.probe_forming import formed_probe, round_aperture
 from exitwave.physics.propagation import propagator
+from exitwave.problems.shadow_motion import shadow_motion
 
 FRAMES = 48
 """Neighbouring frames on which defoci are tried."""
@@ -39,19 +41,28 @@ def guess_probe(
 
     Near field: the mean amplitude taken back to the sample with a flat phase. Far field: the mean amplitude is the
     aperture, unless a semi-angle is stated; its defocus is the one of many that best fits some neighbouring frames and
-    predicts others among them, unless defocus or aberrations are stated.
+    predicts others among them, unless defocus or aberrations are stated or, of electrons, the sample's shadow tells it.
     """
     measured = filled_from_neighbours(mean_pattern, scan.mask).sqrt()
     if scan.geometry.near_field:
         return propagator(scan.geometry, scan.frame_shape, device).backpropagate(measured.to(device, torch.complex64))
-    amplitude, optics = aperture_amplitude(scan, measured), scan.geometry.optics
-    if optics is not None and optics.phase_known:
+    amplitude = aperture_amplitude(scan, measured)
+    if (optics := _known_phase(scan, mean_pattern)) is not None:
         return formed_probe(amplitude, optics, scan.geometry).to(device)
     aperture = Aperture(amplitude, scan.geometry.detector_pixel_m)
     trials = _Trials.of(scan, aperture, device)
     # Pixels of binned frames are wider.
     bend = trials.best_bend() * (trials.edge_px / aperture.edge_px()) ** 2
     return to_centre(ifft2(to_corner(aperture.bent(bend)).to(device)))
+
+
+def _known_phase(scan: Scan, mean_pattern: Float[Tensor, "y x"]) -> ProbeOptics | None:
+    """Defocus and aberrations as they are stated, else as the shadow tells the defocus: electrons scatter too little for trials."""
+    geometry = scan.geometry
+    if geometry.optics is not None and geometry.optics.phase_known:
+        return geometry.optics
+    motion = shadow_motion(scan, mean_pattern) if geometry.particle == "electron" else None
+    return None if motion is None or not motion.clear else ProbeOptics(defocus_m=motion.defocus_m(geometry))
 
 
 def aperture_amplitude(scan: Scan, measured: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:

@@ -10,6 +10,7 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 from torch import Tensor
 
+from exitwave.data.geometry import Geometry
 from exitwave.data.progress import in_parts
 from exitwave.data.scan import Scan
 from exitwave.problems.shadow_correlations import LEAST_PAIRS, Correlations, Matrix, correlate, refine, search
@@ -54,6 +55,16 @@ class ShadowMotion:
         """Ratio of the largest to the smallest magnification over all directions; 1 is the same in all."""
         large, small = np.linalg.svd(np.array(self.px_per_m), compute_uv=False)
         return float(large / max(small, 1e-300))
+
+    def defocus_m(self, geometry: Geometry) -> float:
+        """The defocus of a far-field probe that this motion tells.
+
+        The shadow moves with the probe where the focus lies behind the sample (positive), against it where it lies in front;
+        where frames are turned or mirrored against positions only the size is known, and told as positive.
+        """
+        size = self.metres_per_px / math.sqrt(math.prod(geometry.pixel_angle_rad))
+        along = float(np.trace(np.array(self.px_per_m))) * self.metres_per_px / 2
+        return -size if along < -math.cos(math.radians(30)) else size
 
     @property
     def clear(self) -> bool:

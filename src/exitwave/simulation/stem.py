@@ -14,6 +14,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.geometry import Geometry, electron_wavelength_m
 from exitwave.data.optics import Aberration, ProbeOptics
 from exitwave.data.scan import Scan
+from exitwave.io.raster import RasterShape, raster_shape
 from exitwave.physics.probe_forming import formed_probe, round_aperture
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.measure import MARGIN_PX, Simulated, measure
@@ -32,23 +33,22 @@ class Microscope:
     kv: float = 300.0
     """Acceleration voltage, kV."""
     semi_angle_mrad: float = 20.0
-    """Semi-angle of convergence."""
+    """Semi-angle of convergence, mrad."""
     defocus_nm: float = 20.0
-    """Positive (underfocus) where the focus lies behind the top of the sample."""
+    """Defocus, nm; positive (underfocus) where the focus lies behind the top of the sample."""
     aberrations: tuple[str, ...] = ()
-    """Further ones, such as C30=1.2mm or C12=5nm,30deg."""
+    """Further aberrations, such as C30=1.2mm or C12=5nm,30deg."""
     mrad_per_px: float = 1.25
-    """Angle of a detector pixel."""
-    rows: int = 40
-    columns: int = 40
-    """Of the raster."""
+    """Angle of a detector pixel, mrad."""
+    scan: RasterShape = "40x40"
+    """Rows and columns of the raster."""
     step_pm: float = 80.0
-    """Of the raster."""
+    """Step of the raster, pm."""
     slice_spacing_nm: float = 10.0
-    """Between the two layers of the sample."""
+    """Distance between the two layers of the sample, nm."""
 
     def __post_init__(self) -> None:
-        for name in ("kv", "semi_angle_mrad", "mrad_per_px", "rows", "columns", "step_pm", "slice_spacing_nm"):
+        for name in ("kv", "semi_angle_mrad", "mrad_per_px", "step_pm", "slice_spacing_nm"):
             if not (math.isfinite(value := getattr(self, name)) and value > 0):
                 raise InputError(f"{name} is {value}; expected a positive number")
 
@@ -112,7 +112,7 @@ def simulate_stem(
             "frame_px or mrad_per_px"
         )
     probe = formed_probe(round_aperture(1e-3 * microscope.semi_angle_mrad, geometry, shape), optics, geometry)
-    positions = raster((microscope.rows, microscope.columns), microscope.step_pm * 1e-12 / pixel_m[0]) + MARGIN_PX
+    positions = raster(raster_shape(microscope.scan), microscope.step_pm * 1e-12 / pixel_m[0]) + MARGIN_PX
     height, width = (math.ceil(float(last)) + frame_px + MARGIN_PX for last in positions.amax(dim=0))
     obj = STEM[sample]((height, width), pixel_m, seed=seed)
     return measure(
