@@ -46,6 +46,27 @@ def near_field(path: Path) -> None:
     save_overview(ew.reconstruct(made.scan, ew.MPIE(epochs=100)), path, dpi=90)
 
 
+def stem(path: Path) -> None:
+    """Two crystals on top of each other by 4D-STEM, 1e4 electrons a frame: both slices and the probe, found and true."""
+    made = ew.simulate_stem("lattices", detection=ew.Detection(photons_per_frame=1e4))
+    microscope = ew.Microscope()
+    known = replace(made.scan, geometry=replace(made.scan.geometry, optics=microscope.optics))
+    setup = ew.Setup(slices=2, slice_spacing_m=microscope.slice_spacing_nm * 1e-9)
+    found = ew.reconstruct(known, ew.RPIE(epochs=40), setup=setup).estimate
+    assert isinstance(found, ew.PtychoEstimate)
+    figure = Figure(figsize=(7.5, 5.2), layout="constrained")
+    for row, title, x in zip(figure.subplots(2, 3), ("found", "true"), (found, made.truth), strict=True):
+        for axes, name, phase in zip(row, ("upper", "lower"), x.object.angle(), strict=False):
+            inner = phase[36:-36, 36:-36]
+            axes.imshow(inner - inner.median(), cmap="gray", vmin=-0.1, vmax=0.3)
+            axes.set_title(f"{name} slice, {title}", fontsize=9)
+        row[2].imshow(complex_to_rgb(x.probe[0].numpy()))
+        row[2].set_title(f"probe, {title}", fontsize=9)
+        for axes in row:
+            axes.axis("off")
+    figure.savefig(path, dpi=110)
+
+
 def wrong_axes(path: Path) -> None:
     """The same scan read right, with x and y exchanged, and with both signs reversed."""
     made = ew.simulate("natural", frames=144, frame_px=64, overlap=0.7)
@@ -203,6 +224,7 @@ STUDIES: dict[str, Callable[[Path], None]] = {
 PICTURES: dict[str, Callable[[Path], None]] = {
     "overview": overview,
     "near_field": near_field,
+    "4d_stem": stem,
     "wrong_axes": wrong_axes,
     "samples": samples,
     "probes": probes,

@@ -55,6 +55,7 @@ from .running.train import TrainingProgress as TrainingProgress, TrainingRun as 
 from .simulation.detection import Detection as Detection
 from .simulation.isolated import simulate_pattern as simulate_pattern
 from .simulation.measure import Simulated as Simulated, measure as measure, simulate as simulate
+from .simulation.stem import Microscope as Microscope, simulate_stem as simulate_stem
 from .solvers.base import Solver as Solver, Step as Step
 from .solvers.cdi.multistart import CDI as CDI, BestOf as BestOf
 from .solvers.cdi.phase_retrieval import CDIRAAR as CDIRAAR, ER as ER, HIO as HIO

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from exitwave.cli.arguments import FILES, READING, RUNNING, SOLVER, Prepare, ScanPath
+from exitwave.cli.lengths import pair
 from exitwave.cli.progress import watching
 from exitwave.cli.solver_options import known, leading, listed, named, run_command, with_options
 from exitwave.cli.verdict import verdict_text
@@ -163,8 +164,7 @@ def tell(result: Result, job: Job, output: Path, report: Path | None) -> int:
     print(
         f"{how}: {epochs} epoch{'' if epochs == 1 else 's'} in {result.provenance['seconds']:.1f} s, residual {result.residual:.4g}{free}\n"
         f"object {' x '.join(map(str, result.estimate.object.shape[-len(pixel) :]))} pixels of "
-        f"{' x '.join(f'{size * 1e9:.4g}' for size in pixel)} nm -> {output}"
-        + (f"\nreport -> {report}" if report else "")
+        f"{pair(pixel, result.geometry.particle)} -> {output}" + (f"\nreport -> {report}" if report else "")
     )
     # Not needed to show help.
     from exitwave.reports.tables import changed_for_the_run

@@ -88,7 +88,7 @@ class _Ptychography(KindOfReport):
 
     def measured(self, field_m: tuple[float, float]) -> list[Fact]:
         photons = float(self._x.probe.detach().cpu().abs().double().square().sum())
-        counted = f"{number(photons)} photons per frame in the probe"
+        counted = f"{number(photons, 4)} {self.result.geometry.particle}s per frame in the probe"
         return [
             self._pixel("of object and probe"),
             Fact("Scanned region", area(field_m), "y × x, coverage above 5 %"),
