@@ -206,8 +206,7 @@ def write_abtem_zarr(path: Path, cube: np.ndarray, *, step_angstrom: tuple[float
     ]
     said = {"energy": 80e3, "type": "DiffractionPatterns", "axes": {f"axis_{n}": axis for n, axis in enumerate(axes)}}
     store = zarr.storage.ZipStore(path, mode="w")
-    root = zarr.group(store=store)
-    root.attrs["metadata0"] = said
+    root = zarr.create_group(store, attributes={"metadata0": said})
     stored = cube.transpose(1, 0, 3, 2).astype("f4")
     root.create_array("array0", data=stored, chunks=(3, *stored.shape[1:]))
     store.close()

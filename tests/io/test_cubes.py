@@ -1,6 +1,7 @@
 """Files of electron microscopes: the raster of an asymmetric object comes out with the right rows, columns, steps and signs."""
 
 import os
+import struct
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -122,6 +123,16 @@ def test_a_block_file_tells_raster_step_and_voltage(tmp_path: Path, cube: np.nda
     places = scan.positions_m.numpy() / 1e-9
     np.testing.assert_allclose(places, [(2 * r, 3 * c) for r in range(ROWS) for c in range(COLUMNS)])
     np.testing.assert_array_equal(scan.frames(slice(None)).numpy(), dim.reshape(-1, 32, 32))
+
+
+def test_a_header_that_contradicts_the_length_of_the_file_is_refused(tmp_path: Path, cube: np.ndarray) -> None:
+    files.write_blo(tmp_path / "data", files.embedded(cube, 32) * 0)
+    raw = (tmp_path / "data").read_bytes()
+    # Rows, then the side of a frame.
+    for place, value, fault in ((26, 7, "15 frames but is said to be a raster of 7 rows"), (20, 40, "of another kind")):
+        (tmp_path / "data").write_bytes(raw[:place] + struct.pack("<H", value) + raw[place + 2 :])
+        with pytest.raises(FormatError, match=fault):
+            formats.read_scan(tmp_path / "data", ReadOptions(mrad_per_px=0.5))
 
 
 @pytest.mark.parametrize("write", [files.write_prismatic, files.write_abtem_zarr])

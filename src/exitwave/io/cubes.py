@@ -17,7 +17,6 @@ from exitwave.data.errors import ExitwaveError, FormatError
 from exitwave.data.patterns import MappedPatterns, Patterns, SelectedPatterns
 from exitwave.io.assemble import Contents, ReadOptions
 from exitwave.io.known_geometry import beam
-from exitwave.io.memory import size
 from exitwave.io.positions import with_stated_positions
 from exitwave.io.raster import raster_shape
 from exitwave.io.units import ANGLES_RAD, LENGTHS_M
@@ -70,8 +69,8 @@ def frame_blocks(
     frames, rest = divmod(held, total)
     if frames < 1 or rest:
         raise FormatError(
-            f"{path} holds {size(held)} of frames, {held / total:.2f} times the {total} bytes of one of {frame_shape[0]} x "
-            f"{frame_shape[1]} pixels; it is truncated or of another kind: copy it again from where it was made"
+            f"{path} holds {max(frames, 0)} whole frames of {frame_shape[0]} x {frame_shape[1]} pixels and {rest} bytes more, where "
+            f"one takes {total}; it is truncated or of another kind: copy it again from where it was made"
         )
     return np.memmap(path, record, "r", start, (frames,))["frame"]
 

@@ -86,11 +86,13 @@ def _is_xml(path: Path) -> bool:
 
 
 def _recognises(path: Path) -> bool:
-    """A raw file has no mark of its own: whole frames of plausible numbers."""
+    """A raw file has no mark of its own: whole frames of plausible numbers, or what XML or name call one, even if it is cut."""
     if _is_xml(path):
         return True
-    if not begins_with(path, b"") or not path.stat().st_size or path.stat().st_size % RECORD_BYTES:
+    if not begins_with(path, b"") or not path.stat().st_size:
         return False
+    if path.stat().st_size % RECORD_BYTES:
+        return path.suffix.lower() == ".raw" and bool(_NAMED.search(path.stem) or _xml_of(path))
     first = np.fromfile(path, "<f4", SIDE * SIDE)
     with np.errstate(all="ignore"):
         magnitude = np.abs(first)
