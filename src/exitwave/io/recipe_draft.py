@@ -136,7 +136,8 @@ class _Writer:
         what, y, x = self.what, self.what.y, self.what.x
         if y is None or x is None:
             self.missing.append("positions")
-            yield "# positions: not found. Give them in a file of their own (--positions), or write paths here as in"
+            step = ", state the step of the raster (--step-nm)" if what.layout == "row column y x" else ""
+            yield f"# positions: not found. Give them in a file of their own (--positions){step}, or write paths here as in"
             yield "#   positions: {unit: um, sign: probe, y: [{path: PATH}], x: [{path: PATH}]}"
             yield "positions: {unit: m}"
             return

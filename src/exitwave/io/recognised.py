@@ -52,7 +52,8 @@ _WORDS = {
     "detector_pixel": "detector pixel",
     "detector_pixel_y": "detector pixel along y",
     "beam_y": "row of the beam",
-} | {"beam_x": "column of the beam"}
+    "beam_x": "column of the beam",
+}
 
 
 def recognised(found: Sequence[Entry], moved: Callable[[Entry], bool] = lambda entry: True) -> Recognised:
@@ -60,7 +61,7 @@ def recognised(found: Sequence[Entry], moved: Callable[[Entry], bool] = lambda e
     does not.
     """
     frames, path = _frames(found)
-    shape, layout = ((), "frame y x") if frames is None else (frames.shape, "frame y x")
+    shape, layout = () if frames is None else frames.shape, "frame y x"
     if path.endswith("/*"):
         count = sum(entry.group == path[:-2] and entry.shape == shape for entry in found)
         layout = "y x" if len(shape) == 2 else layout
