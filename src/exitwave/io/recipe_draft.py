@@ -92,7 +92,7 @@ def draft(path: Path) -> Draft:
 
 def _moved(file: h5py.File, entry: Entry) -> bool:
     stored = dataset(file, entry.place)
-    return stored is not None and stored.size < LARGEST_ARRAY and bool(np.ptp(np.nan_to_num(stored[()])) > 0)
+    return stored is not None and entry.count < LARGEST_ARRAY and bool(np.ptp(np.nan_to_num(stored[()])) > 0)
 
 
 class _Writer:
