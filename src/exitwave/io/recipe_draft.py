@@ -49,7 +49,8 @@ def tree_lines(path: Path, most: int = SHOWN) -> list[str]:
             known[entry.place] = f"{text}  <- {role}?"
         # Attributes that say nothing of a measurement are many.
         elif "@" not in entry.place:
-            others.append(text)
+            each = len(entry.shape) == 1 and entry.count == what.count and entry.kind in "iuf"
+            others.append(text + "  <- one for each frame" * each)
 
     for (group, shape, numbered), alike in _gathered(found).items():
         first = alike[0]
