@@ -78,7 +78,7 @@ def recognised(found: Sequence[Entry], moved: Callable[[Entry], bool] = lambda e
     if len(shape) == 4 and y is not None and x is not None and (y.count, x.count) == shape[:2]:
         layout = "row column y x"
     frame = shape[:2] if layout == "y x frame" else shape[-2:]
-    count = shape[2] if layout == "y x frame" else math.prod(shape[:-2]) if shape else 0
+    count = math.prod(shape) // max(math.prod(frame), 1)
     return Recognised(
         frames, path, layout, y, x, _numbers(found, frame),
         _of_frame(found, frame, {"mask", "bad", "good", "valid", "badpixels"}),
