@@ -47,10 +47,15 @@ def refused(folder: Path, *words: object) -> str:
 
 
 def assert_one_line(outcome: Outcome) -> None:
-    """A refusal is exit code 2 and one line on standard error that is a sentence, not a traceback."""
+    """A refusal is exit code 2 and one line on standard error that is a sentence, not a traceback; what an unknown HDF5 file
+    holds stands beneath it, indented.
+    """
     assert outcome.code == 2, f"exit code {outcome.code}: {outcome.err or outcome.out}"
     assert outcome.err.startswith("exitwave: "), outcome.err
-    assert outcome.err.count("\n") == 1, f"more than one line: {outcome.err}"
+    lines = outcome.err.splitlines()
+    beneath = lines[1:] if "is an HDF5 file of no known layout" in lines[0] else []
+    assert len(lines) == 1 + len(beneath), f"more than one line: {outcome.err}"
+    assert all(line.startswith("  ") for line in beneath), outcome.err
     assert "Traceback" not in outcome.err
 
 

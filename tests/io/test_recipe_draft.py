@@ -118,6 +118,7 @@ def test_an_unknown_hdf5_file_is_shown_with_what_each_part_may_be(tmp_path, orac
     assert "measurement/eiger/frames  (12, 16, 20) uint16  <- frames?" in tree[0]
     assert any("samx_um" in line and "<- positions x?" in line for line in tree)
     assert any("energy_keV = 8  <- energy?" in line for line in tree)
+    assert any("current  (12) float64  <- one for each frame" in line for line in tree)
     assert len(tree) < 30
     with pytest.raises(UnknownFileError, match="samy_um"):
         formats.detect(path)

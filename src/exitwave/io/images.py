@@ -85,7 +85,9 @@ def _from_fabio(path: Path) -> np.ndarray:
         # Only files of detectors need it.
         import fabio  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise FormatError(f"{path} is read by the package fabio, which is not installed: pip install fabio") from error
+        raise FormatError(
+            f"{path} is read by the package fabio, which is not installed: pip install 'exitwave[formats]'"
+        ) from error
     try:
         with fabio.open(str(path)) as file:
             return np.asarray(file.data)

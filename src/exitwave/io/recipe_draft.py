@@ -49,7 +49,8 @@ def tree_lines(path: Path, most: int = SHOWN) -> list[str]:
             known[entry.place] = f"{text}  <- {role}?"
         # Attributes that say nothing of a measurement are many.
         elif "@" not in entry.place:
-            others.append(text)
+            each = len(entry.shape) == 1 and entry.count == what.count and entry.kind in "iuf"
+            others.append(text + "  <- one for each frame" * each)
 
     for (group, shape, numbered), alike in _gathered(found).items():
         first = alike[0]
@@ -92,7 +93,7 @@ def draft(path: Path) -> Draft:
 
 def _moved(file: h5py.File, entry: Entry) -> bool:
     stored = dataset(file, entry.place)
-    return stored is not None and stored.size < LARGEST_ARRAY and bool(np.ptp(np.nan_to_num(stored[()])) > 0)
+    return stored is not None and entry.count < LARGEST_ARRAY and bool(np.ptp(np.nan_to_num(stored[()])) > 0)
 
 
 class _Writer:
@@ -136,7 +137,8 @@ class _Writer:
         what, y, x = self.what, self.what.y, self.what.x
         if y is None or x is None:
             self.missing.append("positions")
-            yield "# positions: not found. Give them in a file of their own (--positions), or write paths here as in"
+            step = ", state the step of the raster (--step-nm)" if what.layout == "row column y x" else ""
+            yield f"# positions: not found. Give them in a file of their own (--positions){step}, or write paths here as in"
             yield "#   positions: {unit: um, sign: probe, y: [{path: PATH}], x: [{path: PATH}]}"
             yield "positions: {unit: m}"
             return

@@ -34,6 +34,8 @@ class Recognised:
     """Numbers by the keys of a recipe: energy, wavelength, distance, detector_pixel, detector_pixel_y, beam_y, beam_x."""
     mask: Entry | None = None
     background: Entry | None = None
+    count: int = 0
+    """How many frames there are."""
 
     def roles(self) -> dict[str, str]:
         """What each place may be, in words."""
@@ -52,7 +54,8 @@ _WORDS = {
     "detector_pixel": "detector pixel",
     "detector_pixel_y": "detector pixel along y",
     "beam_y": "row of the beam",
-} | {"beam_x": "column of the beam"}
+    "beam_x": "column of the beam",
+}
 
 
 def recognised(found: Sequence[Entry], moved: Callable[[Entry], bool] = lambda entry: True) -> Recognised:
@@ -60,7 +63,8 @@ def recognised(found: Sequence[Entry], moved: Callable[[Entry], bool] = lambda e
     does not.
     """
     frames, path = _frames(found)
-    shape, layout = ((), "frame y x") if frames is None else (frames.shape, "frame y x")
+    shape: tuple[int, ...] = () if frames is None else frames.shape
+    layout = "frame y x"
     if path.endswith("/*"):
         count = sum(entry.group == path[:-2] and entry.shape == shape for entry in found)
         layout = "y x" if len(shape) == 2 else layout
@@ -74,10 +78,11 @@ def recognised(found: Sequence[Entry], moved: Callable[[Entry], bool] = lambda e
     if len(shape) == 4 and y is not None and x is not None and (y.count, x.count) == shape[:2]:
         layout = "row column y x"
     frame = shape[:2] if layout == "y x frame" else shape[-2:]
+    count = math.prod(shape) // max(math.prod(frame), 1)
     return Recognised(
         frames, path, layout, y, x, _numbers(found, frame),
         _of_frame(found, frame, {"mask", "bad", "good", "valid", "badpixels"}),
-        _of_frame(found, frame, {"dark", "darks", "background", "bkg", "darkfield"}),
+        _of_frame(found, frame, {"dark", "darks", "background", "bkg", "darkfield"}), count,
     )  # fmt: skip
 
 
@@ -172,7 +177,7 @@ def _role(entry: Entry, frame: tuple[int, ...]) -> str | None:
         return None
     if words & {"wavelength", "lambda", "wavelen"} and in_metres(entry, (1e-13, 1e-7)):
         return "wavelength"
-    if words & {"energy", "kev", "mono", "photon", "hv"} and not words & {
+    if (words & {"energy", "kev", "mono", "mononrj", "nrj", "photon", "hv"} or words == {"e"}) and not words & {
         "threshold",
         "spread",
         "bandwidth",
