@@ -110,7 +110,11 @@ def test_evaluate_tells_figures_with_units_and_meaning(scan: Path, result: Path,
 
 def test_all_prints_every_figure_under_its_id(scan: Path, result: Path) -> None:
     told = done("evaluate", result, "--truth", scan, "--all").out
-    ids = set(json.loads(done("evaluate", result, "--truth", scan, "--json").out)) - {"verdict", "alignment", "provenance"}
+    ids = set(json.loads(done("evaluate", result, "--truth", scan, "--json").out)) - {
+        "verdict",
+        "alignment",
+        "provenance",
+    }
     assert ids <= {line.split()[0] for line in told.splitlines() if line.startswith("  ")}
     assert "amplitude scale" in told
 

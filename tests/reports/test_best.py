@@ -35,7 +35,9 @@ def test_then_pixels_that_no_solver_saw_then_the_time(entry):
     a, b = entry("a", residual=0.1, free_residual=0.2), entry("b", residual=0.09, free_residual=0.3)
     assert told(b, a) == "Best: a, with the smallest free residual: 0.2; next b with 0.3."
     # Without held-out pixels in one of them, all residuals are compared.
-    assert told(replace(a, evaluation=Evaluation(metrics={"residual": 0.1})), b).startswith("Best: b, with the smallest residual")
+    assert told(replace(a, evaluation=Evaluation(metrics={"residual": 0.1})), b).startswith(
+        "Best: b, with the smallest residual"
+    )
     alike = entry("fast", seconds=1.0, residual=0.1, free_residual=0.201)
     unknown = entry("old", seconds=None, residual=0.1, free_residual=0.2)
     assert told(a, unknown) == "Best: a; old is as good (within 2 %)."

@@ -12,7 +12,6 @@ from exitwave.io.formats import FORMATS
 from exitwave.io.recipe_schema import recipe_names
 
 
-
 def _list_values(option: str, text: str) -> None:
     """Give an option of reading a help that lists its values, which only those who read files know."""
     known = next(each for each in fields(ReadOptions) if each.name == option)

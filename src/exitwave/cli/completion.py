@@ -24,9 +24,7 @@ def install_completion(
     shell: Annotated[Shell | None, Parameter(help="Shell to complete in; the one at work if left out.")] = None,
     output: Annotated[
         Path | None,
-        Parameter(
-            name=["--output", "-o"], help="Only write the script here, to be loaded from your own startup file."
-        ),
+        Parameter(name=["--output", "-o"], help="Only write the script here, to be loaded from your own startup file."),
     ] = None,
 ) -> None:
     """Let the shell complete commands, solvers and options: writes a script, and a line that loads it into the startup file."""
@@ -35,7 +33,11 @@ def install_completion(
         path = app.install_completion(shell=shell, output=output, add_to_startup=output is None)
     except ShellDetectionError as error:
         raise InputError("no shell was recognised; name one, --shell bash, zsh or fish") from error
-    how = "it works in every shell that is opened from now on" if output is None else "load it in your shell's startup file"
+    how = (
+        "it works in every shell that is opened from now on"
+        if output is None
+        else "load it in your shell's startup file"
+    )
     print(f"completion -> {path}; {how}")
 
 

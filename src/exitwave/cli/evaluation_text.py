@@ -49,7 +49,9 @@ def _removed(found: Evaluation, *, everything: bool) -> str:
     words = ", ".join(found.alignment["removed"])
     if not everything:
         return f"removed before comparing, as diffraction cannot know it: {words}"
-    facts = (f"  {fact.name:22} {fact.value:>16}" for fact in alignment_facts(found.alignment) if fact.name != "removed")
+    facts = (
+        f"  {fact.name:22} {fact.value:>16}" for fact in alignment_facts(found.alignment) if fact.name != "removed"
+    )
     return "\n".join([f"Removed before comparing: {words}", *facts])
 
 
@@ -58,5 +60,7 @@ def _unmeasured(result: Result, found: Evaluation) -> str:
     if not isinstance(result.estimate, PtychoEstimate) or any(name.startswith("FRC") for name in found.metrics):
         return ""
     seconds = result.provenance.get("solver_seconds")
-    takes = f", in about {duration(float(f'{seconds:.2g}'))}" if isinstance(seconds, int | float) and seconds > 0 else ""
+    takes = (
+        f", in about {duration(float(f'{seconds:.2g}'))}" if isinstance(seconds, int | float) and seconds > 0 else ""
+    )
     return f"resolution: not measured; --split-half reconstructs two halves of the frames and compares them{takes}"

@@ -49,7 +49,9 @@ def info(
     ] = None,
     save_job: Annotated[
         Path | None,
-        Parameter(help="Write a job (YAML) that reconstructs the scan as it was read here, with the cures, for exitwave run."),
+        Parameter(
+            help="Write a job (YAML) that reconstructs the scan as it was read here, with the cures, for exitwave run."
+        ),
     ] = None,
     reading: Reading = None,
     prepare: Prepare = (),

@@ -86,7 +86,9 @@ def _chosen(tokens: tuple[str, ...]) -> str | None:
     if not tokens or {"-h", "--help"} & set(tokens):
         return None
     first = (leading(tokens) or ["nothing"])[0]
-    raise InputError(f"name first what to train, {' or '.join(sorted(trainable()))}; found {first!r}{did_you_mean(first, trainable())}")
+    raise InputError(
+        f"name first what to train, {' or '.join(sorted(trainable()))}; found {first!r}{did_you_mean(first, trainable())}"
+    )
 
 
 def _explain() -> None:

@@ -35,7 +35,6 @@ from exitwave.solvers.registry import solvers as known_solvers
 from exitwave.solvers.spec import from_spec, resolve_paths, to_spec
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
     """A solver that takes part with options of its own, such as more modes than the others have."""
@@ -152,9 +151,10 @@ def _from_file(given: str | Path) -> tuple[str, Chosen]:
         # As it was written: ./general is another than general.
         return short_name(str(path)), from_spec(given if isinstance(given, str) else str(path.absolute()))
     if not path.exists():
+        names = sorted(known_solvers())
         raise InputError(
-            f"{path} is neither a solver nor a file{did_you_mean(str(path), known_solvers())}; solvers are {', '.join(sorted(known_solvers()))}; files are YAML "
-            "jobs, results (.h5) and trained networks"
+            f"{path} is neither a solver nor a file{did_you_mean(str(path), names)}; solvers are {', '.join(names)}; files are "
+            "YAML jobs, results (.h5) and trained networks"
         )
     return path.stem, read_result(path)
 
@@ -258,7 +258,9 @@ class _Contest:
         if isinstance(contestant, Result):
             result = contestant
         else:
-            solver, stop = (contestant, None) if isinstance(contestant, Solver) else (contestant.solver, contestant.stop)
+            solver, stop = (
+                (contestant, None) if isinstance(contestant, Solver) else (contestant.solver, contestant.stop)
+            )
             start, probe = self.start, self.probe
             result = reconstruct(
                 self.measurement, solver, start=start, probe=probe, setup=setup, stop=stop, watch=clock
@@ -270,7 +272,9 @@ class _Contest:
         try:
             entry = replace(entry, evaluation=evaluate(result, truth=self.truth))
             if self.split_half and entry.evaluation and not remark:
-                entry = replace(entry, evaluation=merge_evaluations(entry.evaluation, self._halves(name, result, setup)))
+                entry = replace(
+                    entry, evaluation=merge_evaluations(entry.evaluation, self._halves(name, result, setup))
+                )
         except ExitwaveError as error:
             return replace(entry, remark=remark or _sentence(error))
         except KeyboardInterrupt:

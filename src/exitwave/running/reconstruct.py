@@ -114,9 +114,9 @@ def reconstruct(
     of the same frames; without it the object starts empty and the probe from `probe` or
     from the data. `setup` says how the problem is set up: modes and slices, fly scan, held-out pixels, seed, device, memory,
     noise; where the problem is posed already, only its modes and slices count. `watch` sees every step. Ctrl-C ends the run
-    with the last estimate, if an epoch was done; the provenance then says `interrupted`. A solver that diverges is stopped, and its best estimate
-    so far kept; the provenance then says `diverged` and what to change. Where the image may not be trusted, as that of a
-    network trained on other photons, it warns (DoubtfulImageWarning) and keeps the `warnings` in the provenance. The
+    with the last estimate, if an epoch was done; the provenance then says `interrupted`. A solver that diverges is stopped,
+    and its best estimate so far kept; the provenance then says `diverged` and what to change. Where the image may not be
+    trusted, as that of a network trained on other photons, it warns (DoubtfulImageWarning) and keeps the `warnings` in the provenance. The
     `verdict` of the result says how far the data support the image. Incoherent modes of the result are orthogonal. A list of
     scans is reconstructed together, with one probe for all: a result each. Raises InputError where the measurement or the
     start makes no sense or the solver cannot honour what is asked, ExitwaveError when the solver diverges before its first

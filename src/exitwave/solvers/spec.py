@@ -122,9 +122,8 @@ def make(cls: type[S], options: Mapping[str, Any]) -> S:
     allowed = [option.name for option in fields(cast(Any, cls))]
     unknown = [key for key in options if key not in allowed]
     if unknown:
-        raise InputError(
-            f"{cls.name} has no option {', '.join(repr(key) + did_you_mean(key, allowed) for key in unknown)}; its options are {', '.join(allowed)}"
-        )
+        told = ", ".join(f"{key!r}{did_you_mean(str(key), allowed)}" for key in unknown)
+        raise InputError(f"{cls.name} has no option {told}; its options are {', '.join(allowed)}")
     try:
         return cls(**options)
     except ValidationError as error:

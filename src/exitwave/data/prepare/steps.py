@@ -38,7 +38,9 @@ def prepared(scan: Measurement, steps: tuple[Any, ...]) -> Measurement:
     for step in steps:
         name, argument = _parsed(step)
         if name not in STEPS:
-            raise InputError(f"there is no preparation step {name!r}{did_you_mean(name, STEPS)}; there are {', '.join(STEPS)}")
+            raise InputError(
+                f"there is no preparation step {name!r}{did_you_mean(name, STEPS)}; there are {', '.join(STEPS)}"
+            )
         scan = _applied(STEPS[name], name, scan, argument)
     return scan.settled()
 
