@@ -52,6 +52,7 @@ def test_every_command_and_option_shown_exists(page):
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_every_option_named_in_prose_exists(page):
     pages = [help_of(name) for name in ("info", "simulate", "run", "evaluate", "compare", "export", "report", "train")]
+    pages.append(done("--help").out)
     pages += [help_of("reconstruct", name) for name, cls in TABLES.members().items() if not cls.combines]
     pages += [parser.format_help() for parser in study_parsers().values()]
     known = {option for text in pages for option in OPTION.findall(text)} | OF_OTHERS

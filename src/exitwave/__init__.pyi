@@ -40,7 +40,7 @@ from .problems.ptychography import PtychographyProblem as PtychographyProblem
 from .problems.setup import Setup as Setup
 from .reports.page import report as report
 from .running.checkpoints import Checkpoints as Checkpoints
-from .running.compare import compare as compare, with_epochs as with_epochs
+from .running.compare import Contestant as Contestant, compare as compare, with_epochs as with_epochs
 from .running.job import Job as Job, read_job as read_job, run_job as run_job, run_together as run_together
 from .running.orientation import (
     Orientation as Orientation,
