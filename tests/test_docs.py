@@ -55,6 +55,7 @@ def test_every_option_named_in_prose_exists(page):
         help_of(name)
         for name in ("info", "simulate", "run", "evaluate", "compare", "export", "view", "report", "train")
     ]
+    pages.append(done("--help").out)
     pages += [help_of("reconstruct", name) for name, cls in TABLES.members().items() if not cls.combines]
     pages += [parser.format_help() for parser in study_parsers().values()]
     known = {option for text in pages for option in OPTION.findall(text)} | OF_OTHERS

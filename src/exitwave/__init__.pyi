@@ -44,7 +44,7 @@ from .reports.paper_figure import FigureOptions as FigureOptions, save_figure as
 from .reports.plots import plot as plot
 from .reports.viewer import view as view
 from .running.checkpoints import Checkpoints as Checkpoints
-from .running.compare import compare as compare, with_epochs as with_epochs
+from .running.compare import Contestant as Contestant, compare as compare, with_epochs as with_epochs
 from .running.job import Job as Job, read_job as read_job, run_job as run_job, run_together as run_together
 from .running.orientation import (
     Orientation as Orientation,

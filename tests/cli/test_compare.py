@@ -31,6 +31,38 @@ def test_names_files_and_results_end_up_in_one_page_and_one_file_of_figures(fold
     assert all(0 < entry["metrics"]["M-NRMSE"] < 1 for entry in entries.values())
 
 
+def test_solvers_may_have_options_of_their_own(folder):
+    scan, page, figures = folder / "s.cxi", folder / "own.html", folder / "own.json"
+    words = (scan, "rpie", "rpie --modes 2 --alpha 0.3 --epochs 1", "mpie  --no-phase-only --patience 1")
+    told = done("compare", *words, "--epochs", 2, "--phase-only", "-o", page, "--json", figures, "--truth", scan)
+    entries = json.loads(figures.read_text("utf-8"))["entries"]
+    plain, own, kept = entries.values()
+    assert list(entries) == ["rpie", "rpie --modes 2 --alpha 0.3 --epochs 1", "mpie --no-phase-only --patience 1"]
+    assert (plain["epochs"], own["epochs"], kept["epochs"]) == (2, 1, 2)
+    assert (plain["solver"]["name"], own["solver"]["name"], kept["solver"]["name"]) == ("refined", "refined", "mpie")
+    assert plain["solver"]["phase_only"]
+    assert own["solver"]["phase_only"]
+    assert own["solver"]["solver"]["alpha"] == 0.3
+    assert told.out.splitlines()[4].startswith("Best: ")
+    assert told.out.splitlines()[4].strip("\n").partition(" against")[0] in page.read_text("utf-8")
+
+
+def test_options_of_one_are_refused_as_those_of_all_are(folder):
+    scan, page = folder / "s.cxi", folder / "p.html"
+    assert "Did you mean --epochs" in refused(folder, "compare", scan, "rpie --epoch 2", "-o", page)
+    assert "--modes" in refused(folder, "compare", scan, "rpie --modes 0", "-o", page)
+    assert "drop_frames must be the same" in refused(folder, "compare", scan, "rpie --drop-frames 3", "-o", page)
+    assert "did you mean rpie" in refused(folder, "compare", scan, "rpi --alpha 1", "-o", page)
+    assert "given twice" in refused(folder, "compare", scan, "rpie --alpha 1", "rpie --alpha 1", "-o", page)
+    job = folder / "own.yaml"
+    job.write_text("solver: rpie")
+    assert "stand in its file" in refused(folder, "compare", scan, f"{job} --modes 2", "-o", page)
+    assert "describe it in a YAML file" in refused(folder, "compare", scan, "chain --modes 2", "-o", page)
+    # How a scan is read is the same for all.
+    assert "--energy-ev" in refused(folder, "compare", scan, "rpie --energy-ev 1", "-o", page)
+    assert "No closing quotation" in refused(folder, "compare", scan, "rpie --alpha '1", "-o", page)
+
+
 def test_mistakes_are_refused_in_one_line_before_any_work(folder):
     scan = folder / "s.cxi"
     assert "solvers are" in refused(folder, "compare", scan, "rpi", "-o", folder / "p.html")

@@ -111,6 +111,32 @@ class TestHelp:
     def test_an_unknown_command_is_refused(self, tmp_path: Path) -> None:
         assert "reconstruc" in refused(tmp_path, "reconstruc", "scan.cxi")
 
+    def test_what_is_nearly_a_name_is_asked_about(self, scan: Path) -> None:
+        folder, out = scan.parent, scan.with_name("out.h5")
+        assert "(did you mean rpie?)" in refused(folder, "reconstruct", scan, "rpi", "-o", out)
+        assert "(did you mean rpie?)" in refused(folder, "compare", scan, "rpi", "-o", scan.with_name("p.html"))
+        assert "(did you mean ptychonn?)" in refused(folder, "train", "ptychon", scan, "--save", folder / "net")
+        assert "(did you mean crop?)" in refused(folder, "info", scan, "--prepare", "crp=3")
+        assert "(did you mean ptylab?)" in refused(folder, "info", scan, "--recipe", "ptylb")
+        assert "(did you mean nexus?)" in refused(folder, "info", scan, "--format", "nexsus")
+        job = folder / "job.yaml"
+        job.write_text("scan: scan.cxi\nsolver: rpie\noutput: out.h5\nfree_fractoin: 0.05\nreading: {energy: 8000}\n")
+        asked = refused(folder, "run", job)
+        assert "(did you mean free_fraction?)" in asked
+        assert "(did you mean energy_ev?)" in asked
+        job.write_text("scan: scan.cxi\nsolver: {name: rpie, alhpa: 1}\noutput: out.h5\n")
+        assert "'alhpa' (did you mean alpha?)" in refused(folder, "run", job)
+        # Nothing is asked where nothing is near.
+        assert "did you mean" not in refused(folder, "reconstruct", scan, "xyzzy", "-o", out)
+
+    def test_help_lists_formats_and_recipes(self) -> None:
+        told = " ".join(done("info", "--help").out.replace("│", " ").split())
+        for name in ("nexus", "ptyd", "slac-npz", "psi_csaxs", "ptylab"):
+            assert name in told
+        told = " ".join(done("export", "--help").out.replace("│", " ").split())
+        for name in ("tiff", "png", "ptyd", "nexus"):
+            assert name in told
+
     def test_commands_are_all_tested_here(self) -> None:
         assert set(COMMANDS) == {name for name in APP if not name.startswith("-")}
 

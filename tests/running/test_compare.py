@@ -148,7 +148,9 @@ def test_solvers_of_one_name_are_told_apart_by_their_options():
 
 
 def test_what_is_no_solver_is_refused_before_anything_runs(known, tmp_path):
-    with pytest.raises(InputError, match=r"rpi is neither a solver nor a file \(did you mean rpie\?\); solvers are .*rpie"):
+    with pytest.raises(
+        InputError, match=r"rpi is neither a solver nor a file \(did you mean rpie\?\); solvers are .*rpie"
+    ):
         compare(known.scan, ["rpie", "rpi"])
     with pytest.raises(FormatError, match="does not exist"):
         compare(known.scan, [tmp_path / "job.yaml"])

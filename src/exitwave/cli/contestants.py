@@ -19,6 +19,7 @@ from exitwave.running.stopping import Stop
 from exitwave.solvers.base import Solver
 from exitwave.solvers.refined import Refined, refine
 from exitwave.solvers.refinement_options import RefinementOptions
+from exitwave.solvers.registry import solvers
 from exitwave.solvers.spec import from_spec, require_network, to_spec
 
 StopResidual = Annotated[
@@ -66,11 +67,17 @@ def contestants(words: Sequence[str], common: ForAll) -> dict[str, Chosen]:
 
 def _with_options(word: str, common: ForAll) -> Contestant:
     """A solver with options of its own: "rpie --alpha 0.1 --modes 2", as they would follow `reconstruct SCAN`."""
-    tokens = tuple(shlex.split(word))
+    tokens = _split(word)
     name = named(tokens)
     if name is None:
-        require_network(tokens[0])
-    cls, rest = with_options(str(name), tokens), [token for token in tokens if token != name]
+        if not Path(tokens[0]).exists():
+            require_network(tokens[0])
+        raise InputError(
+            f"{tokens[0]} takes no options here: those of a job stand in its file, and a result is made already"
+        )
+    if name in solvers() and solvers()[name].combines:
+        raise InputError(f"{name} is made of other solvers; describe it in a YAML file, and give that")
+    cls, rest = with_options(name, tokens), [token for token in tokens if token != name]
     stated = {token.partition("=")[0].lstrip("-").removeprefix("no-").replace("-", "_") for token in rest}
     found: list[Contestant] = []
 
@@ -99,5 +106,15 @@ def _with_options(word: str, common: ForAll) -> Contestant:
         "stop_residual": StopResidual,
         "patience": Patience,
     }
-    run_command(str(name), command, rest, {**RefinementOptions.renamed, **cls.renamed})
+    run_command(name, command, rest, {**RefinementOptions.renamed, **cls.renamed})
+    if not found:
+        # Its help was asked for.
+        raise SystemExit(0)
     return found[0]
+
+
+def _split(word: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(word))
+    except ValueError as error:
+        raise InputError(f"{word!r} is not understood: {error}; write 'rpie --alpha 0.1'") from error

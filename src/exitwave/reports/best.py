@@ -27,8 +27,8 @@ def _why(ranked: Ranking) -> str:
     meaning = meaning_of(criterion)
     which = "smallest" if meaning.unit == "nyquist" or not meaning.higher_is_better else "largest"
     where = " between halves of the frames" if criterion.endswith("-split") else ""
-    found, next_found = _told(best, criterion), _told(second, criterion)
-    return f", with the {which} {meaning.title.lower()}{where}: {found}; next {second.name} with {next_found}"
+    told = f"{_told(best, criterion)}; next {second.name} with {_told(second, criterion)}"
+    return f", with the {which} {meaning.title.lower()}{where}: {told}"
 
 
 def _told(entry: ComparisonEntry, metric: str) -> str:

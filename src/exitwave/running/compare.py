@@ -168,9 +168,10 @@ def _from_file(given: str | Path) -> tuple[str, Chosen]:
         # As it was written: ./general is another than general.
         return short_name(str(path)), from_spec(given if isinstance(given, str) else str(path.absolute()))
     if not path.exists():
+        names = sorted(known_solvers())
         raise InputError(
-            f"{path} is neither a solver nor a file{did_you_mean(str(path), known_solvers())}; solvers are "
-            f"{', '.join(sorted(known_solvers()))}; files are YAML jobs, results (.h5) and trained networks"
+            f"{path} is neither a solver nor a file{did_you_mean(str(path), names)}; solvers are {', '.join(names)}; files are "
+            "YAML jobs, results (.h5) and trained networks"
         )
     return path.stem, read_result(path)
 
