@@ -92,9 +92,8 @@ def _(evaluation: Evaluation) -> Figure:
     from exitwave.reports.shown_figure import ShownFigure
 
     whole = ShownFigure(figsize=(4.6 * len(evaluation.curves), 3.1), facecolor="white", layout="constrained")
-    for (name, curve), part in zip(
-        evaluation.curves.items(), np.atleast_1d(whole.subfigures(1, len(evaluation.curves))), strict=True
-    ):
+    parts = whole.subfigures(1, len(evaluation.curves), squeeze=False)[0]
+    for (name, curve), part in zip(evaluation.curves.items(), parts, strict=True):
         axes = part.add_subplot()
         panels.draw_ring_correlation(part, axes, curve, None)
         half_bit = curve.crossing(curve.half_bit)
