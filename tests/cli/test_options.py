@@ -21,7 +21,19 @@ from exitwave.data.position_map import PositionMap
 from exitwave.running.orientation import Orientation
 from exitwave.solvers.ptychography.pie import MPIE
 
-COMMANDS = ("info", "simulate", "reconstruct", "train", "run", "compare", "evaluate", "report", "export", "doctor")
+COMMANDS = (
+    "info",
+    "simulate",
+    "reconstruct",
+    "train",
+    "run",
+    "compare",
+    "evaluate",
+    "report",
+    "view",
+    "export",
+    "doctor",
+)
 ITERATIVE = sorted(set(solvers()) - {"best_of", "chain", "ensemble", "refined"})
 
 

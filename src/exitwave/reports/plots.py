@@ -152,7 +152,7 @@ def _(scan: Scan) -> Figure:
     axes.invert_yaxis()
     axes = grid.place(0, 2, "photons in each frame", shift_in=0.5)
     axes.plot(index.numpy(), photons, color=panels.BLUE, linewidth=0.8, marker="." if len(photons) < 60 else "")
-    axes.set(xlabel="frame", ylim=(0, None))
+    axes.set(xlabel="frame", ylim=(0, 1.1 * max(float(photons.max()), 1e-9)))
     return grid.figure
 
 
