@@ -33,6 +33,7 @@ COMMANDS = (
     "compare",
     "evaluate",
     "report",
+    "view",
     "export",
     "recipe",
     "doctor",

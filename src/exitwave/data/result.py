@@ -50,8 +50,8 @@ class Result(Shown):
         epochs = self.provenance.get("epochs", len(self.history))
         size = " × ".join(map(str, self.estimate.object.shape))
         verdict = self.verdict
-        doubtful = verdict is not None and verdict.grade != "sound" and verdict.reasons
-        reason = f": {shorten(verdict.reasons[0], 120, placeholder=' …')}" if doubtful else ""
+        reasons = () if verdict is None or verdict.grade == "sound" else verdict.reasons
+        reason = f": {shorten(reasons[0], 120, placeholder=' …')}" if reasons else ""
         return (
             f"Result of {self.spec.get('name', 'an unknown solver')} after {epochs} epochs: residual {number(self.residual)}{free}",
             f"object of {size} pixels of {lengths(self.object_pixel_m)}",

@@ -155,7 +155,7 @@ def _window(crop: str, image: ObjectImage) -> tuple[slice, slice]:
     away = [(sign, number or "0", unit or "") for sign, number, unit in (found.group(5, 6, 7), found.group(8, 9, 10))]
     made: list[slice] = []
     for axis, (side, (sign, number, unit)) in enumerate(zip((height, width), away, strict=True)):
-        size, box = _pixels(*side, image.pixel_m[axis]), box_around(image.region)[axis]
+        size, box = _pixels(side[0], side[1], image.pixel_m[axis]), box_around(image.region)[axis]
         offset = _pixels(number, unit, image.pixel_m[axis]) * (-1 if sign else 1)
         middle, most = (box.start + box.stop) / 2 + offset, image.image.shape[axis]
         first = min(max(round(middle - size / 2), 0), most - 1)

@@ -92,9 +92,8 @@ def _(evaluation: Evaluation) -> Figure:
     from exitwave.reports.shown_figure import ShownFigure
 
     whole = ShownFigure(figsize=(4.6 * len(evaluation.curves), 3.1), facecolor="white", layout="constrained")
-    for (name, curve), part in zip(
-        evaluation.curves.items(), np.atleast_1d(whole.subfigures(1, len(evaluation.curves))), strict=True
-    ):
+    parts = whole.subfigures(1, len(evaluation.curves), squeeze=False)[0]
+    for (name, curve), part in zip(evaluation.curves.items(), parts, strict=True):
         axes = part.add_subplot()
         panels.draw_ring_correlation(part, axes, curve, None)
         half_bit = curve.crossing(curve.half_bit)
@@ -153,7 +152,7 @@ def _(scan: Scan) -> Figure:
     axes.invert_yaxis()
     axes = grid.place(0, 2, "photons in each frame", shift_in=0.5)
     axes.plot(index.numpy(), photons, color=panels.BLUE, linewidth=0.8, marker="." if len(photons) < 60 else "")
-    axes.set(xlabel="frame", ylim=(0, None))
+    axes.set(xlabel="frame", ylim=(0, 1.1 * max(float(photons.max()), 1e-9)))
     return grid.figure
 
 
