@@ -146,11 +146,13 @@ def curve_pictures(comparison: Comparison) -> list[Picture]:
     """Residuals over epochs and over time, and ring correlations, all solvers in one plot each."""
     entries = [entry for entry in comparison.entries if entry.result is not None and len(entry.result.history)]
     made: list[Picture] = []
-    if entries:
+    # Points alone, as of networks, are no curves; their values stand in the table.
+    curved = any(len(_history(entry)) > 1 for entry in entries)
+    if curved:
         epochs = [(e, np.arange(1, len(_history(e)) + 1)) for e in entries]
         made.append(_curves("over epochs", "epoch", epochs, comparison))
     timed = [(e, np.asarray(e.times_s)) for e in entries if len(e.times_s) == len(_history(e))]
-    if timed:
+    if curved and timed:
         made.append(_curves("over time", "seconds since the solver started", timed, comparison))
     for kind, against in (("FRC", "with the truth"), ("FRC-split", "of two halves of the frames")):
         found = [e for e in comparison.entries if e.evaluation is not None and kind in e.evaluation.curves]
