@@ -45,6 +45,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,
+    "remove_config_comments": True,
     "min_reported_time": 1e6,
     "write_computation_times": False,
     "reset_modules": (),

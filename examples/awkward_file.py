@@ -17,7 +17,7 @@ import exitwave as ew
 frames = int(sys.argv[1]) if len(sys.argv) > 1 else 144
 frame_px, beam = 128, (301, 642)
 made = ew.simulate(
-    "circuit",
+    "natural",
     frames=frames,
     frame_px=frame_px,
     overlap=0.75,

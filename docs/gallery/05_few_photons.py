@@ -17,3 +17,4 @@ figure = judged.plot()
 # The image itself:
 
 figure = result.plot()
+# sphinx_gallery_thumbnail_number = 2

@@ -18,4 +18,4 @@ def scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]
     TAKEN.add(id(figure))
     path = Path(next(block_vars["image_path_iterator"]))
     figure.savefig(path, format="png", dpi=100, facecolor="white")
-    return figure_rst([str(path)], gallery_conf["src_dir"], "", "")
+    return figure_rst([str(path)], gallery_conf["src_dir"])

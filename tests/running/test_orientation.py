@@ -55,6 +55,7 @@ def test_gaps_that_read_the_largest_number_decide_nothing():
     assert found.sure
     assert not found.changes
     assert found.applied(scan) is scan
+    assert frame_lag(scan).lag == 0
 
 
 @pytest.mark.slow

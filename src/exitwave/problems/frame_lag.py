@@ -9,6 +9,7 @@ from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.scan import Scan
+from exitwave.problems.examination import healthy
 from exitwave.problems.position_trials import PositionTrial, cut_down, likely_probes
 from exitwave.problems.ptychography import PtychographyProblem
 
@@ -42,6 +43,7 @@ def frame_lag(scan: Scan, *, seed: int = 0) -> FrameLag:
 
     Along a straight row a shift by one only moves the object; where rows end, and with any jitter, it tears the image.
     """
+    scan = healthy(scan)
     places = _telling_places(scan)
     scans = _shifted(scan, places)
     problems = [PtychographyProblem.of(each, seed=seed).unbiased() for each in scans]

@@ -148,11 +148,13 @@ def curve_pictures(comparison: Comparison) -> list[Picture]:
     """Residuals over epochs and over time, and ring correlations, all solvers in one plot each."""
     entries = [entry for entry in comparison.entries if entry.result is not None and len(entry.result.history)]
     made: list[Picture] = []
-    if entries:
+    # Points alone, as of networks, are no curves; their values stand in the table.
+    curved = any(len(_history(entry)) > 1 for entry in entries)
+    if curved:
         epochs = [(e, np.arange(1, len(_history(e)) + 1)) for e in entries]
         made.append(_curves("over epochs", "epoch", epochs, comparison))
     timed = [(e, np.asarray(e.times_s)) for e in entries if len(e.times_s) == len(_history(e))]
-    if timed:
+    if curved and timed:
         made.append(_curves("over time", "seconds since the solver started", timed, comparison))
     if known := [entry for entry, _ in timed if entry.seconds == entry.seconds]:
         made.append(_time_bars(known, comparison))

@@ -13,12 +13,11 @@ from torch import Tensor
 from exitwave.data import prepare
 from exitwave.data.checks import step_px
 from exitwave.data.errors import DoubtfulImageWarning, ExitwaveError, InputError
-from exitwave.data.finding import EXAMINED
 from exitwave.data.measurement import Measurement
 from exitwave.data.position_map import PositionMap
 from exitwave.data.scan import Scan
 from exitwave.problems.centre_of_mass import least_curl
-from exitwave.problems.examination import examine
+from exitwave.problems.examination import healthy
 from exitwave.problems.position_trials import (
     Mapped,
     PositionTrial,
@@ -174,12 +173,8 @@ def find_orientation(scan: Scan, *, seed: int = 0, progress: Callable[[str], Non
             "too few or too sparse positions to tell orientations apart; state --orientation and --position-sign"
         )
     tell = progress or (lambda _: None)
-    if EXAMINED not in scan.provenance:
-        # Gaps that read the largest number there is would decide everything.
-        tell("examining")
-        healthy = examine(scan).measurement
-        assert isinstance(healthy, Scan)
-        scan = healthy
+    tell("examining")
+    scan = healthy(scan)
     tell("trying directions")
     coarse = _coarse(scan, seed)
     tell(f"refining {len(coarse)} of them")
