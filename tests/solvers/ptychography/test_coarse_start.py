@@ -62,7 +62,7 @@ def test_coarse_frames_find_the_sample_behind_a_pinhole():
         "textured", probe_name="disc", frame_px=48, frames=49, overlap=0.7, photons_per_frame=1e6, seed=2
     )
     problem = ew.pose(made.scan, ew.Setup(device="cpu"))
-    x = coarse_start(problem, first_estimate(problem), epochs=80, update_probe=True)
+    x = coarse_start(problem, first_estimate(problem), epochs=80)
     common = common_region(x, made.truth)
     laid = aligned(common)
     region = common.scanned_in_both(laid.shift_px)
