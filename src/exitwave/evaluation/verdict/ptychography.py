@@ -45,13 +45,12 @@ def evidence(
         "moves-mend": fit.mended,
         "probe-border": border(x.probe),
         "unknowns": _unknowns(problem, x, fit),
+        "outlying-frames": outlying(fit),
     }
     if order := frame_order(problem, x):
         figures |= {"frames-at-place-before": order.before, "frames-at-place-after": order.after}
     if len(result.history) >= 10:
         figures["residual-fall"] = result.history[-1] / max(result.history[-1 - len(result.history) // 5], 1e-30)
-    if result.frame_residual is not None and len(result.frame_residual):
-        figures["outlying-frames"] = outlying(result.frame_residual)
     if result.free_residual is not None and result.residual > 0:
         figures["free-ratio"] = result.free_residual / result.residual
     return figures | ({} if left is None else _predictions(left))
