@@ -153,8 +153,7 @@ def stage_of(fit: Fit, positions_px: Float[Tensor, "frame 2"]) -> Stage:
     )
 
 
-def outlying(fit: Fit) -> float:
-    """Share of the frames that fit several times worse than most, and than photon noise explains."""
-    residuals = fit.misfit / fit.power.clamp(min=1e-30)
-    worse = residuals > OUTLYING * residuals.median()
-    return float((worse & (fit.misfit > BEYOND_NOISE * fit.noise)).double().mean())
+def outlying(residuals: Float[Tensor, " frame"], by_noise: Float[Tensor, " frame"]) -> float:
+    """Share of the frames that fit several times worse than most, and than photon noise makes them."""
+    worse = (residuals > OUTLYING * residuals.median()) & (residuals > BEYOND_NOISE * by_noise)
+    return float(worse.double().mean())

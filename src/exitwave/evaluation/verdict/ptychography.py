@@ -32,6 +32,7 @@ def evidence(
 ) -> dict[str, float]:
     """The figures on which the verdict rests, by id; what could not be tested is not there."""
     misfit, noise, alike = (float(each.sum()) for each in (fit.misfit, fit.noise, fit.alike))
+    power = fit.power.clamp(min=1e-30)
     figures = {
         "frames": len(problem),
         "noise-ratio": misfit / max(noise, 1e-30),
@@ -45,7 +46,7 @@ def evidence(
         "moves-mend": fit.mended,
         "probe-border": border(x.probe),
         "unknowns": _unknowns(problem, x, fit),
-        "outlying-frames": outlying(fit),
+        "outlying-frames": outlying(fit.misfit / power, fit.noise / power),
     }
     if order := frame_order(problem, x):
         figures |= {"frames-at-place-before": order.before, "frames-at-place-after": order.after}
