@@ -238,7 +238,13 @@ def test_an_even_probe_has_its_area_in_the_border():
 def test_frames_are_outlying_beside_most_others():
     residuals = torch.full((50,), 0.01)
     residuals[7] = 0.2
-    assert outlying(residuals) == pytest.approx(1 / 50)
+    assert outlying(residuals, torch.full((50,), 0.01)) == pytest.approx(1 / 50)
+
+
+def test_a_dim_frame_that_is_as_noisy_as_photons_make_it_is_not_outlying():
+    residuals = torch.full((50,), 0.01)
+    residuals[7] = 0.2
+    assert outlying(residuals, residuals) == 0
 
 
 @pytest.mark.parametrize(("power", "told"), [(1.0, False), (0.05, True)])

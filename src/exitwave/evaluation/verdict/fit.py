@@ -1,7 +1,7 @@
 """How some frames fit: against what photon noise leaves of a perfect fit, and where they want to stand."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -15,8 +15,8 @@ from exitwave.problems.refinement.positions import DAMPING, Positions
 
 MOST_FRAMES = 128
 """Frames that are looked at, evenly chosen."""
-OUTLYING = 4.0
-"""Frames whose residual is so many times the median."""
+OUTLYING, BEYOND_NOISE = 4.0, 2.0
+"""Frames whose residual is so many times the median, and so many times what photon noise makes it: dim frames are noisier."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,18 +46,21 @@ class Fit:
 
 @torch.no_grad()
 def fit_of(problem: PtychographyProblem, x: PtychoEstimate) -> Fit:
-    """Look at some frames; three propagations each."""
+    """Look at some frames; four propagations each."""
     count = min(len(problem), MOST_FRAMES)
     chosen = torch.linspace(0, len(problem) - 1, count).round().to(torch.int64).unique()
     gaps, background = problem.model.gap_transfers(x), problem.model.background(x)
     mean = problem.model.to_detector_order(problem.statistics.mean_pattern).to(problem.device).clamp(min=0).sqrt()
+    # Roots of few counts would want narrower patterns, and so a wider scan.
+    unbiased = problem.unbiased()
+    brighter = unbiased.model.background(x)
     positions = Positions()
     pulls = positions.empty(problem, x)
     parts: list[Tensor] = []
     means = torch.zeros(2, *problem.trusted.shape, dtype=torch.float64, device=problem.device)
     for frames in chosen.split(CHUNK):
         view = ModelledFrames(problem=problem, x=x, frames=frames, gaps=gaps, background=background)
-        positions.add_(pulls, view)
+        positions.add_(pulls, replace(view, problem=unbiased, background=brighter))
         measured = problem.amplitudes(frames)
         means += torch.stack([measured.sum(dim=0), view.modulus.sum(dim=0)]) / len(chosen)
         looked = (
@@ -150,7 +153,7 @@ def stage_of(fit: Fit, positions_px: Float[Tensor, "frame 2"]) -> Stage:
     )
 
 
-def outlying(residuals: Tensor) -> float:
-    """Share of the frames that fit several times worse than most."""
-    values = residuals.double()
-    return float((values > OUTLYING * values.median()).double().mean())
+def outlying(residuals: Float[Tensor, " frame"], by_noise: Float[Tensor, " frame"]) -> float:
+    """Share of the frames that fit several times worse than most, and than photon noise makes them."""
+    worse = (residuals > OUTLYING * residuals.median()) & (residuals > BEYOND_NOISE * by_noise)
+    return float(worse.double().mean())

@@ -38,6 +38,7 @@ def evidence(
 ) -> dict[str, float]:
     """The figures on which the verdict rests, by id; what could not be tested is not there."""
     misfit, noise, alike = (float(each.sum()) for each in (fit.misfit, fit.noise, fit.alike))
+    power = fit.power.clamp(min=1e-30)
     figures = {
         "frames": len(problem),
         "noise-ratio": misfit / max(noise, 1e-30),
@@ -51,13 +52,12 @@ def evidence(
         "moves-mend": fit.mended,
         "probe-border": border(x.probe),
         "unknowns": _unknowns(problem, x, fit),
+        "outlying-frames": outlying(fit.misfit / power, fit.noise / power),
     }
     if order := frame_order(problem, x):
         figures |= {"frames-at-place-before": order.before, "frames-at-place-after": order.after}
     if len(result.history) >= 10:
         figures["residual-fall"] = result.history[-1] / max(result.history[-1 - len(result.history) // 5], 1e-30)
-    if result.frame_residual is not None and len(result.frame_residual):
-        figures["outlying-frames"] = outlying(result.frame_residual)
     if result.free_residual is not None and result.residual > 0:
         figures["free-ratio"] = result.free_residual / result.residual
     if len(x.probe) > 1 and x.variations is None:

@@ -5,6 +5,7 @@ sample from its conjugate. A solver that only goes downhill from an empty object
 middle of the frames, in which scattered and direct light interfere, tells them apart; coarse frames also cost little.
 """
 
+import math
 from dataclasses import replace
 
 import torch
@@ -16,6 +17,7 @@ from exitwave.data import prepare
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.progress import in_parts
 from exitwave.physics.fourier import fft2, ifft2, to_centre, to_corner
+from exitwave.problems.probe_guess import Aperture
 from exitwave.problems.ptychography import MemoryBudget, PtychographyProblem, object_canvas
 from exitwave.solvers.base import Step
 from exitwave.solvers.ptychography.projections import DM
@@ -37,13 +39,12 @@ def wants_coarse_start(problem: PtychographyProblem, x: PtychoEstimate) -> bool:
 
 
 @torch.no_grad()
-def coarse_start(problem: PtychographyProblem, x: PtychoEstimate, *, epochs: int, update_probe: bool) -> PtychoEstimate:
+def coarse_start(problem: PtychographyProblem, x: PtychoEstimate, *, epochs: int) -> PtychoEstimate:
     """Object and probe found by so many epochs of the difference map from the middle of the frames, in pixels of the whole.
 
     Thibault et al., Ultramicroscopy 109, 338 (2009).
     """
-    height, width = problem.scan.frame_shape
-    shape = (min(2 * (height // 3), LARGEST_PX), min(2 * (width // 3), LARGEST_PX))
+    whole, shape = problem.scan.frame_shape, _coarse_shape(problem, x)
     trusted = replace(problem.scan, mask=to_centre(problem.trusted.cpu()) > 0)
     cut = prepare.crop(trusted, shape)
     coarse = PtychographyProblem.on_canvas(
@@ -58,16 +59,29 @@ def coarse_start(problem: PtychographyProblem, x: PtychoEstimate, *, epochs: int
     )
     empty = torch.ones(1, *coarse.object_shape, dtype=x.object.dtype, device=problem.device)
     begun = PtychoEstimate(object=empty, probe=_resized(x.probe, shape), positions_px=coarse.positions_px.clone())
-    steps = DM(epochs=epochs, update_probe=update_probe).solve(coarse, Step(epoch=0, estimate=begun))
+    steps = DM(epochs=epochs).solve(coarse, Step(epoch=0, estimate=begun))
     for _ in in_parts("starting from coarse frames", range(epochs)):
         begun = next(steps).estimate
-    probe = _resized(begun.probe, (height, width)) if update_probe else x.probe
-    return replace(x, object=_finer(begun, x), probe=probe)
+    return replace(x, object=_finer(begun, x), probe=_resized(begun.probe, whole))
+
+
+def _coarse_shape(problem: PtychographyProblem, x: PtychoEstimate) -> tuple[int, int]:
+    """Two thirds of the frames; less where these are large and the aperture leaves room for scattered light around it."""
+    pixel_m = problem.scan.geometry.detector_pixel_m
+    radius_px = Aperture(_at_detector(x.probe[0]).abs().cpu(), pixel_m).edge_px()
+    largest = (max(LARGEST_PX, 2 * math.ceil(2 * radius_px * pixel_m[0] / pixel)) for pixel in pixel_m)
+    height, width = (min(2 * (n // 3), most) for n, most in zip(problem.scan.frame_shape, largest, strict=True))
+    return height, width
+
+
+def _at_detector(probe: Complex[Tensor, "*mode y x"]) -> Complex[Tensor, "*mode y x"]:
+    """The wave on a far-field detector, the beam in the middle."""
+    return to_centre(fft2(to_corner(probe)))
 
 
 def _resized(probe: Complex[Tensor, "mode y x"], shape: tuple[int, int]) -> Complex[Tensor, "mode h w"]:
     """The probe on frames cut to this shape, or padded with dark pixels to it: the same wave in the middle of the detector."""
-    wave = to_centre(fft2(to_corner(probe)))
+    wave = _at_detector(probe)
     found = torch.zeros(len(probe), *shape, dtype=probe.dtype, device=probe.device)
     here, there = ([], [])
     for old, new in zip(probe.shape[-2:], shape, strict=True):

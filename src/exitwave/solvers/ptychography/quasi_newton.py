@@ -55,7 +55,7 @@ class QuasiNewton(Solver[PtychoEstimate]):
     goes on from a good start."""
     coarse_start: NonNegativeInt = 100
     """Epochs of the difference map before all others, on frames cut to two thirds (64 pixels at most), where far-field frames
-    begin with an empty object under a beam of flat phase (a pinhole, a focus); 0 leaves them out."""
+    begin with an empty object under an unknown beam of flat phase (a pinhole, a focus); 0 leaves them out."""
     slow_gain: Annotated[Fraction, WhenDiverging("lower")] = 1.0
     """Share of the slow phase told by an epoch of the approach that is applied; lower it when the residual jumps, 0 to leave
     slow phase to the frames (as mpie)."""
@@ -94,8 +94,8 @@ class QuasiNewton(Solver[PtychoEstimate]):
         require_supported(self, problem, start.estimate)
         x = start.estimate.to(problem.device).clone()
         epoch = start.epoch
-        if epoch == 0 and self.coarse_start and wants_coarse_start(problem, x):
-            x = coarse_start(problem, x, epochs=self.coarse_start, update_probe=self.update_probe)
+        if epoch == 0 and self.coarse_start and self.update_probe and wants_coarse_start(problem, x):
+            x = coarse_start(problem, x, epochs=self.coarse_start)
         if epoch < self.warm_start_epochs:
             for step in _warm_start(self, problem, x, start):
                 yield step
