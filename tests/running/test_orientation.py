@@ -120,8 +120,7 @@ def test_what_is_told_to_be_added_reads_the_scan_right(frames, degrees):
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("angle", [0.0, 80.0, 100.0, -170.0])
 def test_of_all_descriptions_that_nearest_to_the_recorded_positions_is_told(mirrored, angle):
-    candidate = module._Candidate(mirrored, prepare.rotation(angle), None)  # pyright: ignore
-    frames, flip, matrix = module._least_change(candidate, near_field=True)
+    frames, flip, matrix = module._least_change(mirrored, prepare.rotation(angle), near_field=True)  # pyright: ignore
     assert abs(PositionMap.of(matrix).rotation_deg) <= 10 + 1e-9
     back = prepare.laid("transpose" if mirrored else "identity") @ prepare.laid(frames).T
     sign = -1 if flip else 1
