@@ -125,11 +125,12 @@ def _calibrated(contents: Contents, axes: Sequence[Calibration], stated: ReadOpt
 def _zarr_group(path: Path) -> Any:
     try:
         import zarr
+        from zarr.storage import ZipStore
     except ImportError as error:
         raise FormatError(
             f"{path} is a zarr store; install the library that reads it: pip install 'exitwave[formats]'"
         ) from error
-    store = str(path) if path.is_dir() else zarr.storage.ZipStore(path, mode="r")
+    store = str(path) if path.is_dir() else ZipStore(path, mode="r")
     return zarr.open_group(store, mode="r")
 
 
