@@ -107,7 +107,7 @@ def test_what_forms_the_probe_is_kept_in_its_own_units() -> None:
     assert optics is not None
     assert optics.semi_angle_rad == pytest.approx(0.02)
     assert optics.defocus_m == pytest.approx(-15e-9)
-    assert optics.words == "semi-angle 20 mrad, defocus -15 nm, C30=1.2e+06nm, C12=5nm,30deg"
+    assert optics.words == "semi-angle 20 mrad, defocus -15 nm, C30=1.2mm, C12=5nm,30deg"
     assert [a.coefficient_m for a in optics.coefficients] == pytest.approx([15e-9, 1.2e-3, 5e-9])
 
 
