@@ -66,7 +66,7 @@ def test_a_file_that_knows_the_pixel_of_the_reconstruction_gets_it(known_too: di
         (ReadOptions(mrad_per_px=1.0), r"energy \(--energy-ev, or --kv of electrons\)"),
         (
             ReadOptions(kv=300),
-            r"angle of a detector pixel \(--mrad-per-px, or --camera-length-m and --detector-pixel-m",
+            r"angle of a detector pixel \(--mrad-per-px; --camera-length-m and --detector-pixel-m; or --semi-angle-mrad",
         ),
         (ReadOptions(kv=300, detector_pixel_m=1e-4), "--camera-length-m or --mrad-per-px"),
         (ReadOptions(kv=300, camera_length_m=1.0), "--detector-pixel-m"),
