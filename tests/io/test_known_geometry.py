@@ -66,7 +66,7 @@ def test_a_file_that_knows_the_pixel_of_the_reconstruction_gets_it(known_too: di
         (ReadOptions(mrad_per_px=1.0), r"energy \(--energy-ev, or --kv of electrons\)"),
         (
             ReadOptions(kv=300),
-            r"angle of a detector pixel \(--mrad-per-px, or --camera-length-m and --detector-pixel-m",
+            r"angle of a detector pixel \(--mrad-per-px; --camera-length-m and --detector-pixel-m; or --semi-angle-mrad",
         ),
         (ReadOptions(kv=300, detector_pixel_m=1e-4), "--camera-length-m or --mrad-per-px"),
         (ReadOptions(kv=300, camera_length_m=1.0), "--detector-pixel-m"),
@@ -107,7 +107,7 @@ def test_what_forms_the_probe_is_kept_in_its_own_units() -> None:
     assert optics is not None
     assert optics.semi_angle_rad == pytest.approx(0.02)
     assert optics.defocus_m == pytest.approx(-15e-9)
-    assert optics.words == "semi-angle 20 mrad, defocus -15 nm, C30=1.2e+06nm, C12=5nm,30deg"
+    assert optics.words == "semi-angle 20 mrad, defocus -15 nm, C30=1.2mm, C12=5nm,30deg"
     assert [a.coefficient_m for a in optics.coefficients] == pytest.approx([15e-9, 1.2e-3, 5e-9])
 
 

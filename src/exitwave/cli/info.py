@@ -1,6 +1,7 @@
 """exitwave info SCAN"""
 
 import json
+import math
 import shlex
 import sys
 from dataclasses import asdict
@@ -219,7 +220,8 @@ def _oriented(scan: Scan) -> tuple[str, list[str]]:
     print(
         f"{found.judged_by:16} {found.residual:.4g}; as read {found.as_read:.4g}; next best way to lay the frames {found.runner_up:.4g}"
     )
-    print(f"{'sure':16} {'yes' if found.sure else 'no: ' + '; '.join(found.doubts)}")
+    angle_known = f", the angle to {math.degrees(found.deviation):.2g} deg" if found.judged_by == "curl" else ""
+    print(f"{'sure':16} {'yes' + angle_known if found.sure else 'no: ' + '; '.join(found.doubts)}")
     if options := found.options(scan):
         print(f"{'to read it so':16} {' '.join(options)}")
     if lag := frame_lag(found.applied(scan)).lag:

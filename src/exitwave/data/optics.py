@@ -53,7 +53,9 @@ class Aberration:
     def words(self) -> str:
         """As it is written on the command line."""
         turned = f",{math.degrees(self.angle_rad):g}deg" if self.symmetry else ""
-        return f"C{self.order}{self.symmetry}={self.coefficient_m * 1e9:g}nm{turned}"
+        size = abs(self.coefficient_m)
+        unit = next((unit for unit in ("mm", "um") if size >= 0.1 * _METRES[unit]), "nm")
+        return f"C{self.order}{self.symmetry}={self.coefficient_m / _METRES[unit]:.6g}{unit}{turned}"
 
 
 @dataclass(frozen=True, kw_only=True)
