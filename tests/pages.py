@@ -21,7 +21,9 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def commands(page: Path) -> list[list[str]]:
     """Every exitwave command in the bash blocks of a page, in words, comments and quotes left out."""
-    lines = [line.split("#")[0].replace("'", " ").split() for text in blocks(page, "bash") for line in text.splitlines()]
+    lines = [
+        line.split("#")[0].replace("'", " ").split() for text in blocks(page, "bash") for line in text.splitlines()
+    ]
     return [words[1:] for words in lines if words and words[0] == "exitwave"]
 
 

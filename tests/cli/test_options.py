@@ -271,7 +271,10 @@ class TestJobs:
         ("keys", "expected"),
         [
             ({"sovler": "rpie"}, "sovler"),
-            ({"solver": {"name": "rpie", "alpah": 1}}, "rpie has no option 'alpah' (did you mean alpha?); its options are"),
+            (
+                {"solver": {"name": "rpie", "alpah": 1}},
+                "rpie has no option 'alpah' (did you mean alpha?); its options are",
+            ),
             ({"solver": {"name": "rpie", "alpha": "much"}}, "alpha"),
             ({"solver": {"name": "rpie", "alpha": 3}}, "alpha"),
             ({"solver": {"name": "oipe"}}, "there is no solver 'oipe'"),
