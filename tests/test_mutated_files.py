@@ -133,7 +133,7 @@ def test_a_spoilt_result_to_start_from_or_to_show(good: Path, changes: Any) -> N
         words = ("reconstruct", scan, "rpie", "--epochs", 2, "-o", output, "--start", path)
         image_or_one_line(path, *words, output=output)
         image_or_one_line(path, "evaluate", path, "--json")
-        image_or_one_line(path, "export", path, "-o", path.with_suffix(".png"))
+        image_or_one_line(path, "export", path, "-o", path.with_suffix(".png"), "--dpi", 30)
 
 
 @many
@@ -144,7 +144,7 @@ def test_a_spoilt_result_of_one_pattern_to_start_from_or_to_show(good: Path, cha
         words = ("reconstruct", pattern, "er", "--epochs", 2, "-o", output, "--start", path)
         image_or_one_line(path, *words, output=output)
         image_or_one_line(path, "evaluate", path, "--truth", pattern, "--json")
-        image_or_one_line(path, "export", path, "-o", path.with_suffix(".png"))
+        image_or_one_line(path, "export", path, "-o", path.with_suffix(".png"), "--dpi", 30)
 
 
 @pytest.mark.parametrize("name", ["result.h5", "support.h5"])

@@ -75,7 +75,9 @@ def test_the_report_speaks_of_the_object_and_not_of_a_probe(pattern, phased):
 
 
 def test_pictures_are_exported(phased):
-    done("export", phased, "-o", phased.with_name("picture.png"))
+    done("export", phased, "-o", phased.with_name("figure.svg"))
+    assert phased.with_name("figure.svg").read_bytes().startswith(b"<?xml")
+    done("export", phased, "-o", phased.with_name("picture.png"), "--plain")
     assert phased.with_name("picture_phase.png").exists()
 
 

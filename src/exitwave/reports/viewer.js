@@ -46,14 +46,17 @@ function coloured() {
   picture.height = shown.height;
   const context = picture.getContext("2d");
   const pixels = context.createImageData(shown.width, shown.height);
-  const table = tables[seen.colours];
+  // One look-up a pixel, so that large images follow the sliders; step 0, what is empty, stays transparent.
+  const table = tables[seen.colours], each = new Uint32Array(65536), parts = new Uint8Array(each.buffer);
   const span = Math.max(seen.high - seen.low, 1e-30);
-  shown.values.forEach((step, place) => {
-    if (step === 0) return;
+  for (let step = 1; step < 65536; step++) {
     const share = (value(shown, step) - seen.low) / span;
     const colour = 3 * Math.min(Math.max(Math.floor(share * 256), 0), 255);
-    pixels.data.set([table[colour], table[colour + 1], table[colour + 2], 255], 4 * place);
-  });
+    for (let part = 0; part < 3; part++) parts[4 * step + part] = table[colour + part];
+    parts[4 * step + 3] = 255;
+  }
+  const coloured32 = new Uint32Array(pixels.data.buffer);
+  for (let place = 0; place < coloured32.length; place++) coloured32[place] = each[shown.values[place]];
   context.putImageData(pixels, 0, 0);
   const whole = shown.range[1] - shown.range[0];
   for (const [end, found] of [["low", seen.low], ["high", seen.high]]) {
