@@ -31,7 +31,9 @@ python_display_short_literal_types = True
 python_maximum_signature_line_length = 88
 
 # What is printed needs no button, what is typed does.
-copybutton_selector = ", ".join(f"div.highlight-{kind} div.highlight > pre" for kind in ("bash", "python", "yaml", "Python"))
+copybutton_selector = ", ".join(
+    f"div.highlight-{kind} div.highlight > pre" for kind in ("bash", "python", "yaml", "Python")
+)
 
 # Each example runs when its text has changed; its pictures stay in auto/gallery, which `make clean` removes.
 sphinx_gallery_conf = {

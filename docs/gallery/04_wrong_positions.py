@@ -7,9 +7,7 @@ Stages are rarely where they say. Positions are refined together with the image;
 
 import exitwave as ew
 
-made = ew.simulate(
-    "siemens", frames=144, frame_px=64, overlap=0.75, detection=ew.Detection(position_error_px=1.0)
-)
+made = ew.simulate("siemens", frames=144, frame_px=64, overlap=0.75, detection=ew.Detection(position_error_px=1.0))
 as_recorded = ew.reconstruct(made.scan)
 solver = ew.refine(ew.default_solver(), ew.RefinementOptions(refine_positions=True))
 refined = ew.reconstruct(made.scan, solver)
