@@ -7,6 +7,7 @@ middle of the frames, in which scattered and direct light interfere, tells them 
 
 import math
 from dataclasses import replace
+from typing import Any, cast
 
 import torch
 from jaxtyping import Complex
@@ -99,7 +100,8 @@ def _finer(coarse: PtychoEstimate, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"
         coarse.positions_px[0] + torch.tensor([n // 2 for n in coarse.probe.shape[-2:]]),
         x.positions_px[0] + torch.tensor([n // 2 for n in x.probe.shape[-2:]]),
     )
-    offset = [float(middles[0][axis] - scale[axis] * middles[1][axis]) for axis in (0, 1)]
+    # One for each axis, which its stub does not know.
+    offset = cast(Any, [float(middles[0][axis] - scale[axis] * middles[1][axis]) for axis in (0, 1)])
     found = ndimage.affine_transform(
         coarse.object[0].cpu().numpy(), scale, offset, output_shape=tuple(x.object.shape[-2:]), order=3, mode="nearest"
     )
