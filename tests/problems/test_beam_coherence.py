@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from scans import known_scan
 
 from exitwave.data.estimate import PtychoEstimate
 from exitwave.physics.constraints import orthogonal_modes
@@ -12,6 +11,7 @@ from exitwave.problems.beam_coherence import beam_modes, wave_basis
 from exitwave.problems.initial_guess import first_guess, with_modes
 from exitwave.problems.mode_guess import LEAST
 from exitwave.problems.ptychography import PtychographyProblem
+from scans import known_scan
 
 
 def shares(probe: torch.Tensor) -> torch.Tensor:
