@@ -28,7 +28,7 @@ def of_one_mode(truth: PtychoEstimate) -> PtychoEstimate:
 def test_the_basis_is_orthonormal_and_holds_the_main_mode():
     main = known_scan().truth.probe[0]
     basis = wave_basis(main).flatten(1)
-    assert torch.allclose(basis.conj() @ basis.T, torch.eye(len(basis)).cfloat(), atol=1e-4)
+    assert torch.allclose(basis.conj() @ basis.T, torch.eye(len(basis), dtype=torch.complex64), atol=1e-4)
     assert float((basis.conj() @ main.flatten()).abs()[0]) == pytest.approx(float(main.norm()), rel=1e-5)
 
 
