@@ -59,7 +59,7 @@ def test_first_modes_have_the_photons_of_the_probe_and_some_each():
     made = known_scan()
     problem = PtychographyProblem.of(made.scan)
     one = first_guess(problem)
-    several = with_modes(problem, one, 4)
+    several = with_modes(problem, one, 8)
     assert float(several.probe.abs().square().sum()) == pytest.approx(float(one.probe.abs().square().sum()), rel=1e-4)
     assert float(shares(several.probe).min()) > 0.8 * LEAST
     assert torch.equal(several.object, one.object)
