@@ -17,7 +17,6 @@ from scipy import io, ndimage
 from torch import Tensor
 
 import exitwave as ew
-from exitwave.problems.initial_guess import more_modes
 from exitwave.simulation.objects import textured
 from exitwave.simulation.probes import zone_plate
 from exitwave.simulation.trajectories import jittered_raster, raster
@@ -176,13 +175,6 @@ def _twin_start(made: ew.Simulated) -> ew.PtychoEstimate:
     return ew.PtychoEstimate(
         object=torch.ones_like(made.truth.object), probe=main[None].to(torch.complex64), positions_px=recorded
     )
-
-
-def with_modes(start: ew.PtychoEstimate, modes: int) -> ew.PtychoEstimate:
-    """The same start with as many probe modes, the photons shared."""
-    probe = more_modes(start.probe, modes) if modes > len(start.probe) else start.probe
-    scale = math.sqrt(float(start.probe.abs().square().sum() / probe.abs().square().sum()))
-    return ew.PtychoEstimate(object=start.object, probe=probe * scale, positions_px=start.positions_px)
 
 
 def petra() -> ew.Scan:

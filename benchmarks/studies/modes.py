@@ -49,6 +49,7 @@ def one(sample: str, modes: int, seed: int, solvers: list[str]) -> list[Row]:
         solver = make(name)
         assert solver is not None
         found = ew.reconstruct(problem, solver, start=start, setup=setup)
+        assert isinstance(found.estimate, ew.PtychoEstimate)
         last = shares(found.estimate.probe)
         row: Row = {"sample": sample, "modes": modes, "seed": seed, "solver": name, "true": true, "found": last}
         row |= {"start_off": furthest(shares(start.probe), true), "off": furthest(last, true)}

@@ -70,7 +70,7 @@ def variants(name: str, epochs: int, every: int, seed: int) -> list[Row]:
 def one(solver: Any, trial: problems.Trial, modes: int) -> Row:
     """Run from the recorded positions; judge object and positions."""
     problem = pose(trial.scan, setup=Setup(device="cpu"))
-    last = scoring.finished(solver, problem, problems.with_modes(trial.start, modes))
+    last = scoring.finished(solver, problem, problem.initial(trial.start, Setup(modes=modes)))
     off, median = scoring.position_error(last.positions_px, trial)
     return {
         "nrmse": scoring.score(scoring.projection(last), trial).nrmse,

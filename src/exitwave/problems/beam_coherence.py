@@ -22,6 +22,9 @@ INDEPENDENT = 0.05
 DARK = 1.0
 """Photons added to the variance of a count: the model may be too dark."""
 STEPS, PRECISION = 3000, 1e-7
+"""Of the least squares: most steps, and the relative move at which they end."""
+FAINTEST = 1e-6
+"""Power of a mode over that of the strongest, at least."""
 
 Matrix = Complex[Tensor, "basis basis"]
 
@@ -41,7 +44,9 @@ def beam_modes(
     squares = _squares(problem, x, basis, frames)
     coherence = squares.solved(own @ own.conj().T)
     powers, vectors = torch.linalg.eigh(coherence)
-    powers, vectors = powers.flip(0).clamp(min=0)[:modes], vectors.flip(1)[:, :modes]
+    # Never nothing: whoever wants more light in a mode can scale it.
+    powers = powers.clamp(min=FAINTEST * float(powers[-1]))
+    powers, vectors = powers.flip(0)[:modes], vectors.flip(1)[:, :modes]
     powers = powers * (coherence.diagonal().real.sum() / powers.sum().clamp(min=1e-30))
     found = (vectors * powers.sqrt()).T.to(basis.dtype).to(basis.device) @ basis.flatten(1)
     return found.reshape(-1, *basis.shape[1:])
