@@ -23,7 +23,8 @@ from exitwave.data.unmatched import UnmatchedScan
 from exitwave.io.hdf5_file import lost_links
 from exitwave.io.known_geometry import KnownGeometry, Particle, angle_by_disc, beam, stated_optics
 from exitwave.io.memory import require_memory
-from exitwave.io.raster import RasterShape, Step, raster_positions_m, raster_shape, raster_step_m
+from exitwave.io.pairs import Pair, WholePair, pair, whole_pair
+from exitwave.io.raster import RasterShape, raster_positions_m, raster_shape, raster_step_m
 
 PositionSign = Literal["probe", "sample"]
 PositionUnit = Literal["m", "cm", "mm", "um", "nm", "angstrom", "pm", "px"]
@@ -46,7 +47,7 @@ class ReadOptions:
     """Photon energy in eV."""
     kv: float | None = None
     """Acceleration voltage in kV: the data are of electrons."""
-    mrad_per_px: float | tuple[float, float] | None = None
+    mrad_per_px: Pair | None = None
     """Angle of a detector pixel as seen from the sample, mrad; in place of distance and detector pixel."""
     camera_length_m: float | None = None
     """The same as `distance_m`, in the words of electron microscopes."""
@@ -58,17 +59,17 @@ class ReadOptions:
     """Further aberrations of the first probe, such as C30=1.2mm or C12=5nm,30deg."""
     distance_m: float | None = None
     """Sample to detector, metres."""
-    detector_pixel_m: float | tuple[float, float] | None = None
-    """Detector pixel, metres; one number or (y, x)."""
+    detector_pixel_m: Pair | None = None
+    """Detector pixel, metres; one number or (y, x): 75e-6x75e-6."""
     focus_distance_m: float | None = None
     """Focus to sample, metres: makes the data near field (inf: parallel beam)."""
     scan: RasterShape | None = None
     """Rows and columns of a raster scan, such as 40x50; the frames come row after row."""
-    step_nm: Step | None = None
-    """Step of the raster, nm; one number or (y, x)."""
-    step_angstrom: Step | None = None
+    step_nm: Pair | None = None
+    """Step of the raster, nm; one number or (y, x): 0.5x0.6."""
+    step_angstrom: Pair | None = None
     """The same in angstrom."""
-    step_pm: Step | None = None
+    step_pm: Pair | None = None
     """The same in pm."""
     position_sign: PositionSign | None = None
     """Whether the file's positions are of the probe on the sample or of the sample stage (opposite sign)."""
@@ -84,8 +85,8 @@ class ReadOptions:
     """Degrees by which positions are turned, counter-clockwise as seen with row 0 on top, after signs and axes."""
     values: Literal["counts", "amplitude"] | None = None
     """Whether the file's patterns are photon counts or their square roots."""
-    detector_size: int | tuple[int, int] | None = None
-    """Rows and columns of the frames to work with, cut or padded around the beam; one number or (y, x)."""
+    detector_size: WholePair | None = None
+    """Rows and columns of the frames to work with, cut or padded around the beam; one number or (y, x): 256x128."""
     mask: Path | None = None
     """Image that says which pixels of the stored frames can be trusted: mask.npy, .tif, .edf or file.h5:/path/of/mask."""
     mask_good: MaskGood | None = None
@@ -204,7 +205,7 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     measurement = prepare.orient(measurement, orientation) if orientation != "identity" else measurement
     if (size := stated.detector_size) is None:
         return measurement
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = whole_pair(size, "detector_size")
     require_memory(32 * height * width, f"frames of {height} x {width} pixels were asked for")
     return prepare.cut_around_beam(measurement, (height, width))
 
@@ -300,7 +301,7 @@ def _known_geometry(contents: Contents, stated: ReadOptions) -> KnownGeometry:
         raise InputError("the angle of a detector pixel and its distance are stated; leave out one of them")
     angle = contents.pixel_angle_rad if distance is None and stated.detector_pixel_m is None else None
     if (mrad := stated.mrad_per_px) is not None:
-        y, x = mrad if isinstance(mrad, tuple) else (mrad, mrad)
+        y, x = pair(mrad, "mrad_per_px")
         angle = (1e-3 * y, 1e-3 * x)
     particle, wavelength = beam(stated.kv, stated.energy_ev, contents.particle, contents.wavelength_m)
     pixel = stated.detector_pixel_m
@@ -308,7 +309,7 @@ def _known_geometry(contents: Contents, stated: ReadOptions) -> KnownGeometry:
         particle=particle,
         wavelength_m=wavelength,
         distance_m=contents.distance_m if distance is None else distance,
-        detector_pixel_m=(pixel, pixel) if isinstance(pixel, int | float) else pixel or contents.detector_pixel_m,
+        detector_pixel_m=contents.detector_pixel_m if pixel is None else pair(pixel, "detector_pixel_m"),
         pixel_angle_rad=angle,
         object_pixel_m=contents.object_pixel_m,
         focus_distance_m=contents.focus_distance_m if stated.focus_distance_m is None else stated.focus_distance_m,

@@ -6,11 +6,10 @@ import numpy as np
 from jaxtyping import Float
 
 from exitwave.data.errors import InputError
+from exitwave.io.pairs import Pair, pair
 
 RasterShape = str | tuple[int, int]
 """Rows and columns: "40x40", or a pair."""
-Step = float | tuple[float, float]
-"""Step between rows and columns alike, or (y, x)."""
 _SHAPE = re.compile(r"\s*(\d+)\s*[xX×,]\s*(\d+)\s*")
 
 
@@ -27,7 +26,7 @@ def raster_shape(stated: RasterShape) -> tuple[int, int]:
 
 
 def raster_step_m(
-    *, step_nm: Step | None = None, step_angstrom: Step | None = None, step_pm: Step | None = None
+    *, step_nm: Pair | None = None, step_angstrom: Pair | None = None, step_pm: Pair | None = None
 ) -> tuple[float, float] | None:
     """Steps (y, x) in metres from whichever unit they were stated in. Raises InputError where more than one is."""
     stated = {
@@ -42,8 +41,8 @@ def raster_step_m(
     if len(stated) > 1:
         raise InputError(f"{' and '.join(stated)} are stated, but the step is one; leave out all but one")
     for name, (step, metres) in stated.items():
-        y, x = step if isinstance(step, tuple) else (step, step)
-        if not (np.isfinite([y, x]).all() and y and x):
+        y, x = pair(step, name)
+        if not (y and x):
             raise InputError(f"{name} is {step}; expected the distance between neighbouring positions, or (y, x)")
         return y * metres, x * metres
     return None
