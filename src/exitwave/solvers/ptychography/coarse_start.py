@@ -27,12 +27,15 @@ FLAT = 0.5
 """|sum P^2| / sum |P|^2 of a probe P from which on its phase is flat: 0.7 to 1 in focus, about 0.1 out of it."""
 LARGEST_PX = 64
 """Rows and columns of coarse frames, at most two thirds of the frames' own."""
+LEAST_FRAMES = 16
+"""Fewer hardly hold each other, and the difference map finds one image or another."""
 MARGIN_PX = 4
 
 
 def wants_coarse_start(problem: PtychographyProblem, x: PtychoEstimate) -> bool:
     """Whether far-field frames are to begin with an empty object under a beam of flat phase, and nothing more is asked for."""
-    if problem.scan.geometry.near_field or not problem.features(x) <= {"modes"} or len(problem.regions(x)) > 1:
+    far_and_plain = not problem.scan.geometry.near_field and problem.features(x) <= {"modes"}
+    if not far_and_plain or len(problem) < LEAST_FRAMES or len(problem.regions(x)) > 1:
         return False
     main = x.probe[0]
     flat = float(main.square().sum().abs() / main.abs().square().sum().clamp(min=1e-30)) > FLAT
