@@ -12,7 +12,7 @@ from exitwave.physics.fourier import fft2, to_centre, to_corner
 from exitwave.problems.initial_guess import first_estimate
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.simulation.probes import gaussian
-from exitwave.solvers.ptychography.coarse_start import _finer, _resized, coarse_start, wants_coarse_start
+from exitwave.solvers.ptychography.coarse_start import coarse_start, finer_object, resized_probe, wants_coarse_start
 from scans import known_scan
 
 
@@ -22,9 +22,9 @@ def detected(probe):
 
 def test_a_cut_and_padded_probe_is_the_same_wave_in_the_middle_of_the_detector():
     probe = torch.randn(2, 24, 30, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
-    cut = _resized(probe, (16, 20))
+    cut = resized_probe(probe, (16, 20))
     assert torch.allclose(detected(cut), detected(probe)[:, 4:20, 5:25], atol=1e-5)
-    padded = detected(_resized(cut, (24, 30)))
+    padded = detected(resized_probe(cut, (24, 30)))
     assert torch.allclose(padded[:, 4:20, 5:25], detected(cut), atol=1e-5)
     assert float(padded[:, :4].abs().max()) < 1e-5
 
@@ -42,7 +42,7 @@ def test_a_coarse_object_keeps_its_place_when_it_gets_finer():
     coarse = PtychoEstimate(object=canvas, probe=probes[0], positions_px=coarse_at)
     x = PtychoEstimate(object=torch.ones(1, 60, 56, dtype=torch.complex64), probe=probes[1], positions_px=fine_at)
     expected = sample(torch.arange(60.0), torch.arange(56.0))[5:, 5:]
-    assert torch.allclose(_finer(coarse, x)[0, 5:, 5:], expected.to(torch.complex64), atol=1e-2)
+    assert torch.allclose(finer_object(coarse, x)[0, 5:, 5:], expected.to(torch.complex64), atol=1e-2)
 
 
 def test_only_an_empty_object_under_a_beam_of_flat_phase_begins_from_coarse_frames():
@@ -61,7 +61,7 @@ def test_coarse_frames_find_the_sample_behind_a_pinhole():
     made = ew.simulate(
         "textured", probe_name="disc", frame_px=48, frames=49, overlap=0.7, photons_per_frame=1e6, seed=2
     )
-    problem = ew.pose(made.scan, ew.Setup(device="cpu"))
+    problem = PtychographyProblem.of(made.scan)
     x = coarse_start(problem, first_estimate(problem), epochs=80)
     common = common_region(x, made.truth)
     laid = aligned(common)

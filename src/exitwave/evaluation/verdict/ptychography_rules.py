@@ -19,6 +19,8 @@ LEAST_COVER, NO_COVER = 0.5, 0.2
 nothing in common by which they could be phased."""
 LEAST_SIGNAL = 0.2
 """Differences among frames, beyond photon noise and as a share of it, below which there is nothing to predict."""
+UNFINISHED = 2.0
+"""Misfit over what photon noise leaves, from which on a residual that falls has something beside noise to explain."""
 MOVE_PX, BEYOND_CHANCE = 0.1, 2.5
 """Frames that want to move so far, and so many times further than photon noise moves them, stand wrong."""
 MOVE_NEAR_PX = 0.035
@@ -110,7 +112,7 @@ def _of_prediction(e: Mapping[str, float]) -> Iterator[Says]:
     else:
         yield Says(grade="sound", reason=f"{told} ({beside})")
     unexplained = 1 - min(e["fitted-correlation"], 1.0) ** 2
-    most = UNEXPLAINED_BEYOND_NOISE if e["noise-ratio"] > ABOVE_NOISE else UNEXPLAINED
+    most = UNEXPLAINED_BEYOND_NOISE if e["noise-ratio"] > UNFINISHED else UNEXPLAINED
     if e.get("residual-fall", 1.0) < FALLING and unexplained > most:
         yield Says(
             grade="doubtful",

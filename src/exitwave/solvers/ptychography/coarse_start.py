@@ -27,12 +27,15 @@ FLAT = 0.5
 """|sum P^2| / sum |P|^2 of a probe P from which on its phase is flat: 0.7 to 1 in focus, about 0.1 out of it."""
 LARGEST_PX = 64
 """Rows and columns of coarse frames, at most two thirds of the frames' own."""
+LEAST_FRAMES = 16
+"""Fewer hardly hold each other, and the difference map finds one image or another."""
 MARGIN_PX = 4
 
 
 def wants_coarse_start(problem: PtychographyProblem, x: PtychoEstimate) -> bool:
     """Whether far-field frames are to begin with an empty object under a beam of flat phase, and nothing more is asked for."""
-    if problem.scan.geometry.near_field or not problem.features(x) <= {"modes"} or len(problem.regions(x)) > 1:
+    far_and_plain = not problem.scan.geometry.near_field and problem.features(x) <= {"modes"}
+    if not far_and_plain or len(problem) < LEAST_FRAMES or len(problem.regions(x)) > 1:
         return False
     main = x.probe[0]
     flat = float(main.square().sum().abs() / main.abs().square().sum().clamp(min=1e-30)) > FLAT
@@ -59,11 +62,11 @@ def coarse_start(problem: PtychographyProblem, x: PtychoEstimate, *, epochs: int
         robust=False,
     )
     empty = torch.ones(1, *coarse.object_shape, dtype=x.object.dtype, device=problem.device)
-    begun = PtychoEstimate(object=empty, probe=_resized(x.probe, shape), positions_px=coarse.positions_px.clone())
+    begun = PtychoEstimate(object=empty, probe=resized_probe(x.probe, shape), positions_px=coarse.positions_px.clone())
     steps = DM(epochs=epochs).solve(coarse, Step(epoch=0, estimate=begun))
     for _ in in_parts("starting from coarse frames", range(epochs)):
         begun = next(steps).estimate
-    return replace(x, object=_finer(begun, x), probe=_resized(begun.probe, whole))
+    return replace(x, object=finer_object(begun, x), probe=resized_probe(begun.probe, whole))
 
 
 def _coarse_shape(problem: PtychographyProblem, x: PtychoEstimate) -> tuple[int, int]:
@@ -80,7 +83,7 @@ def _at_detector(probe: Complex[Tensor, "*mode y x"]) -> Complex[Tensor, "*mode 
     return to_centre(fft2(to_corner(probe)))
 
 
-def _resized(probe: Complex[Tensor, "mode y x"], shape: tuple[int, int]) -> Complex[Tensor, "mode h w"]:
+def resized_probe(probe: Complex[Tensor, "mode y x"], shape: tuple[int, int]) -> Complex[Tensor, "mode h w"]:
     """The probe on frames cut to this shape, or padded with dark pixels to it: the same wave in the middle of the detector."""
     wave = _at_detector(probe)
     found = torch.zeros(len(probe), *shape, dtype=probe.dtype, device=probe.device)
@@ -93,7 +96,7 @@ def _resized(probe: Complex[Tensor, "mode y x"], shape: tuple[int, int]) -> Comp
     return to_centre(ifft2(to_corner(found)))
 
 
-def _finer(coarse: PtychoEstimate, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
+def finer_object(coarse: PtychoEstimate, x: PtychoEstimate) -> Complex[Tensor, "1 Y X"]:
     """The coarse object in pixels of `x`, laid so that the middles of its windows stay where they are; cubic splines."""
     scale = [old / new for old, new in zip(coarse.probe.shape[-2:], x.probe.shape[-2:], strict=True)]
     middles = (
