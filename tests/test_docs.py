@@ -182,7 +182,14 @@ def test_every_figure_that_evaluate_prints_is_explained():
 def test_paths_of_the_result_page_are_in_a_result(tmp_path):
     scan = ew.simulate("siemens", frames=25, frame_px=32).scan
     several = ew.ensemble(
-        ew.Refined(solver=ew.RPIE(epochs=6), variations=1, refine_brightness=True, refine_background=True), size=2
+        ew.Refined(
+            solver=ew.RPIE(epochs=6),
+            variations=1,
+            refine_positions=True,
+            refine_brightness=True,
+            refine_background=True,
+        ),
+        size=2,
     )
     ew.write(ew.reconstruct(scan, several, setup=ew.Setup(slices=2, slice_spacing_m=1e-6)), tmp_path / "result.h5")
     ew.write(ew.reconstruct(ew.simulate_pattern(frame_px=48).scan, ew.ER(epochs=2)), tmp_path / "pattern.h5")

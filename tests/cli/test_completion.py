@@ -29,7 +29,7 @@ def completed(script: Path, *words: str) -> set[str]:
 
 
 def test_commands_solvers_options_and_values_are_completed(script: Path) -> None:
-    assert completed(script, "rec") == {"reconstruct"}
+    assert completed(script, "rec") == {"reconstruct", "recipe"}
     assert completed(script, "reconstruct", "scan.h5", "r") == {name for name in solvers() if name[0] == "r"} - {
         "refined"
     }

@@ -115,7 +115,8 @@ def test_frames_without_positions_wait_for_a_selection(tmp_path: Path, frames: n
 def test_exposures_are_offered_to_be_summed(tmp_path: Path, frames: np.ndarray) -> None:
     burst = ptylab(tmp_path / "burst.h5", np.stack([frames, frames], axis=1))
     line = refused(tmp_path, "info", burst)
-    assert "25 positions with 2 exposures each: --sum-exposures adds these up" in line
+    assert "50 diffraction patterns but 25 positions" in line
+    assert "2 frames at each position are added up by --sum-exposures" in line
     assert "frames           25 of 32 x 32" in done("info", burst, "--sum-exposures").out
 
 
@@ -131,7 +132,7 @@ def test_a_wrong_key_names_those_of_its_own_section(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text("scan: a.h5\nsolver: rpie\noutput: o.h5\nreading: {masc: m.npy}\n")
     line = refused(tmp_path, "run", path)
-    assert "reading.masc: unknown key; keys of reading are format, recipe, positions," in line
+    assert "reading.masc: unknown key (did you mean mask?); keys of reading are format, recipe, positions," in line
     assert "checkpoint_every" not in line
     path.write_text("scan: a.h5\nsolver: rpie\noutput: o.h5\nmask: m.npy\n")
     assert "mask: unknown key; keys are scan, solver, output, reading" in refused(tmp_path, "run", path)

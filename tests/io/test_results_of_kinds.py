@@ -11,6 +11,7 @@ import torch
 
 from exitwave.data.errors import FormatError
 from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
+from exitwave.data.frame_fits import FrameFits
 from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
 from exitwave.data.verdict import Verdict
@@ -60,6 +61,8 @@ def result_of(estimate: Estimate, spread: Estimate | None, pixel_m: tuple[float,
     )
 
 
+MOVED = torch.zeros(7, 2, dtype=torch.float64)
+FITS = FrameFits(frames=(3,), measured=torch.ones(1, 5, 4), calculated=torch.ones(1, 5, 4))
 RESULTS = {
     "ptychography": result_of(
         ptychography(),
@@ -69,15 +72,19 @@ RESULTS = {
             positions_px=torch.zeros(0, 2, dtype=torch.float64),
         ),
     ),
-    "all that a scan can vary in": result_of(
-        ptychography(
-            slice_spacing_m=torch.tensor([1 / 3 * 1e-5], dtype=torch.float64),
-            variations=drawn(2, 10, 12, seed=3),
-            weights=drawn(7, 2, seed=4),
-            brightness=drawn(7, dtype=torch.float32),
-            background=drawn(10, 12, dtype=torch.float32),
+    "all that a scan can vary in": replace(
+        result_of(
+            ptychography(
+                slice_spacing_m=torch.tensor([1 / 3 * 1e-5], dtype=torch.float64),
+                variations=drawn(2, 10, 12, seed=3),
+                weights=drawn(7, 2, seed=4),
+                brightness=drawn(7, dtype=torch.float32),
+                background=drawn(10, 12, dtype=torch.float32),
+            ),
+            Estimate(object=deviation(2, 20, 24, dtype=torch.float64)),
         ),
-        Estimate(object=deviation(2, 20, 24, dtype=torch.float64)),
+        frame_fits=FITS,
+        recorded_positions_px=MOVED,
     ),
     "double precision": result_of(
         replace(ptychography(), object=drawn(1, 20, 24, dtype=torch.complex128)),

@@ -74,7 +74,7 @@ def test_the_right_call_is_one_that_works(folder):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: ew.RPIE(alhpa=0.1), "rpie has no option 'alhpa'; its options are epochs, alpha"),
+        (lambda: ew.RPIE(alhpa=0.1), "rpie has no option 'alhpa' (did you mean alpha?); its options are epochs, alpha"),
         (lambda: ew.RPIE(alpha=9), "rpie: alpha = 9: Input should be less than or equal to 1"),
         (lambda: ew.Setup(mods=2), "Setup has no option 'mods'"),
         (lambda: ew.RPIE(20), "options of rpie are given by name: RPIE(epochs=...)"),

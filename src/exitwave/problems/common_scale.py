@@ -28,8 +28,9 @@ def with_common_scale(
     of_slices = (amplitudes.prod() / of_probe) ** (1 / len(amplitudes)) / amplitudes
     of_slices = of_slices.to(x.object.device, torch.float32)[:, None, None]
     made = replace(x, object=x.object * of_slices, probe=x.probe * of_probe)
-    if x.variations is not None:
-        made = replace(made, variations=x.variations * of_probe)
+    if x.weights is not None:
+        # The waves that the probe varies by are orthonormal, and stay so.
+        made = replace(made, weights=x.weights * of_probe)
     if spread is None or not len(spread.probe):
         return made, spread
     scaled = replace(spread, object=spread.object * of_slices.to(spread.object.device), probe=spread.probe * of_probe)

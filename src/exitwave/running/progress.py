@@ -82,6 +82,8 @@ class _Bars:
         }
         self.waiting = list(totals)
         """Runs that have made no step, the one at work first."""
+        self.steps = dict.fromkeys(totals, "")
+        """What the last step of each said."""
 
     def stepped(self, title: str, step: Step[Any], problem: Problem[Any]) -> None:
         """After an epoch of a run."""
@@ -91,16 +93,15 @@ class _Bars:
             self.waiting.remove(title)
         total = self.totals.get(title)
         of = f" of {total}" if total else ""
-        told = f"epoch {step.epoch}{of}  residual {step.residual:.3e}"
+        told = self.steps[title] = f"epoch {step.epoch}{of}  residual {step.residual:.3e}"
         self.bar.start_task(self.tasks[title])
         self.bar.update(self.tasks[title], completed=step.epoch, told=told)
 
     def working(self, what: str, done: int, parts: int) -> None:
         """While something beside epochs is done: told at the run that waits for it, or the last one."""
         of = f", {done} of {parts}" if parts > 1 else ""
-        if done < parts:
-            title = self.waiting[0] if self.waiting else list(self.tasks)[-1]
-            self.bar.update(self.tasks[title], told=f"{what}{of}")
+        title = self.waiting[0] if self.waiting else list(self.tasks)[-1]
+        self.bar.update(self.tasks[title], told=f"{what}{of}" if done < parts else self.steps.get(title, ""))
 
 
 def _bars(totals: Mapping[str, int | None]) -> Any:
