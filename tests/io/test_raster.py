@@ -9,6 +9,7 @@ import torch
 from exitwave.data.errors import ExitwaveError, FormatError, InputError
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.scan import Scan
+from exitwave.data.unmatched import UnmatchedScan
 from exitwave.io.assemble import Contents, ReadOptions, assemble
 
 FILE = Path("cube.raw")
@@ -97,3 +98,10 @@ def test_an_energy_that_is_stated_of_an_electron_file_is_of_electrons() -> None:
     assert geometry.wavelength_m == pytest.approx(4.1757e-12, rel=1e-4)
     with pytest.raises(InputError, match="kv is of electrons"):
         assemble(CUBE, ReadOptions(energy_ev=80e3, kv=80, scan="2x3", step_nm=1.0), FILE, "raw")
+
+
+def test_a_raster_of_more_places_than_frames_is_told():
+    unmatched = assemble(CUBE, ReadOptions(scan="3x4", step_nm=1.0, kv=300.0), FILE, "raw")
+    assert isinstance(unmatched, UnmatchedScan)
+    with pytest.raises(InputError, match=r"6 diffraction patterns but 12 positions of a raster of 3 x 4; .*--scan"):
+        unmatched.settled()

@@ -43,10 +43,13 @@ class UnmatchedScan(Measurement):
     def settled(self) -> Measurement:
         """None: frames and positions must be as many. Raises InputError with what to do."""
         frames, positions = len(self), len(self.positions_m)
+        raster = self.provenance.get("raster")
         if frames > positions and frames % positions == 0:
             cure = f"{frames // positions} frames at each position are added up by --sum-exposures"
+        elif raster is not None and positions > frames:
+            cure = "state the rows and columns that were measured with --scan"
         else:
             cure = f"select the frames that have one, such as --prepare select=:{min(frames, positions)}, or repair the file"
         raise InputError(
-            f"{frames} diffraction patterns but {positions} positions; each frame needs exactly one position: {cure}"
+            f"{frames} diffraction patterns but {positions} positions{f' of a raster of {raster}' if raster else ''}; each frame needs exactly one position: {cure}"
         )
