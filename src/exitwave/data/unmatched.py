@@ -50,6 +50,7 @@ class UnmatchedScan(Measurement):
             cure = "state the rows and columns that were measured with --scan"
         else:
             cure = f"select the frames that have one, such as --prepare select=:{min(frames, positions)}, or repair the file"
+        of_raster = f" of a raster of {raster}" if raster else ""
         raise InputError(
-            f"{frames} diffraction patterns but {positions} positions{f' of a raster of {raster}' if raster else ''}; each frame needs exactly one position: {cure}"
+            f"{frames} diffraction patterns but {positions} positions{of_raster}; each frame needs exactly one position: {cure}"
         )
