@@ -63,7 +63,7 @@ def test_the_report_tells_the_dose_that_info_tells(scan: Path, tmp_path: Path) -
     done("reconstruct", scan, "rpie", *STATED, *words)
     result = ew.read_result(out)
     assert float(result.estimate.probe.abs().square().sum()) == pytest.approx(1e4, rel=0.01)  # pyright: ignore
-    assert "electrons per frame in the probe" in page.read_text()
+    assert "1e+04 electrons per frame" in page.read_text()
     assert result.geometry.angles_only
     assert result.geometry.optics is not None
     assert result.geometry.optics.words == "semi-angle 20 mrad, defocus 20 nm"
