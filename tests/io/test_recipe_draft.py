@@ -82,6 +82,20 @@ def test_a_raster_with_one_list_for_each_motor_is_recognised(tmp_path):
     np.testing.assert_allclose(scan.positions_m.numpy()[[0, 1, 6]] * 1e6, [[0, 0], [0, 0.2], [0.3, 0]], atol=1e-12)
 
 
+def test_an_energy_under_a_name_of_its_own_is_known_by_its_unit(tmp_path, oracle):
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        one_group_each(file, oracle)
+        del file["beamline/mono/energy_keV"]
+        file["beamline/mono/en"] = ENERGY_EV / 1e3
+        file["beamline/mono/en"].attrs["units"] = "keV"
+        file["ring/threshold"] = 4.0
+        file["ring/threshold"].attrs["units"] = "keV"
+    made = draft(path)
+    assert made.missing == ()
+    assert 'energy: {path: "beamline/mono/en", unit: keV}' in made.text
+
+
 def test_what_is_missing_stands_as_a_comment_and_its_option_reads_the_file(tmp_path, oracle, explain):
     path, recipe = tmp_path / "scan.h5", tmp_path / "my.yaml"
     with h5py.File(path, "w") as file:

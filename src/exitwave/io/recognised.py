@@ -15,6 +15,7 @@ _AXIS = re.compile(
     r"^(?:sam|sample|stage|motor|mot|m|piezo|pz|pi|p|pp|pos|position|probe|scan|scanner|enc|encoder|interf|npoint|nano|fine|coarse|"
     r"s|t|l|lab|st|hs|xy)?([xy])(?:pos|position|enc|encoder|coord|coords|s)?$"
 )
+_ENERGY_UNITS = {"eV", "keV"}
 _LYING = {"horizontal": "x", "hor": "x", "horz": "x", "vertical": "y", "ver": "y", "vert": "y"}
 _PLACES = {"pos", "position", "positions", "translation", "translations", "points", "encoder", "xy", "coords", "scan"}
 
@@ -164,6 +165,10 @@ def _numbers(found: Sequence[Entry], frame: tuple[int, ...]) -> dict[str, Entry]
         role = _role(entry, frame)
         if role and role not in roles:
             roles[role] = entry
+    # Beamlines have names of their own for it; the unit tells, where one number alone is an energy.
+    energies = [entry for entry in found if entry.value and entry.unit in _ENERGY_UNITS and not _no_beam_energy(entry)]
+    if "energy" not in roles and len(energies) == 1:
+        roles["energy"] = energies[0]
     if "wavelength" in roles:
         roles.pop("energy", None)
     if "detector_pixel_y" in roles and "detector_pixel" not in roles:
@@ -177,13 +182,9 @@ def _role(entry: Entry, frame: tuple[int, ...]) -> str | None:
         return None
     if words & {"wavelength", "lambda", "wavelen"} and in_metres(entry, (1e-13, 1e-7)):
         return "wavelength"
-    if (words & {"energy", "kev", "mono", "mononrj", "nrj", "photon", "hv"} or words == {"e"}) and not words & {
-        "threshold",
-        "spread",
-        "bandwidth",
-        "ring",
-        "loss",
-    }:
+    if (words & {"energy", "kev", "mono", "mononrj", "nrj", "photon", "hv"} or words == {"e"}) and not _no_beam_energy(
+        entry
+    ):
         return "energy" if energy_unit(entry) else None
     if words & {"pixel", "psize", "dxd", "pixelsize", "pix"} and not words & {"mask", "count", "bad", "object"}:
         along_y = bool(words & {"y", "v", "vertical", "height"})
@@ -206,6 +207,10 @@ def _beam(entry: Entry, words: set[str], frame: tuple[int, ...]) -> str | None:
     return (
         "beam_x" if words & {"col", "column", "x"} and len(frame) == 2 and 0 < (entry.value or 0) < frame[1] else None
     )
+
+
+def _no_beam_energy(entry: Entry) -> bool:
+    return bool(set(entry.words) & {"threshold", "spread", "bandwidth", "ring", "loss"})
 
 
 def energy_unit(entry: Entry) -> str:
