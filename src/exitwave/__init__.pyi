@@ -12,6 +12,7 @@ from .data.errors import (
 )
 from .data.estimate import Estimate as Estimate, PtychoEstimate as PtychoEstimate, SupportEstimate as SupportEstimate
 from .data.finding import Finding as Finding
+from .data.frame_fits import FrameFits as FrameFits
 from .data.geometry import Geometry as Geometry
 from .data.measurement import Measurement as Measurement
 from .data.pattern import Pattern as Pattern
