@@ -26,7 +26,11 @@ def test_names_files_and_results_end_up_in_one_page_and_one_file_of_figures(fold
     assert "epie: epoch 3/3" in told.err
     assert "two: epoch 4/4" in told.err
     assert page.read_text("utf-8").startswith("<!doctype html>")
-    entries = json.loads(figures.read_text("utf-8"))["entries"]
+    told = json.loads(figures.read_text("utf-8"))
+    entries = told["entries"]
+    errors = {name: entry["metrics"]["M-NRMSE"] for name, entry in entries.items()}
+    assert told["best"]["name"] in sorted(errors, key=errors.__getitem__)[:2]
+    assert told["best"]["decided_by"] in ("M-NRMSE", "seconds")
     assert {name: entry["epochs"] for name, entry in entries.items()} == {"epie": 3, "old": 2, "job": 3, "two": 4}
     assert all(0 < entry["metrics"]["M-NRMSE"] < 1 for entry in entries.values())
 

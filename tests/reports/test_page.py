@@ -14,6 +14,7 @@ from exitwave.data.verdict import Verdict
 from exitwave.evaluation.evaluate import Evaluation
 from exitwave.evaluation.metrics import METRICS
 from exitwave.evaluation.resolution import RingCorrelation
+from exitwave.io.results import read_result, write_result
 from exitwave.reports.formatting import number
 from exitwave.reports.page import render, report, solver_name
 
@@ -53,6 +54,12 @@ def evaluation() -> Evaluation:
         alignment={"removed": ["phase", "shift"], "phase_rad": 0.25, "shift_px": [1.5, -0.75], "twin": False},
         curves={"FRC": curve, "FRC-split": curve},
     )
+
+
+def test_the_file_of_a_result_stands_for_it(make_result, tmp_path):
+    write_result(tmp_path / "out.h5", make_result())
+    report(tmp_path / "out.h5", tmp_path / "page.html")
+    assert Page((tmp_path / "page.html").read_text("utf-8")).text == Page(render(read_result(tmp_path / "out.h5"))).text
 
 
 def test_the_page_loads_nothing_from_outside(make_result):

@@ -18,6 +18,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.progress import phase
 from exitwave.evaluation.comparison import Comparison, ComparisonEntry, value
 from exitwave.evaluation.meaning import meaning_of
+from exitwave.evaluation.ranking import ranking
 from exitwave.io.atomic import replacing, require_writable
 from exitwave.io.files import read_estimate, read_prepared, read_probe, read_truth
 from exitwave.problems.setup import Setup
@@ -117,7 +118,7 @@ def compare(
         report(found, output)
     if json_file is not None:
         with replacing(json_file) as partial:
-            partial.write_text(json.dumps(found.to_json(), indent=2) + "\n", encoding="utf-8")
+            partial.write_text(json.dumps({"best": _best(found), **found.to_json()}, indent=2) + "\n", encoding="utf-8")
     return _tell(found, output, json_file)
 
 
@@ -134,6 +135,12 @@ def _check_outputs(scan: Path, solvers: tuple[str, ...], output: Path, json_file
         require_writable(path)
     if json_file is not None and json_file.absolute() == output.absolute():
         raise InputError(f"the page and its figures cannot both be {output}")
+
+
+def _best(found: Comparison) -> dict[str, str] | None:
+    """Which is best and what decided it: the id of a metric, `verdict` or `seconds`."""
+    ranked = ranking(found)
+    return None if ranked is None else {"name": ranked.best.name, "decided_by": ranked.decided_by}
 
 
 def _tell(found: Comparison, output: Path, json_file: Path | None) -> int:

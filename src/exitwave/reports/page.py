@@ -7,6 +7,7 @@ from exitwave.data.result import Result
 from exitwave.evaluation.comparison import Comparison
 from exitwave.evaluation.evaluation import Evaluation
 from exitwave.io.atomic import replacing
+from exitwave.io.given import GivenResult, given_result
 from exitwave.reports import compare, patterns, pictures, tables
 from exitwave.reports.kinds import reported
 from exitwave.reports.svg import INK, drawing
@@ -14,15 +15,16 @@ from exitwave.reports.templates import filled, solver_name, spec_text
 from exitwave.reports.views import object_views
 
 
-def report(result: Result | Comparison, path: str | Path, *, evaluation: Evaluation | None = None) -> None:
-    """Write a page about a reconstruction: what was found, how far to trust it, how it was made; or about several of one
-    scan side by side.
+def report(result: GivenResult | Comparison, path: str | Path, *, evaluation: Evaluation | None = None) -> None:
+    """Write a page about a reconstruction, or the one in a file: what was found, how far to trust it, how it was made; or about
+    several of one scan side by side.
 
     One HTML file without any outside reference; it appears whole or not at all. Raises InputError where it cannot be
     written.
     """
+    shown = result if isinstance(result, Comparison) else given_result(result)
     with replacing(Path(path)) as partial:
-        page = compare.render(result) if isinstance(result, Comparison) else render(result, evaluation)
+        page = compare.render(shown) if isinstance(shown, Comparison) else render(shown, evaluation)
         partial.write_text(page, encoding="utf-8")
 
 
