@@ -18,7 +18,7 @@ from torch import Tensor
 from exitwave.data.errors import FormatError
 from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.cubes import begins_with, clear_errors
-from exitwave.io.natural_order import in_number_order
+from exitwave.io.natural_order import files_in_order
 from exitwave.io.positions import with_stated_positions
 
 ENDINGS = (".edf", ".cbf")
@@ -71,18 +71,11 @@ class FabioPatterns:
 
 def read(path: Path, stated: ReadOptions) -> Contents:
     """A folder of files in the order of their numbers, or one file."""
-    files = _files(path)
+    files = files_in_order(path, ENDINGS)
     if not files:
         raise FormatError(f"{path} holds no .edf or .cbf files; give the folder with the frames")
     contents = Contents(patterns=FabioPatterns(files), notes={"first_file": files[0].name, "files": len(files)})
     return with_stated_positions(contents, stated)
-
-
-def _files(path: Path) -> tuple[Path, ...]:
-    if not path.is_dir():
-        return (path,)
-    found = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS and not file.name.startswith(".")]
-    return tuple(sorted(found, key=lambda file: in_number_order(file.name)))
 
 
 class _Complaints(logging.Handler):
@@ -140,7 +133,7 @@ def _check_end(image: Any, frames: int, path: Path) -> None:
 
 def _recognises(path: Path) -> bool:
     if path.is_dir():
-        return bool(_files(path))
+        return bool(files_in_order(path, ENDINGS))
     if begins_with(path, b"###CBF"):
         return True
     if not begins_with(path, b"{"):

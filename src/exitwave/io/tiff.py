@@ -17,7 +17,7 @@ from torch import Tensor
 
 from exitwave.data.errors import ExitwaveError, FormatError
 from exitwave.io.assemble import Contents, Format, ReadOptions
-from exitwave.io.natural_order import in_number_order
+from exitwave.io.natural_order import files_in_order
 from exitwave.io.positions import with_stated_positions
 
 ENDINGS = (".tif", ".tiff")
@@ -67,22 +67,15 @@ def read(path: Path, stated: ReadOptions) -> Contents:
 
     A file of one page with positions beside it stands for the series that it belongs to.
     """
-    files = _files(path)
+    files = files_in_order(path, ENDINGS)
     if not files:
         raise FormatError(f"{path} holds no .tif or .tiff files; give the folder with the frames")
     if not path.is_dir() and stated.positions is not None and _shape(path)[0] == 1:
-        files = tuple(file for file in _files(path.parent) if _series(file) == _series(path)) or files
+        files = tuple(file for file in files_in_order(path.parent, ENDINGS) if _series(file) == _series(path)) or files
     if path.is_dir():
         _require_one_series(path, files)
     contents = Contents(patterns=TiffPatterns(files), notes={"first_file": files[0].name, "files": len(files)})
     return with_stated_positions(contents, stated)
-
-
-def _files(path: Path) -> tuple[Path, ...]:
-    if not path.is_dir():
-        return (path,)
-    found = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS and not file.name.startswith(".")]
-    return tuple(sorted(found, key=lambda file: in_number_order(file.name)))
 
 
 def _series(file: Path) -> str:
@@ -129,7 +122,7 @@ def _shape(path: Path) -> tuple[int, int, int]:
 
 def _recognises(path: Path) -> bool:
     if path.is_dir():
-        return bool(_files(path))
+        return bool(files_in_order(path, ENDINGS))
     if not os.access(path, os.R_OK):
         return False
     with path.open("rb") as file:
