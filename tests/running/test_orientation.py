@@ -90,6 +90,34 @@ def test_noise_is_no_ground_for_an_orientation():
         assert oriented(shuffled) is shuffled
 
 
+def test_photon_noise_that_all_residuals_share_makes_none_doubtful():
+    def told(best: float, other: float, noise: float) -> Orientation:
+        return Orientation(
+            frames="identity",
+            flip_positions=False,
+            positions=PositionMap.of(torch.eye(2, dtype=torch.float64)),
+            deviation=0.0,
+            residual=best,
+            runner_up=other,
+            as_read=other,
+            noise=noise,
+        )
+
+    assert told(0.020, 0.022, 0.0).doubts == told(0.020, 0.022, 0.012).doubts != ()
+    assert told(0.020, 0.022, 0.018).sure
+    assert told(0.017, 0.019, 0.018).sure
+    assert not told(0.0175, 0.0180, 0.0179).sure
+
+
+@pytest.mark.slow
+def test_a_mirrored_scan_of_few_photons_is_told_with_certainty():
+    scan = ew.simulate("natural", frame_px=48, frames=64, overlap=0.75, seed=6, photons_per_frame=1e3).scan
+    found = find_orientation(prepare.to_memory(prepare.orient(scan, "transpose")))
+    assert found.sure
+    assert found.frames in ("transpose", "antitranspose")
+    assert found.noise == pytest.approx(found.residual, rel=0.3)
+
+
 def test_scans_without_overlap_are_refused():
     far_apart = replace(made(), positions_m=10 * made().positions_m)
     with pytest.raises(ExitwaveError, match="too sparse"):

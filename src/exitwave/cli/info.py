@@ -217,8 +217,10 @@ def _oriented(scan: Scan) -> tuple[str, list[str]]:
 
     found = find_orientation(scan, progress=lambda what: print(f"auto-orient: {what} ...", file=sys.stderr, flush=True))
     print(f"\n{'orientation':16} {found.words} (relative to the scan as read)")
+    noise = f"; photon noise alone leaves about {found.noise:.3g}" if found.noise else ""
     print(
-        f"{found.judged_by:16} {found.residual:.4g}; as read {found.as_read:.4g}; next best way to lay the frames {found.runner_up:.4g}"
+        f"{found.judged_by:16} {found.residual:.4g}; as read {found.as_read:.4g}; next best way to lay the frames "
+        f"{found.runner_up:.4g}{noise}"
     )
     angle_known = f", the angle to {math.degrees(found.deviation):.2g} deg" if found.judged_by == "curl" else ""
     print(f"{'sure':16} {'yes' + angle_known if found.sure else 'no: ' + '; '.join(found.doubts)}")

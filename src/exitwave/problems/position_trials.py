@@ -13,6 +13,7 @@ from exitwave.data.estimate import PtychoEstimate
 from exitwave.data.scan import Scan
 from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.fourier import fft2, frequencies, ifft2, to_corner
+from exitwave.physics.photon_noise import offset_variance
 from exitwave.problems.initial_guess import scale_to_photons
 from exitwave.problems.probe_guess import Aperture, bright_part
 from exitwave.problems.ptychography import PtychographyProblem
@@ -137,6 +138,21 @@ class PositionTrial:
         probe = scale_to_photons(probe, problem)
         return cls(posed, PtychoEstimate(object=empty, probe=probe, positions_px=corners))
 
+    @property
+    def noise(self) -> float:
+        """The misfit that photon noise leaves when object and probe have taken what they can of it; 0 where values are no photons."""
+        if self.problem.model.offset_photons < 1:
+            return 0.0
+        mean = self.problem.model.to_detector_order(self.problem.statistics.mean_pattern).to(self.problem.device)
+        variance = float((offset_variance(mean) * self.problem.trusted).sum()) * len(self.problem)
+        shone = self.x.probe.abs().square().sum(dim=0)
+        lit = torch.zeros(self.x.object.shape[-2:], dtype=shone.dtype, device=shone.device)
+        for y, x in self.x.positions_px.round().to(torch.int64).tolist():
+            lit[y : y + shone.shape[0], x : x + shone.shape[1]] += shone
+        # A bright pixel of a frame is one real number with a variance of a quarter; an unknown takes one away.
+        unknowns = 2 * (_pixels_lit(lit) + len(self.x.probe) * _pixels_lit(shone))
+        return max(variance - 0.25 * unknowns, 0.0) / self.problem.power
+
     def go_on(self, epochs: int, *, mapped: Mapped = "not", gain: float = 1.0) -> None:
         """Some epochs of rPIE; before each, once the image stands, the linear map of the positions is improved."""
         for _ in range(epochs):
@@ -152,6 +168,11 @@ class PositionTrial:
                     sweep, frames, alpha=ALPHA, beta=BETA, gains=(gain, gain), with_probe=self.epochs > PROBE_RESTS
                 )
             self.misfit = misfit / self.problem.power
+
+
+def _pixels_lit(light: Float[Tensor, "y x"]) -> float:
+    """How many pixels hold the light, were it the same in all of them."""
+    return float(light.double().sum().square() / light.double().square().sum().clamp(min=1e-300))
 
 
 def linear_map(before: Float[Tensor, "frame 2"], after: Float[Tensor, "frame 2"]) -> Float[Tensor, "2 2"]:

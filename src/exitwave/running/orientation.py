@@ -44,7 +44,9 @@ DISTINCT_DEG = 20.0
 CLEAR_CURL, CURL_ANGLE_DEG = 0.6, 5.0
 """The least curl is decisive below this share of that of mirrored frames, where it fixes the angle that well."""
 CLEAR = 0.75
-"""The best residual is decisive below this share of that of the next other way to lay frames and stage."""
+"""The best residual is decisive below this share of that of the next other way to lay frames and stage, photon noise taken off."""
+ABOVE_NOISE = 0.05
+"""And where the other is worse by this share of the noise at least."""
 AS_RECORDED_DEG, SHEAR_AS_RECORDED_DEG, STRETCH_AS_RECORDED = 0.2, 0.6, 0.015
 """Angles and stretches nearer to none than this are taken for none. Stretch and shear are hardly told from a change of defocus
 and astigmatism."""
@@ -68,6 +70,8 @@ class Orientation:
     """That of the next best way to lay the frames."""
     as_read: float
     """That of the scan as it was read."""
+    noise: float = 0.0
+    """What photon noise leaves of the residuals; 0 where values are no whole numbers, and so perhaps no photons."""
     judged_by: Literal["residual", "curl"] = "residual"
     """Residuals of trial reconstructions or, of electrons, the curl that the motion of the centre of mass has left, over the most
     that any angle gives."""
@@ -81,7 +85,8 @@ class Orientation:
     def doubts(self) -> tuple[str, ...]:
         """Why it may not be so."""
         found: list[str] = []
-        if not self.residual < CLEAR * self.runner_up:
+        gap, above_noise = self.runner_up - self.residual, self.runner_up - self.noise
+        if gap < ABOVE_NOISE * self.noise or not gap > (1 - CLEAR) * above_noise:
             found.append(f"another way to lay the frames fits nearly as well (residual {self.runner_up:.4g})")
         if self.deviation > (0.02 if self.judged_by == "residual" else math.radians(CURL_ANGLE_DEG)):
             found.append(f"the frames fix the map of the positions to {self.deviation:.1%} only")
@@ -339,4 +344,5 @@ def _told(scan: Scan, ranked: list[_Candidate], as_read: float) -> Orientation:
         residual=best.trial.misfit,
         runner_up=min((c.trial.misfit for c in ranked[1:]), default=math.inf),
         as_read=as_read,
+        noise=best.trial.noise,
     )
