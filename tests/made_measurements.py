@@ -74,7 +74,8 @@ def healthy() -> dict[str, Callable[[], Measurement]]:
                 modes=1 + k % 3,
                 frames=(25, 36, 50)[k % 3],
                 frame_px=(48, 64)[k % 2],
-                seed=k,
+                # Features are few: with other seeds small scans hit none.
+                seed=k + 100,
             )
         made[f"{sample} in the near field"] = lambda sample=sample, i=i: made_scan(
             sample=sample, near=True, photons=(1e3, 1e6)[i % 2], frames=25, frame_px=48, seed=i

@@ -19,6 +19,7 @@ from exitwave.data.progress import phase
 from exitwave.data.scan import Scan
 from exitwave.io.files import read_prepared
 from exitwave.io.memory import scratch, size
+from exitwave.problems.examination.regime import REPEATING
 from exitwave.problems.inspection import Inspection, ScanInspection, inspect
 from exitwave.problems.setup import FrameNumbers, Memory, frame_numbers
 from exitwave.running.pose import allowed_bytes, choose_device
@@ -179,6 +180,8 @@ def _(i: ScanInspection) -> list[tuple[str, str]]:
 
 def _moving(i: ScanInspection) -> str:
     """What the shadow of the sample does when the stage moves."""
+    if any(found.name == REPEATING for found in i.findings):
+        return "moves with the stage, but how far cannot be told: the sample repeats itself"
     if i.moving_magnification is None:
         return "does not move with the stage as far as frames tell: far field, or too little contrast"
     if i.particle == "electron" and i.shadow_defocus_m is not None:

@@ -144,9 +144,9 @@ def inspect(
     examined = examine(measurement, drop_frames=drop_frames, keep_frames=keep_frames, most_frames=most, as_is=as_is)
     found = look(examined.measurement, examined.statistics)
     if isinstance(found, ScanInspection) and (motion := examined.motion) is not None:
-        told = magnification(examined.measurement.geometry, motion) if motion.clear else None
         geometry = examined.measurement.geometry
-        defocus = motion.defocus_m(geometry) if motion.clear and not geometry.near_field else None
+        told = magnification(geometry, motion) if motion.clear else None
+        defocus = motion.defocus_m(geometry)
         found = replace(found, motion=motion, moving_magnification=told, shadow_defocus_m=defocus)
     found = replace(
         found,

@@ -71,7 +71,8 @@ def _known_phase(scan: Scan, mean_pattern: Float[Tensor, "y x"]) -> ProbeOptics 
     if geometry.optics is not None and geometry.optics.phase_known:
         return geometry.optics
     motion = shadow_motion(scan, mean_pattern) if geometry.particle == "electron" else None
-    return None if motion is None or not motion.clear else ProbeOptics(defocus_m=motion.defocus_m(geometry))
+    defocus_m = None if motion is None else motion.defocus_m(geometry)
+    return None if defocus_m is None else ProbeOptics(defocus_m=defocus_m)
 
 
 def aperture_amplitude(scan: Scan, measured: Float[Tensor, "y x"]) -> Float[Tensor, "y x"]:

@@ -67,6 +67,31 @@ class Correlations:
         shifts = self.steps @ np.swapaxes(matrices, -1, -2)
         return self.agreement(shifts, self.weights(shifts))
 
+    def rival(self, matrix: Matrix, around: int = 3) -> float:
+        """How strongly pairs agree that the shadow moved by one period more, over their agreement on `matrix`; 0 where nothing repeats.
+
+        The shadow of a lattice under a raster fits as well when it is moved by one more period for every step.
+        """
+        shifts = self.steps @ matrix.T
+        whole, weights = np.rint(shifts).astype(int), self.weights(shifts)
+        # Pairs laid over each other so that their expected shifts coincide: what is seen beside is the period.
+        laid = np.zeros(self.maps.shape[1:])
+        for image, shift, weight in zip(self.maps, whole, weights, strict=True):
+            if weight > 0:
+                laid += weight * np.roll(image.clip(-STRONGEST, STRONGEST), tuple(-shift), axis=(0, 1))
+        near = np.arange(-around, around + 1)
+        peaks = (laid == ndimage.maximum_filter(laid, len(near), mode="wrap")) & (laid > 0)
+        peaks[np.ix_(near, near)] = False
+        if not peaks.any():
+            return 0.0
+        place = np.unravel_index(np.where(peaks, laid, 0.0).argmax(), laid.shape)
+        y, x = ((int(at) + n // 2) % n - n // 2 for at, n in zip(place, laid.shape, strict=True))
+        step = float(np.linalg.norm(self.steps, axis=1).min())
+        period = np.array([[y, -x], [x, y]]) / step
+        turns = [np.array([[c, -s], [s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+        others = np.stack([matrix + period @ turn for turn in turns])
+        return float(self.of_map(others).max()) / max(float(self.of_map(matrix)), 1e-30)
+
     def _nearest(self, shifts: Float[np.ndarray, "*tried pair 2"]) -> tuple[np.ndarray, np.ndarray]:
         whole = np.rint(shifts).astype(np.int32)
         return whole[..., 0] % self.maps.shape[1], whole[..., 1] % self.maps.shape[2]

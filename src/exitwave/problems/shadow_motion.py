@@ -21,6 +21,8 @@ MOST_FRAMES, LEAST_FRAMES = 192, 24
 MOST_PAIRS = 384
 SIDE_PX = 96
 """Beams wider than this on the detector are binned: a shadow is seen at any size."""
+WINDOW_FILLED = 1.3
+"""A beam that is wider on the sample than this many windows of the probe has no far-field image."""
 CHANCE_TRIALS = 100
 """Shuffles of the steps among the pairs, against which agreement is judged."""
 
@@ -40,6 +42,9 @@ class ShadowMotion:
     """How strongly they agree that nothing moves."""
     as_near_field: float
     """How strongly they agree on the motion that a near-field pattern of this geometry would show."""
+    rival: float
+    """How strongly they agree that it moved by one period of the sample more, over their agreement on the motion; near 0 where the
+    sample has no period, near 1 where it is a lattice under a raster and either may be."""
     beam_px: float
     """Diameter of the bright part of the mean frame, detector pixels."""
     pairs: int
@@ -56,12 +61,23 @@ class ShadowMotion:
         large, small = np.linalg.svd(np.array(self.px_per_m), compute_uv=False)
         return float(large / max(small, 1e-300))
 
-    def defocus_m(self, geometry: Geometry) -> float:
-        """The defocus of a far-field probe that this motion tells.
+    def windows_filled(self, geometry: Geometry) -> float:
+        """Width of the beam on the sample, as its shadow tells, over the probe's window in the far field.
+
+        That window is wavelength x distance / detector pixel; up to about 1 a far-field image with a defocused probe is the
+        same experiment as a near-field one, above it frames sample the wave too coarsely.
+        """
+        pixel_m = math.sqrt(math.prod(geometry.detector_pixel_m))
+        return self.beam_px * self.metres_per_px / (geometry.wavelength_m * geometry.distance_m / pixel_m)
+
+    def defocus_m(self, geometry: Geometry) -> float | None:
+        """The defocus of a far-field probe that this motion tells; None where it tells none, or one too large for the frames.
 
         The shadow moves with the probe where the focus lies behind the sample (positive), against it where it lies in front;
         where frames are turned or mirrored against positions only the size is known, and told as positive.
         """
+        if geometry.near_field or not self.clear or self.windows_filled(geometry) > WINDOW_FILLED:
+            return None
         size = self.metres_per_px / math.sqrt(math.prod(geometry.pixel_angle_rad))
         along = float(np.trace(np.array(self.px_per_m))) * self.metres_per_px / 2
         return -size if along < -math.cos(math.radians(30)) else size
@@ -96,7 +112,7 @@ def shadow_motion(scan: Scan, mean_pattern: Float[Tensor, "y x"]) -> ShadowMotio
     found = _measured(correlate(amplitudes, beam.trusted(scan), pairs, steps), expected)
     if found is None:
         return None
-    matrix, certainty, agreement, staying, as_near_field = found
+    matrix, certainty, agreement, staying, as_near_field, rival = found
     (a, b), (c, d) = (beam.binning * matrix).tolist()
     return ShadowMotion(
         px_per_m=((a, b), (c, d)),
@@ -104,13 +120,14 @@ def shadow_motion(scan: Scan, mean_pattern: Float[Tensor, "y x"]) -> ShadowMotio
         agreement=agreement,
         staying=staying,
         as_near_field=as_near_field,
+        rival=rival,
         beam_px=beam.diameter_px,
         pairs=len(pairs),
     )
 
 
-def _measured(seen: Correlations, expected: Matrix) -> tuple[Matrix, float, float, float, float] | None:
-    """The map, and how far it can be trusted: certainty, agreement, agreement that nothing moves or that it is as expected."""
+def _measured(seen: Correlations, expected: Matrix) -> tuple[Matrix, float, float, float, float, float] | None:
+    """The map, and how far it can be trusted: certainty, agreement, agreement that nothing moves or that it is as expected, rival."""
     draw = np.random.default_rng(0)
     fitted = draw.permutation(len(seen.steps)) % 2 == 0
     soft, fine = seen.blurred(1.0), seen.blurred(0.7)
@@ -129,7 +146,8 @@ def _measured(seen: Correlations, expected: Matrix) -> tuple[Matrix, float, floa
     if not (math.isfinite(agreement) and len(chance)):
         return None
     certainty = (agreement - float(chance.mean())) / max(float(chance.std()), 1.0)
-    return refine(fine, matrix), certainty, agreement, staying, float(asked.of_map(expected))
+    as_expected = float(asked.of_map(expected))
+    return refine(fine, matrix), certainty, agreement, staying, as_expected, asked.rival(matrix)
 
 
 def _some_frames(scan: Scan) -> Int[Tensor, " frame"]:

@@ -19,6 +19,7 @@ from exitwave.data.pattern import Pattern
 from exitwave.data.patterns import RememberedPatterns
 from exitwave.data.scan import Scan
 from exitwave.data.statistics import ScanStatistics, scan_statistics
+from exitwave.problems.examination.alike import alike_findings
 from exitwave.problems.examination.beam import beam_findings, gap_findings
 from exitwave.problems.examination.cutting import CUT_FRAMES, cut_to_beam, is_full_detector
 from exitwave.problems.examination.frames import BadFrames, Looks, bad_frames
@@ -33,6 +34,8 @@ LARGEST_REACH_PX = 1e6
 """Positions that lie further from the middle than this, as a rule, have another unit than it seems."""
 SPECIMEN_BYTES = 48 * 2**20
 REMEMBERED_BYTES = 64 * 2**20
+ALIKE_FRAMES = 64
+"""Looked at to see whether patterns differ."""
 FAILS_OFTEN = 0.02
 """Share of the frames in which a pixel holds no data, from which on it is the pixel that is bad, not the frames."""
 MOST_FAILING = 0.05
@@ -199,7 +202,14 @@ class _Course:
     def regime(self) -> None:
         """See whether a shadow moves with the stage as it must where the scan says it was measured."""
         assert self.seen is not None
-        if isinstance(self.measurement, Scan):
+        if not isinstance(self.measurement, Scan):
+            return
+        few = specimens(self.measurement, ALIKE_FRAMES).frames
+        particle = self.measurement.geometry.particle
+        alike = alike_findings(few, self.measurement.mask, particle, len(self.measurement))
+        self.findings += alike
+        # Nothing moves in what is always the same.
+        if not alike:
             self.motion = shadow_motion(self.measurement, self.seen.statistics.mean_pattern)
             self.findings += regime_findings(self.measurement, self.motion)
 

@@ -8,10 +8,8 @@ from exitwave.data.checks import step_px
 from exitwave.data.finding import Finding
 from exitwave.data.geometry import Geometry
 from exitwave.data.scan import Scan
-from exitwave.problems.shadow_motion import ShadowMotion
+from exitwave.problems.shadow_motion import WINDOW_FILLED, ShadowMotion
 
-WINDOW_FILLED = 1.3
-"""A beam that is wider on the sample than this many windows of the probe has no far-field image."""
 NO_FOCUS = 1.05
 """Magnifications below this cannot be told from that of a parallel beam, 1."""
 MISREAD = 1.4
@@ -20,6 +18,9 @@ STAYS = 2.5
 """Agreement of a pair of frames, in standard deviations, from which on a pattern surely stays where it is."""
 NO_MOTION = 4.0
 """Certainty below which there is no sign of any motion."""
+LATTICE = {"electron": 0.25, "photon": 0.5}
+"""Agreement on a motion by one period more, over that on the motion found, from which on the sample may be a lattice: what a
+microscope looks at often is, and of X-rays circuits nearly are."""
 SHORT_STEP_PX = 1.0
 """Steps of less than a pixel move no shadow that could be seen."""
 TURNS: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
@@ -32,6 +33,13 @@ TURNS: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "--orientation rot90_ccw": ((0, 1), (-1, 0)),
 }
 """What turns the shifts of a shadow, seen in the frames as they are, the way near-field frames should have them."""
+REPEATING = "repeating-sample"
+"""Name of the finding that a lattice leaves the motion of its shadow open."""
+_REPEATS = (
+    "the sample repeats itself and the scan steps over half its period or more: how far its shadow moves from frame to frame "
+    "cannot be told, nor whether these are near-field frames"
+)
+_OTHER_STEPS = "scan in steps below half the period; for near-field frames state --focus-distance-m"
 
 
 def magnification(geometry: Geometry, motion: ShadowMotion) -> float:
@@ -43,16 +51,6 @@ def focus_distance_m(geometry: Geometry, motion: ShadowMotion) -> float:
     """Focus to sample that this motion of the shadow tells, metres; inf for a parallel beam."""
     found = magnification(geometry, motion)
     return math.inf if found < NO_FOCUS else geometry.distance_m / (found - 1)
-
-
-def windows_filled(geometry: Geometry, motion: ShadowMotion) -> float:
-    """Width of the beam on the sample, as its shadow tells, over the probe's window in the far field.
-
-    That window is wavelength x distance / detector pixel; up to about 1 a far-field image with a defocused probe is the
-    same experiment as a near-field one, above it frames sample the wave too coarsely.
-    """
-    pixel_m = math.sqrt(geometry.detector_pixel_m[0] * geometry.detector_pixel_m[1])
-    return motion.beam_px * motion.metres_per_px / (geometry.wavelength_m * geometry.distance_m / pixel_m)
 
 
 def regime_findings(scan: Scan, motion: ShadowMotion | None) -> list[Finding]:
@@ -68,9 +66,11 @@ def regime_findings(scan: Scan, motion: ShadowMotion | None) -> list[Finding]:
 
 
 def _not_far(geometry: Geometry, motion: ShadowMotion) -> list[Finding]:
-    filled = windows_filled(geometry, motion)
+    filled = motion.windows_filled(geometry)
     if not motion.clear or filled < WINDOW_FILLED:
         return []
+    if motion.rival > LATTICE[geometry.particle]:
+        return [Finding(REPEATING, _REPEATS, "warned", _OTHER_STEPS)]
     found = magnification(geometry, motion)
     told = (
         f"the sample's shadow moves with the stage, magnified {found:.4g} times: these are near-field frames, but they are "
