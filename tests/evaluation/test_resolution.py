@@ -101,3 +101,46 @@ def test_the_first_crossing_is_interpolated():
 def test_images_of_different_shape_are_refused():
     with pytest.raises(InputError, match="two equal ones"):
         fourier_ring_correlation(noise((8, 8), 1), noise((8, 9), 1))
+
+
+@pytest.mark.parametrize("noise_to_signal", [0.0, 0.5, 2.0, 8.0, 1e6])
+@pytest.mark.parametrize("power_law", [0.0, 1.5])
+def test_where_signal_is_everywhere_all_rings_count(noise_to_signal: float, power_law: float):
+    shape = (100, 100)
+    radius = torch.hypot(torch.fft.fftfreq(100)[:, None], torch.fft.fftfreq(100)[None, :]).clamp(min=0.01).double() * 2
+    for seed in range(10):
+        scene = torch.fft.ifft2(torch.fft.fft2(noise(shape, seed)) * radius**-power_law)
+        a, b = (scene + noise_to_signal * noise(shape, 100 * each + seed) for each in (1, 2))
+        curve = fourier_ring_correlation(a, b)
+        for threshold in (curve.half_bit, curve.one_bit, 0.5, 1 / 7):
+            assert curve.crossing(threshold) == curve.first_crossing(threshold)
+        assert curve.remark == ""
+
+
+def atoms(cutoff: float, size: int = 128) -> torch.Tensor:
+    """A lattice turned by 20 degrees, with reflections at 0.15 and 0.15 sqrt(2), 0.3 ... of Nyquist up to a cutoff."""
+    y, x = torch.meshgrid(torch.arange(size).double(), torch.arange(size).double(), indexing="ij")
+    cos, sin = np.cos(np.radians(20)), np.sin(np.radians(20))
+    lattice = torch.zeros(size, size, dtype=torch.complex128)
+    for h in range(-8, 9):
+        for k in range(-8, 9):
+            if 0 < 0.15 * np.hypot(h, k) < cutoff:
+                lattice += torch.exp(1j * np.pi * 0.15 * ((h * cos - k * sin) * y + (h * sin + k * cos) * x))
+    return lattice
+
+
+@pytest.mark.parametrize(("cutoff", "last"), [(0.2, 0.15), (0.35, 0.1125**0.5), (0.62, 0.6)])
+def test_a_lattice_is_resolved_up_to_its_last_reflection(cutoff: float, last: float):
+    truth, seen = atoms(1.0), atoms(cutoff) + 4 * noise((128, 128), 1)
+    for other in (truth, atoms(cutoff) + 4 * noise((128, 128), 2)):
+        curve = fourier_ring_correlation(seen, other)
+        assert curve.first_crossing(curve.half_bit) < 0.1
+        # A tapered window widens a reflection by some rings.
+        assert curve.crossing(curve.half_bit) == pytest.approx(last, abs=4 / 64)
+        assert curve.remark.startswith("a lattice: ")
+
+
+def test_a_lattice_that_is_not_found_is_not_resolved():
+    curve = fourier_ring_correlation(0.5 * noise((128, 128), 1), atoms(1.0))
+    assert curve.crossing(curve.half_bit) < 0.05
+    assert curve.remark == ""

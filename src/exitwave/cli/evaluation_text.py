@@ -41,7 +41,11 @@ def _text(name: str, meaning: Meaning, value: float, found: Evaluation) -> str:
     text, noise = meaning.text, found.noise_residual
     if name == "residual" and noise is not None:
         text += f"; photon noise alone would leave about {number(noise, 2)}"
-    return f"{text} ({number(value)} of Nyquist)" if meaning.unit == "nyquist" else text
+    if meaning.unit != "nyquist":
+        return text
+    curve = found.curves.get("FRC-split" if name.endswith("-split") else "FRC")
+    remark = f"; {curve.remark}" if curve is not None and curve.remark and "half-bit" in name else ""
+    return f"{text} ({number(value)} of Nyquist{remark})"
 
 
 def _removed(found: Evaluation, *, everything: bool) -> str:

@@ -167,7 +167,7 @@ def structural_similarity_crystal(
 def frc_half(first: Image, second: Image) -> dict[str, float]:
     """M-FRChalf: fraction of Nyquist to which the phases of two independent reconstructions agree above half a bit."""
     curve = fourier_ring_correlation(first.angle(), second.angle())
-    return {"M-FRChalf": curve.crossing(curve.half_bit)}
+    return {"M-FRChalf": curve.first_crossing(curve.half_bit)}
 
 
 Subject = Literal["object", "diffraction", "halves"]

@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 from numpy import fft
 from scipy.signal.windows import tukey
 from torch import Tensor
 
 from exitwave.data.errors import InputError
+
+BEYOND_CHANCE = 3.0
+"""Standard deviations by which the power of a ring must be lower for it to be without signal."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,6 +25,9 @@ class RingCorrelation:
     """Real part of the normalised correlation, -1 to 1; 1 by definition in ring 0, as the mean was removed."""
     samples: Int[np.ndarray, " ring"]
     """Fourier samples in each ring."""
+    empty: Bool[np.ndarray, " ring"] | None = None
+    """Rings that hold less, noise included, than images share in a finer ring: they lie between the reflections of a lattice, and
+    their correlation says nothing of the resolution. None where there are none."""
 
     @property
     def half_bit(self) -> Float[np.ndarray, " ring"]:
@@ -34,18 +40,41 @@ class RingCorrelation:
         return information_threshold(self.samples, 1.0)
 
     def crossing(self, threshold: float | Float[np.ndarray, " ring"]) -> float:
-        """Fraction of Nyquist where the curve first falls below a threshold (one value, or one for each ring).
+        """Fraction of Nyquist where the curve first falls below a threshold (one value, or one for each ring); empty rings
+        do not count.
 
         Interpolated between rings; 1.0 when it stays above up to Nyquist.
         """
         above = self.correlation - threshold
-        below = np.flatnonzero(above[1:] < 0) + 1
+        counted = np.ones(len(above), dtype=bool) if self.empty is None else ~self.empty | (above >= 0)
+        return self._falls_below(above, counted)
+
+    def first_crossing(self, threshold: float | Float[np.ndarray, " ring"]) -> float:
+        """The same where every ring counts, as is usual where the object is no lattice."""
+        above = self.correlation - threshold
+        return self._falls_below(above, np.ones(len(above), dtype=bool))
+
+    def _falls_below(self, above: Float[np.ndarray, " ring"], counted: Bool[np.ndarray, " ring"]) -> float:
+        below = np.flatnonzero(counted[1:] & (above[1:] < 0)) + 1
         if len(below) == 0:
             return 1.0
         ring = int(below[0])
+        if not counted[ring - 1]:
+            return float(self.frequency[np.flatnonzero(above[:ring] >= 0)[-1]])
         before, after = max(float(above[ring - 1]), 0.0), float(above[ring])
         part = before / (before - after)
         return float(min(self.frequency[ring - 1] + part * (self.frequency[ring] - self.frequency[ring - 1]), 1.0))
+
+    @property
+    def remark(self) -> str:
+        """How many rings up to the half-bit resolution hold signal, where that is not all of them; else nothing."""
+        reached = (self.frequency <= self.crossing(self.half_bit)) & (self.frequency > 0)
+        held, count = int((reached & (self.correlation >= self.half_bit)).sum()), int(reached.sum())
+        return (
+            f"a lattice: {held} of {count} rings up to there hold signal, the others do not count"
+            if held < count
+            else ""
+        )
 
 
 def information_threshold(samples: Int[np.ndarray, " ring"], bits: float) -> Float[np.ndarray, " ring"]:
@@ -89,12 +118,29 @@ def fourier_ring_correlation(
     def total(values: Float[np.ndarray, "y x"]) -> Float[np.ndarray, " ring"]:
         return np.bincount(index.ravel(), values.ravel(), minlength=count)[:count]
 
-    correlation = ring_ratio(
-        total(np.real(first * second.conj())), total(np.abs(first) ** 2), total(np.abs(second) ** 2)
+    cross, power_a, power_b = (
+        total(values) for values in (np.real(first * second.conj()), np.abs(first) ** 2, np.abs(second) ** 2)
     )
+    correlation = ring_ratio(cross, power_a, power_b)
     correlation[0] = 1.0
     samples = np.bincount(index.ravel(), minlength=count)[:count]
-    return RingCorrelation(frequency=frequency, correlation=correlation, samples=samples)
+    empty = _without_signal(cross / samples, np.sqrt(power_a * power_b) / samples, correlation, samples)
+    return RingCorrelation(frequency=frequency, correlation=correlation, samples=samples, empty=empty)
+
+
+def _without_signal(
+    shared: Float[np.ndarray, " ring"],
+    held: Float[np.ndarray, " ring"],
+    correlation: Float[np.ndarray, " ring"],
+    samples: Int[np.ndarray, " ring"],
+) -> Bool[np.ndarray, " ring"] | None:
+    """Rings that hold less than images share, beyond chance, in a finer one; powers of a sample. The mean, ring 0, is none."""
+    certain = np.where(correlation >= information_threshold(samples, 0.5), shared, 0.0)
+    finer = np.append(np.maximum.accumulate(certain[::-1])[::-1][1:], 0.0)
+    # The power of few samples varies by chance; of real images they come in pairs.
+    empty = held * (1 + BEYOND_CHANCE * np.sqrt(2 / samples)) < finer
+    empty[0] = False
+    return empty if empty.any() else None
 
 
 def ring_ratio(

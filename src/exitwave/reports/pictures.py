@@ -100,13 +100,14 @@ def ring_picture(name: str, curve: RingCorrelation, result: Result) -> Picture:
     """One Fourier ring correlation with its thresholds."""
     against = "reconstructions of two halves of the frames" if name.endswith("split") else "reconstruction and truth"
     crossing = half_period(curve.crossing(curve.half_bit), result.object_pixel_m)
+    remark = f" ({curve.remark})" if curve.remark else ""
     figure, axes = curve_figure()
     panels.draw_ring_correlation(figure, axes, curve, pixel_pair(result.object_pixel_m))
     return Picture(
         svg=inline_svg(
             figure, f"ring{name}", f"Fourier ring correlation of {against}; half-bit crossing at {crossing}"
         ),
-        caption=f"{name}: Fourier ring correlation of {against}. Half period at the half-bit threshold: {crossing}.",
+        caption=f"{name}: Fourier ring correlation of {against}. Half period at the half-bit threshold: {crossing}{remark}.",
     )
 
 
