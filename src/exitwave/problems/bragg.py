@@ -90,7 +90,7 @@ def rocking_problem(
     `support` is what `stated_support` takes. Raises InputError where it cannot be phased.
     """
     check_rocking_curve(curve)
-    known_support = None if support is None else stated_support(support, curve.patterns.shape, curve.object_pixel_m)
+    known_support = stated_support(support, curve.patterns.shape, curve.object_pixel_m) if support else None
     frames: list[Tensor] = []
     check_frames(scan_statistics(curve, also=lambda _, read: frames.append(read)))
     return BraggProblem.from_intensity(
