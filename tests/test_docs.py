@@ -14,7 +14,7 @@ import yaml
 import exitwave as ew
 from command import done
 from exitwave.data.prepare.steps import STEPS
-from exitwave.io.recipe_schema import parse_recipe
+from exitwave.io.recipes.schema import parse_recipe
 from exitwave.running.job import make_job
 from exitwave.solvers.registry import solvers
 from pages import PAGES, ROOT, blocks, commands, script, study_parsers

@@ -23,7 +23,7 @@ from exitwave.evaluation.metrics import METRICS
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.export import ENDINGS as EXPORT_ENDINGS, EXPORTS
 from exitwave.io.formats import ENDINGS, FORMATS
-from exitwave.io.recipe_schema import (
+from exitwave.io.recipes.schema import (
     BeamCentre,
     Frames,
     Mask,

@@ -47,7 +47,7 @@ def write(path: Path, scan: ew.Scan) -> None:
     path.write_text("\n".join([MAGIC, *lines, ""]), "utf-8")
 
 
-# In the package: FORMAT in a file of its own in src/exitwave/io/, and one line in FORMATS.
+# In the package: FORMAT in a file of its own in src/exitwave/io/readers/, and one line in FORMATS.
 FORMATS["light"] = Format(name="light", title="table of light", recognises=recognises, read=read, write=write)
 
 scan = ew.simulate("siemens", frames=int(sys.argv[1]) if len(sys.argv) > 1 else 121, frame_px=32, overlap=0.7).scan

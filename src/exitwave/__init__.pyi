@@ -1,5 +1,6 @@
 """Every public name of exitwave, listed once; `__init__.py` imports each when it is first used."""
 
+from .data.bragg_geometry import BraggGeometry as BraggGeometry, Circle as Circle, Diffractometer as Diffractometer
 from .data.errors import (
     AmbiguousNameWarning as AmbiguousNameWarning,
     DoubtfulImageWarning as DoubtfulImageWarning,
@@ -10,7 +11,12 @@ from .data.errors import (
     OverwriteWarning as OverwriteWarning,
     RenamedOptionWarning as RenamedOptionWarning,
 )
-from .data.estimate import Estimate as Estimate, PtychoEstimate as PtychoEstimate, SupportEstimate as SupportEstimate
+from .data.estimate import (
+    BraggEstimate as BraggEstimate,
+    Estimate as Estimate,
+    PtychoEstimate as PtychoEstimate,
+    SupportEstimate as SupportEstimate,
+)
 from .data.finding import Finding as Finding
 from .data.frame_fits import FrameFits as FrameFits
 from .data.geometry import Geometry as Geometry
@@ -18,6 +24,7 @@ from .data.measurement import Measurement as Measurement
 from .data.pattern import Pattern as Pattern
 from .data.prepare.steps import prepared as prepared
 from .data.result import Result as Result
+from .data.rocking_curve import RockingCurve as RockingCurve
 from .data.scan import Scan as Scan
 from .data.verdict import Verdict as Verdict
 from .evaluation.comparison import Comparison as Comparison, ComparisonEntry as ComparisonEntry
@@ -35,6 +42,7 @@ from .io.files import (
 )
 from .live.local_stream import LocalStream as LocalStream
 from .problems.base import Problem as Problem
+from .problems.bragg import BraggProblem as BraggProblem
 from .problems.cdi import SupportProblem as SupportProblem
 from .problems.examination import Examination as Examination, examine as examine
 from .problems.inspection import Inspection as Inspection, ScanInspection as ScanInspection, inspect as inspect

@@ -20,7 +20,7 @@ from exitwave.data import prepare
 from exitwave.data.position_map import PositionMap
 from exitwave.io.export import EXPORTS
 from exitwave.io.formats import FORMATS, writable
-from exitwave.io.recipe_schema import shipped_recipes
+from exitwave.io.recipes.schema import shipped_recipes
 from exitwave.running.orientation import Orientation
 from exitwave.solvers.ptychography.pie import MPIE
 

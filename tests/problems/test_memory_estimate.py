@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from exitwave.data.errors import FormatError, InputError
-from exitwave.io.hdf5_patterns import Hdf5Patterns
+from exitwave.io.hdf5.patterns import Hdf5Patterns
 from exitwave.io.memory import parse_size
 from exitwave.problems.memory_estimate import memory_estimate
 from exitwave.problems.ptychography import MemoryBudget, PtychographyProblem
@@ -152,7 +152,7 @@ import os, sys, threading, time
 import numpy as np, torch
 from pathlib import Path
 import exitwave as ew
-from exitwave.io.hdf5_patterns import Hdf5Patterns
+from exitwave.io.hdf5.patterns import Hdf5Patterns
 torch.set_num_threads(1)
 path, memory, out = sys.argv[1], sys.argv[2], sys.argv[3]
 geometry = ew.Geometry.from_energy(8000.0, 2.0, (75e-6, 75e-6))

@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter
 
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.formats import FORMATS
-from exitwave.io.recipe_schema import recipe_names
+from exitwave.io.recipes.schema import recipe_names
 
 READING = Group("Reading", help="What you know better than the file; anything stated wins.", sort_key=3)
 RUNNING = Group("Running", sort_key=2)

@@ -11,7 +11,7 @@ from exitwave.data.errors import FormatError
 from exitwave.io.atomic import replacing
 from exitwave.io.formats import detect
 from exitwave.io.lfs import require_fetched
-from exitwave.io.recipe_draft import Draft, draft
+from exitwave.io.recipes.draft import Draft, draft
 
 
 def recipe(

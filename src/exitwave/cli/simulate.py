@@ -8,7 +8,7 @@ from cyclopts import Group, Parameter
 
 from exitwave.cli.arguments import FILES, Output
 from exitwave.data.errors import InputError
-from exitwave.io import cxi
+from exitwave.io.readers import cxi
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.isolated import ISOLATED, simulate_pattern
 from exitwave.simulation.measure import Simulated, simulate as make

@@ -1,5 +1,6 @@
 """What is believed of a sample: the object, and whatever else had to be found with it. One class a kind of measurement."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, TypeVar
@@ -243,6 +244,47 @@ class SupportEstimate(Estimate):
         light = self.beam_photons
         known = light.numel() == 1 and not light.is_complex() and float(light) > 0
         return "" if known and not light.ndim else "its beam has no number of photons"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BraggEstimate(SupportEstimate):
+    """An estimate of a crystal that a rocking curve shows (3D Bragg CDI): amplitude is electron density, phase is -Q . u.
+
+    u is the displacement of the lattice. The array's axes (frame, row, column) are in general not at right angles; `basis_m`
+    tells how they lie in the laboratory.
+    """
+
+    kind: ClassVar[str] = "bragg"
+    title: ClassVar[str] = "Crystal phased from its rocking curve"
+    object: Complex[Tensor, "frame y x"]
+    support: Bool[Tensor, "frame y x"]
+    basis_m: Float[Tensor, "3 3"]
+    """Step in the laboratory (z, y, x: rows) per voxel along each axis of the array (columns), metres, float64."""
+    scattering_vector: Float[Tensor, "3"]
+    """Q (z, y, x) in the laboratory, 1/m, float64; |Q| = 2 pi / d of the lattice planes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shapes = self.object.ndim, tuple(self.basis_m.shape), tuple(self.scattering_vector.shape)
+        if shapes != (3, (3, 3), (3,)):
+            raise InputError(
+                f"a crystal on {shapes[0]} axes with a basis of {shapes[1]} and a scattering vector of {shapes[2]}; expected 3 "
+                "axes, (3, 3) and (3,)"
+            )
+
+    @property
+    def spacing_m(self) -> float:
+        """Distance of the lattice planes that reflect: 2 pi / |Q|."""
+        return 2 * math.pi / float(self.scattering_vector.norm())
+
+    def told(self) -> tuple[str, ...]:
+        return *super().told(), f"lattice planes {number(self.spacing_m * 1e10, 5)} Å apart"
+
+    def fault(self) -> str:
+        if found := super().fault():
+            return found
+        volume = float(torch.linalg.det(self.basis_m.double() / self.basis_m.double().norm().clamp(min=1e-30)).abs())
+        return "" if volume > 1e-9 and float(self.scattering_vector.norm()) > 0 else "its axes lie in one plane"
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -1,1 +1,1 @@
-"""Files: one module a format; nothing else in exitwave knows a file layout."""
+"""Files in and out; nothing else in exitwave knows a file layout."""

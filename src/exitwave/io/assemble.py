@@ -20,7 +20,7 @@ from exitwave.data.pattern import Pattern
 from exitwave.data.patterns import MappedPatterns, Patterns, SummedPatterns
 from exitwave.data.scan import Scan
 from exitwave.data.unmatched import UnmatchedScan
-from exitwave.io.hdf5_file import lost_links
+from exitwave.io.hdf5.file import lost_links
 from exitwave.io.known_geometry import KnownGeometry, Particle, angle_by_disc, beam, stated_optics
 from exitwave.io.memory import require_memory
 from exitwave.io.pairs import Pair, WholePair, pair, whole_pair

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from exitwave.data.errors import FormatError
 from exitwave.data.result import Checkpoint
-from exitwave.io.hdf5 import attribute_text, find, open_hdf5
-from exitwave.io.hdf5_values import (
+from exitwave.io.hdf5.reading import attribute_text, find, open_hdf5
+from exitwave.io.hdf5.values import (
     attribute_number,
     check_stamp,
     group_at,
@@ -26,7 +26,7 @@ from exitwave.io.hdf5_values import (
     write_json,
     write_tensor,
 )
-from exitwave.io.hdf5_writing import new_hdf5
+from exitwave.io.hdf5.writing import new_hdf5
 
 CHECKPOINT_FORMAT = 2
 

@@ -11,9 +11,10 @@ from jaxtyping import Complex, Float, UInt8
 
 from exitwave.data.errors import InputError
 from exitwave.data.result import Result
-from exitwave.io import npz_arrays, ptychodus
+from exitwave.io import npz_arrays
 from exitwave.io.atomic import replacing
 from exitwave.io.colour import complex_to_rgb, mean_ramp, without_ramp
+from exitwave.io.readers import ptychodus
 from exitwave.io.results import write_result
 
 WELL_LIT = 0.05

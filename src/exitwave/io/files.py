@@ -16,8 +16,8 @@ from exitwave.data.result import Result
 from exitwave.io import export, formats
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.atomic import say_overwritten
+from exitwave.io.hdf5.truth import read_truth as read_truth
 from exitwave.io.results import read_result as read_result, write_result
-from exitwave.io.truth import read_truth as read_truth
 
 
 def read(path: str | Path, stated: ReadOptions | None = None) -> Measurement:

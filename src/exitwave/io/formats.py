@@ -4,7 +4,11 @@ from pathlib import Path
 
 from exitwave.data.errors import FormatError, did_you_mean
 from exitwave.data.measurement import Measurement
-from exitwave.io import (
+from exitwave.io import results
+from exitwave.io.assemble import Format, ReadOptions, assemble
+from exitwave.io.lfs import require_fetched
+from exitwave.io.mask_file import with_stated_mask
+from exitwave.io.readers import (
     abtem,
     blockfile,
     cdtools,
@@ -25,14 +29,10 @@ from exitwave.io import (
     ptyd,
     ptyr,
     ptyrad,
-    recipe,
-    results,
     tiff,
     tike,
 )
-from exitwave.io.assemble import Format, ReadOptions, assemble
-from exitwave.io.lfs import require_fetched
-from exitwave.io.mask_file import with_stated_mask
+from exitwave.io.recipes import recipe
 from exitwave.io.unknown_file import unknown_file
 from exitwave.io.weights import is_weights
 

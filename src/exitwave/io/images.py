@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Shaped
 
 from exitwave.data.errors import FormatError
-from exitwave.io import hdf5
-from exitwave.io.hdf5_tree import entries
+from exitwave.io.hdf5 import reading as hdf5
+from exitwave.io.hdf5.tree import entries
 from exitwave.io.lfs import require_fetched
-from exitwave.io.tiff import TiffPatterns
+from exitwave.io.readers.tiff import TiffPatterns
 
 FABIO_ENDINGS = (".edf", ".cbf", ".msk", ".img")
 HDF5_ENDINGS = (".h5", ".hdf5", ".cxi", ".nxs", ".mat")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from exitwave.data.errors import FormatError
 from exitwave.io.assemble import METRES, Contents, PositionUnit, ReadOptions
-from exitwave.io.hdf5 import is_hdf5, open_hdf5, unit
+from exitwave.io.hdf5.reading import is_hdf5, open_hdf5, unit
 from exitwave.io.lfs import require_fetched
 from exitwave.io.units import LENGTHS_M, factor
 

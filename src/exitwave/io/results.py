@@ -22,10 +22,10 @@ from exitwave.data.result import Result
 from exitwave.data.verdict import Verdict
 from exitwave.io.assemble import Format
 from exitwave.io.checkpoints import read_checkpoint as read_checkpoint, write_checkpoint as write_checkpoint
-from exitwave.io.cxi_writing import new_group, with_unit, write_instrument
-from exitwave.io.frame_fits import read_frame_fits, read_recorded_positions, write_frame_fits
-from exitwave.io.hdf5 import attribute_text, open_hdf5
-from exitwave.io.hdf5_values import (
+from exitwave.io.hdf5.cxi_writing import new_group, with_unit, write_instrument
+from exitwave.io.hdf5.frame_fits import read_frame_fits, read_recorded_positions, write_frame_fits
+from exitwave.io.hdf5.reading import attribute_text, open_hdf5
+from exitwave.io.hdf5.values import (
     attribute_number,
     check_stamp,
     estimate_of_0_1_0,
@@ -42,7 +42,7 @@ from exitwave.io.hdf5_values import (
     write_json,
     write_tensor,
 )
-from exitwave.io.hdf5_writing import new_hdf5
+from exitwave.io.hdf5.writing import new_hdf5
 
 RESULT_FORMAT = 2
 SCANNED = 0x1000

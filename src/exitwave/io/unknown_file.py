@@ -6,8 +6,8 @@ from pathlib import Path
 
 from exitwave.data.errors import FormatError, UnknownFileError
 from exitwave.io import npz_arrays
-from exitwave.io.hdf5_file import is_hdf5, lost_links
-from exitwave.io.recipe_draft import tree_lines
+from exitwave.io.hdf5.file import is_hdf5, lost_links
+from exitwave.io.recipes.draft import tree_lines
 
 _PACKED = {
     b"BZh": ("bzip2", "bunzip2"),

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from exitwave.data.errors import ExitwaveError, FormatError
 from exitwave.io.atomic import replacing
-from exitwave.io.hdf5_values import json_text
+from exitwave.io.hdf5.values import json_text
 from exitwave.io.memory import require_memory
 
 WEIGHTS_FORMAT = 1

@@ -63,6 +63,12 @@ class Problem(ABC, Generic[E]):
     def fingerprint(self) -> str:
         """A short name for exactly this measurement: a run that goes on from another must have the same."""
 
+    @classmethod
+    def all_measures(cls) -> tuple[type[Measurement], ...]:
+        """The measurements that are posed as problems of this class or of one derived from it."""
+        derived = (kind for below in cls.__subclasses__() for kind in below.all_measures())
+        return tuple(dict.fromkeys((cls.measures, *derived)))
+
     @property
     def has_held_out(self) -> bool:
         """Whether pixels are kept from the solvers, to test them with (free residual)."""

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from exitwave.problems.first_support import correlated, first_support
 from exitwave.problems.mirror_symmetry import NOT_SYMMETRIC, MirrorSymmetry, mirror_symmetry, opposite
 from exitwave.problems.setup import Setup
 from exitwave.problems.stated_support import stated_support
+
+S = TypeVar("S", bound="SupportProblem")
 
 FULL = 0.85
 """An autocorrelation that covers more of the frame than this belongs to an object sampled too coarsely."""
@@ -79,7 +81,7 @@ class SupportProblem(Problem[SupportEstimate]):
 
     @classmethod
     def from_intensity(
-        cls,
+        cls: type[S],
         pattern: Measurement,
         intensity: Float[Tensor, "*axes"],
         trusted: Bool[Tensor, "*axes"] | None = None,
@@ -89,7 +91,7 @@ class SupportProblem(Problem[SupportEstimate]):
         free_fraction: float = 0.0,
         support: Bool[Tensor, "*axes"] | None = None,
         blur_px: float = 0.0,
-    ) -> "SupportProblem":
+    ) -> S:
         """Pose counts with the beam in the middle (index n // 2 of every axis); `free_fraction` of them, in islands, is held out.
 
         Some are held out in any case where they choose the support: with a `support` that is known, and of a real object.
@@ -97,7 +99,7 @@ class SupportProblem(Problem[SupportEstimate]):
         device = torch.device(device)
         mask = torch.ones_like(intensity, dtype=torch.bool) if trusted is None else trusted
         counts = torch.where(mask, intensity, 0.0).clamp(min=0)
-        symmetry = mirror_symmetry(counts, mask)
+        symmetry = cls.symmetry_of(counts, mask)
         usual = USUAL_FREE if symmetry.real or support is not None else 0.0
         free = _islands(mask, free_fraction or usual, seed)
         if symmetry.real:
@@ -123,6 +125,11 @@ class SupportProblem(Problem[SupportEstimate]):
             support_is_known=support is not None,
             blur_px=blur_px,
         )
+
+    @staticmethod
+    def symmetry_of(counts: Float[Tensor, "*axes"], mask: Bool[Tensor, "*axes"]) -> MirrorSymmetry:
+        """How counts resemble their own mirror image."""
+        return mirror_symmetry(counts, mask)
 
     @property
     def measurement(self) -> Measurement:

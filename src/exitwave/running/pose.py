@@ -12,10 +12,12 @@ from exitwave.data.errors import InputError
 from exitwave.data.joined_scans import JoinedScans
 from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
+from exitwave.data.rocking_curve import RockingCurve
 from exitwave.data.scan import Scan
 from exitwave.io.memory import available_memory_bytes, parse_size, size
 from exitwave.physics.ptychography import Ptychography
 from exitwave.problems.base import Problem
+from exitwave.problems.bragg import BraggProblem, rocking_problem
 from exitwave.problems.cdi import SupportProblem, pattern_problem
 from exitwave.problems.memory_estimate import OBJECTS, memory_estimate
 from exitwave.problems.objective import noise_of
@@ -43,15 +45,15 @@ def choose_device(name: str = "auto") -> torch.device:
 
 @singledispatch
 def pose(measurement: Measurement, setup: Setup | None = None, *, solver: Solver[Any] | None = None) -> Problem[Any]:
-    """Check a measurement and make it a problem for solvers: a Scan, a Pattern, or what another package has registered.
+    """Check a measurement and make it a problem for solvers: a Scan, a Pattern, a RockingCurve, or what another package has registered.
 
     `setup` says how; the `solver` that will be at work says how much room it needs around the outermost frames and in
     memory. Frames that do not fit into the memory that `setup` allows stay on disk and are read anew in every epoch. Raises
     InputError where the measurement makes no sense or does not fit memory.
     """
     raise InputError(
-        f"there is no problem for a measurement of type {type(measurement).__name__}; expected a Scan or a Pattern, or register "
-        "its kind with exitwave.pose.register"
+        f"there is no problem for a measurement of type {type(measurement).__name__}; expected a Scan, Pattern or RockingCurve, or "
+        "register its kind with exitwave.pose.register"
     )
 
 
@@ -107,6 +109,19 @@ def _(pattern: Pattern, setup: Setup | None = None, *, solver: Solver[Any] | Non
     setup = setup or Setup()
     return pattern_problem(
         pattern,
+        seed=setup.seed,
+        device=choose_device(setup.device),
+        free_fraction=setup.free_fraction,
+        support=setup.support,
+        blur_px=setup.coherence_px,
+    )
+
+
+@pose.register
+def _(curve: RockingCurve, setup: Setup | None = None, *, solver: Solver[Any] | None = None) -> BraggProblem:
+    setup = setup or Setup()
+    return rocking_problem(
+        curve,
         seed=setup.seed,
         device=choose_device(setup.device),
         free_fraction=setup.free_fraction,

@@ -22,6 +22,7 @@ from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.progress import phase
 from exitwave.data.result import Result
+from exitwave.data.rocking_curve import RockingCurve
 from exitwave.evaluation.verdict.judge import judged
 from exitwave.io.given import (
     GivenEstimate,
@@ -54,7 +55,7 @@ Watch = Callable[[Step[Any], Problem[Any]], None]
 
 def default_solver(measurement: Measurement | Problem[Any] | None = None) -> Solver[Any]:
     """The solver that is used where none is named: of a scan the one that reaches a good image soonest, as docs/benchmarks.md
-    measures; of one pattern the whole recipe."""
+    measures; of one pattern or rocking curve the whole recipe."""
     return _default_solver(measurement)
 
 
@@ -64,7 +65,7 @@ def _default_solver(measurement: Any) -> Solver[Any]:
 
 
 @_default_solver.register
-def _(measurement: Pattern | SupportProblem) -> Solver[Any]:
+def _(measurement: Pattern | RockingCurve | SupportProblem) -> Solver[Any]:
     return CDI()
 
 

@@ -20,7 +20,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate
 from exitwave.data.measurement import Measurement
 from exitwave.io.atomic import require_writable
-from exitwave.io.hdf5_values import json_text
+from exitwave.io.hdf5.values import json_text
 from exitwave.io.weights import (
     CHECKPOINT,
     IN_FOLDER,

@@ -27,7 +27,7 @@ def require_solved(solver: Solver[Any], given: Measurement | Problem[Any]) -> No
     """Refuse, by name, methods for another kind of measurement, before any frame is read; or of problem that is posed."""
 
     def suits(cls: type[Solver[Any]]) -> bool:
-        return isinstance(given, cls.solves if isinstance(given, Problem) else cls.solves.measures)
+        return isinstance(given, cls.solves if isinstance(given, Problem) else cls.solves.all_measures())
 
     for part in solver.parts():
         if not suits(type(part)):

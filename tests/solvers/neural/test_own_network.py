@@ -11,7 +11,7 @@ from torch import nn
 
 from command import done
 from exitwave.data.errors import InputError
-from exitwave.io.hdf5_values import json_text
+from exitwave.io.hdf5.values import json_text
 from exitwave.io.weights import read_spec
 from exitwave.networks.blocks import Convolution, initialise
 from exitwave.problems.groups.neighbours import Grouping

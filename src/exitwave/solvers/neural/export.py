@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from exitwave.data.errors import InputError
 from exitwave.io.atomic import replacing
-from exitwave.io.hdf5_values import json_text
+from exitwave.io.hdf5.values import json_text
 from exitwave.io.network_paths import network_path
 from exitwave.io.weights import read_weights
 from exitwave.solvers.neural.network_solver import NetworkSolver
