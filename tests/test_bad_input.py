@@ -137,14 +137,14 @@ class TestFrames:
 
         change(scan, FRAMES, darken)
         line = complaint(scan, "--as-is")
-        assert "2 of 16 frames are empty (no photons): 2, 5" in line
+        assert "2 of 16 frames are empty (nothing is counted): 2, 5" in line
         assert "drop_empty" in line
         done(*reconstruction(scan, "--as-is", "--prepare", "drop_empty"))
         assert "2 frames left out: 2,5 (empty)" in done(*reconstruction(scan)).err
 
     def test_a_dark_scan_is_called_empty(self, scan: Path) -> None:
         change(scan, FRAMES, np.zeros_like)
-        assert "every frame is empty: no photon in any trusted pixel" in complaint(scan)
+        assert "every frame is empty: nothing is counted in any trusted pixel" in complaint(scan)
 
     def test_a_single_frame_is_no_scan(self, scan: Path) -> None:
         line = complaint(scan, "--prepare", "select=0:1")

@@ -70,6 +70,19 @@ def test_the_report_tells_the_dose_that_info_tells(scan: Path, tmp_path: Path) -
     assert result.geometry.optics.words == "semi-angle 20 mrad, defocus 20 nm"
 
 
+def test_everything_speaks_of_electrons(scan: Path, tmp_path: Path) -> None:
+    out, page, view = tmp_path / "out.h5", tmp_path / "out.html", tmp_path / "view.html"
+    shown = [done("reconstruct", scan, "rpie", *STATED, "--epochs", 2, "-o", out, "--report", page)]
+    shown.append(done("evaluate", out, "--truth", scan))
+    done("view", out, "-o", view)
+    words = [each.out + each.err for each in shown] + [page.read_text(), view.read_text(), repr(ew.read(scan))]
+    words += [repr(ew.inspect(ew.read(scan))), repr(ew.read_result(out))]
+    words += [text.get_text() for axes in ew.read(scan).show().axes for text in (axes.title, axes.yaxis.label)]
+    for text in words:
+        # Names of options stand in the provenance as they are.
+        assert "photon" not in text.replace("--prepare photons=", "").replace("photons_per_frame", "")
+
+
 def test_a_job_states_the_same(scan: Path, tmp_path: Path) -> None:
     job = {
         "scan": str(scan),

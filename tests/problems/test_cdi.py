@@ -109,7 +109,7 @@ def test_another_exposure_of_the_same_object_is_a_start(made):
     ("wrong", "words"),
     [
         ("near", "near field"),
-        ("dark", "no photon in any trusted pixel"),
+        ("dark", "nothing is counted in any trusted pixel"),
         ("nan", "not finite"),
         ("negative", "negative"),
         ("coarse", "sampled too coarsely"),

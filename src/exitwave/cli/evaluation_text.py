@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from exitwave.cli.verdict import verdict_text
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.geometry import Particle, noise_of
 from exitwave.data.result import Result
 from exitwave.evaluation.evaluation import Evaluation
 from exitwave.evaluation.meaning import GROUPS, Meaning, meaning_of
@@ -32,15 +33,15 @@ def _lines(group: Group, result: Result, found: Evaluation, *, everything: bool)
         meaning = meaning_of(name)
         if meaning.group != group:
             continue
-        told = _text(name, meaning, float(value), found)
+        told = _text(name, meaning, float(value), found, result.geometry.particle)
         title = name if everything else meaning.title
         yield f"  {title:22} {quantity(float(value), meaning.unit, result.object_pixel_m):>16}   {told}"
 
 
-def _text(name: str, meaning: Meaning, value: float, found: Evaluation) -> str:
+def _text(name: str, meaning: Meaning, value: float, found: Evaluation, particle: Particle) -> str:
     text, noise = meaning.text, found.noise_residual
     if name == "residual" and noise is not None:
-        text += f"; photon noise alone would leave about {number(noise, 2)}"
+        text += f"; {noise_of(particle)} alone would leave about {number(noise, 2)}"
     if meaning.unit != "nyquist":
         return text
     curve = found.curves.get("FRC-split" if name.endswith("-split") else "FRC")

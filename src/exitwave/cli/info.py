@@ -15,6 +15,7 @@ from exitwave.cli import next_command
 from exitwave.cli.arguments import Prepare, Reading, ScanPath
 from exitwave.cli.lengths import angle, length, pair
 from exitwave.data.errors import InputError
+from exitwave.data.geometry import noise_of
 from exitwave.data.progress import phase
 from exitwave.data.scan import Scan
 from exitwave.io.files import read_prepared
@@ -220,7 +221,7 @@ def _oriented(scan: Scan) -> tuple[str, list[str]]:
 
     found = find_orientation(scan, progress=lambda what: print(f"auto-orient: {what} ...", file=sys.stderr, flush=True))
     print(f"\n{'orientation':16} {found.words} (relative to the scan as read)")
-    noise = f"; photon noise alone leaves about {found.noise:.3g}" if found.noise else ""
+    noise = f"; {noise_of(scan.geometry.particle)} alone leaves about {found.noise:.3g}" if found.noise else ""
     print(
         f"{found.judged_by:16} {found.residual:.4g}; as read {found.as_read:.4g}; next best way to lay the frames "
         f"{found.runner_up:.4g}{noise}"

@@ -44,11 +44,13 @@ def check_frames(seen: ScanStatistics) -> None:
             )
     dark = (seen.photons_per_frame <= 0).nonzero().flatten()
     if len(dark) == len(seen.photons_per_frame):
-        raise InputError("every frame is empty: no photon in any trusted pixel; check the dataset path and the mask")
+        raise InputError(
+            "every frame is empty: nothing is counted in any trusted pixel; check the dataset path and the mask"
+        )
     if len(dark):
         listed = ", ".join(str(int(seen.looked_at[i])) for i in dark[:5]) + (" ..." if len(dark) > 5 else "")
         raise InputError(
-            f"{len(dark)} of {len(seen.photons_per_frame)} frames are empty (no photons): {listed}; "
+            f"{len(dark)} of {len(seen.photons_per_frame)} frames are empty (nothing is counted): {listed}; "
             "leave them out with the preparation step drop_empty"
         )
 
@@ -122,14 +124,14 @@ def _unit_advice(scan: Scan) -> str:
     cures += [
         (f, f"an energy of {energy * f:.4g} eV instead of {energy:.4g} eV: --energy-ev")
         for f in (1e-3, 1e3)
-        if 50 < energy * f < 2e6
+        if 50 < energy * f < 2e6 and scan.geometry.particle == "photon"
     ]
     step = step_px(scan)
     fitting = [(abs(math.log(step * f / usual)), cure) for f, cure in cures if 0.05 < step * f / usual < 4.5 and f != 1]
     if fitting:
         return "What would fit: " + ", or ".join(cure for _, cure in sorted(fitting))
     return (
-        f"Check the unit of the positions, the photon energy ({energy:.4g} eV), the distance "
+        f"Check the unit of the positions, the {scan.geometry.particle} energy ({energy:.4g} eV), the distance "
         f"({scan.geometry.distance_m:.4g} m) and the detector pixel ({_length(scan.geometry.detector_pixel_m[1])})"
     )
 

@@ -160,12 +160,12 @@ class PtychoEstimate(Estimate):
 
     def told(self) -> tuple[str, ...]:
         first, modulus = super().told()
-        photons = number(float(self.probe.detach().abs().double().square().sum()))
+        counts = number(float(self.probe.detach().abs().double().square().sum()))
         modes = f"{len(self.probe)} mode{'s' * (len(self.probe) > 1)}"
         found = [name.replace("_", " ") for name in self.tensors() if name not in ("object", "probe", "positions_px")]
         return (
             f"{first} (slice × y × x), {modulus}",
-            f"probe of {modes} of {_times(self.probe.shape[1:])} pixels, {photons} photons a frame",
+            f"probe of {modes} of {_times(self.probe.shape[1:])} pixels, {counts} counts a frame",
             ", ".join([f"{len(self.positions_px)} positions", *found]),
         )
 

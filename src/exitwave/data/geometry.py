@@ -19,6 +19,14 @@ def sensible_pixel(object_pixel_m: tuple[float, ...]) -> bool:
     return all(1e-14 < size < 0.1 for size in object_pixel_m)
 
 
+Particle = Literal["photon", "electron"]
+
+
+def noise_of(particle: Particle) -> str:
+    """What the scatter of counts is called: that of photons has a name of its own."""
+    return "photon noise" if particle == "photon" else "counting noise"
+
+
 def photon_wavelength_m(energy_ev: float) -> float:
     """Wavelength in metres of a photon of `energy_ev`."""
     _require_positive("photon energy", energy_ev, "eV")
@@ -45,7 +53,7 @@ class Geometry:
     focus_distance_m: float | None = None
     """None: far field (Fraunhofer). Otherwise near field (Fresnel): distance from the focus to the sample behind it;
     `inf` is a parallel beam, a finite value a cone beam that magnifies."""
-    particle: Literal["photon", "electron"] = "photon"
+    particle: Particle = "photon"
     # Not shown: checkpoints know a measurement by what version 0.1.0 showed of its geometry.
     angles_only: bool = field(default=False, repr=False)
     """Only the angles of detector pixels are known: distance and pixel were chosen to give them, and mean nothing alone."""

@@ -83,7 +83,7 @@ class Inspection(Told):
 
     def told(self) -> tuple[str, ...]:
         frames = f"{self.frames} frame{'s' * (self.frames != 1)} of {' × '.join(map(str, self.frame_shape))} pixels"
-        photons = f"{number(self.photons_per_frame[1])} photons in a typical frame"
+        photons = f"{number(self.photons_per_frame[1])} {self.particle}s in a typical frame"
         sampled = "" if self.oversampling is None else f", oversampling {number(self.oversampling, 2)}"
         doubts = [*(finding.line for finding in self.findings), *self.suspicious]
         return (

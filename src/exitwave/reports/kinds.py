@@ -116,7 +116,12 @@ class _Ptychography(KindOfReport):
             share = float(x.variations.abs().square().sum(dim=(1, 2)) @ x.weights.abs().square().mean(dim=0))
             share /= float(x.probe[0].abs().square().sum())
             waves = f"{len(x.variations)} wave{'s' * (len(x.variations) > 1)}"
-            facts.append(Fact("variation of the probe", f"{waves}, {number(100 * share)} % of its photons"))
+            facts.append(
+                Fact(
+                    "variation of the probe",
+                    f"{waves}, {number(100 * share)} % of its {self.result.geometry.particle}s",
+                )
+            )
         if x.brightness is not None:
             photons = x.brightness.square()
             low, high = (number(float(bound / photons.mean()), 4) for bound in (photons.min(), photons.max()))
@@ -202,11 +207,12 @@ class _IsolatedObject(KindOfReport):
 
     def measured(self, field_m: tuple[float, float]) -> list[Fact]:
         x = self._x
-        photons = float(x.object.detach().abs().double().square().sum() * x.beam_photons)
+        particle = self.result.geometry.particle
+        counted = float(x.object.detach().abs().double().square().sum() * x.beam_photons)
         return [
             self._pixel("of the object"),
             Fact("Object", area(field_m), f"y × x, support of {int(x.support.sum())} pixels"),
-            Fact("Photons", number(photons), "in one pattern of the object found"),
+            Fact(f"{particle.capitalize()}s", number(counted), "in one pattern of the object found"),
         ]
 
     def remarks(self) -> list[str]:

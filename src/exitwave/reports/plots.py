@@ -127,7 +127,9 @@ def _(comparison: Comparison) -> Figure:
 @drawn.register
 def _(measurement: Measurement) -> Figure:
     grid = grid_figure(1, 1, _size(measurement.frame_shape))
-    _draw_pattern(grid.place(0, 0, "mean pattern, photons"), measurement, _frames(measurement))
+    _draw_pattern(
+        grid.place(0, 0, f"mean pattern, {measurement.geometry.particle}s"), measurement, _frames(measurement)
+    )
     return grid.figure
 
 
@@ -135,7 +137,8 @@ def _(measurement: Measurement) -> Figure:
 def _(scan: Scan) -> Figure:
     index = _frames(scan)
     grid = grid_figure(1, 3, _size(scan.frame_shape), right_in=0.5, below_in=0.4)
-    photons = _draw_pattern(grid.place(0, 0, "mean pattern, photons"), scan, index)
+    quanta = f"{scan.geometry.particle}s"
+    photons = _draw_pattern(grid.place(0, 0, f"mean pattern, {quanta}"), scan, index)
     centres = scan.positions_m.numpy()
     scale, unit = length_unit(float(np.ptp(centres, axis=0).max()))
     axes = grid.place(0, 1, "positions", shift_in=0.35)
@@ -150,7 +153,7 @@ def _(scan: Scan) -> Figure:
     )
     axes.set(aspect="equal", xlabel=f"x ({unit}); later frames brighter", ylabel=f"y ({unit})")
     axes.invert_yaxis()
-    axes = grid.place(0, 2, "photons in each frame", shift_in=0.5)
+    axes = grid.place(0, 2, f"{quanta} in each frame", shift_in=0.5)
     axes.plot(index.numpy(), photons, color=panels.BLUE, linewidth=0.8, marker="." if len(photons) < 60 else "")
     axes.set(xlabel="frame", ylim=(0, 1.1 * max(float(photons.max()), 1e-9)))
     return grid.figure

@@ -67,17 +67,17 @@ def _layers(result: Result) -> Iterator[dict[str, Any]]:
             where = name.removeprefix("the ")
             yield _layer(f"{where}: standard deviation", deviation, shown.size_m, "magma", limits)
     if isinstance(result.estimate, PtychoEstimate):
-        yield from _modes(result.estimate, pixel_pair(result.object_pixel_m))
+        yield from _modes(result.estimate, pixel_pair(result.object_pixel_m), f"√{result.geometry.particle}s")
 
 
-def _modes(estimate: PtychoEstimate, pixel_m: tuple[float, float]) -> Iterator[dict[str, Any]]:
+def _modes(estimate: PtychoEstimate, pixel_m: tuple[float, float], unit: str) -> Iterator[dict[str, Any]]:
     for number, mode in enumerate(estimate.probe.detach().cpu().numpy(), 1):
         size_m = (mode.shape[0] * pixel_m[0], mode.shape[1] * pixel_m[1])
         amplitude = np.abs(mode)
         # Phases of what is dark are noise.
         phase = np.where(amplitude > 0.02 * amplitude.max(), np.angle(mode), np.nan)
         limits = (0.0, contrast(amplitude, 0, 100)[1])
-        yield _layer(f"probe mode {number}: amplitude", amplitude, size_m, "inferno", limits, "√photons")
+        yield _layer(f"probe mode {number}: amplitude", amplitude, size_m, "inferno", limits, unit)
         yield _layer(f"probe mode {number}: phase", phase, size_m, "phase", (-np.pi, np.pi), "rad")
 
 

@@ -70,6 +70,15 @@ def test_each_piece_of_evidence_speaks(changed: dict[str, float], grade: str):
     assert grade == "sound" or gravest.advice
 
 
+@pytest.mark.parametrize("changed", [{"free-residual": 1.2, "free-noise": 0.9}, {"free-residual": 0.5}])
+def test_of_electrons_no_photon_is_spoken_of(changed: dict[str, float]):
+    good = {"noise-ratio": 2.0, "starts-correlation": 0.99, "starts-worse": 1.2, "beam-off": 0.0, "support-share": 0.1}
+    told = list(said({**good, **FREE, **changed}, "electron"))
+    words = " ".join(word for one in told for word in (one.reason, *one.advice))
+    assert "photon" not in words
+    assert "counting noise leaves" in words
+
+
 def test_without_pixels_held_out_the_misfit_tells_whether_noise_parts_the_starts():
     parted = {"starts-correlation": 0.9, "starts-worse": 1.2, "beam-off": 0.0, "support-share": 0.1}
     assert "failed" in {one.grade for one in said({**parted, "noise-ratio": 50.0})}

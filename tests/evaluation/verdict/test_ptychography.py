@@ -221,6 +221,16 @@ def test_each_piece_of_evidence_speaks(changed: dict[str, float], grade: str, wo
     assert grade == "sound" or gravest.advice
 
 
+def test_of_electrons_no_photon_is_spoken_of():
+    everything = {**GOOD, "probe-border": 0.4, "moves-rms-px": 0.3, "moves-slow": 0.8, "left-out-correlation": 0.7}
+    for changed in ({"noise-ratio": 0.2}, {"noise-ratio": 9.0}, {"signal": 0.0}):
+        told = list(said({**everything, **changed}, near_field=False, particle="electron"))
+        words = " ".join(word for one in told for word in (one.reason, *one.advice))
+        assert "photon" not in words.replace("--prepare photons=", "")
+        assert "of its electrons lie" in words
+        assert "counting noise explains" in words
+
+
 def test_a_wide_probe_is_no_fault_in_the_near_field():
     assert all(one.grade == "sound" for one in said({**GOOD, "probe-border": 0.44}, near_field=True))
 

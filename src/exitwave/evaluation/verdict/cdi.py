@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from exitwave.data.estimate import SupportEstimate
+from exitwave.data.geometry import Particle, noise_of
 from exitwave.data.result import Result
 from exitwave.data.verdict import Verdict
 from exitwave.evaluation.cdi_alignment import register_twin
@@ -46,7 +47,7 @@ def _(problem: SupportProblem, result: Result, state: Mapping[str, Tensor]) -> V
     x = result.estimate.to(problem.device)
     assert isinstance(x, SupportEstimate)
     figures = evidence(problem, result, x, state)
-    return verdict(said(figures), figures)
+    return verdict(said(figures, result.geometry.particle), figures)
 
 
 def evidence(
@@ -106,10 +107,10 @@ def other_starts(state: Mapping[str, Tensor]) -> list[OtherStart]:
     return [OtherStart(register_twin(kept[n], best).correlation, residuals[n] / least) for n in sorted(kept) if n > 0]
 
 
-def said(e: Mapping[str, float]) -> Iterator[Says]:
-    """What the figures say, one thing each."""
+def said(e: Mapping[str, float], particle: Particle = "photon") -> Iterator[Says]:
+    """What the figures say, one thing each, of photons or electrons."""
     yield from _of_starts(e)
-    yield from _of_held_out(e)
+    yield from _of_held_out(e, particle)
     if e["beam-off"] > OFF_CENTRE:
         yield Says(
             grade="doubtful",
@@ -168,7 +169,7 @@ def _far_above_noise(e: Mapping[str, float]) -> bool:
     return above > FAR
 
 
-def _of_held_out(e: Mapping[str, float]) -> Iterator[Says]:
+def _of_held_out(e: Mapping[str, float], particle: Particle) -> Iterator[Says]:
     free, noise = e.get("free-residual"), e.get("free-noise", 0.0)
     if free is None:
         yield Says(
@@ -179,8 +180,8 @@ def _of_held_out(e: Mapping[str, float]) -> Iterator[Says]:
     elif noise > ALL_NOISE:
         yield Says(
             grade="doubtful",
-            reason=f"pixels that the solver never saw cannot tell: photon noise leaves {noise:.2g} of them unexplained",
-            advice=("more photons, or a support that is known",),
+            reason=f"pixels that the solver never saw cannot tell: {noise_of(particle)} leaves {noise:.2g} of them unexplained",
+            advice=(f"more {particle}s, or a support that is known",),
         )
     elif free - noise <= max(FREE_GOOD, FREE_GOOD_NOISY * noise**0.5):
         yield Says(grade="sound", reason=f"pixels that the solver never saw are predicted (off by {free:.2g})")
@@ -188,7 +189,7 @@ def _of_held_out(e: Mapping[str, float]) -> Iterator[Says]:
         failed = free - noise > max(FREE_BAD, FREE_BAD_NOISY * noise**0.5)
         yield Says(
             grade="failed" if failed else "doubtful",
-            reason=f"pixels that the solver never saw are off by {free:.2g}, where photon noise leaves {noise:.2g}"
+            reason=f"pixels that the solver never saw are off by {free:.2g}, where {noise_of(particle)} leaves {noise:.2g}"
             + (": the image does not predict the pattern" if failed else ""),
             advice=(
                 "a tighter support (raise the threshold), more starts, or fewer unmeasured pixels",

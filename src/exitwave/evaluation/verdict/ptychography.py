@@ -30,7 +30,7 @@ def _(problem: PtychographyProblem, result: Result, state: Mapping[str, Tensor])
     fit = fit_of(problem, x)
     stage, predicted = stage_of(fit, x.positions_px), left_out(problem, x, fit)
     figures = evidence(problem, result, x, fit, stage, predicted)
-    return verdict(said(figures, near_field=problem.geometry.near_field), figures)
+    return verdict(said(figures, near_field=problem.geometry.near_field, particle=problem.geometry.particle), figures)
 
 
 def evidence(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 
+from exitwave.data.geometry import Particle, noise_of
 from exitwave.evaluation.verdict.fit import OUTLYING
 from exitwave.evaluation.verdict.rule import Says
 
@@ -57,18 +58,18 @@ LEAST_FRAMES = 16
 """Fewer frames cannot test each other: the probe has seen those that are left out, and remembers them."""
 
 
-def said(e: Mapping[str, float], *, near_field: bool) -> Iterator[Says]:
-    """What the figures say, one thing each."""
-    yield from _of_prediction(e)
+def said(e: Mapping[str, float], *, near_field: bool, particle: Particle = "photon") -> Iterator[Says]:
+    """What the figures say, one thing each, of photons or electrons."""
+    yield from _of_prediction(e, particle)
     yield from _of_order(e)
-    yield from _of_positions(e, near_field=near_field)
-    yield from _of_noise(e)
+    yield from _of_positions(e, near_field=near_field, particle=particle)
+    yield from _of_noise(e, particle)
     yield from _of_frames(e)
     yield from _of_modes(e)
     if not near_field and e["probe-border"] > FULL:
         yield Says(
             grade="doubtful",
-            reason=f"the probe fills the frame: {e['probe-border']:.0%} of its photons lie in the outer eighth",
+            reason=f"the probe fills the frame: {e['probe-border']:.0%} of its {particle}s lie in the outer eighth",
             advice=(
                 "check energy, distance and detector pixel: a probe that does not fit its frame has the wrong object pixel; "
                 "or the scan is near field (--focus-distance-m)",
@@ -76,13 +77,13 @@ def said(e: Mapping[str, float], *, near_field: bool) -> Iterator[Says]:
         )
 
 
-def _of_prediction(e: Mapping[str, float]) -> Iterator[Says]:
+def _of_prediction(e: Mapping[str, float], particle: Particle) -> Iterator[Says]:
     if e["signal"] < LEAST_SIGNAL and e["noise-ratio"] > BELOW_NOISE:
         yield Says(
             grade="doubtful",
-            reason="the frames hardly differ beyond photon noise: there is next to nothing in them of which an image could be "
-            "made",
-            advice=("more photons, or look whether the sample is in the beam",),
+            reason=f"the frames hardly differ beyond {noise_of(particle)}: there is next to nothing in them of which an image could "
+            "be made",
+            advice=(f"more {particle}s, or look whether the sample is in the beam",),
         )
     found, covered = e.get("left-out-correlation"), e.get("left-out-covered", 0.0)
     if found is None or covered < LEAST_COVER:
@@ -136,14 +137,14 @@ def _of_order(e: Mapping[str, float]) -> Iterator[Says]:
         )
 
 
-def _of_positions(e: Mapping[str, float], *, near_field: bool) -> Iterator[Says]:
+def _of_positions(e: Mapping[str, float], *, near_field: bool, particle: Particle) -> Iterator[Says]:
     wish, chance = e["moves-rms-px"], e["moves-by-chance-px"]
     alike = e["moves-affine"] > ALIKE or e["moves-slow"] > SLOW
     mends = alike or near_field or e["moves-mend"] > LEAST_MENDED
     least = MOVE_NEAR_PX if near_field else MOVE_ALIKE_PX if alike else MOVE_PX
     if wish < max(least, (BEYOND_CHANCE_ALIKE if alike else BEYOND_CHANCE) * chance) or not mends:
         return
-    told = f"the frames want to stand {wish:.2g} px elsewhere (photon noise explains {chance:.2g} px)"
+    told = f"the frames want to stand {wish:.2g} px elsewhere ({noise_of(particle)} explains {chance:.2g} px)"
     if e["moves-affine"] > ALIKE:
         yield Says(
             grade="doubtful",
@@ -165,7 +166,7 @@ def _of_positions(e: Mapping[str, float], *, near_field: bool) -> Iterator[Says]
         )
 
 
-def _of_noise(e: Mapping[str, float]) -> Iterator[Says]:
+def _of_noise(e: Mapping[str, float], particle: Particle) -> Iterator[Says]:
     ratio, expected = e["noise-ratio"], max(1 - e["unknowns"], 0.05)
     if e["frames"] < LEAST_FRAMES:
         yield Says(
@@ -177,18 +178,18 @@ def _of_noise(e: Mapping[str, float]) -> Iterator[Says]:
     if ratio < BELOW_NOISE * expected:
         yield Says(
             grade="sound" if predicts else "doubtful",
-            reason=f"the misfit is {ratio:.2g} of what photon noise would leave: "
+            reason=f"the misfit is {ratio:.2g} of what {noise_of(particle)} would leave: "
             + (
                 "the counts are scaled, or simulated without noise"
                 if predicts
                 else "noise is fitted, or the counts are scaled"
             ),
-            advice=("state counts in photons (--prepare photons=...)",) if not predicts else (),
+            advice=(f"state counts in {particle}s (--prepare photons=...)",) if not predicts else (),
         )
     elif ratio > ABOVE_NOISE:
         yield Says(
             grade="sound",
-            reason=f"the misfit is {ratio:.2g} times what photon noise leaves: something beside noise is not modelled (or the "
+            reason=f"the misfit is {ratio:.2g} times what {noise_of(particle)} leaves: something beside noise is not modelled (or the "
             "run is not at its end)",
         )
 

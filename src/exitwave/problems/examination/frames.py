@@ -119,7 +119,7 @@ def bad_frames(
     unlike = well & ~flat & ~wild & _wild_patterns(seen.thumbnails, photons, neighbours, well & ~wild & ~flat)
     for bad, reason in (
         (flat, "the same value in every pixel"),
-        (wild, "wild number of photons"),
+        (wild, "wild number of counts"),
         (unlike, "pattern unlike its neighbours'"),
     ):
         if int(bad.sum()) <= max(1, MOST_WILD * int(well.sum())):
