@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+import exitwave as ew
 from exitwave.data import prepare
 from exitwave.data.errors import ExitwaveError, InputError
 from exitwave.problems.initial_guess import first_guess
@@ -85,6 +86,27 @@ def test_two_halves_agree_though_they_saw_different_frames(known):
     from exitwave.evaluation.ptychography import compare_halves
 
     assert compare_halves(first.estimate, second.estimate).metrics["FRC-half-bit-split"] > 0.5
+
+
+def test_halves_take_files_and_names_as_reconstruct_does(known, tmp_path):
+    result = reconstruct(known.scan, RPIE(epochs=2))
+    ew.write(known.scan, tmp_path / "scan.cxi")
+    ew.write(result, tmp_path / "out.h5")
+    given = reconstruct_halves(known.scan, RPIE(epochs=2), result, probe=result, progress=False)
+    named = reconstruct_halves(
+        str(tmp_path / "scan.cxi"),
+        {"name": "rpie", "epochs": 2},
+        tmp_path / "out.h5",
+        probe=tmp_path / "out.h5",
+        progress=False,
+    )
+    for one, other in zip(given, named, strict=True):
+        assert one.spec == other.spec
+        assert torch.allclose(one.estimate.object, other.estimate.object, atol=1e-3)
+    with pytest.raises(InputError, match=r"setup=ew.Setup\(seed=3\)"):
+        reconstruct_halves(known.scan, "rpie", result, seed=3)  # pyright: ignore
+    with pytest.raises(InputError, match="is no measurement"):
+        reconstruct_halves(result, "rpie", known.scan)  # pyright: ignore
 
 
 def test_starting_from_an_earlier_result_goes_on_from_it(known):

@@ -1,28 +1,25 @@
 """Reconstruct two disjoint halves of the frames, to see how far their images agree: resolution without truth."""
 
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
-from functools import singledispatch
-from typing import Any, cast
+from typing import cast
 
 import torch
-from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.errors import DoubtfulImageWarning, InputError
 from exitwave.data.estimate import PtychoEstimate
-from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.data.scan import Scan
-from exitwave.problems.base import Problem
+from exitwave.io.given import GivenMeasurement, GivenProbe, GivenResult, given_measurement, given_probe, given_result
 from exitwave.problems.outliers import Outliers
 from exitwave.problems.setup import Setup
 from exitwave.running.examined import examined
 from exitwave.running.pose import pose
-from exitwave.running.reconstruct import reconstruct
-from exitwave.solvers.base import Solver, Step
+from exitwave.running.reconstruct import Watch, reconstruct
+from exitwave.running.right_call import showing_the_right_call
+from exitwave.solvers.spec import AnySolver, given_solver
 
 
 def halves(scan: Scan, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -32,36 +29,28 @@ def halves(scan: Scan, seed: int = 0) -> tuple[Tensor, Tensor]:
     return order[:middle].sort().values, order[middle:].sort().values
 
 
-@singledispatch
+@showing_the_right_call
 def reconstruct_halves(
-    measurement: Measurement,
-    solver: Solver[Any],
-    result: Result,
+    measurement: GivenMeasurement,
+    solver: AnySolver,
+    result: GivenResult,
     *,
-    probe: Complex[Tensor, "mode y x"] | None = None,
+    probe: GivenProbe | None = None,
     setup: Setup | None = None,
-    watch: Callable[[Step[Any], Problem[Any]], None] | None = None,
+    watch: Watch | None = None,
+    progress: bool = True,
 ) -> tuple[Result, Result]:
     """Reconstruct two disjoint halves of a scan's frames independently, on one canvas, from data alone.
 
     Both start from an empty object and a probe guessed from their own frames, or the `probe` that was known beforehand,
     which methods with a fixed probe need. They share the canvas with `result`, and its positions: where these were
-    refined, it was on all frames, so that the halves agree a little better than by themselves. `setup` is that of the
-    result. Raises InputError for measurements that cannot be halved.
+    refined, it was on all frames, so that the halves agree a little better than by themselves. Files, names, `setup` (that of
+    the result), `watch` and `progress` are as of `reconstruct`. Raises InputError for measurements that cannot be halved.
     """
-    raise InputError(f"{measurement.title} has no halves to compare; a scan of many frames is needed")
-
-
-@reconstruct_halves.register
-def _(
-    scan: Scan,
-    solver: Solver[Any],
-    result: Result,
-    *,
-    probe: Complex[Tensor, "mode y x"] | None = None,
-    setup: Setup | None = None,
-    watch: Callable[[Step[Any], Problem[Any]], None] | None = None,
-) -> tuple[Result, Result]:
+    scan = given_measurement(measurement)
+    if not isinstance(scan, Scan):
+        raise InputError(f"{scan.title} has no halves to compare; a scan of many frames is needed")
+    solver, result, probe = given_solver(solver), given_result(result), given_probe(probe)
     if len(scan) < 4:
         raise InputError(f"{len(scan)} frames have no halves to compare; a scan of many frames is needed")
     whole = result.estimate
@@ -86,7 +75,7 @@ def _(
         with warnings.catch_warnings():
             # What is doubtful of all frames was said of them.
             warnings.simplefilter("ignore", DoubtfulImageWarning)
-            made.append(_whole(reconstruct(problem, solver, start=start, setup=thin, watch=watch)))
+            made.append(_whole(reconstruct(problem, solver, start=start, setup=thin, watch=watch, progress=progress)))
     return made[0], made[1]
 
 
