@@ -25,12 +25,12 @@ from exitwave.io.hdf5.reading import (
     find,
     is_hdf5,
     mean_frame,
-    numbers,
     open_hdf5,
-    unit,
 )
 from exitwave.io.natural_order import in_number_order
 from exitwave.io.positions import read_positions
+from exitwave.io.recipes.places import exists, places_of, raw_numbers
+from exitwave.io.recipes.rocking import rocking_contents
 from exitwave.io.recipes.schema import Places, Quantity, Recipe, Term, load_recipe, shipped_recipes
 from exitwave.io.units import ANGLES_RAD, ENERGIES_EV, LENGTHS_M, factor
 
@@ -68,10 +68,11 @@ def read(path: Path, stated: ReadOptions) -> Contents:
             focus_distance_m=_value(file, recipe.focus_distance, LENGTHS_M, "length"),
             particle=recipe.particle,
             mask=_mask(file, recipe),
-            background=mean_frame(file, *_places(recipe.background)) if recipe.background else None,
+            background=mean_frame(file, *places_of(recipe.background)) if recipe.background else None,
             monitor=_numbers(file, recipe.monitor.path) if recipe.monitor else None,
             beam_centre_px=_beam_centre_px(file, recipe),
             orientation=recipe.frames.orientation,
+            rocking=rocking_contents(file, recipe, patterns.shape, _beam_centre_px(file, recipe)),
             notes={"recipe": name, "datasets": patterns.names},
         )
     if stated.positions:
@@ -91,7 +92,7 @@ def _fitting(path: Path) -> list[str]:
         found = [
             (-len(recipe.recognise), name)
             for name, recipe in shipped_recipes().items()
-            if recipe.recognise and all(_exists(file, place) for place in recipe.recognise)
+            if recipe.recognise and all(exists(file, place) for place in recipe.recognise)
         ]
     return [name for _, name in sorted(found)]
 
@@ -109,36 +110,8 @@ def _best(path: Path) -> str:
     return names[0]
 
 
-def _exists(file: h5py.File, place: str) -> bool:
-    path, _, attribute = place.partition("@")
-    item = find(file, path or "/")
-    return item is not None and (not attribute or attribute in item.attrs)
-
-
-def _places(places: Places) -> list[str]:
-    return [places] if isinstance(places, str) else places
-
-
-def _raw(file: h5py.File, places: Places) -> tuple[np.ndarray, str] | None:
-    """Numbers at the first place that exists, and the unit that the file gives them. Raises FormatError for text."""
-    for place in _places(places):
-        path, at, attribute = place.partition("@")
-        if not _exists(file, place):
-            continue
-        item = find(file, path or "/")
-        if at and item is not None:
-            values = np.asarray(item.attrs[attribute])
-            if values.dtype.kind not in "biuf":
-                raise FormatError(f"{place} in {file.filename} is {values.dtype}; the recipe expects numbers there")
-            return values.astype(np.float64), ""
-        values = numbers(file, path)
-        if values is not None:
-            return values, unit(dataset(file, path), "")
-    return None
-
-
 def _numbers(file: h5py.File, places: Places) -> Float[np.ndarray, " frame"] | None:
-    raw = _raw(file, places)
+    raw = raw_numbers(file, places)
     return None if raw is None else raw[0].ravel()
 
 
@@ -148,7 +121,7 @@ def _value(file: h5py.File, quantity: Quantity | None, units: dict[str, float], 
         return None
     number, word = quantity.value, quantity.unit
     if quantity.path is not None:
-        raw = _raw(file, quantity.path)
+        raw = raw_numbers(file, quantity.path)
         if raw is None:
             return None
         values = raw[0].ravel()
@@ -190,14 +163,14 @@ def _beam_centre_px(file: h5py.File, recipe: Recipe) -> tuple[float, float] | No
 
 
 def _mask(file: h5py.File, recipe: Recipe) -> Bool[np.ndarray, "y x"] | None:
-    raw = _raw(file, recipe.mask.path) if recipe.mask else None
+    raw = raw_numbers(file, recipe.mask.path) if recipe.mask else None
     if raw is None or recipe.mask is None:
         return None
     return (raw[0] != 0) if recipe.mask.good == "nonzero" else (raw[0] == 0)
 
 
 def _frame_names(file: h5py.File, recipe: Recipe, path: Path, name: str) -> tuple[str, ...]:
-    places = _places(recipe.frames.path)
+    places = places_of(recipe.frames.path)
     for place in places:
         if place.endswith("/*"):
             group = find(file, place[:-2])
@@ -220,7 +193,7 @@ def _layout(file: h5py.File, frames: str, recipe: Recipe, stated: ReadOptions) -
     if stated.sum_exposures:
         return "frame exposure y x"
     terms = [term.path for term in recipe.positions.y if term.path is not None]
-    places = dataset(file, *_places(terms[0])) if terms else None
+    places = dataset(file, *places_of(terms[0])) if terms else None
     by_line = places is not None and places.size == stored.shape[0] * stored.shape[1]
     return "row column y x" if by_line else recipe.frames.layout
 
@@ -245,7 +218,7 @@ def _summand(
     if term.scan is not None:
         values = _raster_numbers(file, term.scan, recipe, patterns)
     else:
-        raw = _raw(file, term.path or "")
+        raw = raw_numbers(file, term.path or "")
         if raw is None:
             return None
         values = _component(raw[0], term.component, patterns.shape[0])

@@ -1,0 +1,34 @@
+"""What a recipe says of a rocking curve."""
+
+import h5py
+import numpy as np
+
+from exitwave.io.assemble import RockingContents
+from exitwave.io.hdf5.reading import mean_frame
+from exitwave.io.recipes.places import places_of, raw_numbers
+from exitwave.io.recipes.schema import Places, Recipe
+
+
+def rocking_contents(
+    file: h5py.File, recipe: Recipe, shape: tuple[int, int, int], beam_px: tuple[float, float] | None
+) -> RockingContents | None:
+    """Angles, circles and corrections where the recipe says they are; None for recipes of scans."""
+    rocking = recipe.rocking
+    if rocking is None:
+        return None
+    return RockingContents(
+        angles={name: found for name, where in rocking.angles.items() if (found := _angles(file, where)) is not None},
+        angle_unit=rocking.unit,
+        diffractometer=rocking.diffractometer,
+        rocked=rocking.rocked,
+        direct_beam_px=None if beam_px is None else (beam_px[0] - shape[1] // 2, beam_px[1] - shape[2] // 2),
+        whitefield=mean_frame(file, *places_of(rocking.whitefield)) if rocking.whitefield else None,
+        darkfield=mean_frame(file, *places_of(rocking.darkfield)) if rocking.darkfield else None,
+    )
+
+
+def _angles(file: h5py.File, where: Places | float) -> np.ndarray | None:
+    if isinstance(where, int | float):
+        return np.array([float(where)])
+    raw = raw_numbers(file, where)
+    return None if raw is None else raw[0].ravel()
