@@ -43,6 +43,8 @@ class ReadOptions:
     """Name of the file format; found from the content when left out."""
     recipe: str | None = None
     """Name of a shipped recipe or path of a YAML recipe for generic HDF5 files."""
+    entry: str | None = None
+    """Scan of a file that keeps several: its group, or the number in its name."""
     positions: Path | None = None
     """A second file that holds the positions (and whatever else it knows), where a format keeps them apart."""
     energy_ev: float | None = None
@@ -120,6 +122,8 @@ class RockingContents:
     angles: Mapping[str, Float[np.ndarray, " some"]]
     """Of each circle by name: one number, or one for each frame, in the order of the file."""
     angle_unit: AngleUnit = "deg"
+    frames: Float[np.ndarray, " frame"] | None = None
+    """Angles of the rocked circle, where they stand apart from those of the circles."""
     diffractometer: Diffractometer | str | None = None
     """Itself or its name."""
     rocked: str | None = None

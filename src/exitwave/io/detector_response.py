@@ -57,7 +57,12 @@ def _divided(contents: Contents, whitefield: Image, path: Path) -> Contents:
             f"the whitefield of {path} holds no number above zero; give another one with --whitefield FILE"
         )
     typical = float(np.median(whitefield[lit]))
-    good = lit & (whitefield >= LEAST_RESPONSE * typical)
+    good: Bool[np.ndarray, "y x"] = lit & (whitefield >= LEAST_RESPONSE * typical)
+    if good.mean() < 0.5:
+        raise FormatError(
+            f"the whitefield of {path} is below {LEAST_RESPONSE:g} of its median, or no number, in {int((~good).sum())} of "
+            f"{good.size} pixels, where the detector would not count; give an image of even light with --whitefield FILE"
+        )
     gain = np.where(good, typical / np.where(good, whitefield, 1.0), 0.0).astype(np.float32)
     assert contents.patterns is not None
     told = f"frames divided by it, {int((~good).sum())} pixels below {LEAST_RESPONSE:g} of the median masked"

@@ -30,7 +30,7 @@ OF_ROCKING_CURVES = (
     "darkfield",
 )
 """Options of reading that only rocking curves have."""
-OF_ALL = ("format", "recipe", "energy_ev", "distance_m", "detector_pixel_m", "values", "mask", "mask_good")
+OF_ALL = ("format", "recipe", "entry", "energy_ev", "distance_m", "detector_pixel_m", "values", "mask", "mask_good")
 """Options of reading that go with rocking curves, too; all others are of scans."""
 
 

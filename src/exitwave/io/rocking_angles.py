@@ -18,8 +18,7 @@ from exitwave.io.units import ANGLES_RAD
 Angles = Float[np.ndarray, " some"]
 MOST_STEP_DEG, LEAST_STEP_DEG = 1.0, 1e-5
 MOST_RANGE_DEG, LEAST_RANGE_DEG = 20.0, 0.02
-"""Between which rocking curves lie; a range of 1 degree is usual. Radians read as degrees fall below, and degrees read as radians
-above."""
+"""Between which rocking curves lie; a range of 1 degree is usual. Radians read as degrees fall below, degrees read as radians above."""
 STANDS = 0.2
 """Of the range of the rocked circle, over which another one must not move."""
 
@@ -50,9 +49,9 @@ def rocking_angles(
         for circles in (diffractometer.sample_circles, diffractometer.detector_circles)
     )
     rocked = _rocked(known, found, stated, sample, count, path)
-    frames = _of_frames(known, stated, rocked, count, path)
-    if found.diffraction is None and stated.angle_unit is None and stated.rocking_step_deg is None:
-        _check_plausible(frames, rocked, path)
+    frames = _of_frames(known, found, stated, rocked, count, path)
+    if found.diffraction is None and stated.rocking_step_deg is None:
+        _check_plausible(frames, rocked, path, sure=stated.angle_unit is not None)
     carried = sample[sample.index(rocked) + 1 :]
     lacking = [name for name in (*sample, *detector) if name not in known and name not in (rocked, *carried)]
     if lacking:
@@ -62,6 +61,10 @@ def rocking_angles(
         )
     _check_others_stand(known, rocked, frames, path)
     still = {name: float(np.median(values)) for name, values in known.items()}
+    if unknown := [name for name, angle in still.items() if name != rocked and not math.isfinite(angle)]:
+        raise FormatError(
+            f"the angle of {', '.join(unknown)} in {path} is no number; state it in degrees: --angles {unknown[0]}=DEGREES"
+        )
     still[rocked] = float(frames[count // 2])
     return RockingAngles(
         rocked,
@@ -132,7 +135,7 @@ def _rocked(
 
 
 def _of_frames(
-    known: Mapping[str, Angles], stated: ReadOptions, rocked: str, count: int, path: Path
+    known: Mapping[str, Angles], found: RockingContents, stated: ReadOptions, rocked: str, count: int, path: Path
 ) -> Float[np.ndarray, " frame"]:
     """Radians of the rocked circle in each frame."""
     if stated.rocking_angles is not None and stated.rocking_step_deg is not None:
@@ -144,6 +147,8 @@ def _of_frames(
     elif stated.rocking_step_deg is not None:
         middle = float(np.median(known[rocked])) if rocked in known else 0.0
         frames = middle + math.radians(stated.rocking_step_deg) * (np.arange(count) - count // 2)
+    elif found.frames is not None:
+        frames = found.frames * ANGLES_RAD[stated.angle_unit or found.angle_unit]
     else:
         frames = known.get(rocked, np.zeros(0))
     if len(frames) != count:
@@ -153,30 +158,42 @@ def _of_frames(
             "state the step with --rocking-step-deg, or leave out frames that have none where they were stored"
             f"{lost_links(path)}"
         )
+    if (numbers := int(np.isfinite(frames).sum())) < count:
+        raise FormatError(
+            f"{source} holds {count} angles of {rocked}, of which {numbers} are numbers; expected one for each frame. Give them "
+            "with --rocking-angles FILE or state the step with --rocking-step-deg"
+        )
     return np.asarray(frames, dtype=np.float64)
 
 
-def _check_plausible(frames: Float[np.ndarray, " frame"], rocked: str, path: Path) -> None:
-    """Raise FormatError where the angles can hardly be degrees, or radians, as they are said to be."""
-    degrees = np.degrees(frames[np.isfinite(frames)])
-    steps = np.abs(np.diff(degrees))
-    width, step = (float(np.ptp(degrees)), float(np.median(steps))) if len(degrees) > 1 else (0.0, 0.0)
-    if not width or (LEAST_RANGE_DEG <= width <= MOST_RANGE_DEG and LEAST_STEP_DEG <= step <= MOST_STEP_DEG):
+def _check_plausible(frames: Float[np.ndarray, " frame"], rocked: str, path: Path, *, sure: bool) -> None:
+    """Raise FormatError where the angles can hardly be degrees, or radians, as they are said to be.
+
+    `sure`: their unit was stated, so that a narrow rocking curve is one.
+    """
+    degrees = np.degrees(frames)
+    if len(degrees) < 2 or not np.ptp(degrees):
         return
+    width, step = float(np.ptp(degrees)), float(np.median(np.abs(np.diff(degrees))))
     if width > MOST_RANGE_DEG or step > MOST_STEP_DEG:
-        other = f"degrees taken for radians ({number(math.radians(width))}° in all)? Then state --angle-unit deg"
+        doubt = f"Were degrees taken for radians ({number(math.radians(width))}° in all)? State --angle-unit deg"
+    elif not sure and (width < LEAST_RANGE_DEG or step < LEAST_STEP_DEG):
+        doubt = (
+            f"Were radians taken for degrees ({number(math.degrees(width))}° in all)? State --angle-unit rad, or deg where they "
+            "are degrees all the same"
+        )
     else:
-        other = f"radians taken for degrees ({number(math.degrees(width))}° in all)? Then state --angle-unit rad"
+        return
     raise FormatError(
         f"{rocked} goes over {number(width)}° in {len(frames)} frames of {path}, {number(step)}° a frame; rocking curves span "
-        f"{LEAST_RANGE_DEG:g} to {MOST_RANGE_DEG:g}°. Are these {other}; where the angles are right, state their unit all the same"
+        f"{LEAST_RANGE_DEG:g} to {MOST_RANGE_DEG:g}°. {doubt}"
     )
 
 
 def _check_others_stand(
     known: Mapping[str, Angles], rocked: str, frames: Float[np.ndarray, " frame"], path: Path
 ) -> None:
-    width = float(np.ptp(frames[np.isfinite(frames)])) if np.isfinite(frames).any() else 0.0
+    width = float(np.ptp(frames))
     for name, values in known.items():
         moved = float(np.ptp(values)) if len(values) > 1 and np.isfinite(values).all() else 0.0
         if name != rocked and moved > STANDS * width > 0:

@@ -80,12 +80,20 @@ class Term(Part):
 class Frames(Part):
     """Where the diffraction patterns are."""
 
-    path: Places
+    path: Places | None = None
     """A path that ends in "/*" gathers all datasets of a group, in the order of the numbers in their names."""
+    within: Place | None = None
+    """Instead of a path: a group of which the one dataset of three axes is meant, whatever its name."""
     layout: Layout = "frame y x"
     values: Literal["counts", "amplitude"] = "counts"
     orientation: Orientation = "identity"
     """How frames must be turned so that rows and columns run as the positions do."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.within is None):
+            raise ValueError("give either path or within")
+        return self
 
 
 class Positions(Part):
@@ -139,8 +147,12 @@ class Rocking(Part):
     angles: dict[str, Places | float]
     """Of each circle by name: where one number or one for each frame stands, or the number itself."""
     unit: AngleUnit = "deg"
+    frames: Places | None = None
+    """Angle of the rocked circle in each frame, where it stands apart from the circle."""
     rocked: str | None = None
     """Circle that was turned from frame to frame; found by its angles where left out."""
+    rocked_at: Places | None = None
+    """Instead of rocked: text of which the end is the name of the circle."""
     whitefield: Places | None = None
     """Image of the detector in even light; frames are divided by it."""
     darkfield: Places | None = None
@@ -153,7 +165,9 @@ class Recipe(Part):
     title: str
     about: str = ""
     recognise: list[Place] = []
-    """Places that all exist in such a file; without any the recipe must be named."""
+    """Places that all exist in such a file; without any the recipe must be named. In names * stands for anything."""
+    entry: Place | None = None
+    """Group of a scan, where a file keeps several (* stands for anything); all other places are within it."""
     frames: Frames
     positions: Positions = Positions(unit="m")
     rocking: Rocking | None = None
