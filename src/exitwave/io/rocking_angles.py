@@ -122,7 +122,7 @@ def _rocked(
                 f"{', '.join(sample)}. State it with --rocked"
             )
         return name
-    moved = {name: float(np.ptp(known[name])) for name in sample if name in known and len(known[name]) > 1}
+    moved = {name: _range(known[name]) for name in sample if name in known and len(known[name]) > 1}
     if moved and max(moved.values()) > 0:
         return max(moved, key=lambda name: moved[name])
     if len(sample) == 1:
@@ -132,6 +132,12 @@ def _rocked(
         f"{path} has {count} frames, but {told}; state which one was rocked and how: --rocked {sample[0]} --rocking-angles FILE "
         f"(or --rocking-step-deg 0.005){lost_links(path)}"
     )
+
+
+def _range(values: Angles) -> float:
+    """How far a circle turned; as good as nothing where that is not known."""
+    numbers = values[np.isfinite(values)]
+    return float(np.ptp(numbers)) if len(numbers) > 1 else 1e-12
 
 
 def _of_frames(
