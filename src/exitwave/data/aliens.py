@@ -99,7 +99,7 @@ def light_apart(
 
 def _lowest_level(
     counts: Float[Tensor, "frame y x"],
-    soft: Float[np.ndarray, "few_frames few_y few_x"],
+    soft: Float[np.ndarray, "frame2 y2 x2"],
     sigma_px: tuple[float, float, float],
 ) -> float:
     """What is fainter is background, by its level and its scatter."""
@@ -112,7 +112,7 @@ def _lowest_level(
     return max(2 * background, background + 8 * scatter, 20 * unit / kernel, 1e-6 * float(soft.max()))
 
 
-def _doubled(region: Bool[np.ndarray, "few_frames few_y few_x"], shape: tuple[int, ...]) -> Bool[Tensor, "frame y x"]:
+def _doubled(region: Bool[np.ndarray, "frame2 y2 x2"], shape: tuple[int, ...]) -> Bool[Tensor, "frame y x"]:
     full = region
     for axis, length in enumerate(shape):
         full = np.repeat(full, 2, axis)[tuple(slice(length) if a == axis else slice(None) for a in range(3))]

@@ -122,7 +122,7 @@ def resample(curve: RockingCurve, voxels_per_fringe: float = 3.0) -> RockingCurv
     )
 
 
-def _resampled(counts: Float[Tensor, "frame y x"], shape: tuple[int, int, int]) -> Float[Tensor, "frame y x"]:
+def _resampled(counts: Float[Tensor, "frame y x"], shape: tuple[int, int, int]) -> Float[Tensor, "frame2 y2 x2"]:
     """An array at other steps around its middle, by its transform cut or padded; the sum stays the same."""
     spread = fft.fftshift(fft.fftn(fft.ifftshift(counts.numpy().astype(np.float32)), workers=1))
     into = np.zeros(shape, dtype=spread.dtype)
