@@ -25,7 +25,8 @@ COUNTERPART = 5.0
 """Times that it exceeds what lies opposite, on the other side of the peak."""
 AT_EDGE = 4.0
 """Times that it exceeds the level at which it parts, where its opposite was not measured."""
-FEWEST_PHOTONS = 200.0
+FEWEST_PHOTONS = 300.0
+"""Above the background; fainter light does no harm."""
 RIVAL = 0.05
 """Share of the peak's height from which on it is a second peak, not an alien."""
 
@@ -63,7 +64,8 @@ def light_apart(
     soft = smoothed(counts, trusted, sigma)[::2, ::2, ::2].numpy()
     middle = tuple(at // 2 for at in peak)
     opposite = ndimage.maximum_filter(soft, 5)
-    level, highest = _lowest_level(counts, soft, sigma), float(soft[middle])
+    background, highest = float(np.median(soft)), float(soft[middle])
+    level = _lowest_level(counts, background, highest, sigma)
     taken, found = np.zeros(soft.shape, dtype=bool), list[Apart]()
     while level < highest:
         labels, _ = ndimage.label(soft >= level)
@@ -87,7 +89,7 @@ def light_apart(
             voxels = _doubled(region, counts.shape) & trusted
             at = (2 * place[0], 2 * place[1], 2 * place[2])
             away = math.hypot(*((a - p) / s for a, p, s in zip(at, peak, sampled, strict=True)))
-            photons = float(counts[voxels].sum())
+            photons = float(counts[voxels].sum()) - background * int(voxels.sum())
             if photons >= FEWEST_PHOTONS:
                 share = height / highest
                 found.append(
@@ -98,18 +100,15 @@ def light_apart(
 
 
 def _lowest_level(
-    counts: Float[Tensor, "frame y x"],
-    soft: Float[np.ndarray, "frame2 y2 x2"],
-    sigma_px: tuple[float, float, float],
+    counts: Float[Tensor, "frame y x"], background: float, highest: float, sigma_px: tuple[float, float, float]
 ) -> float:
     """What is fainter is background, by its level and its scatter."""
-    background = float(np.median(soft))
     kernel = (2 * math.sqrt(math.pi)) ** 3 * math.prod(sigma_px)
     lit = counts[counts > 0]
     # One photon, in whatever unit: not less than the least count there is.
     unit = max(float(lit.min()), 1e-7 * float(lit.max())) if len(lit) else 1.0
     scatter = math.sqrt(background * unit / kernel)
-    return max(2 * background, background + 8 * scatter, 20 * unit / kernel, 1e-6 * float(soft.max()))
+    return max(2 * background, background + 8 * scatter, 20 * unit / kernel, 1e-6 * highest)
 
 
 def _doubled(region: Bool[np.ndarray, "frame2 y2 x2"], shape: tuple[int, ...]) -> Bool[Tensor, "frame y x"]:

@@ -30,7 +30,19 @@ def check_layout(scan: Scan) -> None:
 
 
 def check_frames(seen: ScanStatistics) -> None:
-    """The part of `check` that is about photons. Raises InputError for frames that cannot be counts, or are all dark."""
+    """The part of `check` that is about photons. Raises InputError for frames that cannot be counts, or are dark."""
+    check_counts(seen)
+    dark = (seen.photons_per_frame <= 0).nonzero().flatten()
+    if len(dark):
+        listed = ", ".join(str(int(seen.looked_at[i])) for i in dark[:5]) + (" ..." if len(dark) > 5 else "")
+        raise InputError(
+            f"{len(dark)} of {len(seen.photons_per_frame)} frames are empty (no photons): {listed}; "
+            "leave them out with the preparation step drop_empty"
+        )
+
+
+def check_counts(seen: ScanStatistics) -> None:
+    """Whether these are counts of photons at all. Raises InputError where they cannot be, or all frames are dark."""
     for count, what, cure in (
         (seen.not_finite, "not finite (NaN or infinite)", "mask these pixels or leave the frames out"),
         (seen.negative, "negative", "counts cannot be; set them to zero with the preparation step threshold: 0"),
@@ -42,15 +54,8 @@ def check_frames(seen: ScanStatistics) -> None:
                 f"{len(bad)} of {len(count)} frames hold pixels that are {what}, the first is frame {first} with "
                 f"{int(count[bad[0]])} of them; {cure}"
             )
-    dark = (seen.photons_per_frame <= 0).nonzero().flatten()
-    if len(dark) == len(seen.photons_per_frame):
+    if bool((seen.photons_per_frame <= 0).all()):
         raise InputError("every frame is empty: no photon in any trusted pixel; check the dataset path and the mask")
-    if len(dark):
-        listed = ", ".join(str(int(seen.looked_at[i])) for i in dark[:5]) + (" ..." if len(dark) > 5 else "")
-        raise InputError(
-            f"{len(dark)} of {len(seen.photons_per_frame)} frames are empty (no photons): {listed}; "
-            "leave them out with the preparation step drop_empty"
-        )
 
 
 LARGEST_SPAN_PX = 1e9
