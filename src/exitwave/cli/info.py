@@ -22,6 +22,7 @@ from exitwave.io.files import read_prepared
 from exitwave.io.memory import scratch, size
 from exitwave.problems.examination.regime import REPEATING
 from exitwave.problems.inspection import Inspection, ScanInspection, inspect
+from exitwave.problems.rocking_inspection import RockingInspection
 from exitwave.problems.setup import FrameNumbers, Memory, frame_numbers
 from exitwave.running.pose import allowed_bytes, choose_device
 
@@ -48,6 +49,12 @@ def info(
     keep_frames: Annotated[
         FrameNumbers | None, Parameter(help="Frames to keep that the examination would leave out.")
     ] = None,
+    noise_threshold: Annotated[
+        float | None, Parameter(help="Of a rocking curve: counts below are set to zero; 0 keeps all.")
+    ] = None,
+    keep_aliens: Annotated[
+        bool, Parameter(help="Of a rocking curve: keep scattering of other crystals.", negative="")
+    ] = False,
     memory: Annotated[
         Memory | None, Parameter(help="Say what a reconstruction with this --memory would hold, such as 8GB.")
     ] = None,
@@ -66,7 +73,14 @@ def info(
     loaded = read_prepared(scan, reading, prepare)
     dropped, kept = frame_numbers(drop_frames), frame_numbers(keep_frames)
     with phase("examining the frames"):
-        found = inspect(loaded, drop_frames=dropped, keep_frames=kept, as_is=as_is)
+        found = inspect(
+            loaded,
+            drop_frames=dropped,
+            keep_frames=kept,
+            noise_threshold=noise_threshold,
+            keep_aliens=keep_aliens,
+            as_is=as_is,
+        )
     if as_json:
         print(json.dumps(asdict(found), indent=2, default=str))
     else:
@@ -77,9 +91,14 @@ def info(
             raise InputError(f"orientations can be told apart for a scan only; this is {loaded.title}")
         verdict, options = _oriented(loaded)
         cures += options
-    setup = {"--drop-frames": drop_frames, "--keep-frames": keep_frames, "--memory": memory}
+    setup = {
+        "--drop-frames": drop_frames,
+        "--keep-frames": keep_frames,
+        "--noise-threshold": noise_threshold,
+        "--memory": memory,
+    }
     more = [word for option, value in setup.items() if value is not None for word in (option, str(value))]
-    words = next_command.words_for(scan, reading, prepare, cures, [*more, *(["--as-is"] if as_is else [])])
+    words = next_command.words_for(scan, reading, prepare, cures, [*more, *["--keep-aliens"] * keep_aliens, *["--as-is"] * as_is])
     told = sys.stderr if as_json else sys.stdout
     if save_job is not None:
         next_command.save(save_job, words, loaded)
@@ -176,6 +195,19 @@ def _(i: ScanInspection) -> list[tuple[str, str]]:
         ("step", f"{i.step_px:.4g} object pixels between neighbours, {length(i.step_m, i.particle)}"),
         ("overlap", f"{i.overlap_array:.1%} of the window{guessed}"),
         ("position sign", str(i.provenance.get("position_sign", "-")) + " positions in the file"),
+    ]
+
+
+@own_rows.register
+def _(i: RockingInspection) -> list[tuple[str, str]]:
+    missing = f", {i.voxels - i.lit_voxels - i.untrusted_voxels} without a count" if i.lit_voxels < i.voxels else ""
+    return [
+        ("Bragg peak", f"{i.peak_counts:.6g} counts at {i.peak} (frame, row, column)"),
+        ("lattice", f"|Q| = {i.q_per_m * 1e-10:.4f} per angstrom, planes {i.spacing_m * 1e10:.4f} angstrom apart"),
+        ("rocked", f"{i.rocked}, {math.degrees(i.range_rad):.4g} deg in steps of {math.degrees(i.step_rad):.4g} deg"),
+        ("fringes", f"{' / '.join(f'{s:.2f}' for s in i.sampled)} voxels each, along frames / rows / columns"),
+        ("crystal", f"about {' x '.join(length(size) for size in i.crystal_m)}, along the axes of its array"),
+        ("voxels", f"{i.voxels}, of which {i.untrusted_voxels} untrusted{missing}; {i.aliens} aliens among them"),
     ]
 
 

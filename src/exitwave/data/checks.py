@@ -30,7 +30,19 @@ def check_layout(scan: Scan) -> None:
 
 
 def check_frames(seen: ScanStatistics) -> None:
-    """The part of `check` that is about photons. Raises InputError for frames that cannot be counts, or are all dark."""
+    """The part of `check` that is about photons. Raises InputError for frames that cannot be counts, or are dark."""
+    check_counts(seen)
+    dark = (seen.photons_per_frame <= 0).nonzero().flatten()
+    if len(dark):
+        listed = ", ".join(str(int(seen.looked_at[i])) for i in dark[:5]) + (" ..." if len(dark) > 5 else "")
+        raise InputError(
+            f"{len(dark)} of {len(seen.photons_per_frame)} frames are empty (nothing is counted): {listed}; "
+            "leave them out with the preparation step drop_empty"
+        )
+
+
+def check_counts(seen: ScanStatistics) -> None:
+    """Whether these are counts of photons at all. Raises InputError where they cannot be, or all frames are dark."""
     for count, what, cure in (
         (seen.not_finite, "not finite (NaN or infinite)", "mask these pixels or leave the frames out"),
         (seen.negative, "negative", "counts cannot be; set them to zero with the preparation step threshold: 0"),
@@ -42,17 +54,8 @@ def check_frames(seen: ScanStatistics) -> None:
                 f"{len(bad)} of {len(count)} frames hold pixels that are {what}, the first is frame {first} with "
                 f"{int(count[bad[0]])} of them; {cure}"
             )
-    dark = (seen.photons_per_frame <= 0).nonzero().flatten()
-    if len(dark) == len(seen.photons_per_frame):
-        raise InputError(
-            "every frame is empty: nothing is counted in any trusted pixel; check the dataset path and the mask"
-        )
-    if len(dark):
-        listed = ", ".join(str(int(seen.looked_at[i])) for i in dark[:5]) + (" ..." if len(dark) > 5 else "")
-        raise InputError(
-            f"{len(dark)} of {len(seen.photons_per_frame)} frames are empty (nothing is counted): {listed}; "
-            "leave them out with the preparation step drop_empty"
-        )
+    if bool((seen.photons_per_frame <= 0).all()):
+        raise InputError("every frame is empty: nothing is counted in any trusted pixel; check the dataset path and the mask")
 
 
 LARGEST_SPAN_PX = 1e9
@@ -124,14 +127,14 @@ def _unit_advice(scan: Scan) -> str:
     cures += [
         (f, f"an energy of {energy * f:.4g} eV instead of {energy:.4g} eV: --energy-ev")
         for f in (1e-3, 1e3)
-        if 50 < energy * f < 2e6 and scan.geometry.particle == "photon"
+        if 50 < energy * f < 2e6
     ]
     step = step_px(scan)
     fitting = [(abs(math.log(step * f / usual)), cure) for f, cure in cures if 0.05 < step * f / usual < 4.5 and f != 1]
     if fitting:
         return "What would fit: " + ", or ".join(cure for _, cure in sorted(fitting))
     return (
-        f"Check the unit of the positions, the {scan.geometry.particle} energy ({energy:.4g} eV), the distance "
+        f"Check the unit of the positions, the photon energy ({energy:.4g} eV), the distance "
         f"({scan.geometry.distance_m:.4g} m) and the detector pixel ({_length(scan.geometry.detector_pixel_m[1])})"
     )
 

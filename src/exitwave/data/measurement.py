@@ -1,8 +1,8 @@
 """What all kinds of measurement have in common: diffraction patterns, geometry, detector."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from exitwave.data.arrays import as_tensor
 from exitwave.data.errors import InputError
 from exitwave.data.geometry import Geometry
 from exitwave.data.lengths import length, lengths, number
-from exitwave.data.patterns import ArrayPatterns, Patterns, SelectedPatterns
+from exitwave.data.patterns import ArrayPatterns, MappedPatterns, Patterns, SelectedPatterns
 from exitwave.data.showing import Shown
 
 
@@ -24,6 +24,9 @@ class Measurement(Shown):
     Shapes are checked here; whether the values make sense is checked when a problem is posed. A plain array or tensor
     given as `patterns` is wrapped. Raises InputError for shapes that do not fit together.
     """
+
+    keeps_lie: ClassVar[str] = ""
+    """Why its frames are not to be turned or mirrored, where they are not: what says instead how they lie."""
 
     patterns: Patterns
     """Photons, (frame, y, x), beam centre at [h // 2, w // 2]."""
@@ -107,6 +110,28 @@ class Measurement(Shown):
         """The same measurement with these frames only."""
         monitor = None if self.monitor is None else self.monitor[kept]
         return replace(self, patterns=SelectedPatterns(self.patterns, kept), monitor=monitor)
+
+    def reframed(
+        self,
+        look: Callable[..., Tensor],
+        shape: tuple[int, int],
+        *,
+        trust: Callable[[Tensor], Tensor],
+        middle_px: tuple[float, float],
+        step_px: tuple[int, int] = (1, 1),
+    ) -> Self:
+        """The same with frames seen through `look`, such as a window or bins, masks through `trust`.
+
+        `middle_px` is where the new frame's middle lies, from that of the old one; `step_px` how many old pixels a new one spans.
+        """
+        pixel_y, pixel_x = self.geometry.detector_pixel_m
+        return replace(
+            self,
+            patterns=MappedPatterns(self.patterns, look, shape),
+            mask=trust(self.mask),
+            background=None if self.background is None else look(self.background),
+            geometry=replace(self.geometry, detector_pixel_m=(pixel_y * step_px[0], pixel_x * step_px[1])),
+        )
 
     def settled(self) -> "Measurement":
         """The measurement as the kind that it is after all preparation: itself, unless a kind says otherwise."""

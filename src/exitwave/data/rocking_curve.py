@@ -1,10 +1,10 @@
 """A measurement of Bragg coherent diffraction imaging: one crystal, turned in small steps through a Bragg peak."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ class RockingCurve(Measurement):
 
     Raises InputError for shapes that do not fit together, and angles that are not numbers.
     """
+
+    keeps_lie: ClassVar[str] = "the diffractometer says how rows and columns of the detector run (rows, columns)"
 
     angles_rad: Float[Tensor, " frame"]
     """Angle of the rocked circle in each frame, float64."""
@@ -112,6 +114,25 @@ class RockingCurve(Measurement):
             angles_rad=self.angles_rad[kept],
             monitor=monitor,
             voxel_mask=None if self.voxel_mask is None else self.voxel_mask[kept],
+        )
+
+    def reframed(
+        self,
+        look: Callable[..., Tensor],
+        shape: tuple[int, int],
+        *,
+        trust: Callable[[Tensor], Tensor],
+        middle_px: tuple[float, float],
+        step_px: tuple[int, int] = (1, 1),
+    ) -> Self:
+        bare = replace(self, voxel_mask=None)
+        made = super(RockingCurve, bare).reframed(look, shape, trust=trust, middle_px=middle_px, step_px=step_px)
+        beam = self.diffraction.direct_beam_px
+        at = ((beam[0] - middle_px[0]) / step_px[0], (beam[1] - middle_px[1]) / step_px[1])
+        return replace(
+            made,
+            voxel_mask=None if self.voxel_mask is None else trust(self.voxel_mask),
+            diffraction=replace(self.diffraction, direct_beam_px=at),
         )
 
     def with_provenance(self, told: Mapping[str, Any]) -> Self:

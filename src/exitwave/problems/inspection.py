@@ -133,6 +133,8 @@ def inspect(
     *,
     drop_frames: tuple[int, ...] = (),
     keep_frames: tuple[int, ...] = (),
+    noise_threshold: float | None = None,
+    keep_aliens: bool = False,
     as_is: bool = False,
 ) -> Inspection:
     """Look at a measurement, or its file, without reconstructing it; one that would be refused is still described, with the reason.
@@ -141,7 +143,15 @@ def inspect(
     """
     measurement = given_measurement(measurement)
     most = min(MOST_FRAMES, max(LEAST_FRAMES, MOST_PIXELS // math.prod(measurement.frame_shape)))
-    examined = examine(measurement, drop_frames=drop_frames, keep_frames=keep_frames, most_frames=most, as_is=as_is)
+    examined = examine(
+        measurement,
+        drop_frames=drop_frames,
+        keep_frames=keep_frames,
+        most_frames=most,
+        noise_threshold=noise_threshold,
+        keep_aliens=keep_aliens,
+        as_is=as_is,
+    )
     found = look(examined.measurement, examined.statistics)
     if isinstance(found, ScanInspection) and (motion := examined.motion) is not None:
         geometry = examined.measurement.geometry
@@ -160,7 +170,7 @@ def inspect(
 @singledispatch
 def look(measurement: Measurement, seen: ScanStatistics) -> Inspection:
     """The figures of a measurement, by kind, and in `suspicious` why it would be refused."""
-    return Inspection(**_figures(measurement, seen, _Looked(measurement.frame_shape)))
+    return Inspection(**figures(measurement, seen, Looked(measurement.frame_shape)))
 
 
 @look.register
@@ -172,8 +182,8 @@ def _(pattern: Pattern, seen: ScanStatistics) -> Inspection:
         pattern_problem(pattern)
     except ExitwaveError as error:
         refusal = str(error)
-    looked = _Looked(pattern.frame_shape, size_px=size_px, refusal=refusal)
-    return Inspection(**_figures(pattern, seen, looked))
+    looked = Looked(pattern.frame_shape, size_px=size_px, refusal=refusal)
+    return Inspection(**figures(pattern, seen, looked))
 
 
 @look.register
@@ -187,7 +197,7 @@ def _(scan: Scan, seen: ScanStatistics) -> ScanInspection:
         refusal = str(error)
     step, span = step_px(scan), scan.positions_m.amax(dim=0) - scan.positions_m.amin(dim=0)
     return ScanInspection(
-        **_figures(scan, seen, _Looked(shape, size_px=size_px, refusal=refusal)),
+        **figures(scan, seen, Looked(shape, size_px=size_px, refusal=refusal)),
         object_shape=shape,
         span_m=(float(span[0]), float(span[1])),
         step_px=step,
@@ -199,7 +209,7 @@ def _(scan: Scan, seen: ScanStatistics) -> ScanInspection:
 
 
 @dataclass(frozen=True)
-class _Looked:
+class Looked:
     """What a kind of measurement found out by means of its own."""
 
     object_shape: tuple[int, int]
@@ -209,8 +219,10 @@ class _Looked:
     """Why it would be refused; empty when it would not."""
 
 
-def _figures(measurement: Measurement, seen: ScanStatistics, looked: _Looked) -> dict[str, Any]:
-    """What is told of any measurement, by the names of `Inspection`."""
+def figures(
+    measurement: Measurement, seen: ScanStatistics, looked: Looked, object_pixel_m: tuple[float, ...] | None = None
+) -> dict[str, Any]:
+    """What is told of any measurement, by the names of `Inspection`; `object_pixel_m` where it is known otherwise."""
     mask, photons = measurement.mask, seen.photons_per_frame
     geometry, side = measurement.geometry, min(measurement.frame_shape)
     return {
@@ -223,7 +235,7 @@ def _figures(measurement: Measurement, seen: ScanStatistics, looked: _Looked) ->
         "detector_pixel_m": geometry.detector_pixel_m,
         "regime": "near field" if geometry.near_field else "far field",
         "magnification": geometry.magnification,
-        "object_pixel_m": measurement.object_pixel_m,
+        "object_pixel_m": measurement.object_pixel_m if object_pixel_m is None else object_pixel_m,
         "photons_per_frame": (float(photons.min()), float(photons.median()), float(photons.max())),
         "brightest_pixel": float(seen.max_pattern[mask].max()) if bool(mask.any()) else 0.0,
         "untrusted_pixels": int((~mask).sum()),

@@ -94,6 +94,10 @@ class Setup:
     """Frames to leave out, by number from 0, such as 60,61 or 10-19; numbers count frames after preparation."""
     keep_frames: FrameNumbers | None = None
     """Frames to keep that the examination would leave out, such as 60,61."""
+    noise_threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Of a rocking curve (3D Bragg CDI): counts below are set to zero; left out, the background tells, 0 keeps all."""
+    keep_aliens: bool = False
+    """Of a rocking curve: keep what looks like the scattering of other crystals (aliens) and is else not trusted."""
 
     def beyond(self, *known: str) -> list[str]:
         """Names of options that are not at their default, other than those `known`."""

@@ -24,6 +24,10 @@ def examined(measurement: Measurement, setup: Setup) -> Measurement:
     Warns (ExaminedWarning) of what was cured and what looks wrong. Raises InputError, with the cure, for what stops a run.
     A measurement that was examined already is returned as it is.
     """
+    own = [name for name in setup.beyond() if name in ("noise_threshold", "keep_aliens")]
+    if own and (setup.as_is or EXAMINED in measurement.provenance):
+        why = "as_is takes the data as they are" if setup.as_is else "the measurement was examined already"
+        raise InputError(f"{why}: {' and '.join(own)} belong to its examination; give them there, or leave them out")
     if EXAMINED in measurement.provenance:
         return measurement
     dropped = frame_numbers(setup.drop_frames)
@@ -34,6 +38,8 @@ def examined(measurement: Measurement, setup: Setup) -> Measurement:
             _held(measurement, setup),
             drop_frames=dropped,
             keep_frames=frame_numbers(setup.keep_frames),
+            noise_threshold=setup.noise_threshold,
+            keep_aliens=setup.keep_aliens,
             as_is=setup.as_is,
         )
     if found.refusals:

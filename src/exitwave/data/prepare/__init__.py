@@ -19,18 +19,26 @@ from exitwave.data.prepare.framing import (
 from exitwave.data.prepare.masking import mask_dead, mask_hot, mask_pixels, mask_saturated
 from exitwave.data.prepare.photons import normalise_by_monitor, subtract_background, threshold
 from exitwave.data.prepare.placing import map_positions, rotation
+from exitwave.data.prepare.rocking_angles import even_angles
+from exitwave.data.prepare.rocking_framing import bin_frames, centre_peak, crop_frames, resample
+from exitwave.data.prepare.rocking_masking import mask_aliens
 from exitwave.data.prepare.selection import drop_duplicates, drop_empty, select, to_memory
 
 __all__ = [
     "ORIENTATIONS",
     "Orientation",
     "bin",
+    "bin_frames",
+    "centre_peak",
     "crop",
+    "crop_frames",
     "cut_around_beam",
     "drop_duplicates",
     "drop_empty",
+    "even_angles",
     "laid",
     "map_positions",
+    "mask_aliens",
     "mask_dead",
     "mask_hot",
     "mask_pixels",
@@ -39,6 +47,7 @@ __all__ = [
     "orient",
     "pad",
     "recentre",
+    "resample",
     "rotation",
     "select",
     "subtract_background",

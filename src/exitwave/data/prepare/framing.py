@@ -43,6 +43,7 @@ def orient(scan: M, orientation: Orientation) -> M:
     """
     if orientation not in _STEPS:
         raise InputError(f"orientation is {orientation!r}; expected one of {', '.join(ORIENTATIONS)}")
+    _require_free(scan, "orient")
     transposed = _STEPS[orientation][0]
     turn = partial(_oriented, orientation=orientation, about_centre=not scan.geometry.near_field)
     height, width = scan.frame_shape
@@ -87,7 +88,7 @@ def crop(scan: M, size: int | tuple[int, int], centre: tuple[int, int] | None = 
             f"a crop to {height} x {width} around ({row}, {column}) reaches beyond frames of {scan.frame_shape[0]} x "
             f"{scan.frame_shape[1]}; crop less, or recentre or pad first"
         )
-    return _windowed(scan, top, left, (height, width), f"crop: {height} x {width} around ({row}, {column})")
+    return windowed(scan, top, left, (height, width), f"crop: {height} x {width} around ({row}, {column})")
 
 
 def pad(scan: M, size: int | tuple[int, int]) -> M:
@@ -97,7 +98,7 @@ def pad(scan: M, size: int | tuple[int, int]) -> M:
     if height < old_height or width < old_width:
         raise InputError(f"padding to {height} x {width} would shrink frames of {old_height} x {old_width}; use crop")
     top, left = old_height // 2 - height // 2, old_width // 2 - width // 2
-    return _windowed(scan, top, left, (height, width), f"pad: {height} x {width}")
+    return windowed(scan, top, left, (height, width), f"pad: {height} x {width}")
 
 
 def recentre(scan: M, centre: tuple[int, int] | None = None, *, sample: int = 64) -> M:
@@ -111,7 +112,7 @@ def recentre(scan: M, centre: tuple[int, int] | None = None, *, sample: int = 64
     if not (0 <= row < height and 0 <= column < width):
         raise InputError(f"beam centre ({row}, {column}) lies outside frames of {height} x {width}")
     top, left = row - height // 2, column - width // 2
-    return _windowed(scan, top, left, (height, width), f"recentre: beam was at ({row}, {column})")
+    return windowed(scan, top, left, (height, width), f"recentre: beam was at ({row}, {column})")
 
 
 def cut_around_beam(
@@ -131,7 +132,7 @@ def cut_around_beam(
     if (height, width) == scan.frame_shape and (row, column) == (height // 2, width // 2):
         return scan
     step = f"cut around the beam: {height} x {width} around ({row}, {column})"
-    return _windowed(scan, row - height // 2, column - width // 2, (height, width), step)
+    return windowed(scan, row - height // 2, column - width // 2, (height, width), step)
 
 
 def unshift(scan: M, axes: Literal["both", "rows", "columns"] = "both") -> M:
@@ -140,6 +141,7 @@ def unshift(scan: M, axes: Literal["both", "rows", "columns"] = "both") -> M:
     `rows` and `columns` turn the frames along one axis only, where the beam stands at the middle of an edge. Mask and
     background turn with the frames.
     """
+    _require_free(scan, "unshift")
     dims = {"both": (-2, -1), "rows": (-2,), "columns": (-1,)}[axes]
     turn = partial(_half_turned, dims=dims)
     return replace(
@@ -149,6 +151,11 @@ def unshift(scan: M, axes: Literal["both", "rows", "columns"] = "both") -> M:
         background=None if scan.background is None else turn(scan.background),
         provenance=noted(scan, "unshift" if axes == "both" else f"unshift: {axes}"),
     )
+
+
+def _require_free(scan: Measurement, step: str) -> None:
+    if scan.keeps_lie:
+        raise InputError(f"preparation step {step} is not for {scan.title}: {scan.keeps_lie}; state it there")
 
 
 def _half_turned(frames: Tensor, index: Tensor | None = None, *, dims: tuple[int, ...]) -> Tensor:
@@ -166,16 +173,13 @@ def _centre_of_mass(scan: Measurement, sample: int) -> tuple[int, int]:
     return round(row), round(column)
 
 
-def _windowed(scan: M, top: int, left: int, shape: tuple[int, int], step: str) -> M:
+def windowed(scan: M, top: int, left: int, shape: tuple[int, int], step: str) -> M:
     """The window of `shape` whose first pixel is old pixel (top, left); what lies outside is zero and untrusted."""
     look = partial(_window, top=top, left=left, shape=shape)
-    return replace(
-        scan,
-        patterns=MappedPatterns(scan.patterns, look, shape),
-        mask=look(scan.mask),
-        background=None if scan.background is None else look(scan.background),
-        provenance=noted(scan, step),
-    )
+    old, new = (side // 2 for side in scan.frame_shape), (top + shape[0] // 2, left + shape[1] // 2)
+    middle_y, middle_x = (float(there - here) for here, there in zip(old, new, strict=True))
+    seen = scan.reframed(look, shape, trust=look, middle_px=(middle_y, middle_x))
+    return replace(seen, provenance=noted(scan, step))
 
 
 def _window(frames: Tensor, index: Tensor | None = None, *, top: int, left: int, shape: tuple[int, int]) -> Tensor:
@@ -192,20 +196,23 @@ def bin(scan: M, factor: int | tuple[int, int]) -> M:
     Far-field binning narrows the window of the probe in proportion; the probe must still fit into it.
     """
     factor_y, factor_x = pair("bin factor", factor)
-    rows, columns = _bins(scan.frame_shape[0], factor_y), _bins(scan.frame_shape[1], factor_x)
+    rows, columns = bins(scan.frame_shape[0], factor_y), bins(scan.frame_shape[1], factor_x)
     total = partial(_binned, rows=rows, columns=columns)
-    pixel_y, pixel_x = scan.geometry.detector_pixel_m
-    return replace(
-        scan,
-        patterns=MappedPatterns(scan.patterns, total, (rows[1], columns[1])),
-        mask=total((~scan.mask).to(torch.float32)) == 0,
-        background=None if scan.background is None else total(scan.background),
-        geometry=replace(scan.geometry, detector_pixel_m=(pixel_y * factor_y, pixel_x * factor_x)),
-        provenance=noted(scan, f"bin: {factor_y} x {factor_x}"),
+    middle_y, middle_x = (
+        start + (count // 2) * factor + (factor - 1) / 2 - side // 2
+        for (start, count, factor), side in zip((rows, columns), scan.frame_shape, strict=True)
     )
+    seen = scan.reframed(
+        total,
+        (rows[1], columns[1]),
+        trust=lambda trusted: total((~trusted).to(torch.float32)) == 0,
+        middle_px=(middle_y, middle_x),
+        step_px=(factor_y, factor_x),
+    )
+    return replace(seen, provenance=noted(scan, f"bin: {factor_y} x {factor_x}"))
 
 
-def _bins(length: int, factor: int) -> tuple[int, int, int]:
+def bins(length: int, factor: int) -> tuple[int, int, int]:
     """First pixel, number of bins, factor: pixel length // 2 falls into the middle bin, as centrally as it can."""
     count = length // factor
     if count < 1:

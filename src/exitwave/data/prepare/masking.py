@@ -1,6 +1,8 @@
 """Masks of the detector: which pixels can be trusted."""
 
 from dataclasses import replace
+from functools import singledispatch
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -23,9 +25,15 @@ def mask_pixels(scan: M, mask: Bool[Tensor, "y x"]) -> M:
 
 
 def mask_saturated(scan: M, level: float) -> M:
-    """Distrust pixels that reach `level` photons in any frame. Reads all frames once."""
+    """Distrust pixels that reach `level` photons in any frame, of a rocking curve in that frame. Reads all frames once."""
     if not level > 0:
         raise InputError(f"saturation level is {level:g}; expected a positive number of photons")
+    return cast(M, reaching(scan, level))
+
+
+@singledispatch
+def reaching(scan: Measurement, level: float) -> Measurement:
+    """A measurement without what reaches a level, by kind."""
     brightest = torch.zeros(scan.frame_shape)
     for _, frames in chunks(scan):
         brightest = torch.maximum(brightest, frames.amax(dim=0).cpu())

@@ -1,6 +1,9 @@
 """The examination of a measurement before it is reconstructed: what is wrong with it, cured where there is one safe cure."""
 
-from exitwave.problems.examination.course import Examination, Specimens, examine
+# Kinds register their courses when they are imported.
+from exitwave.problems.examination import frames_course as frames_course, rocking as rocking
+from exitwave.problems.examination.course import Examination, examine
+from exitwave.problems.examination.frames_course import Specimens
 from exitwave.problems.examination.healthy import healthy
 from exitwave.problems.examination.left_out import of_frames_left
 
