@@ -89,7 +89,9 @@ def sampled(
     )
 
 
-def soft_ball(radius: float, soft: float) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+def soft_ball(
+    radius: float, soft: float
+) -> tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]:
     """A ball blurred by a Gaussian, as a function of the radius, and its Fourier transform, of |q|. Both in closed form."""
 
     def density(r: np.ndarray) -> np.ndarray:
