@@ -61,7 +61,7 @@ class Crystal:
         if (half > (np.array(shape) - 1) // 2).any():
             raise InputError(
                 f"a crystal that reaches {room.round(1).tolist()} voxels from its middle does not fit into {tuple(shape)} voxels; "
-                "raise the oversampling or the number of voxels"
+                "raise the oversampling or the number of voxels, or make it smaller"
             )
         ruler = [np.arange(-h, h + 1, dtype=np.float32) for h in half]
         index = np.stack(np.meshgrid(*ruler, indexing="ij")).reshape(3, -1)

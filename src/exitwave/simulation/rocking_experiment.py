@@ -16,6 +16,7 @@ SIX_CIRCLE = Diffractometer(
     ),
     detector_circles=(Circle(name="delta", axis="y+"), Circle(name="gamma", axis="x-")),
 )
+FEWEST_ANGLES = 8
 GAMMA_RAD = math.radians(12.6)
 """Of the detector's second circle; the first makes up the rest of the Bragg angle."""
 
@@ -61,9 +62,9 @@ class RockingExperiment:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} is {value}; expected a positive number")
-        if self.angles - self.missing_angles < 2:
+        if self.angles - self.missing_angles < FEWEST_ANGLES:
             raise InputError(
-                f"{self.angles} angles, {self.missing_angles} of them missing; expected at least 2 to remain"
+                f"{self.angles} angles, {self.missing_angles} of them missing; expected at least {FEWEST_ANGLES} to remain"
             )
         if not all(math.isfinite(sigma) and sigma >= 0 for sigma in self.coherence_px):
             raise InputError(f"coherence_px is {self.coherence_px}; expected three numbers, 0 or more")
