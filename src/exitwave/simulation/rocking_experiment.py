@@ -3,19 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from exitwave.data.bragg_geometry import BraggGeometry, Circle, Diffractometer
+from exitwave.data.bragg_geometry import BraggGeometry
 from exitwave.data.errors import InputError
+from exitwave.io.diffractometers import load_diffractometer
 from exitwave.simulation.crystal_settings import CrystalSettings
 
-SIX_CIRCLE = Diffractometer(
-    name="34-ID-C",
-    sample_circles=(
-        Circle(name="theta", axis="y+"),
-        Circle(name="chi", axis="z-"),
-        Circle(name="phi", axis="y+"),
-    ),
-    detector_circles=(Circle(name="delta", axis="y+"), Circle(name="gamma", axis="x-")),
-)
+DIFFRACTOMETER = "34-ID-C"
 FEWEST_ANGLES = 8
 GAMMA_RAD = math.radians(12.6)
 """Of the detector's second circle; the first makes up the rest of the Bragg angle."""
@@ -94,7 +87,7 @@ class RockingExperiment:
                 "change --energy-ev or the reflection"
             )
         return BraggGeometry(
-            diffractometer=SIX_CIRCLE,
+            diffractometer=load_diffractometer(DIFFRACTOMETER),
             sample_angles_rad=(0.0, math.pi / 2, 0.0),
             detector_angles_rad=(math.acos(cosine), GAMMA_RAD),
             rocked="theta",
