@@ -16,13 +16,14 @@ def autocorrelation(intensity: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]
 
 def soft(values: Float[Tensor, "*axes"], sigma_px: float) -> Float[Tensor, "*axes"]:
     """Blur by a Gaussian of this standard deviation, all axes, wrapping at the edges."""
-    spectrum = torch.fft.fftn(values)
+    spectrum = torch.fft.rfftn(values)
     for axis, size in enumerate(values.shape):
-        frequency = torch.fft.fftfreq(size, device=values.device)
+        last = axis == values.ndim - 1
+        frequency = (torch.fft.rfftfreq if last else torch.fft.fftfreq)(size, device=values.device)
         shape = [1] * values.ndim
-        shape[axis] = size
-        spectrum = spectrum * torch.exp(-2 * (torch.pi * sigma_px * frequency).square()).reshape(shape)
-    return torch.fft.ifftn(spectrum).real
+        shape[axis] = len(frequency)
+        spectrum *= torch.exp(-2 * (torch.pi * sigma_px * frequency).square()).reshape(shape)
+    return torch.fft.irfftn(spectrum, s=values.shape)
 
 
 def shrink_wrap(obj: Complex[Tensor, "*axes"], sigma_px: float, threshold: float) -> Bool[Tensor, "*axes"]:
@@ -30,7 +31,9 @@ def shrink_wrap(obj: Complex[Tensor, "*axes"], sigma_px: float, threshold: float
 
     Marchesini et al., Phys. Rev. B 68, 140101 (2003).
     """
-    amplitude = soft(obj.abs(), sigma_px)
+    # Twice as fast as abs(), which guards against squares that overflow.
+    modulus = torch.view_as_real(obj).square().sum(dim=-1).sqrt_()
+    amplitude = soft(modulus, sigma_px)
     return amplitude > threshold * amplitude.max()
 
 

@@ -21,13 +21,13 @@ from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.statistics import scan_statistics
 from exitwave.physics.fourier import to_centre
-from exitwave.physics.kernels import dispatch
 from exitwave.physics.support import extent_px, soft
 from exitwave.problems.base import Problem
 from exitwave.problems.first_support import correlated, first_support
 from exitwave.problems.mirror_symmetry import NOT_SYMMETRIC, MirrorSymmetry, mirror_symmetry, opposite
 from exitwave.problems.setup import Setup
 from exitwave.problems.stated_support import stated_support
+from exitwave.problems.support_step import impose_modulus_
 
 S = TypeVar("S", bound="SupportProblem")
 
@@ -153,28 +153,34 @@ class SupportProblem(Problem[SupportEstimate]):
 
         Untrusted and held-out pixels keep the object's own value.
         """
-        beam = self._beam if self._tilt is None else self._beam * self._tilt
-        at_detector = torch.fft.fftn(beam * obj, norm="ortho")
+        change, misfit = self.change_to_modulus(obj)
+        return change.add_(obj), misfit
+
+    def change_to_modulus(self, obj: Complex[Tensor, "*axes"]) -> tuple[Complex[Tensor, "*axes"], float]:
+        """What must be added to an object to give it the measured modulus, and its misfit: see `with_modulus`."""
+        at_detector = torch.fft.fftn(obj if self._tilt is None else obj * self._tilt, norm="ortho")
         if self.blur_px:
-            deviation, misfit = self._blurred_deviation(at_detector)
-            return obj + torch.fft.ifftn(deviation, norm="ortho") / beam, misfit
-        # The kernel takes stacks of images: all axes but the last are rows to it.
-        rows = (-1, obj.shape[-1])
-        none, whole = torch.zeros_like(self.trusted.reshape(rows)), torch.zeros(1, dtype=torch.int64)
-        misfit = dispatch.impose_modulus_(
-            at_detector.view(1, 1, *none.shape),
-            self.amplitudes.view(1, *none.shape),
-            whole,
-            self.trusted.view(none.shape),
-            none,
-        )
-        return obj + torch.fft.ifftn(at_detector, norm="ortho") / beam, float(misfit.sum())
+            at_detector, misfit = self._blurred_deviation(at_detector)
+        else:
+            misfit = impose_modulus_(at_detector, self._relative_amplitudes, self.trusted, self._no_background)
+        change = torch.fft.ifftn(at_detector, norm="ortho")
+        return change if self._tilt is None else change * self._tilt.conj(), misfit * self.beam_photons
+
+    @cached_property
+    def _relative_amplitudes(self) -> Float[Tensor, "*axes"]:
+        """Of the waves of an object in a beam of one photon a pixel: no wave need be scaled then."""
+        return self.amplitudes / math.sqrt(self.beam_photons)
+
+    @cached_property
+    def _no_background(self) -> Float[Tensor, "*axes"]:
+        return torch.zeros_like(self.trusted)
 
     def _blurred_deviation(self, at_detector: Complex[Tensor, "*axes"]) -> tuple[Complex[Tensor, "*axes"], float]:
         """What takes a wave to one whose blurred intensity is the measured one. Clark et al., Nat. Commun. 3, 993 (2012)."""
-        seen = self._seen(at_detector)
-        misfit = float(((seen - self.amplitudes).square() * self.trusted).sum())
-        return at_detector * (self.trusted * (self.amplitudes / seen.clamp(min=1e-6) - 1)), misfit
+        seen, measured = self._seen(at_detector), self._relative_amplitudes
+        misfit = float(((seen - measured).square() * self.trusted).sum())
+        least = 1e-6 / math.sqrt(self.beam_photons)
+        return at_detector * (self.trusted * (measured / seen.clamp(min=least) - 1)), misfit
 
     def _seen(self, at_detector: Complex[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
         """The amplitude that the detector would measure of a wave."""

@@ -85,6 +85,33 @@ def impose_modulus_(waves, stack, index, trusted, background):
     return misfit
 
 
+@compiled
+def _confine_(change, obj, support, kept, returned, after):
+    """after = obj + change where there is support, kept obj + returned (obj + change) elsewhere; change = the first, or 0."""
+    for x in range(len(obj)):
+        within = np.float32(support[x])
+        without = np.float32(1) - within
+        re, im = obj[x].real + change[x].real, obj[x].imag + change[x].imag
+        old, new = without * kept, within + without * returned
+        change[x] = complex(within * re, within * im)
+        after[x] = complex(old * obj[x].real + new * re, old * obj[x].imag + new * im)
+
+
+@compiled
+def _cut_off_(change, obj, support):
+    """change = obj + change where there is support, 0 elsewhere."""
+    for x in range(len(obj)):
+        within = np.float32(support[x])
+        change[x] = complex(within * (obj[x].real + change[x].real), within * (obj[x].imag + change[x].imag))
+
+
+def confine_(change, obj, support, kept, returned, after=None):
+    if after is None:
+        _cut_off_(change, obj, support)
+    else:
+        _confine_(change, obj, support, np.float32(kept), np.float32(returned), after)
+
+
 @nb.njit(nogil=True, fastmath=FAST)
 def _top(light):
     """Bits of the largest of numbers that are not negative: whole numbers in the same order, which vector instructions compare."""

@@ -40,11 +40,11 @@ def _cuda() -> ModuleType:
 def _version(arguments: tuple[object, ...]) -> ModuleType:
     """The kernels for these arrays. Fast ones take them on one device, in single precision, contiguous, without gradient.
 
-    Whole numbers say where frames are, and may be anywhere.
+    Whole numbers say where frames are, and may be anywhere; truth values say where a support is.
     """
     on_gpu = on_cpu = False
     for t in arguments:
-        if isinstance(t, Tensor) and (dtype := t.dtype) is not torch.int64:
+        if isinstance(t, Tensor) and (dtype := t.dtype) is not torch.int64 and dtype is not torch.bool:
             if (dtype is not torch.complex64 and dtype is not torch.float32) or not t.is_contiguous() or t.is_conj():
                 return reference
             if t.requires_grad and torch.is_grad_enabled():
@@ -72,6 +72,7 @@ def _fastest(kernel: Callable[P, R]) -> Callable[P, R]:
 
 
 impose_modulus_ = _fastest(reference.impose_modulus_)
+confine_ = _fastest(reference.confine_)
 add_object_ = _fastest(reference.add_object_)
 add_probe_ = _fastest(reference.add_probe_)
 times_conjugate_window_ = _fastest(reference.times_conjugate_window_)

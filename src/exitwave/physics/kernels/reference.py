@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from jaxtyping import Complex, Float, Inexact, Int
+from jaxtyping import Bool, Complex, Float, Inexact, Int
 from torch import Tensor
 
 Corners = Int[Tensor, "batch 2"]
@@ -101,6 +101,24 @@ def impose_modulus_(
     misfit = deviation.double().square().sum(dim=(1, 2))
     torch.view_as_real(waves).mul_(deviation.div_(modulus.clamp_(min=1e-12))[:, None, :, :, None])
     return misfit
+
+
+def confine_(
+    change: Complex[Tensor, " pixel"],
+    obj: Complex[Tensor, " pixel"],
+    support: Bool[Tensor, " pixel"],
+    kept: float,
+    returned: float,
+    after: Complex[Tensor, " pixel"] | None = None,
+) -> None:
+    """Turn the change that makes an object fit its pattern, o' = obj + change, in place, into o' cut off at its support.
+
+    `after` becomes the next iterate, where it is wanted: o' inside the support, kept obj + returned o' outside.
+    """
+    fitting = obj + change
+    if after is not None:
+        after.copy_(torch.where(support, fitting, kept * obj + returned * fitting))
+    change.copy_(torch.where(support, fitting, 0.0))
 
 
 def add_object_(change: FrameWaves, probes: FrameProbes, corners: Corners, total: Canvas, lit: CanvasLight) -> float:

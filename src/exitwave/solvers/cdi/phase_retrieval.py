@@ -18,6 +18,7 @@ from exitwave.data.estimate import SupportEstimate
 from exitwave.physics.support import shrink_wrap
 from exitwave.problems.base import Problem
 from exitwave.problems.cdi import SupportProblem
+from exitwave.problems.support_step import confined
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.cdi.adaptive_support import best_support
 from exitwave.solvers.options import Adaptive, Feedback, Positive, ShrinkEvery, SigmaEnd, SigmaStart, Threshold
@@ -123,13 +124,18 @@ def _project(
     obj = start.state.get("iterate", x.object).to(problem.device).reshape(x.object.shape)
     support = x.support
     for epoch in range(start.epoch + 1, options.epochs + 1):
-        fitting, misfit = problem.with_modulus(obj)
-        allowed, fitting = _allowed(options, fitting, support)
-        obj = torch.where(allowed, fitting, kept * obj + returned * fitting)
-        if options.shrink_every and epoch % options.shrink_every == 0:
-            support = _updated(options, problem, fitting, support, epoch)
-        estimate = replace(x, object=_inside(options, fitting, support), support=support)
-        yield Step(epoch=epoch, estimate=estimate.clone(), residual=misfit / power, state={"iterate": obj})
+        change, misfit = problem.change_to_modulus(obj)
+        follows = options.shrink_every > 0 and epoch % options.shrink_every == 0
+        if options.positive or follows:
+            fitting = change.add_(obj)
+            allowed, real = _allowed(options, fitting, support)
+            obj = torch.where(allowed, real, kept * obj + returned * real)
+            support = _updated(options, problem, real, support, epoch) if follows else support
+            inside = _inside(options, real, support)
+        else:
+            obj, inside = confined(obj, change, support, kept, returned)
+        estimate = replace(x, object=inside, support=support)
+        yield Step(epoch=epoch, estimate=estimate, residual=misfit / power, state={"iterate": obj})
 
 
 @torch.no_grad()
