@@ -65,6 +65,7 @@ from .running.reconstruct import default_solver as default_solver, iterate as it
 from .running.split_half import reconstruct_halves as reconstruct_halves
 from .running.stopping import Stop as Stop
 from .running.train import TrainingProgress as TrainingProgress, TrainingRun as TrainingRun, train as train
+from .simulation.crystals import CrystalSettings as CrystalSettings, crystal as crystal, crystals as crystals
 from .simulation.detection import Detection as Detection
 from .simulation.isolated import simulate_pattern as simulate_pattern
 from .simulation.measure import Simulated as Simulated, measure as measure, simulate as simulate

@@ -1,0 +1,214 @@
+"""Made nanocrystals as 3D Bragg CDI sees them: density in the modulus, displacement of the lattice in the phase.
+
+Faceted fcc crystals in random orientation, thousands a minute; for training, and for rocking curves with a known truth.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from exitwave.data.errors import InputError
+from exitwave.simulation.crystal_shapes import Polytope, drawn_polytope, fcc_normals
+from exitwave.simulation.crystal_strain import Dislocation, SmoothField, Strain
+
+Array = np.ndarray
+FEWEST_FACETS, MOST_FACETS = 4, 26
+
+
+def _range(name: str, values: tuple[float, float], least: float, most: float) -> None:
+    low, high = values
+    if not (least <= low <= high <= most):
+        raise InputError(f"{name} is {values}; expected from {least:g} to {most:g}, the smaller one first")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrystalSettings:
+    """What made crystals are like; of each pair of numbers one between them is drawn. Raises InputError for what cannot be.
+
+    The default is close to the crystals on which AutoPhaseNN was trained: Yao et al., npj Comput. Mater. 8, 124 (2022).
+    """
+
+    facets: tuple[int, int] = (4, 20)
+    """Planes {111}, {100}, {110} that cut the crystal."""
+    oversampling: tuple[float, float] = (2.7, 3.5)
+    """Frame over crystal along each axis, drawn for each by itself."""
+    phase_span_rad: tuple[float, float] = (0.0, 2 * math.pi)
+    """Largest less smallest phase in the crystal, without dislocations, without the plane that fits best."""
+    bending: float = 1.0
+    """Largest share of strain that changes linearly over the crystal (compression to tension, shear)."""
+    smooth: float = 1.0
+    """Largest share of a smooth random field."""
+    surface: float = 1.0
+    """Largest share of relaxed surfaces, which decays from the facets."""
+    dislocations: tuple[int, int] = (0, 0)
+    """Straight dislocations, screw or edge, that this reflection shows; each winds the phase by 2 pi."""
+    density_variation: float = 0.1
+    """Largest drop of the density inside."""
+    edge_px: float = 1.0
+    """Width of a face, voxels."""
+    least_amplitude: float = 0.0
+    """Below this share of the largest the amplitude is zero."""
+    reflection: tuple[int, int, int] = (1, 1, 1)
+    """Miller indices of the Bragg peak."""
+
+    def __post_init__(self) -> None:
+        _range("facets", self.facets, FEWEST_FACETS, MOST_FACETS)
+        _range("oversampling", self.oversampling, 1.0, math.inf)
+        _range("phase_span_rad", self.phase_span_rad, 0.0, math.inf)
+        _range("dislocations", self.dislocations, 0, 100)
+        for name, most in (("bending", 1e6), ("smooth", 1e6), ("surface", 1e6), ("density_variation", 1.0)):
+            _range(name, (getattr(self, name),) * 2, 0.0, most)
+        _range("least_amplitude", (self.least_amplitude,) * 2, 0.0, 1.0)
+        _range("edge_px", (self.edge_px,) * 2, 0.1, 10.0)
+        if not any(self.reflection) or len({index % 2 for index in self.reflection}) > 1:
+            raise InputError(
+                f"the reflection {self.reflection} is none of an fcc crystal; expected indices all odd or all even, such as 1 1 1"
+            )
+
+
+TRAINING = CrystalSettings(least_amplitude=0.1)
+"""For training networks."""
+SHIFTED = CrystalSettings(
+    facets=(8, 26), oversampling=(3.6, 4.5), phase_span_rad=(math.pi, 3 * math.pi), edge_px=2.0, least_amplitude=0.1
+)
+"""Crystals of another kind, for fine-tuning: smaller, rounder, softer, more strained."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Crystal:
+    """One drawn crystal in the laboratory, about as large as the unit sphere: shape and strain before they are put on voxels."""
+
+    shape: Polytope
+    along_q: Float[Array, "3"]
+    """Unit vector along the scattering vector."""
+    strain: Strain
+    pores: SmoothField
+    density_drop: float
+    span_rad: float
+    settings: CrystalSettings
+
+    def extent(self, inverse_basis: Float[Array, "3 3"]) -> Float[Array, "3"]:
+        """How far it reaches along each axis of an array, voxels, from the inverse of the array's basis."""
+        return np.ptp(self.shape.vertices @ inverse_basis.T, axis=0)
+
+    def sampled(self, shape: tuple[int, int, int], basis: Float[Array, "3 3"]) -> Complex[Tensor, "z y x"]:
+        """The crystal on voxels whose steps along each axis of the array are the columns of `basis`; centre at n // 2.
+
+        Raises InputError where it does not fit.
+        """
+        room = np.abs(self.shape.vertices @ np.linalg.inv(basis).T).max(axis=0) + self.settings.edge_px
+        half = np.ceil(room).astype(int)
+        if (half > (np.array(shape) - 1) // 2).any():
+            raise InputError(
+                f"a crystal that reaches {room.round(1).tolist()} voxels from its middle does not fit into {tuple(shape)} voxels; "
+                "raise the oversampling or the number of voxels"
+            )
+        ruler = [np.arange(-h, h + 1, dtype=np.float32) for h in half]
+        index = np.stack(np.meshgrid(*ruler, indexing="ij")).reshape(3, -1)
+        values = self._values(basis.astype(np.float32) @ index, basis).reshape([2 * h + 1 for h in half])
+        obj = np.zeros(shape, np.complex64)
+        obj[tuple(slice(n // 2 - h, n // 2 + h + 1) for n, h in zip(shape, half, strict=True))] = values
+        return torch.from_numpy(obj)
+
+    def _values(self, places: Float[Array, "3 voxel"], basis: Float[Array, "3 3"]) -> Array:
+        normals, settings = self.shape.normals, self.settings
+        depths = self.shape.distances.astype(np.float32)[:, None] - normals.astype(np.float32) @ places
+        # How wide a voxel is across each face.
+        widths = settings.edge_px * np.linalg.norm(normals @ basis, axis=1)
+        inside = (0.5 + depths / widths.astype(np.float32)[:, None]).min(axis=0).clip(0.0, 1.0)
+        kept = inside > 0
+        places, depths, density = places[:, kept], depths[:, kept], inside[kept]
+        phase = self.strain.phase(places, depths, density, self.span_rad)
+        if self.density_drop:
+            drop = self.pores.at(places)
+            density = density * (1 - self.density_drop * (drop - drop.min()) / max(float(np.ptp(drop)), 1e-6))
+        for dislocation in self.strain.dislocations:
+            density = density * dislocation.core(places, 0.5 * float(widths.mean()))
+        density /= density.max()
+        density[density < settings.least_amplitude] = 0.0
+        values = np.zeros(inside.shape, np.complex64)
+        values[kept] = density * np.exp(1j * phase)
+        return values
+
+
+def drawn_crystal(
+    settings: CrystalSettings, generator: np.random.Generator, scattering_vector: Float[Array, "3"] | None = None
+) -> Crystal:
+    """A random crystal; its reflection points along a scattering vector (z, y, x), along a random one where none is given."""
+    q = generator.standard_normal(3) if scattering_vector is None else np.asarray(scattering_vector, np.float64)
+    along_q = q / np.linalg.norm(q)
+    turn = _turn(np.array(settings.reflection, np.float64), along_q, generator)
+    facets = int(generator.integers(settings.facets[0], settings.facets[1] + 1))
+    shape = drawn_polytope(facets, generator).mapped(turn)
+    strain = Strain.drawn(shape.normals, along_q, (settings.bending, settings.smooth, settings.surface), generator)
+    count = int(generator.integers(settings.dislocations[0], settings.dislocations[1] + 1))
+    lines = tuple(_dislocation(settings.reflection, turn, generator) for _ in range(count))
+    return Crystal(
+        shape=shape,
+        along_q=along_q,
+        strain=replace(strain, dislocations=lines),
+        pores=SmoothField.drawn(generator),
+        density_drop=settings.density_variation * generator.uniform(),
+        span_rad=generator.uniform(*settings.phase_span_rad),
+        settings=settings,
+    )
+
+
+def crystal(
+    shape: tuple[int, int, int], *, seed: int = 0, number: int = 0, settings: CrystalSettings | None = None
+) -> Complex[Tensor, "z y x"]:
+    """One made crystal in the middle of empty voxels: amplitude at most 1, phase -Q . u; the same for the same seed and number."""
+    settings = settings or CrystalSettings()
+    generator = np.random.default_rng([seed, number])
+    drawn = drawn_crystal(settings, generator)
+    extent = np.array(shape) / generator.uniform(*settings.oversampling, 3)
+    return drawn.sampled(shape, np.diag(drawn.extent(np.eye(3)) / extent))
+
+
+def crystals(
+    shape: tuple[int, int, int],
+    count: int,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    settings: CrystalSettings | None = None,
+) -> Complex[Tensor, "crystal z y x"]:
+    """`crystal` of the numbers `first`, `first` + 1 ...: an endless stream, taken in batches of any size."""
+    numbers = range(first, first + count)
+    return torch.stack([crystal(shape, seed=seed, number=number, settings=settings) for number in numbers])
+
+
+def _turn(
+    from_way: Float[Array, "3"], to_way: Float[Array, "3"], generator: np.random.Generator
+) -> Float[Array, "3 3"]:
+    """A rotation that takes one way to another and is random about it."""
+
+    def frame(way: Float[Array, "3"], other: Float[Array, "3"]) -> Float[Array, "3 3"]:
+        first = way / np.linalg.norm(way)
+        second = other - first * (first @ other)
+        second /= np.linalg.norm(second)
+        return np.column_stack([first, second, np.cross(first, second)])
+
+    return frame(to_way, generator.standard_normal(3)) @ frame(from_way, generator.standard_normal(3)).T
+
+
+def _dislocation(
+    reflection: tuple[int, int, int], turn: Float[Array, "3 3"], generator: np.random.Generator
+) -> Dislocation:
+    """Burgers vector 1/2 <110>, slip plane {111}; one that the reflection shows, Q . b != 0."""
+    planes = fcc_normals()
+    seen = [way for way in np.sign(np.round(planes[14:], 6)) if way @ reflection]
+    burgers = seen[generator.integers(len(seen))]
+    slipping = [plane for plane in planes[:8] if abs(plane @ burgers) < 1e-9]
+    normal = turn @ slipping[generator.integers(len(slipping))]
+    turns = round(float(burgers @ reflection) / 2)
+    along = turn @ (burgers / np.linalg.norm(burgers))
+    q = turn @ np.array(reflection, np.float64)
+    edge = bool(generator.integers(2))
+    axes = np.stack([along, normal] if edge else [normal, np.cross(along, normal)])
+    tilt = float(q @ normal) / float(q @ along) if edge else 0.0
+    return Dislocation(point=generator.uniform(-0.4, 0.4, 3), axes=axes, turns=turns, edge=edge, tilt=tilt)
