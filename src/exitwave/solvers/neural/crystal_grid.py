@@ -50,6 +50,16 @@ class GriddedPattern:
         """Counts in the whole pattern."""
         return float(self.amplitudes.square().sum(dtype=torch.float64))
 
+    @property
+    def resampled(self) -> bool:
+        """Whether the steps of q are others than those measured."""
+        return self.period != self.shape
+
+    @property
+    def told(self) -> str:
+        """The oversampling in words."""
+        return told(self.oversampling)
+
     def crystal(self, found: Complex[Tensor, "z y x"]) -> Complex[Tensor, "Z Y X"]:
         """A crystal on the network's grid as one on the problem's voxels, with the slope of its phase that the peak asks for."""
         image = found.cpu().numpy()
@@ -85,7 +95,7 @@ def gridded_counts(counts: Float[Tensor, "z y x"], grid_px: int, trained: tuple[
     found = oversampling(counts)
     if min(found) < LEAST_OVERSAMPLING:
         raise InputError(
-            f"the pattern is sampled {_told(found)} times as finely as its crystal needs along frame, row and column; the network "
+            f"the pattern is sampled {told(found)} times as finely as its crystal needs along frame, row and column; the network "
             f"needs at least {LEAST_OVERSAMPLING:g}: take finer steps of the angle, a longer distance, no binning"
         )
     period = _three([_period(n, each, grid_px, trained) for n, each in zip(shape, found, strict=True)])
@@ -160,5 +170,6 @@ def _times(shape: Three) -> str:
     return " x ".join(map(str, shape))
 
 
-def _told(values: tuple[float, float, float]) -> str:
+def told(values: tuple[float, float, float]) -> str:
+    """The oversampling along each axis in words."""
     return ", ".join(f"{value:.2g}" for value in values)

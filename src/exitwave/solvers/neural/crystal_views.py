@@ -1,0 +1,55 @@
+"""What a network for crystals sees of patterns, and a pattern in the 48 orientations of a cube.
+
+A pattern that is mirrored, or whose axes are exchanged, is that of a crystal treated alike. A network that never learned this
+gives somewhat different answers; the one whose pattern fits best is kept.
+"""
+
+from itertools import permutations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+ORIENTATIONS = 48
+AXES = (1, 2, 3)
+FEATURES = 3
+"""Channels of `seen_by_network`; of published networks the first alone."""
+_ORDERS = tuple(permutations(range(3)))
+
+
+def seen_by_network(
+    amplitudes: Float[Tensor, "crystal z y x"], features: int = FEATURES
+) -> Float[Tensor, "crystal feature z y x"]:
+    """Patterns as a network sees them, each of order 1 whatever its photons, the middle in the middle.
+
+    One feature: amplitudes, as published, over their root mean square. Three: square roots of these, as amplitudes span four
+    decades; and real and imaginary part of the transform of the amplitudes, where the crystal's size can be read off.
+    """
+    mean = amplitudes.square().mean(dim=AXES, keepdim=True).sqrt().clamp(min=1e-12)
+    seen = [amplitudes / mean]
+    if features > 1:
+        spread = torch.fft.ifftn(amplitudes, dim=AXES)
+        spread = spread / spread[:, :1, :1, :1].abs().clamp(min=1e-12)
+        seen = [seen[0].sqrt(), spread.real, spread.imag]
+    return torch.fft.fftshift(torch.stack(seen, dim=1), dim=(2, 3, 4))
+
+
+def turned(volume: Float[Tensor, "n n n"], way: int) -> Float[Tensor, "n n n"]:
+    """A volume in one of 48 orientations; 0 leaves it as it is. The voxel 0, and the middle of an even grid, stay where they are."""
+    order, mirrored = _taken_apart(way)
+    return _mirrored(volume.permute(order), mirrored)
+
+
+def turned_back(volume: Tensor, way: int) -> Tensor:
+    """The inverse of `turned`."""
+    order, mirrored = _taken_apart(way)
+    inverse = [order.index(axis) for axis in range(3)]
+    return _mirrored(volume, mirrored).permute(inverse)
+
+
+def _taken_apart(way: int) -> tuple[tuple[int, ...], list[int]]:
+    return _ORDERS[way // 8], [axis for axis in range(3) if way >> axis & 1]
+
+
+def _mirrored(volume: Tensor, axes: list[int]) -> Tensor:
+    return volume.flip(axes).roll([1] * len(axes), axes) if axes else volume
