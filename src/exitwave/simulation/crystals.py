@@ -3,84 +3,25 @@
 Faceted fcc crystals in random orientation, thousands a minute; for training, and for rocking curves with a known truth.
 """
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from jaxtyping import Complex, Float
+from scipy.spatial.distance import pdist
 from torch import Tensor
 
 from exitwave.data.errors import InputError
+from exitwave.simulation.crystal_settings import TRAINING, CrystalSettings
 from exitwave.simulation.crystal_shapes import Polytope, drawn_polytope, fcc_normals
 from exitwave.simulation.crystal_strain import Dislocation, SmoothField, Strain
 
 Array = np.ndarray
-FEWEST_FACETS, MOST_FACETS = 4, 26
-
-
-def _range(name: str, values: tuple[float, float], least: float, most: float) -> None:
-    low, high = values
-    if not (least <= low <= high <= most):
-        raise InputError(f"{name} is {values}; expected from {least:g} to {most:g}, the smaller one first")
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrystalSettings:
-    """What made crystals are like; of each pair of numbers one between them is drawn. Raises InputError for what cannot be.
-
-    The default is close to the crystals on which AutoPhaseNN was trained: Yao et al., npj Comput. Mater. 8, 124 (2022).
-    """
-
-    facets: tuple[int, int] = (4, 20)
-    """Planes {111}, {100}, {110} that cut the crystal."""
-    oversampling: tuple[float, float] = (2.7, 3.5)
-    """Frame over crystal along each axis, drawn for each by itself."""
-    phase_span_rad: tuple[float, float] = (0.0, 2 * math.pi)
-    """Largest less smallest phase in the crystal, without dislocations, without the plane that fits best."""
-    bending: float = 1.0
-    """Largest share of strain that changes linearly over the crystal (compression to tension, shear)."""
-    smooth: float = 1.0
-    """Largest share of a smooth random field."""
-    surface: float = 1.0
-    """Largest share of relaxed surfaces, which decays from the facets."""
-    dislocations: tuple[int, int] = (0, 0)
-    """Straight dislocations, screw or edge, that this reflection shows; each winds the phase by 2 pi."""
-    density_variation: float = 0.1
-    """Largest drop of the density inside."""
-    edge_px: float = 1.0
-    """Width of a face, voxels."""
-    least_amplitude: float = 0.0
-    """Below this share of the largest the amplitude is zero."""
-    reflection: tuple[int, int, int] = (1, 1, 1)
-    """Miller indices of the Bragg peak."""
-
-    def __post_init__(self) -> None:
-        _range("facets", self.facets, FEWEST_FACETS, MOST_FACETS)
-        _range("oversampling", self.oversampling, 1.0, math.inf)
-        _range("phase_span_rad", self.phase_span_rad, 0.0, math.inf)
-        _range("dislocations", self.dislocations, 0, 100)
-        for name, most in (("bending", 1e6), ("smooth", 1e6), ("surface", 1e6), ("density_variation", 1.0)):
-            _range(name, (getattr(self, name),) * 2, 0.0, most)
-        _range("least_amplitude", (self.least_amplitude,) * 2, 0.0, 1.0)
-        _range("edge_px", (self.edge_px,) * 2, 0.1, 10.0)
-        if not any(self.reflection) or len({index % 2 for index in self.reflection}) > 1:
-            raise InputError(
-                f"the reflection {self.reflection} is none of an fcc crystal; expected indices all odd or all even, such as 1 1 1"
-            )
-
-
-TRAINING = CrystalSettings(least_amplitude=0.1)
-"""For training networks."""
-SHIFTED = CrystalSettings(
-    facets=(8, 26), oversampling=(3.6, 4.5), phase_span_rad=(math.pi, 3 * math.pi), edge_px=2.0, least_amplitude=0.1
-)
-"""Crystals of another kind, for fine-tuning: smaller, rounder, softer, more strained."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crystal:
-    """One drawn crystal in the laboratory, about as large as the unit sphere: shape and strain before they are put on voxels."""
+    """One drawn crystal in the laboratory: shape and strain before they are put on voxels."""
 
     shape: Polytope
     along_q: Float[Array, "3"]
@@ -90,16 +31,28 @@ class Crystal:
     density_drop: float
     span_rad: float
     settings: CrystalSettings
+    unit: float = 1.0
+    """Length of 1 in `shape`, a crystal about as large as the unit sphere: metres, or whatever `sampled` counts in."""
 
-    def extent(self, inverse_basis: Float[Array, "3 3"]) -> Float[Array, "3"]:
-        """How far it reaches along each axis of an array, voxels, from the inverse of the array's basis."""
-        return np.ptp(self.shape.vertices @ inverse_basis.T, axis=0)
+    @property
+    def size(self) -> float:
+        """Largest distance of two corners."""
+        return self.unit * float(pdist(self.shape.vertices).max())
+
+    def of_size(self, size: float) -> "Crystal":
+        """The same crystal, larger or smaller."""
+        return replace(self, unit=self.unit * size / self.size)
+
+    def extent(self, ways: Float[Array, "way 3"]) -> Float[Array, " way"]:
+        """How far it reaches along vectors: largest less smallest r . way."""
+        return self.unit * np.ptp(self.shape.vertices @ ways.T, axis=0)
 
     def sampled(self, shape: tuple[int, int, int], basis: Float[Array, "3 3"]) -> Complex[Tensor, "z y x"]:
         """The crystal on voxels whose steps along each axis of the array are the columns of `basis`; centre at n // 2.
 
         Raises InputError where it does not fit.
         """
+        basis = np.asarray(basis, np.float64) / self.unit
         room = np.abs(self.shape.vertices @ np.linalg.inv(basis).T).max(axis=0) + self.settings.edge_px
         half = np.ceil(room).astype(int)
         if (half > (np.array(shape) - 1) // 2).any():
@@ -159,10 +112,9 @@ def drawn_crystal(
 
 
 def crystal(
-    shape: tuple[int, int, int], *, seed: int = 0, number: int = 0, settings: CrystalSettings | None = None
+    shape: tuple[int, int, int], *, seed: int = 0, number: int = 0, settings: CrystalSettings = TRAINING
 ) -> Complex[Tensor, "z y x"]:
     """One made crystal in the middle of empty voxels: amplitude at most 1, phase -Q . u; the same for the same seed and number."""
-    settings = settings or CrystalSettings()
     generator = np.random.default_rng([seed, number])
     drawn = drawn_crystal(settings, generator)
     extent = np.array(shape) / generator.uniform(*settings.oversampling, 3)
@@ -175,7 +127,7 @@ def crystals(
     *,
     seed: int = 0,
     first: int = 0,
-    settings: CrystalSettings | None = None,
+    settings: CrystalSettings = TRAINING,
 ) -> Complex[Tensor, "crystal z y x"]:
     """`crystal` of the numbers `first`, `first` + 1 ...: an endless stream, taken in batches of any size."""
     numbers = range(first, first + count)
