@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import SupportEstimate
+from exitwave.data.measurement import Measurement
 from exitwave.data.rocking_curve import RockingCurve
 from exitwave.io.network_paths import network_path, short_name
 from exitwave.io.weights import Weights, read_weights
 from exitwave.networks.crystal_networks import AutoPhaseNet, SlimCrystalNet
 from exitwave.problems.base import Problem
 from exitwave.problems.bragg import BraggProblem
-from exitwave.simulation.crystals import TRAINING
+from exitwave.simulation.crystal_settings import TRAINING
 from exitwave.solvers.base import Step
 from exitwave.solvers.neural.compatibility import require_same_solver
 from exitwave.solvers.neural.crystal_data import CrystalData, CrystalTask, MadeCrystals, MeasuredCrystals
@@ -124,9 +125,11 @@ class AutoPhaseNN(TrainedSolver[SupportEstimate, CrystalData]):
     def resumed(self, data: CrystalData, kept: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
         return dict(kept)
 
+    def previewed(self, data: CrystalData) -> Measurement:
+        return data.first.pattern
+
     def preview(self, network: nn.Module, data: CrystalData) -> SupportEstimate:
-        problem = data.problems[0] if isinstance(data, MeasuredCrystals) else data.shown()
-        return self.predicted(network, problem, self._gridded(problem))
+        return self.predicted(network.to(data.first.device), data.first, self._gridded(data.first))
 
     @property
     def features(self) -> int:

@@ -1,16 +1,22 @@
 """What networks for crystals learn from: made crystals without end, or few measured ones in many guises."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
-from exitwave.problems.bragg import BraggProblem
-from exitwave.simulation.crystals import CrystalSettings, crystals
+from exitwave.problems.bragg import BraggProblem, rocking_problem
+from exitwave.simulation.crystal_settings import CrystalSettings
+from exitwave.simulation.crystals import drawn_crystal
+from exitwave.simulation.detection import Detection
+from exitwave.simulation.rocking_curve import simulate_crystal
+from exitwave.simulation.rocking_experiment import RockingExperiment
 from exitwave.solvers.neural.crystal_grid import GriddedPattern
 from exitwave.solvers.neural.crystal_losses import (
     LOSSES,
@@ -27,6 +33,8 @@ JUDGES = 64
 """Patterns that judge a training and are never trained on."""
 ENDLESS = 2**31
 """Numbers from which made crystals are drawn."""
+SHEAR = 0.25
+"""Standard deviation of how far the axes of a made crystal's array lean, as the tangent of an angle."""
 FEWEST_PHOTONS = 0.3
 """Share of a measured pattern's photons that its guises keep at least."""
 Samples = Int[Tensor, " sample"]
@@ -49,7 +57,7 @@ class CrystalPatterns(ABC):
         """Patterns of a step: the same for the same seed, whatever came before."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MadeCrystals(CrystalPatterns):
     """Made crystals, none of which comes a second time; their patterns with Poisson noise."""
 
@@ -76,13 +84,32 @@ class MadeCrystals(CrystalPatterns):
 
     def counts(self, number: int) -> Float[Tensor, "z y x"]:
         """The pattern of the crystal of this number."""
-        (obj,) = crystals((self.grid_px,) * 3, 1, seed=self.seed, first=number, settings=self.settings)
-        intensity = torch.fft.fftn(obj, norm="ortho").abs().square()
         drawn = np.random.default_rng([23, self.seed, number])
+        intensity = torch.fft.fftn(self.crystal(number), norm="ortho").abs().square()
         least, most = np.log(self.photons)
         photons = float(np.exp(drawn.uniform(least, most)))
         rates = intensity.double() * (photons / float(intensity.sum(dtype=torch.float64)))
         return torch.from_numpy(drawn.poisson(rates.numpy())).float()
+
+    @cached_property
+    def first(self) -> BraggProblem:
+        """A rocking curve to be shown, of a crystal that is none of these."""
+        angle_photons = math.sqrt(self.photons[0] * self.photons[1]) / self.grid_px
+        made = simulate_crystal(
+            RockingExperiment(angles=self.grid_px),
+            frame_px=self.grid_px,
+            detection=Detection(photons_per_frame=angle_photons),
+            seed=self.seed,
+        )
+        return rocking_problem(made.scan)
+
+    def crystal(self, number: int) -> Complex[Tensor, "z y x"]:
+        """The crystal of this number on axes that are not at right angles, as those of rocking curves."""
+        drawn = np.random.default_rng([31, self.seed, number])
+        made = drawn_crystal(self.settings, drawn)
+        axes = np.eye(3) + np.triu(drawn.normal(0, SHEAR, (3, 3)), 1)
+        extents = self.grid_px / drawn.uniform(*self.settings.oversampling, 3)
+        return made.sampled((self.grid_px,) * 3, axes * (made.extent(np.linalg.inv(axes)) / extents))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,6 +124,11 @@ class MeasuredCrystals(CrystalPatterns):
     problems: Sequence[BraggProblem]
     """Where they come from."""
     samples_per_epoch: int
+
+    @property
+    def first(self) -> BraggProblem:
+        """The rocking curve to be shown."""
+        return self.problems[0]
 
     def __len__(self) -> int:
         return self.samples_per_epoch

@@ -12,7 +12,7 @@ from torch import Tensor
 
 ORIENTATIONS = 48
 AXES = (1, 2, 3)
-FEATURES = 3
+FEATURES = 5
 """Channels of `seen_by_network`; of published networks the first alone."""
 _ORDERS = tuple(permutations(range(3)))
 
@@ -22,15 +22,18 @@ def seen_by_network(
 ) -> Float[Tensor, "crystal feature z y x"]:
     """Patterns as a network sees them, each of order 1 whatever its photons, the middle in the middle.
 
-    One feature: amplitudes, as published, over their root mean square. Three: square roots of these, as amplitudes span four
-    decades; and real and imaginary part of the transform of the amplitudes, where the crystal's size can be read off.
+    One feature: amplitudes, as published, over their root mean square. Five: square roots of these, as amplitudes span four
+    decades; and real and imaginary parts of the transforms of intensities (the autocorrelation) and of amplitudes, where the
+    crystal's outline and slopes of its phase can be seen.
     """
     mean = amplitudes.square().mean(dim=AXES, keepdim=True).sqrt().clamp(min=1e-12)
     seen = [amplitudes / mean]
     if features > 1:
-        spread = torch.fft.ifftn(amplitudes, dim=AXES)
-        spread = spread / spread[:, :1, :1, :1].abs().clamp(min=1e-12)
-        seen = [seen[0].sqrt(), spread.real, spread.imag]
+        seen = [seen[0].sqrt()]
+        for values in (amplitudes.square(), amplitudes):
+            spread = torch.fft.ifftn(values, dim=AXES)
+            spread = spread / spread[:, :1, :1, :1].abs().clamp(min=1e-12)
+            seen += [spread.real, spread.imag]
     return torch.fft.fftshift(torch.stack(seen, dim=1), dim=(2, 3, 4))
 
 
