@@ -73,7 +73,7 @@ class GriddedPattern:
                 for part in (image.real, image.imag)
             ]
             moved = torch.complex(*(torch.from_numpy(np.ascontiguousarray(part)).float() for part in parts))
-        return moved * _slope(self.shape, self.peak_px)
+        return moved * _slope(self.shape, self.peak_px) if any(self.peak_px) else moved
 
 
 def gridded(problem: BraggProblem, grid_px: int, trained: tuple[float, float]) -> GriddedPattern:
@@ -152,8 +152,6 @@ def _cut(values: Tensor, shape: Three) -> Tensor:
 
 def _slope(shape: Three, peak_px: Three) -> Complex[Tensor, "z y x"]:
     """The phase that moves a pattern's peak by whole voxels."""
-    if not any(peak_px):
-        return torch.ones((), dtype=torch.complex64)
     ruler = torch.zeros((), dtype=torch.float64)
     for axis, (n, away) in enumerate(zip(shape, peak_px, strict=True)):
         along = (torch.arange(n, dtype=torch.float64) - n // 2) * (2 * torch.pi * away / n)

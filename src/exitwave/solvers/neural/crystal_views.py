@@ -7,7 +7,7 @@ gives somewhat different answers; the one whose pattern fits best is kept.
 from itertools import permutations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 ORIENTATIONS = 48
@@ -37,13 +37,13 @@ def seen_by_network(
     return torch.fft.fftshift(torch.stack(seen, dim=1), dim=(2, 3, 4))
 
 
-def turned(volume: Float[Tensor, "n n n"], way: int) -> Float[Tensor, "n n n"]:
+def turned(volume: Shaped[Tensor, "n n n"], way: int) -> Shaped[Tensor, "n n n"]:
     """A volume in one of 48 orientations; 0 leaves it as it is. The voxel 0, and the middle of an even grid, stay where they are."""
     order, mirrored = _taken_apart(way)
     return _mirrored(volume.permute(order), mirrored)
 
 
-def turned_back(volume: Tensor, way: int) -> Tensor:
+def turned_back(volume: Shaped[Tensor, "n n n"], way: int) -> Shaped[Tensor, "n n n"]:
     """The inverse of `turned`."""
     order, mirrored = _taken_apart(way)
     inverse = [order.index(axis) for axis in range(3)]
