@@ -93,6 +93,7 @@ from .solvers.cdi.multistart import CDI as CDI, BestOf as BestOf
 from .solvers.cdi.phase_retrieval import CDIRAAR as CDIRAAR, ER as ER, HIO as HIO
 from .solvers.chain import chain as chain
 from .solvers.ensemble import ensemble as ensemble
+from .solvers.neural.autophasenn import AutoPhaseNN as AutoPhaseNN
 from .solvers.neural.export import export_network as export_network
 from .solvers.neural.patch_encoder import PatchEncoder as PatchEncoder
 from .solvers.neural.ptychonn import PtychoNN as PtychoNN

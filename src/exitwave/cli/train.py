@@ -22,13 +22,21 @@ from exitwave.io.weights import read_record
 from exitwave.running.train import TrainingRun, train as teach
 from exitwave.solvers.base import Solver
 from exitwave.solvers.neural.network_solver import NetworkSolver
+from exitwave.solvers.neural.trained_solver import TrainedSolver
 from exitwave.solvers.neural.training_examples import TrainingExample
 from exitwave.solvers.registry import solvers
 from exitwave.solvers.spec import from_spec, to_spec
 
 TRUTH = "truth"
 """In place of a label's file: what a simulated scan knows of its sample."""
-Scans = Annotated[Path, Parameter(name="SCAN", help="Scans to learn from, in any known format.", group=FILES)]
+Scans = Annotated[
+    Path,
+    Parameter(
+        name="SCAN",
+        help="Scans to learn from, in any known format. autophasenn learns from made crystals where none are given.",
+        group=FILES,
+    ),
+]
 Save = Annotated[
     Path,
     Parameter(help="Folder for the network, its log (log.jsonl) and a preview picture (preview.png).", group=FILES),
@@ -62,13 +70,13 @@ def train(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
         chosen, rest = "ptychopinn", ["ptychopinn", "--help"]
     rest.remove(chosen)
     cls = with_options(chosen, tokens)
-    takes = " SCAN... --save FOLDER"
+    takes = " [SCAN...] --save FOLDER" if getattr(solvers()[chosen], "makes_examples", False) else " SCAN... --save FOLDER"
     return run_command(f"exitwave train {chosen}", command_of(cls), rest, cls.renamed, takes=takes)
 
 
 def trainable() -> dict[str, type[Any]]:
     """The solvers with a network that can be trained."""
-    return known({name for name, cls in solvers().items() if issubclass(cls, NetworkSolver)})
+    return known({name for name, cls in solvers().items() if issubclass(cls, TrainedSolver)})
 
 
 def _chosen(tokens: tuple[str, ...]) -> str | None:
@@ -104,17 +112,20 @@ def _explain() -> None:
 def command_of(cls: type[Solver[Any]]) -> Callable[..., int]:
     def command(*scans, save, probe=(), labels=(), solver=None, training=None, reading=None, prepare=()):  # pyright: ignore
         network = from_spec(to_spec(solver or cls()))
-        assert isinstance(network, NetworkSolver)
-        if not scans:
+        assert isinstance(network, TrainedSolver)
+        if not scans and not network.makes_examples:
             raise InputError("there is nothing to train on; give at least one scan")
         if save.exists() and not save.is_dir():
             raise InputError(f"--save {save} is a file; give the name of a folder")
         loaded = [read_prepared(scan, reading, prepare) for scan in scans]
-        examples = _examples(loaded, _probes(probe, scans), _labels(labels, scans))
-        previews = Previews(save, loaded[0])
-        with watching_training(network.name, group=network.group, previews=previews) as watch:
-            teach(network, examples, save=save, run=training, watch=watch)
-        return _tell(save, scans, previews)
+        if isinstance(network, NetworkSolver):
+            loaded = _examples(loaded, _probes(probe, scans), _labels(labels, scans))
+        elif probe or labels:
+            raise InputError(f"{network.name} learns from patterns alone; leave out --probe and --labels")
+        previews = Previews(save)
+        with watching_training(network.name, group=network.frames_per_sample, previews=previews) as watch:
+            teach(network, loaded, save=save, run=training, watch=watch)
+        return _tell(save, previews, needs_probe=network.takes_probe_as_given)
 
     command.__doc__ = f"{(cls.__doc__ or '').strip()}"
     command.__annotations__ = {
@@ -162,7 +173,7 @@ def _labels(words: tuple[str, ...], scans: tuple[Path, ...]) -> list[Estimate]:
     return [read_truth(scan) if word == TRUTH else read_estimate(Path(word)) for word, scan in pairs]
 
 
-def _tell(folder: Path, scans: tuple[Path, ...], previews: Previews) -> int:
+def _tell(folder: Path, previews: Previews, *, needs_probe: bool) -> int:
     """Print the outcome and what to do next; the exit code says whether it was interrupted (130)."""
     if distributed.is_available() and distributed.is_initialized() and distributed.get_rank() > 0:
         # One of several processes tells.
@@ -175,6 +186,7 @@ def _tell(folder: Path, scans: tuple[Path, ...], previews: Previews) -> int:
     if ending != "finished":
         print(f"the network as it is now is in {folder}; go on with the same command and --resume")
     else:
-        print(f"next: exitwave reconstruct SCAN {as_word(folder)} --probe RESULT -o out.h5")
+        probe = " --probe RESULT" if needs_probe else ""
+        print(f"next: exitwave reconstruct SCAN {as_word(folder)}{probe} -o out.h5")
     previews.draw()
     return 0 if ending == "finished" else 130

@@ -6,14 +6,11 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
 
 from exitwave.cli import warn
-from exitwave.data.estimate import PtychoEstimate
-from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.reports.figures import save_preview
 from exitwave.running.train import TrainingProgress
@@ -108,9 +105,8 @@ def described(progress: Progress) -> str:
 class Previews:
     """Draws what the network makes of the first scan into the folder of the training, now and then."""
 
-    def __init__(self, folder: Path, measurement: Measurement) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._geometry, self._pixel_m = measurement.geometry, measurement.object_pixel_m
         self._next_s = time.monotonic() + EVERY_S
         self._last: TrainingProgress | None = None
         self._failed = False
@@ -132,11 +128,9 @@ class Previews:
             return
         began_s = time.monotonic()
         try:
+            shown = self._last.previewed()
             result = Result(
-                estimate=cast(PtychoEstimate, self._last.preview()),
-                geometry=self._geometry,
-                object_pixel_m=self._pixel_m,
-                spec={},
+                estimate=self._last.preview(), geometry=shown.geometry, object_pixel_m=shown.object_pixel_m, spec={}
             )
             losses = [(_number(e.get("loss")), _number(e.get("held_out_loss"))) for e in read_log(self._folder)]
             save_preview(result, self._folder / PREVIEW, losses)

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 
 
-class _Drawn(nn.Conv2d):
+class _Drawn(nn.Module):
     """A layer whose weights come from `initialise` alone.
 
     torch draws the weights of its own layers from the global generator, which no caller of this library asked for.
     """
 
+    weight: Tensor
+    bias: Tensor | None
     gain = 1.0
 
     def reset_parameters(self) -> None:
@@ -19,7 +21,7 @@ class _Drawn(nn.Conv2d):
         _zero(self.parameters())
 
 
-class Convolution(_Drawn):
+class Convolution(_Drawn, nn.Conv2d):
     """A convolution that keeps the size of the image (zero padding)."""
 
     def __init__(self, inputs: int, outputs: int, size: int = 3, *, gain: float = 1.0) -> None:
@@ -27,8 +29,23 @@ class Convolution(_Drawn):
         self.gain = gain
 
 
-class Downsample(_Drawn):
+class Downsample(_Drawn, nn.Conv2d):
     """Downsampling: every 2 x 2 pixels become one, with weights to be learned."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 2, stride=2)
+
+
+class Convolution3D(_Drawn, nn.Conv3d):
+    """A convolution that keeps the size of the volume (zero padding)."""
+
+    def __init__(self, inputs: int, outputs: int, size: int = 3, *, gain: float = 1.0) -> None:
+        super().__init__(inputs, outputs, size, padding=size // 2)
+        self.gain = gain
+
+
+class Downsample3D(_Drawn, nn.Conv3d):
+    """Downsampling: every 2 x 2 x 2 voxels become one, with weights to be learned."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 2, stride=2)

@@ -80,6 +80,8 @@ class TrainingProgress:
     """In all."""
     preview: Callable[[], Estimate]
     """What the network makes of the first example now; takes as long as a reconstruction with it."""
+    previewed: Callable[[], Measurement]
+    """That example."""
 
 
 def train(
@@ -93,7 +95,8 @@ def train(
     """Train a network and save it in the folder `save`; returns the same solver with these weights.
 
     `data` are what the solver learns from: for networks of ptychography scans, or a `TrainingExample` of each with its probe
-    and label; as a list, or as a `TrainingSource` that makes them when they are needed. Ctrl-C keeps what was learned and
+    and label; as a list, or as a `TrainingSource` that makes them when they are needed; for AutoPhaseNN rocking curves, or
+    nothing, [], for made crystals. Ctrl-C keeps what was learned and
     returns; with `run.resume` a later call goes on exactly, and does nothing where the same training is finished. Raises
     InputError where the data do not go together, or the folder holds another training or cannot be written.
     """
@@ -249,7 +252,11 @@ class TrainingFolder:
         if time.monotonic() - self._saved_s > CHECKPOINT_SECONDS:
             self.checkpoint()
         if watch is not None:
-            watch(TrainingProgress(progress=progress, epochs=self._solver.epochs, preview=self.preview))
+            watch(
+                TrainingProgress(
+                    progress=progress, epochs=self._solver.epochs, preview=self.preview, previewed=self.previewed
+                )
+            )
 
     def checkpoint(self) -> None:
         """Save the state to go on from."""
@@ -285,3 +292,7 @@ class TrainingFolder:
         """What the network makes of the first example now."""
         load(self._network, self._course.weights())
         return self._solver.preview(self._network, self._given)
+
+    def previewed(self) -> Measurement:
+        """The first example."""
+        return self._solver.previewed(self._given)

@@ -1,3 +1,3 @@
 """Solvers with a network inside. Importing this package registers them all."""
 
-from exitwave.solvers.neural import ptychonn as ptychonn, ptychopinn as ptychopinn
+from exitwave.solvers.neural import autophasenn as autophasenn, ptychonn as ptychonn, ptychopinn as ptychopinn

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import PtychoEstimate
+from exitwave.data.scan import Scan
 from exitwave.io.network_paths import network_path, short_name
 from exitwave.io.weights import Weights, read_weights
 from exitwave.problems.groups.canvases import Images
@@ -170,6 +171,10 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
         return Neighbours(size=self.group, nearest=nearest, samples=self.samples)
 
     @property
+    def frames_per_sample(self) -> int:
+        return self.group
+
+    @property
     def training_settings(self) -> TrainingSettings:
         """How the network is trained; finetuning goes at a third of the rate."""
         further = self.weights is not None
@@ -234,6 +239,9 @@ class NetworkSolver(TrainedSolver[PtychoEstimate, TrainingScans]):
                     "choose another folder"
                 )
         return without_aliases({name: value for name, value in kept.items() if not name.startswith("probe.")})
+
+    def previewed(self, data: TrainingScans) -> Scan:
+        return known_scans(data)[0].problem.scan
 
     def preview(self, network: nn.Module, data: TrainingScans) -> PtychoEstimate:
         lesson = known_scans(data)[0]

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass as validated
 from torch import Tensor, nn
 
 from exitwave.data.estimate import Estimate
+from exitwave.data.measurement import Measurement
 from exitwave.io.network_paths import network_name, network_path
 from exitwave.io.weights import read_spec
 from exitwave.solvers.base import Solver
@@ -51,6 +52,8 @@ class TrainedSolver(Solver[E], Generic[E, D]):
     identity_terms: ClassVar[Mapping[str, str]] = {}
     """What the keys of `identity` are called in messages."""
 
+    makes_examples: ClassVar[bool] = False
+    """True for what makes its own examples where none are given."""
     renamed: ClassVar[Mapping[str, str]] = {}
     """Options that had another name in an earlier version, by that name."""
 
@@ -106,6 +109,11 @@ class TrainedSolver(Solver[E], Generic[E, D]):
         return make(type(self), self.settled(stored))
 
     @property
+    def frames_per_sample(self) -> int:
+        """Frames of a training sample, for what is said of speed."""
+        return 1
+
+    @property
     def training_settings(self) -> TrainingSettings:
         """How the network is trained."""
         return TrainingSettings(
@@ -146,5 +154,9 @@ class TrainedSolver(Solver[E], Generic[E, D]):
         """
 
     @abstractmethod
+    def previewed(self, data: D) -> Measurement:
+        """The first example, for pictures of it."""
+
+    @abstractmethod
     def preview(self, network: nn.Module, data: D) -> E:
-        """What a network makes of the first example."""
+        """What a network makes of that."""
