@@ -61,6 +61,12 @@ def object_row(where: str, view: View, index: int, count: int) -> Row:
         ("p", "Phase", f"Phase{where_sure}, {kind}; {ramp} taken off for display.", panels.draw_phase),
         ("c", "Complex image", hue, draw_complex),
     )
+    if view.maps:
+        maps = tuple(
+            (f"m{each.name}", each.name.capitalize(), each.caption, partial(panels.draw_map, name=each.name))
+            for each in view.maps
+        )
+        shown = (("a", "Amplitude", "Amplitude: density of the crystal's planes.", panels.draw_amplitude), *maps)
     return Row(
         heading=where.removeprefix("the ").capitalize() if count > 1 else "",
         pictures=[

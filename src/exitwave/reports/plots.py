@@ -20,7 +20,7 @@ from exitwave.evaluation.evaluation import Evaluation
 from exitwave.reports import panels
 from exitwave.reports.axes import INK_ON_WHITE, grid_figure
 from exitwave.reports.compare_pictures import draw_histories, samples
-from exitwave.reports.figures import MOST_ROWS, draw_objects, overview
+from exitwave.reports.figures import MOST_ROWS, draw_objects, object_columns, overview
 from exitwave.reports.formatting import length_unit, number, pixels
 from exitwave.reports.svg import drawing
 from exitwave.reports.views import contrast, estimate_views
@@ -66,7 +66,7 @@ def _(result: Result) -> Figure:
 def _(estimate: Estimate) -> Figure:
     views = estimate_views(estimate)[:MOST_ROWS]
     with_probe = isinstance(estimate, PtychoEstimate)
-    grid = grid_figure(len(views), 2 + with_probe, views[0][1].size_m)
+    grid = grid_figure(len(views), object_columns(views) + with_probe, views[0][1].size_m)
     draw_objects(grid, views)
     if with_probe:
         probe = strongest(estimate).numpy()
