@@ -20,6 +20,7 @@ from .data.estimate import (
 from .data.finding import Finding as Finding
 from .data.frame_fits import FrameFits as FrameFits
 from .data.geometry import Geometry as Geometry
+from .data.laboratory_crystal import LaboratoryCrystal as LaboratoryCrystal
 from .data.measurement import Measurement as Measurement
 from .data.pattern import Pattern as Pattern
 from .data.prepare.steps import prepared as prepared
@@ -41,6 +42,14 @@ from .io.files import (
     write as write,
 )
 from .live.local_stream import LocalStream as LocalStream
+from .physics.crystal.dislocations import DislocationLine as DislocationLine, dislocations as dislocations
+from .physics.crystal.laboratory import crystal_in_laboratory as crystal_in_laboratory
+from .physics.crystal.size import CrystalSize as CrystalSize, crystal_size as crystal_size
+from .physics.crystal.strain import (
+    displacement_m as displacement_m,
+    lattice_parameter_m as lattice_parameter_m,
+    strain as strain,
+)
 from .problems.base import Problem as Problem
 from .problems.bragg import BraggProblem as BraggProblem
 from .problems.cdi import SupportProblem as SupportProblem

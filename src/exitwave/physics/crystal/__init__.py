@@ -1,0 +1,1 @@
+"""Crystals after Bragg coherent diffraction imaging: laboratory frame, displacement, strain, lattice, dislocations, size."""
