@@ -1,78 +1,57 @@
 """The surface of a crystal as triangles: where its amplitude falls below a share of what it is inside."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from scipy import ndimage
 
+from exitwave.data.crystal_surface import CrystalSurface
 from exitwave.data.errors import InputError
+from exitwave.data.laboratory_crystal import LaboratoryCrystal
+from exitwave.physics.crystal.levelled import bulk_amplitude
 
 HALF = 0.5
-"""Share of the amplitude inside at which a crystal ends: resolution blurs an edge to both sides alike."""
+"""Share of the bulk's amplitude at which a crystal ends: resolution blurs an edge to both sides alike."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Surface:
-    """Triangles around what is brighter than a level, seen from outside counter-clockwise."""
+def crystal_surface(crystal: LaboratoryCrystal, *, level: float = HALF) -> CrystalSurface:
+    """The surface on which a crystal's amplitude is `level` of that of its bulk, with displacement and strain on it.
 
-    points_m: Float[np.ndarray, "point 3"]
-    """Corners of the triangles, (z, y, x) in the laboratory."""
-    triangles: Int[np.ndarray, "triangle 3"]
-    """Numbers of their corners."""
-    places: Float[np.ndarray, "point 3"]
-    """The corners in voxels of the volume."""
-
-    @property
-    def volume_m3(self) -> float:
-        """What the triangles enclose (divergence theorem)."""
-        # (x, y, z) is right-handed, so that triangles that turn that way count as positive.
-        a, b, c = (self.points_m[self.triangles[:, corner], ::-1] for corner in range(3))
-        return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
-
-
-def plateau(amplitude: Float[np.ndarray, "z y x"]) -> float:
-    """The amplitude inside a crystal: the median of what is brighter than half of nearly the brightest."""
-    bright = amplitude[amplitude > 0]
-    if not bright.size:
-        raise InputError("the crystal is dark everywhere: there is no surface to draw; reconstruct again")
-    # Half a thousandth of a large box may be all the crystal: its own voxels are asked first.
-    top = np.quantile(bright[bright > 0.1 * bright.max()], 0.98)
-    return float(np.median(amplitude[amplitude > HALF * top]))
-
-
-def isosurface(
-    amplitude: Float[np.ndarray, "z y x"],
-    level: float,
-    step_m: float,
-    corner_m: tuple[float, float, float] = (0.0, 0.0, 0.0),
-) -> Surface:
-    """The surface on which an amplitude has a level (marching cubes); closed also where the crystal meets the edge of its box.
-
-    `corner_m` is the middle of the first voxel. Raises InputError where nothing reaches the level.
+    Closed also where the crystal meets the edge of its box. By marching cubes: Lorensen & Cline, Computer Graphics 21, 163
+    (1987). Raises InputError for a level that is no share.
     """
     from skimage.measure import marching_cubes
 
-    values = np.pad(amplitude, 1)
-    if not values.max() > level:
-        raise InputError(f"the brightest voxel has amplitude {values.max():.3g}, below the surface's {level:.3g}")
-    found, triangles, _, _ = marching_cubes(values, level)
+    amplitude = crystal.amplitude.astype(np.float64)
+    height = level * bulk_amplitude(amplitude)
+    if not 0 < height < amplitude.max():
+        raise InputError(f"the level of the surface is {level}; expected a share of the bulk's amplitude, 0.3 to 0.7")
+    found, triangles, _, _ = marching_cubes(np.pad(amplitude, 1), height)
     places = found.astype(np.float64) - 1
-    points_m = places * step_m + np.asarray(corner_m)
-    made = Surface(points_m=points_m, triangles=triangles, places=places)
+    displacement, strain = _on_surface(crystal, places)
+    made = CrystalSurface(
+        points_m=places * crystal.voxel_m + crystal.origin_m,
+        triangles=triangles,
+        displacement_m=displacement,
+        strain=strain,
+        level=level,
+        scattering_vector=crystal.scattering_vector,
+    )
     # Whichever way the triangles turn, what they enclose is no negative volume.
-    return made if made.volume_m3 > 0 else Surface(points_m=points_m, triangles=triangles[:, ::-1], places=places)
+    return made if made.volume_m3 > 0 else replace(made, triangles=np.ascontiguousarray(triangles[:, ::-1]))
 
 
-def at_surface(
-    values: Float[np.ndarray, "z y x"], known: Bool[np.ndarray, "z y x"], surface: Surface
-) -> Float[np.ndarray, " point"]:
-    """Values of a map at the corners of a surface; outside the voxels that are known those of the nearest one count."""
+def _on_surface(
+    crystal: LaboratoryCrystal, places: Float[np.ndarray, "point 3"]
+) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+    """Displacement and strain, beyond the last voxels that are known those of the nearest."""
+    known = np.isfinite(crystal.strain) & np.isfinite(crystal.displacement_m)
     if not known.any():
-        return np.full(len(surface.places), np.nan)
-    nearest = ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True)
-    return _sampled(values[tuple(nearest)], surface.places)
-
-
-def _sampled(values: Float[np.ndarray, "z y x"], places: Float[np.ndarray, "point 3"]) -> Float[np.ndarray, " point"]:
-    return ndimage.map_coordinates(values, places.T, order=1, mode="nearest")
+        return np.full(len(places), np.nan), np.full(len(places), np.nan)
+    nearest = tuple(ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True))
+    size = float(np.linalg.norm(crystal.scattering_vector))
+    # Of the phase's factor, which has no jumps where the displacement reaches half a lattice spacing.
+    factor = np.exp(-1j * size * crystal.displacement_m[nearest])
+    sampled = ndimage.map_coordinates(factor, places.T, order=1, mode="nearest")
+    return -np.angle(sampled) / size, ndimage.map_coordinates(crystal.strain[nearest], places.T, order=1, mode="nearest")
