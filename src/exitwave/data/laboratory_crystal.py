@@ -21,6 +21,7 @@ class LaboratoryCrystal(Told):
     object: Complex[np.ndarray, "z y x"]
     """Amplitude is electron density in the unit of the estimate, phase is -Q . u."""
     support: Bool[np.ndarray, "z y x"]
+    """Where the amplitude is high enough for the phase to mean something."""
     displacement_m: Float[np.ndarray, "z y x"]
     """Of the lattice along Q, between minus and plus half the distance of its planes; NaN outside the support."""
     strain: Float[np.ndarray, "z y x"]

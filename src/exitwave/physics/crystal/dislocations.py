@@ -7,8 +7,8 @@ from jaxtyping import Complex, Float, Int
 from scipy import ndimage
 
 from exitwave.data.estimate import BraggEstimate
+from exitwave.physics.crystal.levelled import levelled_crystal
 from exitwave.physics.crystal.phase import Crystal, Region
-from exitwave.physics.crystal.strain import levelled_crystal
 
 CORE_VOXELS = 2
 """A dislocation's core is dark, so that a support may have a channel there: one narrower than twice this is looked into, too."""
@@ -36,7 +36,7 @@ def dislocations(estimate: BraggEstimate) -> list[DislocationLine]:
     crystal = levelled_crystal(estimate)
     # In an empty core the phase is that of what is around it.
     around = ndimage.gaussian_filter(crystal.object, 1.0)
-    turns = phase_turns(np.where(crystal.support, crystal.object, around), _with_cores(crystal.support))
+    turns = phase_turns(np.where(crystal.region, crystal.object, around), _with_cores(crystal.region))
     found = np.nonzero(turns)
     along = np.eye(3)[found[0]]
     # The middle of a plaquette lies half a voxel on along both axes that span it.

@@ -11,8 +11,9 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import BraggEstimate
 from exitwave.data.laboratory_crystal import LaboratoryCrystal
 from exitwave.data.lengths import length
+from exitwave.physics.crystal.levelled import SURFACE, LevelledCrystal, levelled_crystal
 from exitwave.physics.crystal.phase import Field
-from exitwave.physics.crystal.strain import LevelledCrystal, displacement_of, levelled_crystal, strain_of
+from exitwave.physics.crystal.strain import displacement_of, strain_of
 
 MOST_VOXELS = 2**26
 """Of a laboratory grid: half a gigabyte of complex numbers."""
@@ -21,16 +22,21 @@ RIM = 2
 
 
 def crystal_in_laboratory(
-    estimate: BraggEstimate, *, voxel_m: float | None = None, q_along: Direction | None = None
+    estimate: BraggEstimate,
+    *,
+    voxel_m: float | None = None,
+    q_along: Direction | None = None,
+    level: float = SURFACE,
 ) -> LaboratoryCrystal:
     """A reconstructed crystal on cubic voxels in the laboratory, in a small box, with its displacement and strain.
 
     `voxel_m` is the edge of a voxel; without it as fine as the finest axis of the reconstruction. `q_along`, such as "y+",
-    turns the crystal by the smallest angle so that Q points along that axis. Amplitude and phase factor are interpolated
-    linearly each for itself, which neither breaks at phase wraps nor dims where the phase changes fast; strain is taken on the
-    reconstruction's own array and interpolated. Raises InputError for an empty crystal, and a voxel that makes too large a grid.
+    turns the crystal by the smallest angle so that Q points along that axis. What is dimmer than `level` of
+    the bulk's amplitude is outside. Amplitude and phase factor are interpolated linearly each for itself, which neither breaks
+    at phase wraps nor dims where the phase changes fast; strain is taken on the reconstruction's own array and interpolated.
+    Raises InputError for an empty crystal, and a voxel that makes too large a grid.
     """
-    crystal = levelled_crystal(estimate)
+    crystal = levelled_crystal(estimate, level)
     turn = np.eye(3) if q_along is None else turn_onto(crystal.scattering_vector, direction(q_along))
     basis = turn @ crystal.basis_m
     low, high = _box_m(crystal, basis)
@@ -79,8 +85,8 @@ def _sampled(crystal: LevelledCrystal, grid: _Grid, scattering_vector: Vector, o
     factor = grid.sample(crystal.object)
     modulus = np.abs(factor)
     obj = amplitude * np.where(modulus > 0, factor / np.where(modulus > 0, modulus, 1), 1)
-    support = grid.sample(crystal.support.astype(np.float64)) >= 0.5
-    own = strain_of(crystal.object, crystal.support, crystal.basis_m, crystal.scattering_vector)
+    support = amplitude >= max(crystal.threshold, 1e-6 * float(amplitude.max()))
+    own = strain_of(crystal.object, crystal.region, crystal.basis_m, crystal.scattering_vector)
     return LaboratoryCrystal(
         object=obj.astype(np.complex64),
         support=support,
@@ -97,13 +103,14 @@ def _known_only(values: Field, grid: _Grid) -> Float[np.ndarray, "z y x"]:
     known = np.isfinite(values)
     share = grid.sample(known.astype(np.float64))
     total = grid.sample(np.where(known, values, 0.0))
-    return np.where(share > 0.25, total / np.maximum(share, 0.25), np.nan)
+    return np.where(share > 1e-3, total / np.maximum(share, 1e-3), np.nan)
 
 
 def _box_m(crystal: LevelledCrystal, basis: Matrix) -> tuple[Vector, Vector]:
-    """The corners (least, greatest) of the box around all voxels of the support, from the middle of the array."""
+    """The corners (least, greatest) of the box around all voxels that are not empty, from the middle of the array."""
     # Only the surface can be a corner; its voxels are few.
-    surface = crystal.support & ~ndimage.binary_erosion(crystal.support)
+    there = crystal.object != 0
+    surface = there & ~ndimage.binary_erosion(there)
     places = (np.argwhere(surface) - np.array(crystal.object.shape) // 2) @ basis.T
     reach = np.abs(basis).sum(axis=1) / 2
     return places.min(axis=0) - reach, places.max(axis=0) + reach

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from scipy import ndimage
 
 from exitwave.data.errors import InputError
@@ -14,6 +14,7 @@ from exitwave.data.laboratory_crystal import LaboratoryCrystal
 from exitwave.data.lengths import length, number
 from exitwave.data.showing import Told
 from exitwave.physics.crystal.laboratory import crystal_in_laboratory
+from exitwave.physics.crystal.levelled import bulk_amplitude
 
 LEVELS = (0.3, 0.5, 0.7)
 """Amplitudes, as shares of that of the bulk, at which the surface may be drawn; the one in the middle is meant."""
@@ -75,11 +76,6 @@ def crystal_size(
         volume_m3=volume,
         volume_spread_m3=dvolume,
     )
-
-
-def bulk_amplitude(amplitude: Float[np.ndarray, "z y x"]) -> float:
-    """The amplitude of most of a crystal, whatever empty space is around it: its mean weighted by itself."""
-    return float(np.square(amplitude, dtype=np.float64).sum() / max(float(amplitude.sum(dtype=np.float64)), 1e-300))
 
 
 def _measured(crystal: LaboratoryCrystal, level: float) -> tuple[float, ...]:

@@ -1,52 +1,25 @@
 """Displacement and strain of a crystal's lattice along the scattering vector, on the array of the reconstruction."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Float
 
 from exitwave.data.bragg_geometry import Matrix, Vector
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import BraggEstimate
-from exitwave.physics.crystal.phase import Crystal, Field, Region, levelled, phase_gradient
+from exitwave.physics.crystal.levelled import SURFACE, levelled_crystal
+from exitwave.physics.crystal.phase import Crystal, Field, Region, phase_gradient
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LevelledCrystal:
-    """What is measured on a crystal: its arrays in NumPy without the mean slope of the phase, and the mean lattice."""
-
-    object: Complex[np.ndarray, "frame y x"]
-    support: Bool[np.ndarray, "frame y x"]
-    basis_m: Float[np.ndarray, "3 3"]
-    """Columns: steps in the laboratory (z, y, x) per voxel along each axis."""
-    scattering_vector: Float[np.ndarray, "3"]
-    """Q of the mean lattice in the laboratory, 1/m: that of the estimate, and what the slope of the phase adds."""
-
-
-def levelled_crystal(estimate: BraggEstimate) -> LevelledCrystal:
-    """The crystal without offset and linear slope of its phase, zero outside its support. Raises InputError for an empty one."""
-    values = estimate.numpy()
-    support = values["support"] & (values["object"] != 0)
-    if not support.any():
-        raise InputError("the crystal is empty: its support holds no voxel with any amplitude; reconstruct it anew")
-    basis = values["basis_m"].astype(np.float64)
-    flat, step = levelled(np.where(support, values["object"], 0).astype(np.complex128), support)
-    # exp(i step . n) with n = basis^-1 r moves the peak by basis^-T step.
-    moved = np.linalg.solve(basis.T, step)
-    return LevelledCrystal(
-        object=flat, support=support, basis_m=basis, scattering_vector=values["scattering_vector"] + moved
-    )
-
-
-def displacement_m(estimate: BraggEstimate) -> Float[np.ndarray, "frame y x"]:
-    """Displacement of the lattice along Q on the estimate's array, metres; NaN outside the support.
+def displacement_m(estimate: BraggEstimate, *, level: float = SURFACE) -> Float[np.ndarray, "frame y x"]:
+    """Displacement of the lattice along Q on the estimate's array, metres; NaN outside the crystal.
 
     u = -phase / |Q|, without offset and linear slope, between minus and plus half the distance of the lattice planes: it is not
-    unwrapped. Pfeifer et al., Nature 442, 63 (2006).
+    unwrapped. Voxels below `level` of the bulk's amplitude are outside. Pfeifer et al., Nature 442, 63 (2006).
     """
-    crystal = levelled_crystal(estimate)
-    return displacement_of(crystal.object, crystal.support, crystal.scattering_vector)
+    crystal = levelled_crystal(estimate, level)
+    return displacement_of(crystal.object, crystal.region, crystal.scattering_vector)
 
 
 def displacement_of(crystal: Crystal, region: Region, scattering_vector: Vector) -> Field:
@@ -54,15 +27,16 @@ def displacement_of(crystal: Crystal, region: Region, scattering_vector: Vector)
     return np.where(region, -np.angle(crystal) / np.linalg.norm(scattering_vector), np.nan)
 
 
-def strain(estimate: BraggEstimate) -> Float[np.ndarray, "frame y x"]:
-    """Strain of the lattice along Q on the estimate's array, relative to its mean lattice; NaN outside the support.
+def strain(estimate: BraggEstimate, *, level: float = SURFACE) -> Float[np.ndarray, "frame y x"]:
+    """Strain of the lattice along Q on the estimate's array, relative to its mean lattice; NaN outside the crystal.
 
     The change of the displacement along Q by length along Q, d u_Q / d r_Q, from phase differences of neighbouring voxels
     and never from an unwrapped phase. Positive where the lattice planes are further apart than on average. At the surface
-    differences are one-sided. Right where the phase changes by less than pi from voxel to voxel.
+    differences are one-sided; voxels below `level` of the bulk's amplitude are outside, as their phase is noise. Right where
+    the phase changes by less than pi from voxel to voxel.
     """
-    crystal = levelled_crystal(estimate)
-    return strain_of(crystal.object, crystal.support, crystal.basis_m, crystal.scattering_vector)
+    crystal = levelled_crystal(estimate, level)
+    return strain_of(crystal.object, crystal.region, crystal.basis_m, crystal.scattering_vector)
 
 
 def strain_of(crystal: Crystal, region: Region, basis_m: Matrix, scattering_vector: Vector) -> Field:
