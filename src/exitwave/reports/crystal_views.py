@@ -1,11 +1,15 @@
 """Cuts through a crystal in the laboratory frame: amplitude, displacement and strain."""
 
-import numpy as np
-from jaxtyping import Shaped
+from dataclasses import replace
 
-from exitwave.data.estimate import BraggEstimate
+import numpy as np
+from jaxtyping import Float, Shaped
+from scipy import ndimage
+
+from exitwave.data.estimate import BraggEstimate, Estimate
+from exitwave.data.laboratory_crystal import LaboratoryCrystal
 from exitwave.physics.crystal.laboratory import crystal_in_laboratory
-from exitwave.reports.views import Map, ObjectImage, object_images
+from exitwave.reports.views import Map, ObjectImage, deviation_images, object_images
 
 CUTS = (
     ("the cut across the beam (x to the right, y up)", 0),
@@ -45,6 +49,32 @@ def _(estimate: BraggEstimate, pixel_m: tuple[float, ...]) -> list[ObjectImage]:
         )
         for name, axis in CUTS
     ]
+
+
+@deviation_images.register
+def _(estimate: BraggEstimate, deviation: Estimate, pixel_m: tuple[float, ...]) -> list[ObjectImage]:
+    """On the voxels of the crystal, not on those that would suit the deviation."""
+    crystal = crystal_in_laboratory(estimate)
+    values = on_voxels_of(crystal, estimate, deviation.numpy()["object"].real)
+    images = object_images(estimate, pixel_m)
+    cuts = [_plane(values, axis, crystal.middle[axis]).astype(np.complex64) for _, axis in CUTS]
+    return [replace(image, image=cut, maps=()) for image, cut in zip(images, cuts, strict=True)]
+
+
+def on_voxels_of(
+    crystal: LaboratoryCrystal, estimate: BraggEstimate, values: Float[np.ndarray, "frame y x"]
+) -> Float[np.ndarray, "z y x"]:
+    """Values of the estimate's array where its crystal has its voxels in the laboratory."""
+    held = estimate.numpy()
+    centre = ndimage.center_of_mass(np.abs(held["object"]) * held["support"])
+    to_array = np.linalg.inv(held["basis_m"].astype(np.float64))
+    return ndimage.affine_transform(
+        values,
+        to_array * crystal.voxel_m,
+        offset=np.asarray(centre) + to_array @ crystal.origin_m,
+        output_shape=crystal.object.shape,
+        order=1,
+    )
 
 
 def _plane(values: Shaped[np.ndarray, "z y x"], axis: int, place: int) -> Shaped[np.ndarray, "row column"]:

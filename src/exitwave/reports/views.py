@@ -100,6 +100,12 @@ def _(estimate: PtychoEstimate, pixel_m: tuple[float, float]) -> list[ObjectImag
     ]
 
 
+@singledispatch
+def deviation_images(estimate: Estimate, deviation: Estimate, pixel_m: tuple[float, ...]) -> list[ObjectImage]:
+    """The standard deviations of an object, cut as the object is: of its kind, with the other numbers."""
+    return object_images(replace(estimate, object=deviation.object), pixel_m)
+
+
 def _image(name: str, estimate: Estimate, pixel_m: tuple[float, ...]) -> ObjectImage:
     image = _numpy(estimate.plane())
     region, phased = lit_regions(estimate)
@@ -263,8 +269,7 @@ def _both(inside: Bool[np.ndarray, "y x"], axis: int) -> Bool[np.ndarray, "y x"]
 def shown_like(result: Result, deviation: Estimate) -> list[Float[np.ndarray, "y x"]]:
     """The modulus of another object of this shape (its spread), cropped and averaged down as the object's views are."""
     pixel_m = result.object_pixel_m
-    # Cut as the object is: of its kind, with the other numbers.
-    maps = object_images(replace(result.estimate, object=deviation.object), pixel_m)
+    maps = deviation_images(result.estimate, deviation, pixel_m)
     shown: list[np.ndarray] = []
     for image, values in zip(object_images(result.estimate, pixel_m), maps, strict=True):
         inside = image.region if image.region.any() else np.ones_like(image.region)
