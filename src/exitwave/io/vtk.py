@@ -78,9 +78,7 @@ def _array(name: str, values: np.ndarray) -> str:
     kind, parts = _TYPES[f"{values.dtype.kind}{values.dtype.itemsize}"], values.shape[1] if values.ndim > 1 else 1
     held = values.tobytes()
     packed = base64.b64encode(np.uint64(len(held)).astype("<u8").tobytes() + held).decode()
-    return (
-        f'<DataArray type="{kind}" Name={quoteattr(name)} NumberOfComponents="{parts}" format="binary">{packed}</DataArray>'
-    )
+    return f'<DataArray type="{kind}" Name={quoteattr(name)} NumberOfComponents="{parts}" format="binary">{packed}</DataArray>'
 
 
 def _numbers(values: tuple[float, ...]) -> str:

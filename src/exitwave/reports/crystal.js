@@ -131,8 +131,8 @@
     if (!box.width) return;
     renderer.setPixelRatio(window.devicePixelRatio || 1);
     renderer.setSize(box.width, box.height, false);
-    const reach = 0.95, wide = (reach * box.width) / box.height;
-    const fit = box.width < box.height ? [reach, (reach * box.height) / box.width] : [wide, reach];
+    const reach = held.reach, long = Math.max(box.width / box.height, 1), tall = Math.max(box.height / box.width, 1);
+    const fit = [reach * long, reach * tall];
     [camera.left, camera.right, camera.bottom, camera.top] = [-fit[0], fit[0], -fit[1], fit[1]];
     camera.updateProjectionMatrix();
     camera.updateMatrixWorld();

@@ -14,8 +14,13 @@ import numpy as np
 from jaxtyping import Float
 from markupsafe import Markup
 
-from exitwave.physics.crystal.isosurface import Surface
+from exitwave.data.crystal_surface import CrystalSurface
+from exitwave.data.lengths import number
 from exitwave.reports import panels
+from exitwave.reports.axes import image_figure
+from exitwave.reports.crystal_views import PICOMETRE, STRAIN, STRAIN_UNIT
+from exitwave.reports.pictures import WIDE_IN, Picture
+from exitwave.reports.svg import inline_svg
 from exitwave.reports.views import contrast
 
 if TYPE_CHECKING:
@@ -49,7 +54,31 @@ class Scripts:
     allowed: Markup
 
 
-def packed(surface: Surface, colours: list[Coloured], scattering_vector: Float[np.ndarray, "3"]) -> Markup:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Turned:
+    """A surface that the page turns, and still pictures of it for print and for browsers that cannot."""
+
+    held: Markup
+    scripts: Scripts
+    stills: list[Picture]
+
+
+def turned(surface: CrystalSurface) -> Turned:
+    """All that the page needs of a surface."""
+    colours = [
+        Coloured(name="displacement", values=surface.displacement_m / PICOMETRE, unit="pm"),
+        Coloured(name="strain", values=surface.strain / STRAIN, unit=STRAIN_UNIT),
+    ]
+    level, stills = f"{number(100 * surface.level)} % of the bulk's amplitude", list[Picture]()
+    for each in colours:
+        figure, axes = image_figure(still_size_m(surface), WIDE_IN)
+        draw_surface(axes, surface, each)
+        svg = inline_svg(figure, f"surface{each.name}", f"Surface of the crystal, coloured by {each.name}")
+        stills.append(Picture(svg=svg, caption=f"Surface at {level}, coloured by {each.name} along Q."))
+    return Turned(held=packed(surface, colours), scripts=scripts(), stills=stills)
+
+
+def packed(surface: CrystalSurface, colours: list[Coloured]) -> Markup:
     """A surface as the page unpacks it: (x, y, z) around the middle, whole numbers of 16 bits, compressed, as JSON."""
     xyz = surface.points_m[:, ::-1]
     low, high = xyz.min(axis=0), xyz.max(axis=0)
@@ -58,8 +87,10 @@ def packed(surface: Surface, colours: list[Coloured], scattering_vector: Float[n
         "points": _pack((xyz - low) / max(size, 1e-30)),
         "triangles": _zipped(surface.triangles.astype("<u4").tobytes()),
         "size_m": size,
+        # Of a ball around the crystal, so that nothing is cut off from any side.
+        "reach": 1.08 * float(np.linalg.norm(xyz - (low + high) / 2, axis=1).max()) / max(size, 1e-30),
         "middle": ((high - low) / max(size, 1e-30) / 2).tolist(),
-        "q": (scattering_vector[::-1] / np.linalg.norm(scattering_vector)).tolist(),
+        "q": (surface.scattering_vector[::-1] / np.linalg.norm(surface.scattering_vector)).tolist(),
         "table": base64.b64encode(_table()).decode(),
         "colours": [
             {"name": each.name, "unit": each.unit, "most": each.most, "values": _pack(_share(each))} for each in colours
@@ -80,7 +111,7 @@ def scripts() -> Scripts:
     )
 
 
-def draw_surface(axes: Axes, surface: Surface, colour: Coloured) -> None:
+def draw_surface(axes: Axes, surface: CrystalSurface, colour: Coloured) -> None:
     """The surface in the light of a lamp behind the viewer, coloured by a quantity; with scale bar and the axes' directions."""
     from matplotlib import colormaps
     from matplotlib.collections import PolyCollection
@@ -107,7 +138,7 @@ def draw_surface(axes: Axes, surface: Surface, colour: Coloured) -> None:
     axes.set_facecolor("none")
 
 
-def still_size_m(surface: Surface) -> tuple[float, float]:
+def still_size_m(surface: CrystalSurface) -> tuple[float, float]:
     """Height and width of the picture that `draw_surface` makes."""
     _, right, up = _camera()
     return tuple(1.35 * float(np.ptp(surface.points_m @ way)) for way in (up, right))  # pyright: ignore[reportReturnType]

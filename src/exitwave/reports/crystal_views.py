@@ -18,6 +18,7 @@ CUTS = (
 )
 """Three planes through the middle of a crystal, and the axis of (z, y, x) that each is across."""
 PICOMETRE = 1e-12
+STRAIN, STRAIN_UNIT = 1e-4, "10⁻⁴"
 
 
 @object_images.register
@@ -41,8 +42,8 @@ def _(estimate: BraggEstimate, pixel_m: tuple[float, ...]) -> list[ObjectImage]:
                 ),
                 Map(
                     name="strain",
-                    values=100 * _plane(crystal.strain, axis, crystal.middle[axis]),
-                    unit="%",
+                    values=_plane(crystal.strain, axis, crystal.middle[axis]) / STRAIN,
+                    unit=STRAIN_UNIT,
                     caption="Strain along Q, relative to the mean lattice: red is stretched, blue is compressed.",
                 ),
             ),

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from exitwave.data.result import Result
 from exitwave.io.atomic import replacing
-from exitwave.reports import panels
+
+# Imported for what it says of crystals.
+from exitwave.reports import crystal as crystal, panels
 from exitwave.reports.axes import INK_ON_WHITE, Grid, grid_figure
 from exitwave.reports.kinds import reported
 from exitwave.reports.svg import drawing

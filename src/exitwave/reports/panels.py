@@ -270,6 +270,13 @@ def _half_period_axis(axes: Axes, pixel_m: float) -> None:
     above.set_xlabel(f"half period ({unit})")
 
 
+def finish_curve(axes: Axes, across: str, up: str) -> None:
+    """Labels and grid of a plain curve."""
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    _grid(axes)
+
+
 def cyclic_map() -> Colormap:
     """The phase colours as a matplotlib colour map from -pi to pi."""
     from matplotlib.colors import ListedColormap

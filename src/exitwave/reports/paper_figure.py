@@ -17,7 +17,9 @@ from exitwave.data.refusing import refusing_in_a_line
 from exitwave.data.result import Result
 from exitwave.io.atomic import replacing
 from exitwave.io.units import LENGTHS_M
-from exitwave.reports import panels
+
+# Imported for what it says of crystals.
+from exitwave.reports import crystal as crystal, panels
 from exitwave.reports.axes import INK_ON_WHITE, grid_figure
 from exitwave.reports.kinds import reported
 from exitwave.reports.svg import drawing

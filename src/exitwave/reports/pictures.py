@@ -82,7 +82,9 @@ def spread_pictures(result: Result, views: list[tuple[str, View]]) -> list[Pictu
         return []
     made: list[Picture] = []
     for deviation, (where, view) in zip(shown_like(result, result.spread), views, strict=True):
-        share = float(np.nanmedian(deviation)) / max(float(np.nanmedian(view.amplitude)), 1e-30)
+        # Of what stands alone the dark around it counts for nothing.
+        inside = np.isfinite(view.phase) if view.maps else np.ones(deviation.shape, dtype=bool)
+        share = float(np.nanmedian(deviation[inside])) / max(float(np.nanmedian(view.amplitude[inside])), 1e-30)
         median = f"its median is {number(100 * share, 2)} % of the median amplitude"
         caption = f"Standard deviation of each pixel of {where}; {median}."
         limits = 0.0, contrast(deviation)[1]

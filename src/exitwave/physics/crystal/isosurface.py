@@ -54,4 +54,6 @@ def _on_surface(
     # Of the phase's factor, which has no jumps where the displacement reaches half a lattice spacing.
     factor = np.exp(-1j * size * crystal.displacement_m[nearest])
     sampled = ndimage.map_coordinates(factor, places.T, order=1, mode="nearest")
-    return -np.angle(sampled) / size, ndimage.map_coordinates(crystal.strain[nearest], places.T, order=1, mode="nearest")
+    return -np.angle(sampled) / size, ndimage.map_coordinates(
+        crystal.strain[nearest], places.T, order=1, mode="nearest"
+    )
