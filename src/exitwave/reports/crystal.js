@@ -131,7 +131,8 @@
     if (!box.width) return;
     renderer.setPixelRatio(window.devicePixelRatio || 1);
     renderer.setSize(box.width, box.height, false);
-    const reach = held.reach, long = Math.max(box.width / box.height, 1), tall = Math.max(box.height / box.width, 1);
+    // Room for the colours beside the crystal.
+    const reach = held.reach * Math.max(1, Math.min(box.width / (box.width - 140), 2)), long = Math.max(box.width / box.height, 1), tall = Math.max(box.height / box.width, 1);
     const fit = [reach * long, reach * tall];
     [camera.left, camera.right, camera.bottom, camera.top] = [-fit[0], fit[0], -fit[1], fit[1]];
     camera.updateProjectionMatrix();
