@@ -43,11 +43,13 @@ def dislocations(estimate: BraggEstimate) -> list[DislocationLine]:
     places = np.stack(found[1:], axis=1) + 0.5 * (1 - along)
     parts, count = ndimage.label(_drawn(places, along, crystal.object.shape))  # pyright: ignore[reportGeneralTypeIssues]
     of_part = parts[_finer(places)]
-    lines = [
-        _line(places[of_part == part], turns[found][of_part == part], crystal.object.shape, crystal.basis_m)
-        for part in range(1, count + 1)
-        if np.count_nonzero(of_part == part) >= SHORTEST
-    ]
+    lines: list[DislocationLine] = []
+    for part in range(1, count + 1):
+        own = of_part == part
+        if np.count_nonzero(own) >= SHORTEST:
+            at = (places[own] - np.array(crystal.object.shape) // 2) @ crystal.basis_m.T
+            pierced = _most_pierced(turns[found][own], found[0][own], places[own])
+            lines.append(DislocationLine(places_m=at, voxels=places[own], turns=pierced))
     return sorted(lines, key=lambda line: -len(line.voxels))
 
 
@@ -77,15 +79,15 @@ def circuit_turns(crystal: Complex[np.ndarray, "*axes"], path: Int[np.ndarray, "
     return int(np.rint(_wrapped(np.diff(phases, append=phases[:1])).sum() / (2 * np.pi)))
 
 
-def _line(
-    places: Float[np.ndarray, "place 3"],
-    turns: Int[np.ndarray, " place"],
-    shape: tuple[int, ...],
-    basis_m: Float[np.ndarray, "3 3"],
-) -> DislocationLine:
-    return DislocationLine(
-        places_m=(places - np.array(shape) // 2) @ basis_m.T, voxels=places, turns=int(np.abs(turns).max())
-    )
+def _most_pierced(
+    turns: Int[np.ndarray, " place"], normals: Int[np.ndarray, " place"], places: Float[np.ndarray, "place 3"]
+) -> int:
+    """Turns about a line in most of the planes that it crosses; on voxels a double line is two single ones side by side."""
+    normal = int(np.argmax(np.bincount(normals)))
+    square, planes = turns[normals == normal], places[normals == normal, normal].astype(np.int64)
+    ahead, back = (np.bincount(planes, np.clip(sign * square, 0, None)) for sign in (1, -1))
+    both = np.maximum(ahead, back)
+    return int(np.median(both[both > 0]))
 
 
 def _with_cores(support: Region) -> Region:

@@ -99,11 +99,15 @@ def _sampled(crystal: LevelledCrystal, grid: _Grid, scattering_vector: Vector, o
 
 
 def _known_only(values: Field, grid: _Grid) -> Float[np.ndarray, "z y x"]:
-    """Values with NaN among them, interpolated from those that are known."""
+    """Values with NaN among them, interpolated from those that are known; where none is near, as in a corner, the nearest."""
     known = np.isfinite(values)
+    if not known.any():
+        return np.full(grid.shape, np.nan)
     share = grid.sample(known.astype(np.float64))
     total = grid.sample(np.where(known, values, 0.0))
-    return np.where(share > 1e-3, total / np.maximum(share, 1e-3), np.nan)
+    mean = total / np.maximum(share, 1e-3)
+    nearest = ndimage.distance_transform_edt(share < 1e-3, return_distances=False, return_indices=True)
+    return mean[tuple(np.asarray(nearest))]
 
 
 def _box_m(crystal: LevelledCrystal, basis: Matrix) -> tuple[Vector, Vector]:

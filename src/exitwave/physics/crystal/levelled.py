@@ -56,5 +56,9 @@ def levelled_crystal(estimate: BraggEstimate, level: float = SURFACE) -> Levelle
 
 
 def bulk_amplitude(amplitude: Float[np.ndarray, "*axes"]) -> float:
-    """The amplitude of most of a crystal, whatever empty space is around it: its mean weighted by itself."""
-    return float(np.square(amplitude, dtype=np.float64).sum() / max(float(amplitude.sum(dtype=np.float64)), 1e-300))
+    """The amplitude of most of a crystal, whatever empty space is around it: half of what there is is dimmer, half brighter."""
+    values = np.sort(amplitude[amplitude > 0], axis=None)
+    if not values.size:
+        return 0.0
+    below = np.cumsum(values, dtype=np.float64)
+    return float(values[np.searchsorted(below, below[-1] / 2)])

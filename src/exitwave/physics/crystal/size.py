@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from exitwave.data.errors import InputError
@@ -81,11 +81,28 @@ def crystal_size(
 def _measured(crystal: LaboratoryCrystal, level: float) -> tuple[float, ...]:
     """Extents along z, y, x and Q, and the volume, of what is brighter than a share of the bulk."""
     amplitude = crystal.amplitude
-    there = _largest(amplitude > level * bulk_amplitude(amplitude))
-    voxel, places = crystal.voxel_m, np.argwhere(there)
-    along = places @ crystal.q_direction
-    sides = (np.ptp(places, axis=0) + 1) * voxel
-    return *sides.tolist(), (float(np.ptp(along)) + 1) * voxel, len(places) * voxel**3
+    threshold = level * bulk_amplitude(amplitude)
+    there = _largest(amplitude > threshold)
+    surface = _surface(amplitude, there, threshold)
+    along = surface @ np.column_stack([np.eye(3), crystal.q_direction])
+    sides = np.ptp(along, axis=0) * crystal.voxel_m
+    return *sides.tolist(), float(np.count_nonzero(there)) * crystal.voxel_m**3
+
+
+def _surface(
+    amplitude: Float[np.ndarray, "z y x"], there: Bool[np.ndarray, "z y x"], threshold: float
+) -> Float[np.ndarray, "place 3"]:
+    """Where the amplitude passes a threshold at the rim of a region, voxels: interpolated between neighbours along each axis."""
+    places: list[np.ndarray] = []
+    roomy, inside = np.pad(amplitude, 1), np.pad(there, 1)
+    for axis in range(3):
+        for toward in (1, -1):
+            rim = np.argwhere(inside & ~np.roll(inside, -toward, axis))
+            step = toward * np.eye(3, dtype=np.int64)[axis]
+            near, far = roomy[tuple(rim.T)], roomy[tuple((rim + step).T)]
+            part = (near - threshold) / np.maximum(near - far, 1e-30)
+            places.append(rim + np.clip(part, 0, 1)[:, None] * step)
+    return np.concatenate(places)
 
 
 def _largest(region: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
