@@ -19,6 +19,8 @@ from exitwave.reports.pictures import Picture, Row
 from exitwave.reports.svg import inline_svg
 
 SHELLS = 40
+FEWEST = 20
+"""Voxels with photons of a shell: the mean of fewer says little."""
 ACROSS = ("Detector at the peak", "Rocking angle (down) and detector column", "Rocking angle (down) and detector row")
 
 
@@ -66,7 +68,7 @@ def transfer_pictures(result: Result) -> Iterator[Picture]:
     )
     caption = (
         "Phase retrieval transfer (PRTF): amplitude of the mean over starts, relative to the measured one, in the three planes "
-        f"through the peak; {ends}. Where starts disagree it falls."
+        f"through the peak, where these hold photons; {ends}. Where starts disagree it falls."
     )
     yield Picture(svg=inline_svg(figure, "prtf", f"Phase retrieval transfer over q; {ends}"), caption=caption)
 
@@ -86,14 +88,12 @@ def transfer(result: Result) -> tuple[Float[np.ndarray, " shell"], Float[np.ndar
         down, right = (other for other in range(3) if other != axis)
         rows, columns = ((np.arange(n) - n // 2) * fits.binned for n in measured.shape)
         q = rows[:, None, None] * reciprocal[:, down] + columns[None, :, None] * reciprocal[:, right]
-        known = np.isfinite(measured)
+        known = measured > 0
         found.append((np.linalg.norm(q, axis=-1)[known], measured[known], calculated[known]))
     q, measured, calculated = (np.concatenate(parts) for parts in zip(*found, strict=True))
     shell = np.minimum((q / q.max() * SHELLS).astype(int), SHELLS - 1)
     roots = [np.bincount(shell, np.sqrt(values.clip(min=0)), SHELLS) for values in (measured, calculated)]
-    counts, photons = np.bincount(shell, minlength=SHELLS), np.bincount(shell, measured, SHELLS)
-    # Fewer photons than one to ten voxels are noise, whatever the phases.
-    sure = photons > 0.1 * np.maximum(counts, 1)
+    sure = np.bincount(shell, minlength=SHELLS) >= FEWEST
     if sure.sum() < 2:
         return None
     return ((np.arange(SHELLS) + 0.5) * q.max() / SHELLS)[sure], roots[1][sure] / np.maximum(roots[0][sure], 1e-30)

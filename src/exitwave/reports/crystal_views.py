@@ -12,9 +12,9 @@ from exitwave.physics.crystal.laboratory import crystal_in_laboratory
 from exitwave.reports.views import Map, ObjectImage, deviation_images, object_images
 
 CUTS = (
-    ("the cut across the beam (x to the right, y up)", 0),
-    ("the horizontal cut (x to the right, z down)", 1),
-    ("the vertical cut along the beam (z to the right, y up)", 2),
+    ("the cut across the beam (x →, y ↑)", 0),
+    ("the horizontal cut (x →, z ↓)", 1),
+    ("the vertical cut (z →, y ↑)", 2),
 )
 """Three planes through the middle of a crystal, and the axis of (z, y, x) that each is across."""
 PICOMETRE = 1e-12
