@@ -14,6 +14,7 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
+from exitwave.data.rocking_curve import RockingCurve
 from exitwave.data.scan import Scan
 from exitwave.evaluation.comparison import Comparison, strongest
 from exitwave.evaluation.evaluation import Evaluation
@@ -22,6 +23,7 @@ from exitwave.reports.axes import INK_ON_WHITE, grid_figure
 from exitwave.reports.compare_pictures import draw_histories, samples
 from exitwave.reports.figures import MOST_ROWS, draw_objects, object_columns, overview
 from exitwave.reports.formatting import length_unit, number, pixels
+from exitwave.reports.rocking_plot import rocking_figure
 from exitwave.reports.svg import drawing
 from exitwave.reports.views import contrast, estimate_views
 from exitwave.solvers.base import Step
@@ -154,6 +156,11 @@ def _(scan: Scan) -> Figure:
     axes.plot(index.numpy(), photons, color=panels.BLUE, linewidth=0.8, marker="." if len(photons) < 60 else "")
     axes.set(xlabel="frame", ylim=(0, 1.1 * max(float(photons.max()), 1e-9)))
     return grid.figure
+
+
+@drawn.register
+def _(curve: RockingCurve) -> Figure:
+    return rocking_figure(curve)
 
 
 def _size(shape: tuple[int, int]) -> tuple[float, float]:
