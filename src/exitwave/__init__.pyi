@@ -30,6 +30,7 @@ from .data.rocking_curve import RockingCurve as RockingCurve
 from .data.scan import Scan as Scan
 from .data.verdict import Verdict as Verdict
 from .evaluation.comparison import Comparison as Comparison, ComparisonEntry as ComparisonEntry
+from .evaluation.crystals import compare_crystals as compare_crystals
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.evaluation import Evaluation as Evaluation
 from .evaluation.ptychography import compare_halves as compare_halves

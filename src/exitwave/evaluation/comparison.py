@@ -10,12 +10,13 @@ from jaxtyping import Complex
 from torch import Tensor
 
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
+from exitwave.data.estimate import BraggEstimate, Estimate, PtychoEstimate, SupportEstimate, middle_plane
 from exitwave.data.lengths import number
 from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
 from exitwave.data.showing import Shown
 from exitwave.evaluation.cdi_alignment import register_twin
+from exitwave.evaluation.crystal_alignment import register_crystal
 from exitwave.evaluation.evaluation import Evaluation, best_factor, of_same_kind, plain, require_same_shape
 from exitwave.evaluation.meaning import meaning_of
 from exitwave.evaluation.ptychography import aligned, gauge_shift, moved_with_object
@@ -158,6 +159,17 @@ def _(estimate: PtychoEstimate, reference: Estimate) -> AlignedEstimate:
     # Not the opposite of the object's phase: among several modes, each has a global phase of its own.
     overlap = torch.vdot(probe.flatten(), strongest(reference).flatten())
     return AlignedEstimate(object=whole, probe=probe * overlap / (overlap.abs() * found.scale).clamp(min=1e-30))
+
+
+@align_estimate.register
+def _(estimate: BraggEstimate, reference: Estimate) -> AlignedEstimate:
+    """The same in three dimensions, and the slope of the phase; then its middle plane."""
+    image, target = (
+        x.object.detach().cpu().to(torch.complex128) for x in (estimate, of_same_kind(reference, estimate))
+    )
+    require_same_shape(image, target)
+    laid = register_crystal(image, target).laid.image
+    return AlignedEstimate(object=middle_plane(laid * best_factor(laid, target)))
 
 
 @align_estimate.register

@@ -6,7 +6,7 @@ from dataclasses import replace
 from exitwave.data.estimate import Estimate, PtychoEstimate
 
 # Imported for the kinds of estimate that they know how to judge.
-from exitwave.evaluation import cdi as cdi, ptychography as ptychography
+from exitwave.evaluation import cdi as cdi, crystals as crystals, ptychography as ptychography
 from exitwave.evaluation.align import PTYCHOGRAPHY_GAUGE, Freedom
 from exitwave.evaluation.evaluation import Evaluation, judge
 from exitwave.io.given import GivenResult, given_result
@@ -20,8 +20,8 @@ def evaluate(
     it.
 
     The truth must be of the same frames; its object array may lie elsewhere. What diffraction cannot know is taken off first:
-    for ptychography what `remove` names, for an isolated object shift, twin, phase and scale, for other kinds a complex
-    factor. Raises InputError when the two cannot be compared.
+    for ptychography what `remove` names, for an isolated object shift, twin, phase and scale, for a crystal the slope of its
+    phase, too, for other kinds a complex factor. Raises InputError when the two cannot be compared.
     """
     result = given_result(result)
     metrics = {"residual": result.residual}

@@ -21,7 +21,15 @@ from exitwave.evaluation.resolution import RingCorrelation
 from exitwave.evaluation.verdict.halves import with_halves
 
 E = TypeVar("E", bound=Estimate)
-HEADLINES = ("residual", "free-residual", "M-NRMSE", "FRC-half-bit", "FRC-half-bit-split")
+HEADLINES = (
+    "residual",
+    "free-residual",
+    "M-NRMSE",
+    "FRC-half-bit",
+    "FRC-half-bit-split",
+    "FSC-half-bit",
+    "FSC-half-bit-starts",
+)
 """Metrics that are told first."""
 
 
@@ -30,11 +38,12 @@ class Evaluation(Shown):
     """Figures of merit of a reconstruction under their precise ids, and what was removed before measuring."""
 
     metrics: Mapping[str, float]
-    """Metric id -> value; `residual` is the squared relative amplitude residual of the data, FRC are of Nyquist."""
+    """Metric id -> value; `residual` is the squared relative amplitude residual of the data, FRC and FSC are of Nyquist."""
     alignment: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Gauge removed from the estimate: `removed`, phase_rad, scale, ramp_rad_px, shift_px, twin; empty without truth."""
     curves: Mapping[str, RingCorrelation] = field(default_factory=dict[str, RingCorrelation])
-    """Fourier ring correlations: `FRC` against the truth, `FRC-split` between halves."""
+    """Fourier ring correlations: `FRC` against the truth, `FRC-split` between halves; of crystals in shells, `FSC` against the
+    truth and `FSC-starts` between other starts, and their phase retrieval transfer function `PRTF`."""
     verdict: Verdict | None = None
     """How far the data say that the image may be believed; never from the truth."""
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -103,10 +112,10 @@ def best_factor(image: Tensor, target: Tensor) -> Tensor:
     return torch.vdot(image.flatten(), target.flatten()) / torch.vdot(image.flatten(), image.flatten())
 
 
-def resolutions(curve: RingCorrelation, suffix: str) -> dict[str, float]:
-    """Where a ring correlation falls below the usual thresholds, fractions of Nyquist."""
+def resolutions(curve: RingCorrelation, suffix: str, kind: str = "FRC") -> dict[str, float]:
+    """Where a ring (FRC) or shell (FSC) correlation falls below the usual thresholds, fractions of Nyquist."""
     thresholds = {"half-bit": curve.half_bit, "one-bit": curve.one_bit, "0.5": 0.5, "1/7": 1 / 7}
-    return {f"FRC-{name}{suffix}": curve.crossing(threshold) for name, threshold in thresholds.items()}
+    return {f"{kind}-{name}{suffix}": curve.crossing(threshold) for name, threshold in thresholds.items()}
 
 
 def merge_evaluations(first: Evaluation, second: Evaluation) -> Evaluation:

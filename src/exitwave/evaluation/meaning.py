@@ -10,6 +10,7 @@ GROUPS: Mapping[Group, str] = MappingProxyType(
     {
         "fit": "Fit to the measured frames",
         "resolution": "Resolution, between two halves of the frames",
+        "starts": "Agreement of reconstructions from other starts",
         "truth": "Against the truth",
         "further": "Further definitions, each as published under its id",
     }
@@ -47,6 +48,25 @@ def _rings(threshold: str) -> dict[str, Meaning]:
     }
 
 
+def _shells(threshold: str) -> dict[str, Meaning]:
+    """The same of crystals, in shells that are round in the laboratory."""
+    known = threshold == "half-bit"
+    against: tuple[tuple[str, str, Group], ...] = (
+        ("", "against the truth", "truth"),
+        ("-starts", "between reconstructions from other starts", "starts"),
+    )
+    return {
+        f"FSC-{threshold}{suffix}": Meaning(
+            title="Resolution",
+            text=f"half period, {threshold} criterion of Fourier shells in the laboratory, {words}",
+            unit="nyquist",
+            group=group if known else "further",
+            higher_is_better=True,
+        )
+        for suffix, words, group in against
+    }
+
+
 OWN: Mapping[str, Meaning] = MappingProxyType(
     {
         "residual": Meaning(
@@ -59,6 +79,43 @@ OWN: Mapping[str, Meaning] = MappingProxyType(
         **_rings("one-bit"),
         **_rings("0.5"),
         **_rings("1/7"),
+        **_shells("half-bit"),
+        **_shells("one-bit"),
+        **_shells("0.5"),
+        **_shells("1/7"),
+        "PRTF-1/e": Meaning(
+            title="Phases agree",
+            text="to this half period: the phase retrieval transfer function falls below 1/e",
+            unit="nyquist",
+            group="starts",
+            higher_is_better=True,
+        ),
+        "amplitude-correlation": Meaning(
+            title="Amplitude",
+            text="correlation in the box around the true crystal",
+            group="truth",
+            higher_is_better=True,
+        ),
+        "amplitude-correlation-starts": Meaning(
+            title="Amplitude",
+            text="correlation in the box around the crystal; 1 where starts agree",
+            group="starts",
+            higher_is_better=True,
+        ),
+        "support-IoU": Meaning(
+            title="Support", text="overlap with the true one over their union", group="truth", higher_is_better=True
+        ),
+        "phase-error": Meaning(
+            title="Error of the phase",
+            text="mean on the true support, rad, its offset and slope taken off",
+            group="truth",
+        ),
+        "strain-error": Meaning(
+            title="Error of the strain", text="root mean square along Q", unit="share", group="truth"
+        ),
+        "strain-error-starts": Meaning(
+            title="Difference of the strain", text="root mean square along Q", unit="share", group="starts"
+        ),
         "M-NRMSE-split": Meaning(
             title="Difference of halves",
             text="share of what varies in the image; 0 % where halves agree, 100 % where nothing does",

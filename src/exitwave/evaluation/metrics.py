@@ -173,7 +173,7 @@ def frc_half(first: Image, second: Image) -> dict[str, float]:
 Subject = Literal["object", "diffraction", "halves"]
 """What is compared: an object with the true one, diffraction intensities with the measured ones, or two objects, each
 reconstructed from one half of the frames."""
-Group = Literal["fit", "resolution", "truth", "further"]
+Group = Literal["fit", "resolution", "starts", "truth", "further"]
 """Among which figures it is told; `further` is what one paper or another defines, told only when asked for."""
 Unit = Literal["", "share", "nyquist", "px", "dB"]
 """share: printed in per cent; nyquist: fraction of Nyquist, printed as a length; px: object pixels."""
