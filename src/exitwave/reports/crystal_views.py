@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Inexact, Shaped
 from scipy import ndimage
 
 from exitwave.data.estimate import BraggEstimate, Estimate
@@ -24,7 +24,11 @@ STRAIN, STRAIN_UNIT = 1e-4, "10⁻⁴"
 @object_images.register
 def _(estimate: BraggEstimate, pixel_m: tuple[float, ...]) -> list[ObjectImage]:
     """Whatever the pixel of its array: the laboratory's grid has its own."""
-    crystal = crystal_in_laboratory(estimate)
+    return cuts(crystal_in_laboratory(estimate))
+
+
+def cuts(crystal: LaboratoryCrystal) -> list[ObjectImage]:
+    """The three planes through the middle of a crystal."""
     return [
         ObjectImage(
             name=name,
@@ -58,13 +62,13 @@ def _(estimate: BraggEstimate, deviation: Estimate, pixel_m: tuple[float, ...]) 
     crystal = crystal_in_laboratory(estimate)
     values = on_voxels_of(crystal, estimate, deviation.numpy()["object"].real)
     images = object_images(estimate, pixel_m)
-    cuts = [_plane(values, axis, crystal.middle[axis]).astype(np.complex64) for _, axis in CUTS]
-    return [replace(image, image=cut, maps=()) for image, cut in zip(images, cuts, strict=True)]
+    planes = [_plane(values, axis, crystal.middle[axis]).astype(np.complex64) for _, axis in CUTS]
+    return [replace(image, image=plane, maps=()) for image, plane in zip(images, planes, strict=True)]
 
 
 def on_voxels_of(
-    crystal: LaboratoryCrystal, estimate: BraggEstimate, values: Float[np.ndarray, "frame y x"]
-) -> Float[np.ndarray, "z y x"]:
+    crystal: LaboratoryCrystal, estimate: BraggEstimate, values: Inexact[np.ndarray, "frame y x"]
+) -> Inexact[np.ndarray, "z y x"]:
     """Values of the estimate's array where its crystal has its voxels in the laboratory."""
     held = estimate.numpy()
     centre = ndimage.center_of_mass(np.abs(held["object"]) * held["support"])

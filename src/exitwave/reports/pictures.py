@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -106,15 +107,36 @@ def history_picture(result: Result) -> Iterator[Picture]:
 
 def ring_picture(name: str, curve: RingCorrelation, result: Result) -> Picture:
     """One Fourier ring correlation with its thresholds."""
-    against = "reconstructions of two halves of the frames" if name.endswith("split") else "reconstruction and truth"
+    if name == "PRTF":
+        return _transfer_picture(curve, result)
+    where, against = "shell" if name.startswith("FSC") else "ring", "reconstruction and truth"
+    if name.endswith("split"):
+        against = "reconstructions of two halves of the frames"
+    elif name.endswith("starts"):
+        against = "reconstructions from other starts"
     crossing = half_period(curve.crossing(curve.half_bit), result.object_pixel_m)
     figure, axes = curve_figure()
     panels.draw_ring_correlation(figure, axes, curve, pixel_pair(result.object_pixel_m))
     return Picture(
         svg=inline_svg(
-            figure, f"ring{name}", f"Fourier ring correlation of {against}; half-bit crossing at {crossing}"
+            figure, f"ring{name}", f"Fourier {where} correlation of {against}; half-bit crossing at {crossing}"
         ),
-        caption=f"{name}: Fourier ring correlation of {against}. Half period at the half-bit threshold: {crossing}.",
+        caption=f"{name}: Fourier {where} correlation of {against}. Half period at the half-bit threshold: {crossing}.",
+    )
+
+
+def _transfer_picture(curve: RingCorrelation, result: Result) -> Picture:
+    """Agreement of phases between several starts, with its usual threshold."""
+    crossing = half_period(curve.crossing(1 / math.e), result.object_pixel_m)
+    figure, axes = curve_figure()
+    axes.plot(curve.frequency, curve.correlation, color=panels.BLUE)
+    axes.axhline(1 / math.e, color=panels.GREY, linestyle="--", linewidth=0.8)
+    panels.finish_rings(axes)
+    axes.set_ylabel("transfer")
+    told = f"half period at 1/e: {crossing}"
+    return Picture(
+        svg=inline_svg(figure, "ringPRTF", f"Phase retrieval transfer function; {told}"),
+        caption=f"PRTF: phase retrieval transfer function over shells; {told}.",
     )
 
 

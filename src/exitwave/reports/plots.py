@@ -18,7 +18,9 @@ from exitwave.data.rocking_curve import RockingCurve
 from exitwave.data.scan import Scan
 from exitwave.evaluation.comparison import Comparison, strongest
 from exitwave.evaluation.evaluation import Evaluation
-from exitwave.reports import panels
+
+# Imported for how it lays crystals side by side.
+from exitwave.reports import crystal_compare as crystal_compare, panels
 from exitwave.reports.axes import INK_ON_WHITE, grid_figure
 from exitwave.reports.compare_pictures import draw_histories, samples
 from exitwave.reports.figures import MOST_ROWS, draw_objects, object_columns, overview
@@ -115,6 +117,9 @@ def _(comparison: Comparison) -> Figure:
     for column, sample in enumerate(shown):
         axes = grid.place(0, column, f"{sample.name}: amplitude")
         panels.draw_image(axes, sample.view.amplitude, first.extent_m, "gray", bright)
+        if sample.view.maps:
+            panels.draw_map(grid.place(1, column, f"{sample.name}: displacement"), sample.view, "displacement")
+            continue
         values = np.angle(np.exp(1j * sample.view.phase)) if first.wrapped else sample.view.phase
         axes = grid.place(1, column, f"{sample.name}: phase")
         panels.draw_image(axes, values, first.extent_m, colours, phases, unit="rad")
