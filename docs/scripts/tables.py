@@ -21,7 +21,7 @@ from exitwave.data.prepare.steps import STEPS
 from exitwave.data.scan import Scan
 from exitwave.evaluation.metrics import METRICS
 from exitwave.io.assemble import ReadOptions
-from exitwave.io.export import ENDINGS as EXPORT_ENDINGS, EXPORTS
+from exitwave.io.export import ENDINGS as EXPORT_ENDINGS, EXPORT_NAMES
 from exitwave.io.formats import ENDINGS, FORMATS
 from exitwave.io.recipes.schema import (
     BeamCentre,
@@ -158,8 +158,8 @@ def formats() -> str:
 
 
 def exports() -> str:
-    endings = {name: [e for e, other in EXPORT_ENDINGS.items() if other == name] for name in EXPORTS}
-    return table(("name", "endings"), ((f"`{name}`", ", ".join(endings[name])) for name in EXPORTS))
+    endings = {name: [e for e, other in EXPORT_ENDINGS.items() if other == name] for name in EXPORT_NAMES}
+    return table(("name", "endings"), ((f"`{name}`", ", ".join(endings[name])) for name in EXPORT_NAMES))
 
 
 def stated() -> str:

@@ -1,6 +1,7 @@
 """Every public name of exitwave, listed once; `__init__.py` imports each when it is first used."""
 
 from .data.bragg_geometry import BraggGeometry as BraggGeometry, Circle as Circle, Diffractometer as Diffractometer
+from .data.crystal_surface import CrystalSurface as CrystalSurface
 from .data.errors import (
     AmbiguousNameWarning as AmbiguousNameWarning,
     DoubtfulImageWarning as DoubtfulImageWarning,
@@ -44,6 +45,7 @@ from .io.files import (
 )
 from .live.local_stream import LocalStream as LocalStream
 from .physics.crystal.dislocations import DislocationLine as DislocationLine, dislocations as dislocations
+from .physics.crystal.isosurface import crystal_surface as crystal_surface
 from .physics.crystal.laboratory import crystal_in_laboratory as crystal_in_laboratory
 from .physics.crystal.size import CrystalSize as CrystalSize, crystal_size as crystal_size
 from .physics.crystal.strain import (

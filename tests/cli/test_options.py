@@ -18,7 +18,7 @@ from exitwave import read_result, solvers
 from exitwave.cli import APP
 from exitwave.data import prepare
 from exitwave.data.position_map import PositionMap
-from exitwave.io.export import EXPORTS
+from exitwave.io.export import EXPORT_NAMES
 from exitwave.io.formats import FORMATS, writable
 from exitwave.io.recipes.schema import shipped_recipes
 from exitwave.running.orientation import Orientation
@@ -105,7 +105,7 @@ class TestHelp:
 
     def test_values_of_recipe_format_and_to_are_listed(self) -> None:
         text = "".join(done("export", "--help").out.replace("│", " ").split())
-        for name in (*shipped_recipes(), *EXPORTS, *writable()):
+        for name in (*shipped_recipes(), *EXPORT_NAMES, *writable()):
             assert name in text
         assert f"Oneof{','.join(name for name, chosen in FORMATS.items() if chosen.read is not None)}." in text
 

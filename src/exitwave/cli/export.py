@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass as validated
 from exitwave.cli.arguments import FIGURE, FILES, Prepare, Reading
 from exitwave.data.errors import InputError
 from exitwave.io import formats
-from exitwave.io.export import EXPORTS
+from exitwave.io.export import EXPORT_NAMES
 from exitwave.io.files import read_prepared, read_result, write
 from exitwave.io.network_paths import names_network
 from exitwave.reports.paper_figure import ENDINGS, FigureOptions, save_figure
@@ -33,8 +33,8 @@ def export(
     to: Annotated[
         str | None,
         Parameter(
-            help=f"Format to write; from the ending of the output by default. Of a result {', '.join(EXPORTS)}; of a scan "
-            f"{', '.join(formats.writable())}.",
+            help="Format to write; from the ending of the output by default. Of a result "
+            f"{', '.join(EXPORT_NAMES)} (vti and vtp of crystals); of a scan {', '.join(formats.writable())}.",
             group=FILES,
         ),
     ] = None,
@@ -46,8 +46,9 @@ def export(
     reading: Reading = None,
     prepare: Prepare = (),
 ) -> None:
-    """Write a result as a figure (.png, .svg, .pdf), as CXI, npz, TIFF or ptychodus product, a scan (prepared if asked) in
-    another scan format, or a trained network as ONNX or OpenVINO files, beside its weights unless another place is given.
+    """Write a result as a figure (.png, .svg, .pdf), as CXI, npz, TIFF or ptychodus product, a crystal for ParaView (.vti volume,
+    .vtp surface), a scan (prepared if asked) in another scan format, or a trained network as ONNX or OpenVINO files, beside its
+    weights unless another place is given.
 
     exitwave export out.h5 -o figure.pdf --panel phase --crop 5um
     """

@@ -18,10 +18,15 @@ class FrameFits:
     """The same as the estimate has it, everywhere."""
     binned: int = 1
     """Rows and columns of detector pixels whose mean is one pixel here."""
+    planes: bool = False
+    """What is shown are the three planes through the middle of one pattern on three axes (across the first, the second and the
+    last, padded with NaN to one shape), not frames of many."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """What each of them is, in words."""
+        if self.planes:
+            return "detector at the peak", "rocking angle and detector column", "rocking angle and detector row"
         return {1: ("the pattern",), 2: ("best frame", "worst frame")}.get(
             len(self.frames), ("best frame", "median frame", "worst frame")
         )

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from exitwave.data.errors import FormatError, InputError
-from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
+from exitwave.data.estimate import BraggEstimate, Estimate, PtychoEstimate, SupportEstimate
 from exitwave.data.geometry import Geometry, sensible_pixel
 from exitwave.data.optics import ProbeOptics
 from exitwave.data.result import Result
@@ -135,9 +135,26 @@ def _(estimate: PtychoEstimate, entry: h5py.Group, result: Result) -> None:
 @write_images.register
 def _(estimate: SupportEstimate, entry: h5py.Group, result: Result) -> None:
     write_images.dispatch(Estimate)(estimate, entry, result)
+    if estimate.object.ndim > 2:
+        # All of it, not the plane that stands for it in pictures.
+        del entry["image_1/mask"]
+        entry["image_1/mask"] = np.where(estimate.support.cpu().numpy(), SCANNED, 0).astype(np.uint32)
     support, title = estimate.support.to(torch.uint8), "Support of the object: 1 where it may be"
     axes = _object_axes(support.ndim, len(result.object_pixel_m))
     _write_image(entry, "object_support", axes, support, result.object_pixel_m, title)
+
+
+@write_images.register
+def _(estimate: BraggEstimate, entry: h5py.Group, result: Result) -> None:
+    write_images.dispatch(SupportEstimate)(estimate, entry, result)
+    image = group_at(entry, "image_1")
+    del image["data_type"], image["title"]
+    image["data_type"] = "electron density"
+    image["title"] = "Crystal: amplitude is density, phase -Q . u; its axes are in general not at right angles"
+    basis = with_unit(image, "basis_vectors", estimate.basis_m.cpu().numpy().T[:, ::-1], "m")
+    basis.attrs["columns"] = "x, y, z in the laboratory; a row for the step along each axis of data"
+    q = with_unit(image, "scattering_vector", estimate.scattering_vector.cpu().numpy()[::-1], "1/m")
+    q.attrs["columns"] = "x, y, z in the laboratory"
 
 
 def _object_axes(axes: int, sizes: int) -> tuple[str, ...]:

@@ -5,12 +5,13 @@ from functools import singledispatch
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate, middle_plane
+from exitwave.data.estimate import BraggEstimate, Estimate, PtychoEstimate, SupportEstimate, middle_plane
 from exitwave.data.frame_fits import FrameFits
 from exitwave.problems.base import Problem
+from exitwave.problems.bragg import BraggProblem
 from exitwave.problems.cdi import SupportProblem
 from exitwave.problems.ptychography import PtychographyProblem
 
@@ -40,6 +41,31 @@ def _(problem: SupportProblem, x: SupportEstimate, frame_residual: Float[Tensor,
         middle_plane(torch.fft.fftshift(values)) for values in (problem.amplitudes, problem.seen(obj), known)
     )
     return _fits((0,), measured.square()[None], calculated.square()[None], trusted)
+
+
+@frame_fits.register
+def _(problem: BraggProblem, x: BraggEstimate, frame_residual: Float[Tensor, " frame"]) -> FrameFits | None:
+    obj = x.object.to(problem.device) * (x.beam_photons / problem.beam_photons).sqrt().to(problem.device, torch.float32)
+    known = torch.fft.fftshift((problem.trusted > 0) | problem.held_out)
+    volumes = (torch.fft.fftshift(values) for values in (problem.amplitudes, problem.seen(obj)))
+    measured, calculated = (_middle_planes(values.square()) for values in volumes)
+    fits = [
+        _fits((axis,), measured[axis][None], calculated[axis][None], trusted, sides=obj.shape)
+        for axis, trusted in enumerate(_middle_planes(known))
+    ]
+    shape = [max(each.measured.shape[axis] for each in fits) for axis in (1, 2)]
+    padded = (torch.cat([_padded(getattr(each, name), shape) for each in fits]) for name in ("measured", "calculated"))
+    measured, calculated = padded
+    return FrameFits(frames=(0, 1, 2), measured=measured, calculated=calculated, binned=fits[0].binned, planes=True)
+
+
+def _middle_planes(values: Shaped[Tensor, "frame y x"]) -> list[Tensor]:
+    return [values.select(axis, values.shape[axis] // 2).cpu() for axis in range(3)]
+
+
+def _padded(planes: Float[Tensor, "shown y x"], shape: Sequence[int]) -> Float[Tensor, "shown Y X"]:
+    room = [size - had for size, had in zip(shape, planes.shape[1:], strict=True)]
+    return torch.nn.functional.pad(planes, (0, room[1], 0, room[0]), value=torch.nan)
 
 
 @singledispatch
@@ -78,8 +104,10 @@ def _fits(
     measured: Float[Tensor, "shown y x"],
     calculated: Float[Tensor, "shown y x"],
     trusted: Bool[Tensor, "y x"],
+    sides: Sequence[int] = (),
 ) -> FrameFits:
-    binned = -(-max(trusted.shape) // MOST_PIXELS)
+    """`sides` are those by which all planes of one pattern are binned alike."""
+    binned = -(-max(sides or trusted.shape) // MOST_PIXELS)
     measured = torch.where(trusted, measured.float(), torch.nan)
     means = _block_means(measured, binned), _block_means(calculated.float(), binned)
     return FrameFits(frames=frames, measured=means[0], calculated=means[1], binned=binned)

@@ -7,7 +7,9 @@ from exitwave.data.finding import findings_of
 from exitwave.data.result import Result
 from exitwave.evaluation.comparison import Comparison, ComparisonEntry, value
 from exitwave.evaluation.meaning import meaning_of
-from exitwave.reports import tables
+
+# Imported for how it lays crystals side by side.
+from exitwave.reports import crystal_compare as crystal_compare, tables
 from exitwave.reports.best import best_sentence
 from exitwave.reports.compare_pictures import curve_pictures, rows, samples
 from exitwave.reports.formatting import duration, number, quantity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial, singledispatch
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from exitwave.evaluation.comparison import AlignedEstimate, Comparison, Comparis
 from exitwave.evaluation.region import phased_region, projection, visible_region
 from exitwave.reports import panels
 from exitwave.reports.axes import curve_figure, image_figure
+from exitwave.reports.crystal_views import CUTS
 from exitwave.reports.formatting import duration, number
 from exitwave.reports.pictures import SMALL_IN, Picture, Row
 from exitwave.reports.svg import inline_svg
@@ -41,6 +43,8 @@ class Sample:
     view: View
     probe: np.ndarray | None
     """The strongest mode of the probe, where there is one."""
+    cuts: tuple[View, ...] = ()
+    """All planes that are shown of a volume; `view` is the first."""
 
 
 def samples(comparison: Comparison) -> list[Sample]:
@@ -48,14 +52,22 @@ def samples(comparison: Comparison) -> list[Sample]:
     done = [(entry.name, entry.result) for entry in comparison.entries if entry.result is not None]
     if not done:
         return []
-    pixel_m = pixel_pair(done[0][1].object_pixel_m)
-    reference = comparison.truth or done[0][1].estimate
+    name = "truth" if comparison.truth is not None else done[0][0]
+    others = done if comparison.truth is not None else done[1:]
+    return laid_onto(comparison.truth or done[0][1].estimate, name, others, done[0][1])
+
+
+@singledispatch
+def laid_onto(
+    reference: Estimate, name: str, others: Sequence[tuple[str, Result]], first_result: Result
+) -> list[Sample]:
+    """The reference under its name and others laid onto it, by kind of estimate."""
+    pixel_m = pixel_pair(first_result.object_pixel_m)
     region, phased = visible_region(reference).numpy(), phased_region(reference).numpy()
     image = projection(reference).numpy()
     first = view(image, region, pixel_m, phased=phased, most_pixels=MOST_PIXELS)
-    name = "truth" if comparison.truth is not None else done[0][0]
     shown = [Sample(name=name, view=first, probe=_probe(as_it_is(reference)))]
-    for name, result in done if comparison.truth is not None else done[1:]:
+    for name, result in others:
         laid = _laid(result, reference)
         if laid is not None:
             seen = view(
@@ -84,6 +96,8 @@ def _laid(result: Result, reference: Estimate) -> AlignedEstimate | None:
 
 def rows(shown: Sequence[Sample], result: Result) -> list[Row]:
     """Amplitudes, phases, differences from the reference and probes, each row in one scale of colours."""
+    if shown[0].cuts:
+        return _rows_of_cuts(shown)
     first = shown[0]
     bright, phases = contrast(first.view.amplitude), contrast(first.view.phase)
     differences = [np.abs(sample.view.image - first.view.image) for sample in shown]
@@ -114,6 +128,43 @@ def rows(shown: Sequence[Sample], result: Result) -> list[Row]:
     if first.probe is not None:
         made.append(_probes(shown, first.probe, result.object_pixel_m))
     return [row for row in made if row.pictures]
+
+
+def _rows_of_cuts(shown: Sequence[Sample]) -> list[Row]:
+    """Amplitude and displacement of volumes, and how far amplitudes differ, in each of the planes that are shown."""
+    made: list[Row] = []
+    for place, first in enumerate(shown[0].cuts):
+        bright, (where, _) = contrast(first.amplitude), CUTS[place]
+        planes = [sample.cuts[place] for sample in shown]
+        differences = [plane.amplitude - first.amplitude for plane in planes]
+        draws: tuple[tuple[str, Callable[[Axes, int], None], int], ...] = (
+            ("amplitude", partial(_draw_plane, planes=planes, limits=bright), 0),
+            ("displacement", partial(_draw_displacement, planes=planes), 0),
+            (f"amplitude less that of {shown[0].name}", partial(_draw_difference, maps=differences, like=first), 1),
+        )
+        heading = where.removeprefix("the ").capitalize()
+        made += [
+            _row(f"{heading}: {what}", f"k{place}{letter}", shown, first.size_m, draw, leave_out)
+            for letter, (what, draw, leave_out) in zip("adc", draws, strict=True)
+        ]
+    return [row for row in made if row.pictures]
+
+
+def _draw_plane(axes: Axes, index: int, planes: Sequence[View], limits: tuple[float, float]) -> None:
+    panels.draw_image(axes, planes[index].amplitude, planes[index].extent_m, "gray", limits)
+
+
+def _draw_displacement(axes: Axes, index: int, planes: Sequence[View]) -> None:
+    # All in the colours of the first.
+    (u,) = (each for each in planes[0].maps if each.name == "displacement")
+    most = max(map(abs, contrast(u.values, 1, 99)))
+    (shown,) = (each for each in planes[index].maps if each.name == "displacement")
+    panels.draw_image(axes, shown.values, planes[index].extent_m, panels.SIGNED, (-most, most), unit=shown.unit)
+
+
+def _draw_difference(axes: Axes, index: int, maps: Sequence[np.ndarray], like: View) -> None:
+    most = 0.5 * contrast(like.amplitude)[1]
+    panels.draw_image(axes, maps[index], like.extent_m, panels.SIGNED, (-most, most))
 
 
 def _probes(shown: Sequence[Sample], reference: np.ndarray, pixel_m: tuple[float, ...]) -> Row:

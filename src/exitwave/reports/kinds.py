@@ -13,7 +13,10 @@ from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
 from exitwave.data.result import Result
 from exitwave.reports import panels
 from exitwave.reports.axes import image_figure
+from exitwave.reports.crystal_surface import Turned
 from exitwave.reports.formatting import Fact, area, length, number
+from exitwave.reports.frame_numbers import frame_numbers
+from exitwave.reports.patterns import pattern_rows
 from exitwave.reports.pictures import SMALL_IN, WIDE_IN, Picture, Row, picture
 from exitwave.reports.shifts import shift_facts, shift_pictures
 from exitwave.reports.svg import inline_svg
@@ -38,7 +41,7 @@ class KindOfReport:
 
     def remarks(self) -> list[str]:
         """What deserves a second look before the image is believed."""
-        return history_remarks(self.result.history) + free_residual_remarks(self.result)
+        return history_remarks(self.result.history) + free_residual_remarks(self.result) + frame_remarks(self.result)
 
     def sizes(self) -> list[Fact]:
         """Sizes of the arrays."""
@@ -60,6 +63,14 @@ class KindOfReport:
     def fit_pictures(self, view: View) -> Iterator[Picture]:
         """Where the fit is good, or what the object was held to."""
         yield from ()
+
+    def pattern_rows(self) -> list[Row]:
+        """Measured beside calculated patterns."""
+        return pattern_rows(self.result)
+
+    def surface(self) -> Turned | None:
+        """The surface of a volume, to be turned in the page; of most kinds there is none."""
+        return None
 
     def draw_companion(self, axes: Axes) -> None:
         """What an overview shows beside the object."""
@@ -200,7 +211,9 @@ class _Ptychography(KindOfReport):
         return _extent_m(self._x.probe.shape[-2:], self._pixel_m)
 
 
-class _IsolatedObject(KindOfReport):
+class IsolatedObject(KindOfReport):
+    """Of an object that stands alone, found from its pattern."""
+
     def __init__(self, estimate: SupportEstimate, result: Result) -> None:
         super().__init__(result)
         self._x = estimate
@@ -217,6 +230,7 @@ class _IsolatedObject(KindOfReport):
 
     def remarks(self) -> list[str]:
         # Phasing goes through rising residuals and several starts; held-out pixels are dimmer than the middle, which never is.
+        # The outer frames of a rocking curve hold noise alone.
         return []
 
     def fit_pictures(self, view: View) -> Iterator[Picture]:
@@ -229,7 +243,7 @@ class _IsolatedObject(KindOfReport):
 
 
 reported.register(PtychoEstimate, _Ptychography)
-reported.register(SupportEstimate, _IsolatedObject)
+reported.register(SupportEstimate, IsolatedObject)
 
 
 def history_remarks(history: Sequence[float]) -> list[str]:
@@ -245,6 +259,19 @@ def history_remarks(history: Sequence[float]) -> list[str]:
             f"The residual ended {number(100 * (last / least - 1), 2)} % above its lowest value: the run was not stable."
         ]
     return []
+
+
+def frame_remarks(result: Result) -> list[str]:
+    """Frames that fit much worse than the others."""
+    if result.frame_residual is None or not len(result.frame_residual):
+        return []
+    residual = result.frame_residual.detach().cpu().double().numpy()
+    outliers = np.flatnonzero(residual > 5 * np.median(residual))
+    if not len(outliers):
+        return []
+    numbers = frame_numbers(result)
+    listed = ", ".join(str(numbers[frame]) for frame in outliers[:10]) + (" …" if len(outliers) > 10 else "")
+    return [f"{len(outliers)} of {len(residual)} frames fit more than five times worse than the median: {listed}."]
 
 
 def free_residual_remarks(result: Result) -> list[str]:

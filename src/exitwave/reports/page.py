@@ -8,7 +8,7 @@ from exitwave.evaluation.comparison import Comparison
 from exitwave.evaluation.evaluation import Evaluation
 from exitwave.io.atomic import replacing
 from exitwave.io.given import GivenResult, given_result
-from exitwave.reports import compare, patterns, pictures, tables
+from exitwave.reports import compare, pictures, tables
 from exitwave.reports.kinds import reported
 from exitwave.reports.svg import INK, drawing
 from exitwave.reports.templates import filled, solver_name, spec_text
@@ -51,7 +51,8 @@ def _content(result: Result, evaluation: Evaluation | None) -> dict[str, Any]:
         "probe": kind.rows(),
         "more_modes": kind.hidden_rows,
         "fit": [*pictures.history_picture(result), *kind.fit_pictures(views[0][1])],
-        "patterns": patterns.pattern_rows(result),
+        "patterns": kind.pattern_rows(),
+        "surface": kind.surface(),
         "rings": [pictures.ring_picture(name, curve, result) for name, curve in curves.items()],
         "further": kind.further(),
         "metrics": tables.metric_facts(evaluation, result) if evaluation else [],

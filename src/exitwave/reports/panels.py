@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY = "#3b82c4", "#d9730d", "#858b94"
 """Readable on white and on black."""
+SIGNED = "coolwarm"
+"""Colours of what may be positive or negative; grey, not white, at zero, so that it stands out from the page."""
 MOST_VECTOR_POINTS = 1000
 """More positions than this are drawn as one raster image, which keeps the page small."""
 
@@ -45,6 +47,13 @@ def draw_phase(axes: Axes, view: View, colours: str | Colormap | None = None) ->
     chosen = colours or (cyclic_map() if view.wrapped else "viridis")
     limits = (-np.pi, np.pi) if view.wrapped else contrast(view.phase)
     draw_image(axes, view.phase, view.extent_m, chosen, limits, unit="rad", size=pixels if view.in_pixels else length)
+
+
+def draw_map(axes: Axes, view: View, name: str, colours: str | Colormap | None = None) -> None:
+    """One of the maps of a view, positive red and negative blue; `name` is that of one that is there."""
+    (chosen,) = (each for each in view.maps if each.name == name)
+    most = max(map(abs, contrast(chosen.values, 1, 99)))
+    draw_image(axes, chosen.values, view.extent_m, colours or SIGNED, (-most, most), unit=chosen.unit)
 
 
 def draw_image(
@@ -259,6 +268,13 @@ def _half_period_axis(axes: Axes, pixel_m: float) -> None:
     above = axes.secondary_xaxis("top")
     above.set_xticks([pixel_m / each for each in chosen], [number(each / scale) for each in chosen])
     above.set_xlabel(f"half period ({unit})")
+
+
+def finish_curve(axes: Axes, across: str, up: str) -> None:
+    """Labels and grid of a plain curve."""
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    _grid(axes)
 
 
 def cyclic_map() -> Colormap:

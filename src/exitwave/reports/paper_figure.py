@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
@@ -17,7 +18,9 @@ from exitwave.data.refusing import refusing_in_a_line
 from exitwave.data.result import Result
 from exitwave.io.atomic import replacing
 from exitwave.io.units import LENGTHS_M
-from exitwave.reports import panels
+
+# Imported for what it says of crystals.
+from exitwave.reports import crystal as crystal, panels
 from exitwave.reports.axes import INK_ON_WHITE, grid_figure
 from exitwave.reports.kinds import reported
 from exitwave.reports.svg import drawing
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Panel = Literal["amplitude", "phase", "complex", "probe"]
+Panel = Literal["amplitude", "phase", "complex", "probe", "displacement", "strain"]
+_OF_CRYSTALS: tuple[Panel, ...] = ("displacement", "strain")
 ENDINGS = (".png", ".svg", ".pdf")
 """Of files that hold a figure."""
 MOST_PIXELS = 2048
@@ -42,7 +46,8 @@ class FigureOptions:
     """What a figure of a result shows, and how."""
 
     panel: tuple[Panel, ...] = ()
-    """What to draw, side by side: amplitude, phase, complex, probe; amplitude, phase and, of a scan, the probe where left out."""
+    """What to draw, side by side: amplitude, phase, complex, probe, of crystals displacement and strain; where left out amplitude,
+    phase and, of a scan, the probe, of a crystal amplitude, displacement and strain."""
     dpi: Annotated[int, Field(ge=30, le=2400)] = 300
     """Dots per inch of .png, and of images in .svg and .pdf."""
     colourmap: str | None = None
@@ -75,14 +80,9 @@ def save_figure(result: Result, path: str | Path, options: FigureOptions | None 
 
 def paper_figure(result: Result, options: FigureOptions) -> Figure:
     """The figure, drawn with the settings that hold."""
-    scanned = isinstance(result.estimate, PtychoEstimate)
-    chosen: tuple[Panel, ...] = options.panel or (
-        ("amplitude", "phase", "probe") if scanned else ("amplitude", "phase")
-    )
-    if "probe" in chosen and not scanned:
-        raise InputError("this result has no probe to draw; choose amplitude, phase or complex")
-    colours = None if options.colourmap is None else _known_colours(options.colourmap)
     images = object_images(result.estimate, result.object_pixel_m)
+    chosen = _panels(result, images[0], options)
+    colours = None if options.colourmap is None else _known_colours(options.colourmap)
     views = [_cropped(each, options.crop) for each in images] if set(chosen) != {"probe"} else []
     size_m = views[0].size_m if views else (1.0, 1.0)
     grid = grid_figure(max(len(views), 1), len(chosen), size_m)
@@ -90,13 +90,39 @@ def paper_figure(result: Result, options: FigureOptions) -> Figure:
     for row, view in enumerate(views):
         for column, panel in enumerate(chosen):
             if panel != "probe":
-                name = f"{images[row].name.removeprefix('the ')}: {panel}" if len(views) > 1 else panel
+                name = _title(panel, images[row], column, len(views))
                 _DRAWS[panel](grid.place(row, column, name if titled else ""), view, colours)
     if "probe" in chosen:
         axes = grid.place(0, chosen.index("probe"), "")
         reported(result.estimate, result).draw_companion(axes)
         axes.set_title("probe" if titled else "")
     return grid.figure
+
+
+def _panels(result: Result, image: ObjectImage, options: FigureOptions) -> tuple[Panel, ...]:
+    """What is to be drawn. Raises InputError for what a result of this kind does not have."""
+    maps = tuple(panel for panel in _OF_CRYSTALS if panel in {each.name for each in image.maps})
+    scanned = isinstance(result.estimate, PtychoEstimate)
+    usual: tuple[Panel, ...] = ("amplitude", "phase", "probe") if scanned else ("amplitude", "phase")
+    chosen = options.panel or (("amplitude", *maps) if maps else usual)
+    there = {*usual, *maps, "complex"}
+    missing = [panel for panel in chosen if panel not in there]
+    if missing:
+        *most, last = (panel for panel in get_args(Panel) if panel in there)
+        raise InputError(f"this result has no {missing[0]} to draw; choose {', '.join(most)} or {last}")
+    return chosen
+
+
+def _title(panel: Panel, image: ObjectImage, column: int, rows: int) -> str:
+    where = image.name.removeprefix("the ")
+    units = {each.name: f"{each.name} ({each.unit})" for each in image.maps}
+    told = units.get(panel, panel)
+    # Of crystals the words for a cut are long enough for one column.
+    return told if rows == 1 or (image.maps and column) else f"{where}: {told}"
+
+
+def _draw_map(axes: Axes, view: View, colours: str | None, *, name: str) -> None:
+    panels.draw_map(axes, view, name, colours)
 
 
 def _draw_amplitude(axes: Axes, view: View, colours: str | None) -> None:
@@ -111,6 +137,7 @@ _DRAWS: dict[str, Callable[[Axes, View, str | None], None]] = {
     "amplitude": _draw_amplitude,
     "phase": panels.draw_phase,
     "complex": _draw_complex,
+    **{name: partial(_draw_map, name=name) for name in _OF_CRYSTALS},
 }
 
 
@@ -136,6 +163,7 @@ def _cropped(image: ObjectImage, crop: str | None) -> View:
         image=image.image[rows, columns],
         region=image.region[rows, columns],
         phased=image.phased[rows, columns],
+        maps=tuple(replace(each, values=each.values[rows, columns]) for each in image.maps),
     )
     if not part.region.any():
         raise InputError(f"nothing of the scanned region lies in --crop {crop}; choose a part nearer to its middle")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -34,14 +35,45 @@ def pattern_rows(result: Result) -> list[Row]:
 
 def _row(result: Result, fits: FrameFits, place: int) -> Row:
     measured, calculated = fits.measured[place].numpy(), fits.calculated[place].numpy()
+    pattern = Compared(
+        name=fits.names[place],
+        measured=measured,
+        calculated=calculated,
+        binned=fits.binned,
+        extent=pattern_extent(result, calculated.shape, fits.binned),
+        size=length if result.geometry.near_field else angle,
+        particle=result.geometry.particle,
+    )
+    return compared_row(pattern, f"f{place}", _heading(result, fits, place), "Calculated from object and probe.")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compared:
+    """A measured pattern and the calculated one, and how they are drawn."""
+
+    name: str
+    measured: Float[np.ndarray, "y x"]
+    calculated: Float[np.ndarray, "y x"]
+    binned: int
+    """Rows and columns of pixels whose mean is one here."""
+    extent: tuple[float, float, float, float]
+    """Left, right, bottom, top edge."""
+    size: Callable[[float], str]
+    """A length along these axes in words."""
+    particle: str
+
+
+def compared_row(pattern: Compared, prefix: str, heading: str, calculated: str) -> Row:
+    """Measured, calculated, and their difference in units of photon noise; `prefix` begins the ids of the pictures."""
     # Roots of counts scatter by 1/2, the mean of n pixels by the root of n less.
-    deviation = 2 * fits.binned * (np.sqrt(calculated.clip(min=0)) - np.sqrt(measured.clip(min=0)))
-    brightest = max(contrast(measured, 0, 100)[1], 1e-30)
-    counts = partial(_draw_counts, lowest=_lowest(brightest), brightest=brightest, unit=f"{result.geometry.particle}s")
+    roots = np.sqrt(pattern.calculated.clip(min=0)) - np.sqrt(pattern.measured.clip(min=0))
+    deviation = 2 * pattern.binned * roots
+    brightest = max(contrast(pattern.measured, 0, 100)[1], 1e-30)
+    counts = partial(_draw_counts, lowest=_lowest(brightest), brightest=brightest, unit=f"{pattern.particle}s")
     most = max(3.0, contrast(np.abs(deviation), 0, 99.5)[1])
     shown: tuple[tuple[str, np.ndarray, Callable[..., None], str], ...] = (
-        ("measured", measured, counts, "Measured; grey where the detector is not trusted."),
-        ("calculated", calculated, counts, "Calculated from object and probe."),
+        ("measured", pattern.measured, counts, "Measured; grey where the detector is not trusted."),
+        ("calculated", pattern.calculated, counts, calculated),
         (
             "difference",
             deviation,
@@ -49,15 +81,13 @@ def _row(result: Result, fits: FrameFits, place: int) -> Row:
             "Difference, in standard deviations of counting.",
         ),
     )
-    name = fits.names[place]
-    extent = pattern_extent(result, calculated.shape, fits.binned)
-    made: list[Picture] = []
+    extent, made = pattern.extent, list[Picture]()
     for kind, values, draw, caption in shown:
         figure, axes = image_figure((extent[2] - extent[3], extent[1] - extent[0]), USUAL_IN)
-        draw(axes, values, extent=extent, near_field=result.geometry.near_field)
-        svg = inline_svg(figure, f"f{place}{kind}", f"Diffraction pattern of {name}, {kind}")
+        draw(axes, values, extent=extent, size=pattern.size)
+        svg = inline_svg(figure, f"{prefix}{kind}", f"Diffraction pattern of {pattern.name}, {kind}")
         made.append(Picture(svg=svg, caption=caption))
-    return Row(heading=_heading(result, fits, place), pictures=made)
+    return Row(heading=heading, pictures=made)
 
 
 def _heading(result: Result, fits: FrameFits, place: int) -> str:
@@ -97,7 +127,7 @@ def _draw_counts(
     brightest: float,
     unit: str,
     extent: tuple[float, float, float, float],
-    near_field: bool,
+    size: Callable[[float], str],
 ) -> None:
     shown = np.log10(np.where(np.isfinite(counts), counts.clip(min=lowest), np.nan))
     limits = float(np.log10(lowest)), float(np.log10(brightest))
@@ -109,7 +139,7 @@ def _draw_counts(
         limits,
         unit=f"{unit} per pixel",
         decades=True,
-        size=length if near_field else angle,
+        size=size,
     )
 
 
@@ -119,6 +149,6 @@ def _draw_deviation(
     *,
     most: float,
     extent: tuple[float, float, float, float],
-    near_field: bool,
+    size: Callable[[float], str],
 ) -> None:
-    panels.draw_image(axes, deviation, extent, "RdBu_r", (-most, most), size=length if near_field else angle)
+    panels.draw_image(axes, deviation, extent, "RdBu_r", (-most, most), size=size)

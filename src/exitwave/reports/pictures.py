@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -61,6 +62,12 @@ def object_row(where: str, view: View, index: int, count: int) -> Row:
         ("p", "Phase", f"Phase{where_sure}, {kind}; {ramp} taken off for display.", panels.draw_phase),
         ("c", "Complex image", hue, draw_complex),
     )
+    if view.maps:
+        maps = tuple(
+            (f"m{each.name}", each.name.capitalize(), each.caption, partial(panels.draw_map, name=each.name))
+            for each in view.maps
+        )
+        shown = (("a", "Amplitude", "Amplitude: density of the crystal's planes.", panels.draw_amplitude), *maps)
     return Row(
         heading=where.removeprefix("the ").capitalize() if count > 1 else "",
         pictures=[
@@ -76,7 +83,9 @@ def spread_pictures(result: Result, views: list[tuple[str, View]]) -> list[Pictu
         return []
     made: list[Picture] = []
     for deviation, (where, view) in zip(shown_like(result, result.spread), views, strict=True):
-        share = float(np.nanmedian(deviation)) / max(float(np.nanmedian(view.amplitude)), 1e-30)
+        # Of what stands alone the dark around it counts for nothing.
+        inside = np.isfinite(view.phase) if view.maps else np.ones(deviation.shape, dtype=bool)
+        share = float(np.nanmedian(deviation[inside])) / max(float(np.nanmedian(view.amplitude[inside])), 1e-30)
         median = f"its median is {number(100 * share, 2)} % of the median amplitude"
         caption = f"Standard deviation of each pixel of {where}; {median}."
         limits = 0.0, contrast(deviation)[1]
@@ -98,16 +107,37 @@ def history_picture(result: Result) -> Iterator[Picture]:
 
 def ring_picture(name: str, curve: RingCorrelation, result: Result) -> Picture:
     """One Fourier ring correlation with its thresholds."""
-    against = "reconstructions of two halves of the frames" if name.endswith("split") else "reconstruction and truth"
+    if name == "PRTF":
+        return _transfer_picture(curve, result)
+    where, against = "shell" if name.startswith("FSC") else "ring", "reconstruction and truth"
+    if name.endswith("split"):
+        against = "reconstructions of two halves of the frames"
+    elif name.endswith("starts"):
+        against = "reconstructions from other starts"
     crossing = half_period(curve.crossing(curve.half_bit), result.object_pixel_m)
     remark = f" ({curve.remark})" if curve.remark else ""
     figure, axes = curve_figure()
     panels.draw_ring_correlation(figure, axes, curve, pixel_pair(result.object_pixel_m))
     return Picture(
         svg=inline_svg(
-            figure, f"ring{name}", f"Fourier ring correlation of {against}; half-bit crossing at {crossing}"
+            figure, f"ring{name}", f"Fourier {where} correlation of {against}; half-bit crossing at {crossing}"
         ),
-        caption=f"{name}: Fourier ring correlation of {against}. Half period at the half-bit threshold: {crossing}{remark}.",
+        caption=f"{name}: Fourier {where} correlation of {against}. Half period at the half-bit threshold: {crossing}{remark}.",
+    )
+
+
+def _transfer_picture(curve: RingCorrelation, result: Result) -> Picture:
+    """Agreement of phases between several starts, with its usual threshold."""
+    crossing = half_period(curve.crossing(1 / math.e), result.object_pixel_m)
+    figure, axes = curve_figure()
+    axes.plot(curve.frequency, curve.correlation, color=panels.BLUE)
+    axes.axhline(1 / math.e, color=panels.GREY, linestyle="--", linewidth=0.8)
+    panels.finish_rings(axes)
+    axes.set_ylabel("transfer")
+    told = f"half period at 1/e: {crossing}"
+    return Picture(
+        svg=inline_svg(figure, "ringPRTF", f"Phase retrieval transfer function; {told}"),
+        caption=f"PRTF: phase retrieval transfer function over shells; {told}.",
     )
 
 

@@ -14,14 +14,18 @@ from exitwave.data.errors import InputError
 from exitwave.data.estimate import Estimate, PtychoEstimate
 from exitwave.data.measurement import Measurement
 from exitwave.data.result import Result
+from exitwave.data.rocking_curve import RockingCurve
 from exitwave.data.scan import Scan
 from exitwave.evaluation.comparison import Comparison, strongest
 from exitwave.evaluation.evaluation import Evaluation
-from exitwave.reports import panels
+
+# Imported for how it lays crystals side by side.
+from exitwave.reports import crystal_compare as crystal_compare, panels
 from exitwave.reports.axes import INK_ON_WHITE, grid_figure
 from exitwave.reports.compare_pictures import draw_histories, samples
-from exitwave.reports.figures import MOST_ROWS, draw_objects, overview
+from exitwave.reports.figures import MOST_ROWS, draw_objects, object_columns, overview
 from exitwave.reports.formatting import length_unit, number, pixels
+from exitwave.reports.rocking_plot import rocking_figure
 from exitwave.reports.svg import drawing
 from exitwave.reports.views import contrast, estimate_views
 from exitwave.solvers.base import Step
@@ -66,7 +70,7 @@ def _(result: Result) -> Figure:
 def _(estimate: Estimate) -> Figure:
     views = estimate_views(estimate)[:MOST_ROWS]
     with_probe = isinstance(estimate, PtychoEstimate)
-    grid = grid_figure(len(views), 2 + with_probe, views[0][1].size_m)
+    grid = grid_figure(len(views), object_columns(views) + with_probe, views[0][1].size_m)
     draw_objects(grid, views)
     if with_probe:
         probe = strongest(estimate).numpy()
@@ -113,6 +117,9 @@ def _(comparison: Comparison) -> Figure:
     for column, sample in enumerate(shown):
         axes = grid.place(0, column, f"{sample.name}: amplitude")
         panels.draw_image(axes, sample.view.amplitude, first.extent_m, "gray", bright)
+        if sample.view.maps:
+            panels.draw_map(grid.place(1, column, f"{sample.name}: displacement"), sample.view, "displacement")
+            continue
         values = np.angle(np.exp(1j * sample.view.phase)) if first.wrapped else sample.view.phase
         axes = grid.place(1, column, f"{sample.name}: phase")
         panels.draw_image(axes, values, first.extent_m, colours, phases, unit="rad")
@@ -157,6 +164,11 @@ def _(scan: Scan) -> Figure:
     axes.plot(index.numpy(), photons, color=panels.BLUE, linewidth=0.8, marker="." if len(photons) < 60 else "")
     axes.set(xlabel="frame", ylim=(0, 1.1 * max(float(photons.max()), 1e-9)))
     return grid.figure
+
+
+@drawn.register
+def _(curve: RockingCurve) -> Figure:
+    return rocking_figure(curve)
 
 
 def _size(shape: tuple[int, int]) -> tuple[float, float]:

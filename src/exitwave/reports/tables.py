@@ -7,8 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-
 from exitwave.data.finding import findings_of
 from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
@@ -16,8 +14,10 @@ from exitwave.data.verdict import Grade, Verdict
 from exitwave.evaluation.evaluation import Evaluation
 from exitwave.evaluation.meaning import meaning_of
 from exitwave.problems.outliers import Outliers
+
+# Imported for what it says of crystals.
+from exitwave.reports import crystal as crystal
 from exitwave.reports.formatting import Fact, angle, duration, half_period, length, number
-from exitwave.reports.frame_numbers import frame_numbers
 from exitwave.reports.kinds import reported
 
 LONGEST_VALUE = 400
@@ -121,15 +121,6 @@ def remarks(result: Result) -> list[str]:
         found.append(f"The run did not go to its end: {ending}.")
     found += changed_for_the_run(result)
     found += reported(result.estimate, result).remarks()
-    if result.frame_residual is not None and len(result.frame_residual):
-        residual = result.frame_residual.detach().cpu().double().numpy()
-        outliers = np.flatnonzero(residual > 5 * np.median(residual))
-        if len(outliers):
-            numbers = frame_numbers(result)
-            listed = ", ".join(str(numbers[frame]) for frame in outliers[:10]) + (" …" if len(outliers) > 10 else "")
-            found.append(
-                f"{len(outliers)} of {len(residual)} frames fit more than five times worse than the median: {listed}."
-            )
     return found
 
 

@@ -15,7 +15,7 @@ from exitwave.data.result import Result
 from exitwave.io.atomic import replacing
 from exitwave.io.given import GivenResult, given_result
 from exitwave.reports import tables
-from exitwave.reports.panels import cyclic_map
+from exitwave.reports.panels import SIGNED, cyclic_map
 from exitwave.reports.templates import filled, solver_name
 from exitwave.reports.views import contrast, object_views, pixel_pair, shown_like
 
@@ -23,7 +23,7 @@ MOST_PIXELS = 2048
 """Longest side of an image of the page; larger ones are averaged down to it."""
 LEVELS = 65535
 """Steps between the least and the largest value of an image, as it is packed; 0 stands for what is empty."""
-COLOURS = ("gray", "viridis", "magma", "inferno", "phase")
+COLOURS = ("gray", "viridis", "magma", "inferno", SIGNED, "phase")
 """Colour maps that the page offers; `phase` is the cyclic one."""
 
 
@@ -60,6 +60,9 @@ def _layers(result: Result) -> Iterator[dict[str, Any]]:
         limits = (-np.pi, np.pi) if shown.wrapped else contrast(shown.phase)
         sizes = shown.size_m
         yield _layer(f"{name}: amplitude", shown.amplitude, sizes, "gray", contrast(shown.amplitude))
+        for each in shown.maps:
+            most = max(map(abs, contrast(each.values, 1, 99)))
+            yield _layer(f"{name}: {each.name}", each.values, sizes, SIGNED, (-most, most), each.unit)
         yield _layer(f"{name}: phase", shown.phase, sizes, "phase" if shown.wrapped else "viridis", limits, "rad")
     if result.spread is not None:
         for deviation, (name, shown) in zip(shown_like(result, result.spread), views, strict=True):

@@ -17,6 +17,17 @@ MOST_PIXELS = 640
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Map:
+    """What is known of an object beside its complex image, such as its displacement: real values on the same pixels."""
+
+    name: str
+    values: Float[np.ndarray, "y x"]
+    """NaN where it is not known."""
+    unit: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class View:
     """One complex image ready to be shown. Pixels outside the scanned region are NaN in `amplitude` and `phase`, and in `phase`
     those, too, where no two frames overlap."""
@@ -36,6 +47,8 @@ class View:
     """(y, x)."""
     in_pixels: bool = False
     """Lengths are pixels of the object, because nobody told its pixel size."""
+    maps: tuple[Map, ...] = ()
+    """Shown in place of the phase, by kinds of which it is no quantity by itself."""
 
     @property
     def phased(self) -> Complex[np.ndarray, "y x"]:
@@ -60,6 +73,7 @@ class ObjectImage:
     phased: Bool[np.ndarray, "y x"]
     """Those of them whose phase means something: where frames overlap."""
     pixel_m: tuple[float, float]
+    maps: tuple[Map, ...] = ()
 
 
 @singledispatch
@@ -84,6 +98,12 @@ def _(estimate: PtychoEstimate, pixel_m: tuple[float, float]) -> list[ObjectImag
         ObjectImage(name=name, image=image, region=region & np.isfinite(image), phased=phased, pixel_m=pixel_m)
         for name, image in zip(names, slices, strict=True)
     ]
+
+
+@singledispatch
+def deviation_images(estimate: Estimate, deviation: Estimate, pixel_m: tuple[float, ...]) -> list[ObjectImage]:
+    """The standard deviations of an object, cut as the object is: of its kind, with the other numbers."""
+    return object_images(replace(estimate, object=deviation.object), pixel_m)
 
 
 def _image(name: str, estimate: Estimate, pixel_m: tuple[float, ...]) -> ObjectImage:
@@ -114,16 +134,16 @@ def object_views(result: Result, most_pixels: int = MOST_PIXELS) -> list[tuple[s
 
 
 def estimate_views(estimate: Estimate) -> list[tuple[str, View]]:
-    """The same of an estimate alone, which does not tell its pixel size."""
+    """The same of an estimate alone, which does not tell its pixel size but for that of crystals."""
     shown = object_images(estimate, (1.0,) * min(estimate.object.ndim, 3))
-    return [(each.name, replace(shown_view(each), in_pixels=True)) for each in shown]
+    return [(each.name, replace(shown_view(each), in_pixels=each.pixel_m == (1.0, 1.0))) for each in shown]
 
 
 def shown_view(
     shown: ObjectImage, most_pixels: int = MOST_PIXELS, ramp_rad_px: tuple[float, float] | None = None
 ) -> View:
     """One image of the object ready to be shown."""
-    return view(
+    seen = view(
         shown.image,
         shown.region,
         shown.pixel_m,
@@ -131,6 +151,13 @@ def shown_view(
         ramp_rad_px=ramp_rad_px,
         most_pixels=most_pixels,
     )
+    if not shown.maps:
+        return seen
+    region = shown.region if shown.region.any() else np.ones_like(shown.region)
+    box = box_around(region)
+    factor = _factor(region[box].shape, most_pixels)
+    # What is known of few pixels of a block is left out with them.
+    return replace(seen, maps=tuple(replace(each, values=averaged(each.values[box], factor)) for each in shown.maps))
 
 
 def lit_regions(x: Estimate) -> tuple[Bool[np.ndarray, "y x"], Bool[np.ndarray, "y x"]]:
@@ -242,8 +269,7 @@ def _both(inside: Bool[np.ndarray, "y x"], axis: int) -> Bool[np.ndarray, "y x"]
 def shown_like(result: Result, deviation: Estimate) -> list[Float[np.ndarray, "y x"]]:
     """The modulus of another object of this shape (its spread), cropped and averaged down as the object's views are."""
     pixel_m = result.object_pixel_m
-    # Cut as the object is: of its kind, with the other numbers.
-    maps = object_images(replace(result.estimate, object=deviation.object), pixel_m)
+    maps = deviation_images(result.estimate, deviation, pixel_m)
     shown: list[np.ndarray] = []
     for image, values in zip(object_images(result.estimate, pixel_m), maps, strict=True):
         inside = image.region if image.region.any() else np.ones_like(image.region)

@@ -20,6 +20,8 @@ def write_frame_fits(exact: h5py.Group, fits: FrameFits) -> None:
         stored.attrs["units"] = "photons per detector pixel"
     write_tensor(group, "frames", torch.tensor(fits.frames, dtype=torch.int64))
     group.attrs["binned"] = fits.binned
+    if fits.planes:
+        group.attrs["planes"] = True
 
 
 def read_frame_fits(exact: h5py.Group) -> FrameFits | None:
@@ -36,7 +38,11 @@ def read_frame_fits(exact: h5py.Group) -> FrameFits | None:
         )
     binned = int(attribute_number(group, "binned") or 1)
     return FrameFits(
-        frames=tuple(map(int, frames.tolist())), measured=measured.float(), calculated=calculated.float(), binned=binned
+        frames=tuple(map(int, frames.tolist())),
+        measured=measured.float(),
+        calculated=calculated.float(),
+        binned=binned,
+        planes=bool(group.attrs.get("planes", False)) and len(frames) == 3,
     )
 
 
