@@ -18,6 +18,12 @@ class Outcome:
     out: str
     err: str
 
+    @property
+    def said(self) -> str:
+        """Standard error without the names of phases, such as "reading scan.cxi ..."."""
+        lines = self.err.splitlines(keepends=True)
+        return "".join(line for line in lines if not line.endswith(" ...\n") or line.startswith("exitwave: "))
+
 
 def call(*words: object) -> Outcome:
     """Run one command in this process. Python's warnings count as standard error, where a user would see them."""
@@ -43,7 +49,7 @@ def refused(folder: Path, *words: object) -> str:
     outcome = call(*words)
     assert_one_line(outcome)
     assert contents(folder) == before, "a refused command changed files"
-    return outcome.err.strip()
+    return outcome.said.strip()
 
 
 def assert_one_line(outcome: Outcome) -> None:
@@ -51,8 +57,8 @@ def assert_one_line(outcome: Outcome) -> None:
     holds stands beneath it, indented.
     """
     assert outcome.code == 2, f"exit code {outcome.code}: {outcome.err or outcome.out}"
-    assert outcome.err.startswith("exitwave: "), outcome.err
-    lines = outcome.err.splitlines()
+    assert outcome.said.startswith("exitwave: "), outcome.err
+    lines = outcome.said.splitlines()
     beneath = lines[1:] if "is an HDF5 file of no known layout" in lines[0] else []
     assert len(lines) == 1 + len(beneath), f"more than one line: {outcome.err}"
     assert all(line.startswith("  ") for line in beneath), outcome.err

@@ -137,7 +137,7 @@ class TestTraining:
         words = ("--save", tmp_path / "net", "--epochs", 10, "--checkpoint-every", 1, "--batch", 16, *SMALL[2:])
         outcome = call("train", "ptychopinn", place / "a.cxi", *words)
         assert outcome.code == 2
-        lines = [line for line in outcome.err.splitlines() if "frames/s" not in line]
+        lines = [line for line in outcome.said.splitlines() if "frames/s" not in line]
         assert lines == ["exitwave: the network collapsed: lower learning_rate"]
         assert {path.name for path in (tmp_path / "net").iterdir()} == {"training.safetensors", "log.jsonl"}
 

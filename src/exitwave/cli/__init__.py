@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError, Parameter
 
-from exitwave.cli.work_line import telling_work
+from exitwave.cli.work_line import STARTING, telling_work
 from exitwave.data.errors import (
     AmbiguousNameWarning,
     DoubtfulImageWarning,
@@ -87,7 +87,7 @@ def answer(arguments: Sequence[str]) -> int:
 
     try:
         with _warnings_in_a_line(), telling_work():
-            with phase("starting"):
+            with phase(STARTING):
                 command, bound, _ = APP.parse_args(arguments, exit_on_error=False, print_error=False)
             _collect_garbage()
             code = int(command(*bound.args, **bound.kwargs) or 0)

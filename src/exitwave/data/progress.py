@@ -43,11 +43,13 @@ def phase(name: str) -> Generator[None]:
 
 
 def in_parts(what: str, parts: Sequence[T]) -> Iterator[T]:
-    """The same parts, one after another; the listener hears of each, and of the end."""
+    """The same parts, one after another; where there are several, the listener hears of each, and of the end."""
     for done, part in enumerate(parts):
-        _tell(what, done, len(parts))
+        if len(parts) > 1:
+            _tell(what, done, len(parts))
         yield part
-    _tell(what, len(parts), len(parts))
+    if len(parts) > 1:
+        _tell(what, len(parts), len(parts))
 
 
 def _tell(what: str, done: int, parts: int) -> None:

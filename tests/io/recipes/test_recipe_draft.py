@@ -126,7 +126,7 @@ def test_an_unknown_hdf5_file_is_shown_with_what_each_part_may_be(tmp_path, orac
         for number in range(300):
             file[f"log/value_{number}"] = "text"
     outcome = call("info", path)
-    first, *tree = outcome.err.splitlines()
+    first, *tree = outcome.said.splitlines()
     assert outcome.code == 2
     assert f"exitwave recipe {path} > my.yaml" in first
     assert "measurement/eiger/frames  (12, 16, 20) uint16  <- frames?" in tree[0]
