@@ -50,7 +50,7 @@ def load_diffractometer(name: str) -> Diffractometer:
     path = Path(name)
     if not path.is_file():
         raise FormatError(
-            f"there is no diffractometer {name!r}, shipped or as a YAML file{did_you_mean(name, known)}; shipped are "
+            f"there is no diffractometer {name!r}, shipped or as a YAML file{did_you_mean(name, map(str.lower, known))}; shipped are "
             f"{', '.join(known)}. A file says circles, outermost first, and axes: {EXAMPLE}"
         )
     return parsed(_yaml(path.read_text(encoding="utf-8", errors="replace"), path), str(path)).named(path.stem)

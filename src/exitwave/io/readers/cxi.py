@@ -26,7 +26,7 @@ from exitwave.io.hdf5.values import read_json
 from exitwave.io.positions import stored_unit, with_stated_positions
 from exitwave.io.readers import cxi_detector as detector
 from exitwave.io.readers.cxi_detector import DETECTOR, ENTRY, per_shot
-from exitwave.io.readers.cxi_rocking import rocking_contents
+from exitwave.io.readers.cxi_rocking import rocking_contents, with_voxels_of_pynx
 
 __all__ = ["FORMAT", "read", "read_probe", "read_truth", "recognises", "write", "write_truth"]
 
@@ -69,6 +69,8 @@ def read(path: Path, stated: ReadOptions) -> Contents:
             rocking=rocking_contents(file),
             notes=_notes(file, name),
         )
+        if _by_pynx(file) and frames.ndim == 3 and contents.positions is None and not stated.positions:
+            contents = with_voxels_of_pynx(contents, hdf5.array(file, f"{DETECTOR}/mask"))
     return with_stated_positions(contents, stated)
 
 
