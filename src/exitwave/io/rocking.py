@@ -73,7 +73,7 @@ def assemble_rocking(contents: Contents, stated: ReadOptions, path: Path, format
     )
     patterns = contents.patterns
     assert patterns is not None
-    return RockingCurve(
+    curve = RockingCurve(
         patterns=patterns,
         geometry=geometry,
         mask=torch.from_numpy(np.ones((height, width), dtype=bool) if contents.mask is None else contents.mask),
@@ -84,6 +84,25 @@ def assemble_rocking(contents: Contents, stated: ReadOptions, path: Path, format
         voxel_mask=None if found.voxel_mask is None else torch.from_numpy(found.voxel_mask),
         provenance={"file": str(path), "format": format_name, **_told(found, stated, angles), **contents.notes},
     )
+    _require_three_dimensions(curve, path)
+    return curve
+
+
+def _require_three_dimensions(curve: RockingCurve, path: Path) -> None:
+    """Raise FormatError where turning the crystal as stated leads nowhere in reciprocal space; frames may stand in any order."""
+    frames = curve.angles_rad.numpy()
+    width = float(np.ptp(frames))
+    if not width:
+        raise FormatError(
+            f"all {len(frames)} frames of {path} have the same angle of {curve.diffraction.rocked}, {np.degrees(frames[0]):g}°; "
+            "state which circle was rocked (--rocked), or the angles (--rocking-angles FILE, --rocking-step-deg)"
+        )
+    try:
+        curve.posed.direct_basis_m(curve.geometry, width / max(len(frames) - 1, 1), curve.patterns.shape)
+    except InputError as error:
+        raise FormatError(
+            f"{path}: {error}. Where the detector does not turn, state where the direct beam falls: --direct-beam ROWxCOLUMN"
+        ) from error
 
 
 def _diffractometer(found: RockingContents, stated: ReadOptions, path: Path) -> Diffractometer:

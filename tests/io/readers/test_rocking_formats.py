@@ -264,6 +264,8 @@ def test_a_mere_stack_is_read_where_everything_is_stated(tmp_path):
         ({"orientation": "flipud"}, "orientation of reading is for scans"),
         ({"direct_beam": 5.0}, "expected row and column"),
         ({"energy_ev": None}, "--energy-ev"),
+        ({"rocking_step_deg": 0.0}, "have the same angle of theta"),
+        ({"angles": ("theta=0,chi=90,phi=0,delta=0,gamma=0",)}, "no third dimension.*--direct-beam"),
     ],
 )  # fmt: skip
 def test_what_lacks_or_is_stated_wrongly_is_named(tmp_path, changes, message):

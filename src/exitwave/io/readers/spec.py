@@ -38,10 +38,12 @@ class SpecScan:
 
 def is_spec(path: Path) -> bool:
     """Whether a file begins as SPEC files do."""
-    if not path.is_file():
+    try:
+        with path.open("rb") as file:
+            return file.read(3) in (b"#F ", b"#S ")
+    # Not there, a folder, or a word from a damaged file that is no name of a file at all.
+    except (OSError, ValueError):
         return False
-    with path.open("rb") as file:
-        return file.read(3) in (b"#F ", b"#S ")
 
 
 def spec_scan(path: Path, number: int | None) -> SpecScan:
