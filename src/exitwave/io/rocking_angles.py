@@ -62,11 +62,11 @@ def rocking_angles(
         )
     _check_others_stand(known, rocked, frames, path)
     still = {name: float(np.median(values)) for name, values in known.items()}
-    if unknown := [name for name, angle in still.items() if name != rocked and not math.isfinite(angle)]:
+    if absurd := [name for name, angle in still.items() if not abs(angle) <= 2 * math.pi + 1e-9]:
         raise FormatError(
-            f"the angle of {', '.join(unknown)} in {path} is no number; state it in degrees: --angles {unknown[0]}=DEGREES"
+            f"{absurd[0]} stands at {number(math.degrees(still[absurd[0]]))}° by {path}, which is no angle of a circle; state it in "
+            f"degrees: --angles {absurd[0]}=DEGREES"
         )
-    still[rocked] = float(frames[count // 2])
     return RockingAngles(
         rocked,
         frames,

@@ -47,7 +47,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
     """Read a measurement. Raises FormatError for complex or misshapen frames and for an energy that is not in joule."""
     with hdf5.open_hdf5(path) as file:
         frames = hdf5.dataset(file, *DATA)
-        if frames is None:
+        if frames is None or frames.size is None:
             return with_stated_positions(Contents(patterns=None), stated)
         name = next(name for name in DATA if hdf5.dataset(file, name) is not None)
         basis = detector.basis(file)
