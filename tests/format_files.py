@@ -18,6 +18,7 @@ from exitwave.io.assemble import ReadOptions
 from exitwave.io.export import export
 from exitwave.io.results import write_result
 from oracle import Oracle
+from rocking_files import STATED_ALL, write_autophasenn, write_cdiutils, write_cohere
 from vendor_files import (
     embedded,
     write_abtem_zarr,
@@ -318,6 +319,16 @@ def _edf(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any]:
     return {**_with_table(path, oracle), **STATED}
 
 
+def _rocking(write: Callable[[Path], None], **stated: Any) -> Writer:
+    """A rocking curve of its own, of which the oracle knows nothing."""
+
+    def written(path: Path, oracle: Oracle, truth: PtychoEstimate) -> dict[str, Any]:
+        write(path)
+        return stated
+
+    return written
+
+
 EXAMPLES: dict[str, Writer] = {
     "empad": _of_cube(write_empad),
     "merlin": _of_cube(write_mib),
@@ -341,5 +352,8 @@ EXAMPLES: dict[str, Writer] = {
     "cdtools": _cdtools,
     "ptychi-result": _ptychi_result,
     "tike-npz": _tike,
+    "cohere": _rocking(write_cohere),
+    "cdiutils": _rocking(write_cdiutils),
+    "autophasenn-npz": _rocking(write_autophasenn, **STATED_ALL),
 }
 """Formats that are not written by their own `write`: a new format of that kind needs a line here."""

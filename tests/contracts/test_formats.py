@@ -20,6 +20,10 @@ REBUILT = [name for name, chosen in FORMATS.items() if chosen.read_estimate is n
 """Formats that store a reconstruction; an npz archive may, but that which we write is a scan alone."""
 OWN_FRAMES = {"empad", "blo"}
 """Formats whose frames are 128 x 128 pixels or of 8 bits, and so not those of the oracle; see tests/io/test_cubes.py."""
+ROCKING = {"cohere", "cdiutils", "autophasenn-npz"}
+"""Formats of rocking curves alone; see tests/io/readers/test_rocking_formats.py."""
+FOLDERS = {"cohere"}
+"""Formats of which a file alone is nothing."""
 ALSO = {("nexus", "cxi"), ("result", "cxi"), ("ptychodus-training", "ptychodus")}
 """Files of the first format look like files of the second, too, which stands behind it and so is not asked."""
 
@@ -41,7 +45,7 @@ def test_a_format_recognises_its_own_files_and_none_of_the_others(examples, name
     assert formats.detect(examples[name][0]).name == name
 
 
-@pytest.mark.parametrize("name", [name for name in READABLE if name not in OWN_FRAMES])
+@pytest.mark.parametrize("name", [name for name in READABLE if name not in OWN_FRAMES | ROCKING])
 def test_an_asymmetric_scan_is_read_with_the_right_signs_and_axes(examples, explain, name):
     explain(formats.read_scan(*examples[name]))
 
@@ -91,7 +95,7 @@ def test_a_file_of_another_format_gives_a_clear_error_or_is_read_as_one_of_this(
     assert refused >= len(FORMATS) - 2
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in FOLDERS])
 def test_a_truncated_file_gives_a_clear_error(tmp_path, oracle, truth, name):
     path = tmp_path / "data"
     options = write_example(name, path, oracle, truth)
@@ -103,7 +107,9 @@ def test_a_truncated_file_gives_a_clear_error(tmp_path, oracle, truth, name):
 
 
 # Not HDF5: its library itself may hang on a file with wrong bits in it, below all that we can catch.
-@pytest.mark.parametrize("name", ["npz", "slac-npz", "tiff", "empad", "merlin", "blo", "dm", "npy", "mat", "edf-cbf"])
+@pytest.mark.parametrize(
+    "name", ["npz", "slac-npz", "tiff", "empad", "merlin", "blo", "dm", "npy", "mat", "edf-cbf", "autophasenn-npz"]
+)
 def test_a_file_with_wrong_bytes_gives_data_or_a_clear_error(tmp_path, oracle, truth, name):
     path = tmp_path / "data"
     options = write_example(name, path, oracle, truth)

@@ -48,12 +48,20 @@ def load_diffractometer(name: str) -> Diffractometer:
     if found is not None:
         return known[found].named(found)
     path = Path(name)
-    if not path.is_file():
+    if not _is_file(path):
         raise FormatError(
-            f"there is no diffractometer {name!r}, shipped or as a YAML file{did_you_mean(name, known)}; shipped are "
+            f"there is no diffractometer {name!r}, shipped or as a YAML file{did_you_mean(name, map(str.lower, known))}; shipped are "
             f"{', '.join(known)}. A file says circles, outermost first, and axes: {EXAMPLE}"
         )
     return parsed(_yaml(path.read_text(encoding="utf-8", errors="replace"), path), str(path)).named(path.stem)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    # A word from a damaged file may be no name of a file at all.
+    except (OSError, ValueError):
+        return False
 
 
 def parsed(content: Any, name: str) -> Described:

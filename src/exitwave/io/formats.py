@@ -10,8 +10,11 @@ from exitwave.io.lfs import require_fetched
 from exitwave.io.mask_file import with_stated_mask
 from exitwave.io.readers import (
     abtem,
+    autophasenn,
     blockfile,
+    cdiutils,
     cdtools,
+    cohere,
     cxi,
     dectris,
     digital_micrograph,
@@ -45,6 +48,7 @@ FORMATS: dict[str, Format] = {
         ptyrad.FORMAT,
         cdtools.FORMAT,
         nexus.FORMAT,
+        cdiutils.FORMAT,
         cxi.FORMAT,
         dectris.FORMAT,
         ptychodus_patterns.TRAINING,
@@ -56,6 +60,7 @@ FORMATS: dict[str, Format] = {
         ptyd.FORMAT,
         npz.FORMAT,
         npz.SLAC,
+        autophasenn.FORMAT,
         tike.FORMAT,
         abtem.FORMAT,
         matlab.FORMAT,
@@ -64,6 +69,7 @@ FORMATS: dict[str, Format] = {
         blockfile.FORMAT,
         digital_micrograph.FORMAT,
         numpy_cube.FORMAT,
+        cohere.FORMAT,
         tiff.FORMAT,
         fabio_frames.FORMAT,
         empad.FORMAT,
@@ -103,7 +109,11 @@ def read_scan(path: Path, stated: ReadOptions) -> Measurement:
             f"{path} ({chosen.title}) holds no diffraction patterns; give the scan it was made from, and this file with --start or "
             "--probe to begin with it"
         )
-    contents = with_stated_mask(chosen.read(path, stated), stated)
+    try:
+        found = chosen.read(path, stated)
+    except IsADirectoryError as error:
+        raise FormatError(f"{path} is a folder; expected one file as {chosen.title}") from error
+    contents = with_stated_mask(found, stated)
     make = assemble_rocking if is_rocking_curve(contents, stated) else assemble
     return make(contents, stated, path, chosen.name)
 

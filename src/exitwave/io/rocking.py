@@ -32,6 +32,8 @@ OF_ROCKING_CURVES = (
 """Options of reading that only rocking curves have."""
 OF_ALL = ("format", "recipe", "entry", "energy_ev", "distance_m", "detector_pixel_m", "values", "mask", "mask_good")
 """Options of reading that go with rocking curves, too; all others are of scans."""
+SMALLEST_VOXEL_M, LARGEST_VOXEL_M = 1e-11, 1e-4
+"""Edges of voxels between which anything else is a mistake of units; 1 to 50 nm are usual."""
 
 
 def is_rocking_curve(contents: Contents, stated: ReadOptions) -> bool:
@@ -73,7 +75,7 @@ def assemble_rocking(contents: Contents, stated: ReadOptions, path: Path, format
     )
     patterns = contents.patterns
     assert patterns is not None
-    return RockingCurve(
+    curve = RockingCurve(
         patterns=patterns,
         geometry=geometry,
         mask=torch.from_numpy(np.ones((height, width), dtype=bool) if contents.mask is None else contents.mask),
@@ -84,6 +86,37 @@ def assemble_rocking(contents: Contents, stated: ReadOptions, path: Path, format
         voxel_mask=None if found.voxel_mask is None else torch.from_numpy(found.voxel_mask),
         provenance={"file": str(path), "format": format_name, **_told(found, stated, angles), **contents.notes},
     )
+    _require_three_dimensions(curve, path)
+    return curve
+
+
+def _require_three_dimensions(curve: RockingCurve, path: Path) -> None:
+    """Raise FormatError where turning the crystal as stated leads nowhere in reciprocal space, or to voxels that no experiment has.
+
+    Frames may stand in any order.
+    """
+    frames = curve.angles_rad.numpy()
+    width = float(np.ptp(frames))
+    if not width:
+        raise FormatError(
+            f"all {len(frames)} frames of {path} have the same angle of {curve.diffraction.rocked}, {np.degrees(frames[0]):g}°; "
+            "state which circle was rocked (--rocked), or the angles (--rocking-angles FILE, --rocking-step-deg)"
+        )
+    try:
+        with np.errstate(all="ignore"):
+            basis_m = curve.posed.direct_basis_m(curve.geometry, width / max(len(frames) - 1, 1), curve.patterns.shape)
+    except (InputError, ArithmeticError, np.linalg.LinAlgError) as error:
+        raise FormatError(
+            f"{path}: {error}. Where the detector does not turn, state where the direct beam falls: --direct-beam ROWxCOLUMN"
+        ) from error
+    with np.errstate(all="ignore"):
+        edges_m = np.linalg.norm(basis_m, axis=0)
+    if not ((edges_m > SMALLEST_VOXEL_M) & (edges_m < LARGEST_VOXEL_M)).all():
+        sizes = " x ".join(f"{edge:.3g}" for edge in edges_m)
+        raise FormatError(
+            f"the voxels of {path} would be {sizes} m large; expected {SMALLEST_VOXEL_M:g} to {LARGEST_VOXEL_M:g} m. Check energy, "
+            "distance, detector pixel and angles with their units, and state what is wrong"
+        )
 
 
 def _diffractometer(found: RockingContents, stated: ReadOptions, path: Path) -> Diffractometer:

@@ -13,6 +13,7 @@ from exitwave.data.errors import FormatError, InputError, did_you_mean
 from exitwave.data.lengths import number
 from exitwave.io.assemble import ReadOptions, RockingContents
 from exitwave.io.hdf5.file import lost_links
+from exitwave.io.readers.spec import is_spec, spec_scan
 from exitwave.io.units import ANGLES_RAD
 
 Angles = Float[np.ndarray, " some"]
@@ -61,11 +62,11 @@ def rocking_angles(
         )
     _check_others_stand(known, rocked, frames, path)
     still = {name: float(np.median(values)) for name, values in known.items()}
-    if unknown := [name for name, angle in still.items() if name != rocked and not math.isfinite(angle)]:
+    if absurd := [name for name, angle in still.items() if not abs(angle) <= 2 * math.pi + 1e-9]:
         raise FormatError(
-            f"the angle of {', '.join(unknown)} in {path} is no number; state it in degrees: --angles {unknown[0]}=DEGREES"
+            f"{absurd[0]} stands at {number(math.degrees(still[absurd[0]]))}° by {path}, which is no angle of a circle; state it in "
+            f"degrees: --angles {absurd[0]}=DEGREES"
         )
-    still[rocked] = float(frames[count // 2])
     return RockingAngles(
         rocked,
         frames,
@@ -85,6 +86,10 @@ def _known(found: RockingContents, stated: ReadOptions, diffractometer: Diffract
         for name, values in found.angles.items()
         if name.lower() in names and np.size(values)
     }
+    if stated.rocking_angles is not None:
+        known |= {
+            names[name]: np.array([angle]) for name, angle in _motors(stated.rocking_angles).items() if name in names
+        }
     for name, degrees in stated_angles(stated.angles).items():
         if name.lower() not in names:
             raise InputError(
@@ -93,6 +98,13 @@ def _known(found: RockingContents, stated: ReadOptions, diffractometer: Diffract
             )
         known[names[name.lower()]] = np.array([math.radians(degrees)])
     return known
+
+
+def _motors(path: Path) -> dict[str, float]:
+    """Radians of motors by lower-case name, where the file of rocking angles is a SPEC file, whose motors are in degrees."""
+    path, number = numbered(path)
+    motors = spec_scan(path, number).motors if is_spec(path) else {}
+    return {name: math.radians(angle) for name, angle in motors.items()}
 
 
 def stated_angles(stated: tuple[str, ...]) -> dict[str, float]:
@@ -149,7 +161,7 @@ def _of_frames(
     source = str(path)
     if stated.rocking_angles is not None:
         source = str(stated.rocking_angles)
-        frames = read_angles(stated.rocking_angles) * ANGLES_RAD[stated.angle_unit or "deg"]
+        frames = read_angles(stated.rocking_angles, rocked) * ANGLES_RAD[stated.angle_unit or "deg"]
     elif stated.rocking_step_deg is not None:
         middle = float(np.median(known[rocked])) if rocked in known else 0.0
         frames = middle + math.radians(stated.rocking_step_deg) * (np.arange(count) - count // 2)
@@ -209,17 +221,29 @@ def _check_others_stand(
             )
 
 
-def read_angles(path: Path) -> Float[np.ndarray, " frame"]:
-    """A list of angles: a column of text or a .npy array. Raises FormatError where it is none."""
+def read_angles(path: Path, rocked: str) -> Float[np.ndarray, " frame"]:
+    """A list of angles: a column of text, a .npy array, or a scan of a SPEC file (scans.spec:54).
+
+    Raises FormatError where it is none.
+    """
+    path, number = numbered(path)
     if not path.is_file():
         raise FormatError(f"the file of rocking angles {path} does not exist; check the path")
+    if is_spec(path):
+        scan = spec_scan(path, number)
+        name = next((each for each in (rocked.lower(), scan.scanned) if each in scan.columns), None)
+        if name is None:
+            raise FormatError(
+                f"scan {scan.number} of {path} has no column {rocked}; there are {', '.join(scan.columns) or 'none'}"
+            )
+        return scan.columns[name]
     try:
         with path.open("rb") as raw:
             is_numpy = raw.read(6) == b"\x93NUMPY"
         found = np.load(path, allow_pickle=False) if is_numpy else np.loadtxt(path, delimiter=_delimiter(path), ndmin=1)
     except (ValueError, OSError, EOFError) as error:
         raise FormatError(
-            f"{path} holds no list of angles ({error}); expected one number in each line, or a .npy array"
+            f"{path} holds no list of angles ({error}); expected one number in each line, a .npy array or a SPEC file"
         ) from error
     angles = np.squeeze(np.asarray(found))
     if angles.ndim != 1 or angles.dtype.kind not in "iuf":
@@ -227,6 +251,12 @@ def read_angles(path: Path) -> Float[np.ndarray, " frame"]:
             f"{path} holds an array {angles.shape} of {angles.dtype}; expected one angle for each frame, in one column"
         )
     return angles.astype(np.float64)
+
+
+def numbered(path: Path) -> tuple[Path, int | None]:
+    """A file and the number of a scan in it, of scans.spec:54."""
+    name, colon, number = str(path).rpartition(":")
+    return (Path(name), int(number)) if colon and number.isdecimal() and not path.exists() else (path, None)
 
 
 def _delimiter(path: Path) -> str | None:

@@ -132,6 +132,8 @@ def _checked(file: h5py.File, name: str, path: Path, layout: Layout) -> tuple[tu
         )
     if stored.dtype.kind not in "biuf":
         raise FormatError(f"{name} in {path} is {stored.dtype}; expected photon counts, which are real numbers")
+    if stored.size is None:
+        raise FormatError(f"{name} in {path} is empty: it holds no frames")
     axes = layout.split()
     if stored.ndim != len(axes):
         raise FormatError(

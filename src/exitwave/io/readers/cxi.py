@@ -26,7 +26,7 @@ from exitwave.io.hdf5.values import read_json
 from exitwave.io.positions import stored_unit, with_stated_positions
 from exitwave.io.readers import cxi_detector as detector
 from exitwave.io.readers.cxi_detector import DETECTOR, ENTRY, per_shot
-from exitwave.io.readers.cxi_rocking import rocking_contents
+from exitwave.io.readers.cxi_rocking import rocking_contents, with_voxels_of_pynx
 
 __all__ = ["FORMAT", "read", "read_probe", "read_truth", "recognises", "write", "write_truth"]
 
@@ -47,7 +47,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
     """Read a measurement. Raises FormatError for complex or misshapen frames and for an energy that is not in joule."""
     with hdf5.open_hdf5(path) as file:
         frames = hdf5.dataset(file, *DATA)
-        if frames is None:
+        if frames is None or frames.size is None:
             return with_stated_positions(Contents(patterns=None), stated)
         name = next(name for name in DATA if hdf5.dataset(file, name) is not None)
         basis = detector.basis(file)
@@ -69,6 +69,8 @@ def read(path: Path, stated: ReadOptions) -> Contents:
             rocking=rocking_contents(file),
             notes=_notes(file, name),
         )
+        if _by_pynx(file) and frames.ndim == 3 and contents.positions is None and not stated.positions:
+            contents = with_voxels_of_pynx(contents, hdf5.array(file, f"{DETECTOR}/mask"))
     return with_stated_positions(contents, stated)
 
 

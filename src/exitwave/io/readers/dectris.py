@@ -5,6 +5,7 @@ their own.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -26,6 +27,7 @@ from exitwave.io.hdf5.reading import (
     text,
 )
 from exitwave.io.positions import with_stated_positions
+from exitwave.io.readers.fio import fio_beside, read_fio, rocking_contents
 
 DATA = "entry/data"
 DETECTOR = "entry/instrument/detector"
@@ -73,7 +75,20 @@ def read(path: Path, stated: ReadOptions) -> Contents:
             beam_centre_px=None if centre[0] is None or centre[1] is None else (centre[0], centre[1]),
             notes={key: value for key, value in notes.items() if value is not None},
         )
-    return with_stated_positions(contents, stated)
+    return with_stated_positions(_with_angles_beside(contents, path, stated), stated)
+
+
+def _with_angles_beside(contents: Contents, path: Path, stated: ReadOptions) -> Contents:
+    """The contents with the angles in the text file that P10 keeps beside its frames, where these are a rocking curve."""
+    beside = fio_beside(path) if stated.positions is None else None
+    rocking = None if beside is None else rocking_contents(beside)
+    if beside is None or rocking is None:
+        return contents
+    # Where the detector has the direct beam was mostly never told to it, and is of no use for a rocking curve.
+    energy_ev = read_fio(beside).motors.get("fmbenergy")
+    wavelength_m = contents.wavelength_m or (photon_wavelength_m(energy_ev) if energy_ev else None)
+    notes = {**contents.notes, "angles_file": beside.name}
+    return replace(contents, rocking=rocking, wavelength_m=wavelength_m, notes=notes)
 
 
 def _blocks(file: h5py.File) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from exitwave.data.errors import ExitwaveError, FormatError
 from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.natural_order import files_in_order
 from exitwave.io.positions import with_stated_positions
+from exitwave.io.readers.spec_beside import with_spec_beside
 
 ENDINGS = (".tif", ".tiff")
 LARGEST_FRAME = 2**17
@@ -75,6 +76,8 @@ def read(path: Path, stated: ReadOptions) -> Contents:
     if path.is_dir():
         _require_one_series(path, files)
     contents = Contents(patterns=TiffPatterns(files), notes={"first_file": files[0].name, "files": len(files)})
+    if path.is_dir() and stated.positions is None and stated.scan is None:
+        contents = with_spec_beside(contents, path)
     return with_stated_positions(contents, stated)
 
 
