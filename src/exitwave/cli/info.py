@@ -96,7 +96,9 @@ def info(
         "--memory": memory,
     }
     more = [word for option, value in setup.items() if value is not None for word in (option, str(value))]
-    words = next_command.words_for(scan, reading, prepare, cures, [*more, *["--keep-aliens"] * keep_aliens, *["--as-is"] * as_is])
+    words = next_command.words_for(
+        scan, reading, prepare, cures, [*more, *["--keep-aliens"] * keep_aliens, *["--as-is"] * as_is]
+    )
     told = sys.stderr if as_json else sys.stdout
     if save_job is not None:
         next_command.save(save_job, words, loaded)

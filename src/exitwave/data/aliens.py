@@ -80,8 +80,9 @@ def light_apart(
             within = np.unravel_index(int(np.where(inside, soft[box], -1.0).argmax()), inside.shape)
             place = [int(side.start + at) for side, at in zip(box, within, strict=True)]
             mirrored = [2 * m - at for m, at in zip(middle, place, strict=True)]
-            if all(0 <= at < n for at, n in zip(mirrored, soft.shape, strict=True)):
-                alone = height > COUNTERPART * float(opposite[tuple(mirrored)])
+            inside_px = [min(max(at, 0), n - 1) for at, n in zip(mirrored, soft.shape, strict=True)]
+            if all(abs(at - there) <= 2 for at, there in zip(mirrored, inside_px, strict=True)):
+                alone = height > COUNTERPART * float(opposite[tuple(inside_px)])
             else:
                 alone = height > AT_EDGE * level
             region = np.zeros(soft.shape, dtype=bool)

@@ -93,7 +93,9 @@ def _memory(voxels: int) -> MemoryEstimate:
 def _(i: RockingInspection) -> list[str]:
     found: list[str] = []
     if i.particle == "photon" and not 1e3 < i.energy_ev < 5e4:
-        found.append(f"photon energy {i.energy_ev:.4g} eV: unusual for Bragg diffraction; were keV or joules meant? --energy-ev")
+        found.append(
+            f"photon energy {i.energy_ev:.4g} eV: unusual for Bragg diffraction; were keV or joules meant? --energy-ev"
+        )
     known = {finding.name for finding in i.findings}
     if i.aliens and "aliens" not in known:
         found.append(f"{i.aliens} aliens (scattering of other crystals) are kept: --prepare mask_aliens")

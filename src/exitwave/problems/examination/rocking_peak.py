@@ -3,7 +3,8 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from scipy import ndimage
 from torch import Tensor
 
 from exitwave.data.aliens import NEAR_FRINGES, RIVAL, Apart
@@ -11,7 +12,7 @@ from exitwave.data.finding import Finding
 from exitwave.data.rocking_curve import RockingCurve
 
 AXES = ("frames (angles)", "rows", "columns")
-CUT_OFF, CUT_SHORT = 0.2, 0.02
+CUT_OFF, CUT_SHORT = 0.2, 0.03
 """Light at the end of an axis, over the most along it: the peak itself is cut off; its near fringes are."""
 EDGE_PX, NEAR_EDGE = 2, 0.125
 """A peak nearer to the edge is cut in two; within this share of the axis it loses one side of its fringes."""
@@ -38,6 +39,7 @@ def span_findings(curve: RockingCurve) -> list[Finding]:
 
 def peak_findings(
     counts: Float[Tensor, "frame y x"],
+    trusted: Bool[Tensor, "frame y x"],
     peak: tuple[int, int, int],
     sampled: tuple[float, float, float],
     apart: list[Apart],
@@ -49,7 +51,7 @@ def peak_findings(
     rivals = [each for each in apart if each.height >= RIVAL]
     if rivals:
         found.append(_rival(rivals[0]))
-    return found + _saturation(counts, sampled)
+    return found + _saturation(counts, trusted, sampled)
 
 
 def _edge(counts: Float[Tensor, "frame y x"], axis: int, at: int, name: str) -> list[Finding]:
@@ -88,7 +90,9 @@ def _rival(rival: Apart) -> Finding:
     return Finding("two-peaks", f"{told}: another crystal as strong", "refused", cure)
 
 
-def _saturation(counts: Float[Tensor, "frame y x"], sampled: tuple[float, float, float]) -> list[Finding]:
+def _saturation(
+    counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame y x"], sampled: tuple[float, float, float]
+) -> list[Finding]:
     """Whether the peak ends in a plateau, which no crystal's peak does."""
     highest = float(counts.max())
     at_top = int((counts >= (1 - TOP) * highest).sum())
@@ -96,6 +100,9 @@ def _saturation(counts: Float[Tensor, "frame y x"], sampled: tuple[float, float,
     expected = 4 / 3 * math.pi * math.prod(max(0.55 * s * math.sqrt(TOP), 0.3) for s in sampled)
     plain = highest < 1000 and int((counts == highest).sum()) < FEWEST_AT_TOP
     if at_top < max(FEWEST_AT_TOP, 4 * expected) or plain:
+        return []
+    # Around voxels that are not trusted any more, such as saturated ones, many are as bright.
+    if bool((ndimage.binary_dilation((~trusted).numpy()) & (counts >= (1 - TOP) * highest).numpy()).any()):
         return []
     level = float(f"{(1 - TOP) * highest:.6g}")
     told = f"{at_top} voxels share the highest count {highest:.6g}: the detector was saturated by the peak"
