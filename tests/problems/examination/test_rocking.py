@@ -56,7 +56,7 @@ def test_counts_without_noise_or_in_other_units_raise_no_alarm():
 
 def with_alien(photons: float = 8000.0) -> tuple[RockingCurve, torch.Tensor]:
     """A curve with the light of another crystal in a corner, and where it is."""
-    counts = pattern(crystal((48, 64, 64), (12.0, 14.0, 16.0)), 1e7)
+    counts = pattern(crystal((48, 64, 64), (16.0, 20.0, 22.0)), 1e7)
     rulers = np.meshgrid(*[np.arange(n) - at for n, at in zip(counts.shape, (38, 12, 50), strict=True)], indexing="ij")
     blob = np.exp(-np.sum(np.square(rulers), axis=0) / (2 * 2.0**2))
     return curve(counts + photons * blob / blob.sum(), background=0.01), torch.tensor(blob > 0.3)
@@ -68,7 +68,7 @@ def test_aliens_are_distrusted_and_the_crystal_is_not():
     assert "aliens" in found(examination, "cured")
     trusted = examination.measurement.trusted
     assert not bool(trusted[place].any())
-    near = pattern(crystal((48, 64, 64), (12.0, 14.0, 16.0)), 1e7) > 2
+    near = pattern(crystal((48, 64, 64), (16.0, 20.0, 22.0)), 1e7) > 2
     assert float(trusted[torch.tensor(near)].float().mean()) > 0.995
     assert examination.masked["aliens"] == int((~trusted).sum())
 
