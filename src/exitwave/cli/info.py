@@ -19,8 +19,7 @@ from exitwave.data.progress import phase
 from exitwave.data.scan import Scan
 from exitwave.io.files import read_prepared
 from exitwave.io.memory import scratch, size
-from exitwave.problems.inspection import Inspection, ScanInspection, inspect
-from exitwave.problems.rocking_inspection import RockingInspection
+from exitwave.problems.inspection import Inspection, RockingInspection, ScanInspection, inspect
 from exitwave.problems.setup import FrameNumbers, Memory, frame_numbers
 from exitwave.running.pose import allowed_bytes, choose_device
 

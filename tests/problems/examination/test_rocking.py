@@ -13,8 +13,7 @@ from exitwave.data.finding import Finding
 from exitwave.data.rocking_curve import RockingCurve
 from exitwave.data.volume import oversampling, peak_voxel, volume
 from exitwave.problems.examination import Examination, examine, rocking
-from exitwave.problems.inspection import inspect
-from exitwave.problems.rocking_inspection import RockingInspection
+from exitwave.problems.inspection import RockingInspection, inspect
 from exitwave.problems.setup import Setup
 from exitwave.running.examined import examined
 from made_measurements import made_pattern

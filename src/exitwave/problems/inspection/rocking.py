@@ -12,7 +12,7 @@ from exitwave.data.rocking_curve import RockingCurve
 from exitwave.data.statistics import ScanStatistics
 from exitwave.data.volume import oversampling, peak_voxel, volume
 from exitwave.problems.bragg import check_rocking_curve
-from exitwave.problems.inspection import Inspection, Looked, figures, look, suspicions
+from exitwave.problems.inspection.figures import Inspection, Looked, figures, look, suspicions
 from exitwave.problems.memory_estimate import OBJECTS, MemoryEstimate
 
 
