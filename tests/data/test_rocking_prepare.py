@@ -79,14 +79,16 @@ def test_the_peak_comes_to_the_middle_and_what_lies_beyond_is_untrusted():
 @pytest.mark.parametrize("form", ["box", "ball", "octahedron"])
 def test_oversampling_is_the_array_over_the_crystal(form):
     size = (8.0, 10.0, 12.0)
-    sampled = oversampling(volume(curve(pattern(crystal(size=size, form=form)))))
+    made = curve(pattern(crystal(size=size, form=form)))
+    sampled = oversampling(volume(made), made.trusted)
     # An even size s covers s + 1 voxels.
     for found, n, s in zip(sampled, (32, 40, 48), size, strict=True):
         assert n / (s + 1) * 0.9 < found < n / (s + 1) * 1.45
 
 
 def test_undersampling_is_told_from_the_autocorrelations_ends():
-    sampled = oversampling(volume(curve(pattern(crystal(size=(20.0, 10.0, 12.0), form="box")))))
+    made = curve(pattern(crystal(size=(20.0, 10.0, 12.0), form="box")))
+    sampled = oversampling(volume(made), made.trusted)
     assert sampled[0] < 1.8
     assert min(sampled[1:]) > 2.5
 
@@ -103,7 +105,7 @@ def test_resampling_keeps_photons_object_voxels_and_scattering_vectors(shape):
         rtol=1e-12,
         atol=1e-3,
     )
-    assert all(2.4 < s < 3.8 for s in oversampling(volume(found)))
+    assert all(2.4 < s < 3.8 for s in oversampling(volume(found), found.trusted))
     # What a crystal in an array of the new size scatters, voxel by voxel.
     expected = pattern(crystal(tuple(found.patterns.shape)), float(volume(measured).sum()))
     likeness = np.corrcoef(np.sqrt(expected).ravel(), np.sqrt(volume(found).numpy()).ravel())[0, 1]

@@ -74,12 +74,15 @@ def _around(counts: Float[Tensor, "frame y x"]) -> Float[Tensor, "frame y x"]:
     return total / known.clamp(min=1)
 
 
-def oversampling(counts: Float[Tensor, "frame y x"]) -> tuple[float, float, float]:
+def oversampling(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame y x"]) -> tuple[float, float, float]:
     """Voxels per fringe along each axis, which is the array over the crystal's size, as the autocorrelation tells.
 
     The autocorrelation of a crystal is twice as long as the crystal. Where it meets itself at the array's ends the pattern is
     sampled less than twice, and how high it stands there tells how much less.
     """
+    if not bool(trusted.all()):
+        # Dark gaps would show as fringes.
+        counts = torch.where(trusted, counts, smoothed(counts, trusted, (1.0, 1.0, 1.0)))
     spread = fft.fftshift(np.abs(fft.rfftn(np.asarray(counts, dtype=np.float32))), axes=(0, 1))
     # The transform of real numbers: one half along the last axis is the other's mirror image.
     spread /= max(float(spread.max()), 1e-30)

@@ -247,7 +247,7 @@ def test_info_tells_peak_sampling_and_lattice():
     told = inspect(measured)
     assert isinstance(told, RockingInspection)
     assert told.peak == (16, 20, 24)
-    assert told.sampled == oversampling(volume(measured))
+    assert told.sampled == oversampling(volume(measured), measured.trusted)
     assert math.isclose(told.spacing_m * told.q_per_m, 2 * math.pi)
     assert told.suspicious == ()
     assert math.isclose(math.degrees(told.range_rad), 0.31, rel_tol=1e-6)

@@ -38,6 +38,8 @@ SPILT = (1e-4, 3e-4, 1e-3)
 """Shares of the photons that may fall outside the cut: the first that leaves no more than a usual array, else the last."""
 WORTH = 0.7
 """Of the voxels: a cut that leaves more is not worth it."""
+OFF_CENTRE = 16
+"""Part of an axis by which a peak may stand beside the middle of an array that needs no cut else."""
 CHOSEN = ("crop:", "crop_frames:", "pad:", "bin:", "bin_frames:", "centre_peak:", "resample:", "cut around the beam:")
 """Preparation after which the size of the array is the user's own."""
 FEWEST_PHOTONS, FEWEST_OF_MOST = 50.0, 0.02
@@ -70,7 +72,7 @@ class RockingCourse(Course):
             self.noise()
             self.aliens()
             self.cut()
-            self.findings += sampling_findings(oversampling(volume(self.curve)))
+            self.findings += sampling_findings(oversampling(volume(self.curve), self.curve.trusted))
         self.measurement = self.curve
         return self._examined(scan_statistics(self.curve))
 
@@ -146,8 +148,11 @@ class RockingCourse(Course):
     def peak(self) -> None:
         """Look at the Bragg peak, and for light apart from it."""
         counts, trusted = volume(self.curve), self.curve.trusted
-        peak, sampled = peak_voxel(counts, trusted), oversampling(counts)
+        peak, sampled = peak_voxel(counts, trusted), oversampling(counts, trusted)
         self.apart = light_apart(counts, trusted, peak, sampled)
+        for each in self.apart:
+            if each.alien:
+                counts = torch.where(each.voxels, 0.0, counts)
         self.findings += peak_findings(counts, trusted, peak, sampled, self.apart)
 
     def noise(self) -> None:
@@ -191,7 +196,8 @@ class RockingCourse(Course):
         peak, old = peak_voxel(counts, self.curve.trusted), self.curve.patterns.shape
         shape = _shape_around(counts, peak)
         quick = all(quick_even(n) == n for n in old)
-        centred = all(abs(at - n // 2) <= 1 for at, n in zip(peak, old, strict=True))
+        # Where strain splits the peak, its brightest spot is not its middle.
+        centred = all(abs(at - n // 2) <= max(1, n // OFF_CENTRE) for at, n in zip(peak, old, strict=True))
         if quick and centred and math.prod(shape) > WORTH * math.prod(old):
             return
         self.curve = around_voxel(self.curve, peak, shape)

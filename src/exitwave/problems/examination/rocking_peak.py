@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from torch import Tensor
 
-from exitwave.data.aliens import NEAR_FRINGES, RIVAL, Apart
+from exitwave.data.aliens import NEAR_FRINGES, NOTICEABLE, RIVAL, Apart
 from exitwave.data.finding import Finding
 from exitwave.data.rocking_curve import RockingCurve
 
@@ -48,9 +48,8 @@ def peak_findings(
     found: list[Finding] = []
     for axis, (at, name) in enumerate(zip(peak, AXES, strict=True)):
         found += _edge(counts, axis, at, name)
-    rivals = [each for each in apart if each.height >= RIVAL]
-    if rivals:
-        found.append(_rival(rivals[0]))
+    for rival in [each for each in apart if not each.alien and each.height >= NOTICEABLE][:1]:
+        found.append(_rival(rival))
     return found + _saturation(counts, trusted, sampled)
 
 
@@ -83,7 +82,7 @@ def _rival(rival: Apart) -> Finding:
     """A second peak."""
     told = f"a second maximum of {100 * rival.height:.2g} % of the peak at {rival.place} (frame, row, column), "
     told += f"{rival.fringes_away:.2g} fringes away"
-    if rival.fringes_away <= NEAR_FRINGES or not rival.alone:
+    if rival.fringes_away <= NEAR_FRINGES or not rival.alone or rival.height < RIVAL:
         cure = "expect several starts to differ; measure a weaker strained or a single crystal where they do"
         return Finding("split-peak", f"{told}: a strongly strained crystal, a twin or two crystals", "warned", cure)
     cure = "cut the array around one of them (--prepare crop_frames=..., crop=...), or measure one crystal alone"

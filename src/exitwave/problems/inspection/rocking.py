@@ -55,7 +55,7 @@ class RockingInspection(Inspection):
 @look.register
 def _(curve: RockingCurve, seen: ScanStatistics) -> RockingInspection:
     counts, trusted, refusal = volume(curve), curve.trusted, ""
-    peak, sampled, voxel_m = peak_voxel(counts, trusted), oversampling(counts), (0.0, 0.0, 0.0)
+    peak, sampled, voxel_m = peak_voxel(counts, trusted), oversampling(counts, trusted), (0.0, 0.0, 0.0)
     try:
         check_rocking_curve(curve)
         first, second, third = curve.object_pixel_m
