@@ -18,6 +18,8 @@ EDGE_PX, NEAR_EDGE = 2, 0.125
 """A peak nearer to the edge is cut in two; within this share of the axis it loses one side of its fringes."""
 WIDEST_DEG, NARROWEST_DEG = 20.0, 0.003
 """Rocking curves span a tenth of a degree to a few degrees."""
+TWICE = 2.15
+"""Measured for twice: the thin ends of a crystal hardly show in its autocorrelation."""
 TOP = 0.01
 """How far below the highest count a plateau reaches."""
 FEWEST_AT_TOP = 4
@@ -113,10 +115,10 @@ def _saturation(
 def sampling_findings(sampled: tuple[float, float, float]) -> list[Finding]:
     """Whether fringes are sampled too coarsely for phases to be found."""
     least = min(sampled)
-    if least >= 2:
+    if least >= TWICE:
         return []
     axis = AXES[sampled.index(least)]
-    told = f"oversampling along the {axis} is about {least:.2g}: fringes are sampled less than twice"
+    told = f"oversampling along the {axis} is about {least:.2g}: fringes are hardly sampled twice"
     cure = "rock in finer steps" if least == sampled[0] else "measure with a longer distance to the detector"
     # Together the axes may still hold enough: Miao, Sayre & Chapman, J. Opt. Soc. Am. A 15, 1662 (1998).
     action = "warned" if least > 1.5 and math.prod(sampled) > 6 else "refused"
