@@ -29,9 +29,12 @@ def crystal(shape=(32, 40, 48), size=(8.0, 10.0, 12.0), form="octahedron", strai
     return inside * np.exp(1j * strain * grid[0] * grid[1] * grid[2])
 
 
-def pattern(obj: np.ndarray, photons: float = 3e6) -> np.ndarray:
-    """Its diffraction pattern, the peak in the middle; expected photons."""
+def pattern(obj: np.ndarray, photons: float = 3e6, soft_px: float = 0.5) -> np.ndarray:
+    """Its diffraction pattern, the peak in the middle; expected photons. Faces are as soft as voxels are coarse."""
     power = np.abs(np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(obj)))) ** 2
+    for axis, n in enumerate(obj.shape):
+        decay = np.exp(-((2 * np.pi * soft_px * (np.arange(n) - n // 2) / n) ** 2))
+        power = power * np.expand_dims(decay, [other for other in range(3) if other != axis])
     return power * (photons / power.sum())
 
 

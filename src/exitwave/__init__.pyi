@@ -57,7 +57,12 @@ from .problems.base import Problem as Problem
 from .problems.bragg import BraggProblem as BraggProblem
 from .problems.cdi import SupportProblem as SupportProblem
 from .problems.examination import Examination as Examination, examine as examine
-from .problems.inspection import Inspection as Inspection, ScanInspection as ScanInspection, inspect as inspect
+from .problems.inspection import (
+    Inspection as Inspection,
+    RockingInspection as RockingInspection,
+    ScanInspection as ScanInspection,
+    inspect as inspect,
+)
 from .problems.ptychography import PtychographyProblem as PtychographyProblem
 from .problems.setup import Setup as Setup
 from .reports.page import report as report

@@ -21,8 +21,7 @@ from exitwave.data.scan import Scan
 from exitwave.io.files import read_prepared
 from exitwave.io.memory import scratch, size
 from exitwave.problems.examination.regime import REPEATING
-from exitwave.problems.inspection import Inspection, ScanInspection, inspect
-from exitwave.problems.rocking_inspection import RockingInspection
+from exitwave.problems.inspection import Inspection, RockingInspection, ScanInspection, inspect
 from exitwave.problems.setup import FrameNumbers, Memory, frame_numbers
 from exitwave.running.pose import allowed_bytes, choose_device
 
@@ -98,7 +97,9 @@ def info(
         "--memory": memory,
     }
     more = [word for option, value in setup.items() if value is not None for word in (option, str(value))]
-    words = next_command.words_for(scan, reading, prepare, cures, [*more, *["--keep-aliens"] * keep_aliens, *["--as-is"] * as_is])
+    words = next_command.words_for(
+        scan, reading, prepare, cures, [*more, *["--keep-aliens"] * keep_aliens, *["--as-is"] * as_is]
+    )
     told = sys.stderr if as_json else sys.stdout
     if save_job is not None:
         next_command.save(save_job, words, loaded)

@@ -23,12 +23,14 @@ STANDS_OUT = 2.0
 """Times that the light of an alien exceeds the level at which it parts from the peak's."""
 COUNTERPART = 5.0
 """Times that it exceeds what lies opposite, on the other side of the peak."""
-AT_EDGE = 4.0
+UNSEEN = 4.0
 """Times that it exceeds the level at which it parts, where its opposite was not measured."""
 FEWEST_PHOTONS = 300.0
 """Above the background; fainter light does no harm."""
-RIVAL = 0.05
-"""Share of the peak's height from which on it is a second peak, not an alien."""
+RIVAL = 0.5
+"""Share of the peak's height from which on it is a second crystal as strong, not an alien."""
+NOTICEABLE = 0.05
+"""Share of the peak's height from which on a maximum near it is told."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,10 +82,14 @@ def light_apart(
             within = np.unravel_index(int(np.where(inside, soft[box], -1.0).argmax()), inside.shape)
             place = [int(side.start + at) for side, at in zip(box, within, strict=True)]
             mirrored = [2 * m - at for m, at in zip(middle, place, strict=True)]
-            if all(0 <= at < n for at, n in zip(mirrored, soft.shape, strict=True)):
-                alone = height > COUNTERPART * float(opposite[tuple(mirrored)])
+            inside_px = [min(max(at, 0), n - 1) for at, n in zip(mirrored, soft.shape, strict=True)]
+            if all(abs(at - there) <= 2 for at, there in zip(mirrored, inside_px, strict=True)):
+                alone = height > COUNTERPART * float(opposite[tuple(inside_px)])
             else:
-                alone = height > AT_EDGE * level
+                alone = height > UNSEEN * level
+            if any(at in (0, n - 1) for at, n in zip(place, soft.shape, strict=True)):
+                # What only begins to show there may be anything.
+                alone = False
             region = np.zeros(soft.shape, dtype=bool)
             region[box] = inside
             voxels = _doubled(region, counts.shape) & trusted
@@ -122,4 +128,6 @@ def aliens(curve: RockingCurve) -> list[Apart]:
     """The aliens of a rocking curve, the brightest first."""
     counts = volume(curve)
     peak = peak_voxel(counts, curve.trusted)
-    return [each for each in light_apart(counts, curve.trusted, peak, oversampling(counts)) if each.alien]
+    return [
+        each for each in light_apart(counts, curve.trusted, peak, oversampling(counts, curve.trusted)) if each.alien
+    ]

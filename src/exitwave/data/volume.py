@@ -74,12 +74,15 @@ def _around(counts: Float[Tensor, "frame y x"]) -> Float[Tensor, "frame y x"]:
     return total / known.clamp(min=1)
 
 
-def oversampling(counts: Float[Tensor, "frame y x"]) -> tuple[float, float, float]:
+def oversampling(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame y x"]) -> tuple[float, float, float]:
     """Voxels per fringe along each axis, which is the array over the crystal's size, as the autocorrelation tells.
 
     The autocorrelation of a crystal is twice as long as the crystal. Where it meets itself at the array's ends the pattern is
     sampled less than twice, and how high it stands there tells how much less.
     """
+    if not bool(trusted.all()):
+        # Dark gaps would show as fringes.
+        counts = torch.where(trusted, counts, _bridged(counts, trusted))
     spread = fft.fftshift(np.abs(fft.rfftn(np.asarray(counts, dtype=np.float32))), axes=(0, 1))
     # The transform of real numbers: one half along the last axis is the other's mirror image.
     spread /= max(float(spread.max()), 1e-30)
@@ -99,6 +102,20 @@ def oversampling(counts: Float[Tensor, "frame y x"]) -> tuple[float, float, floa
         ends[axis] = -1 if axis == 2 else 0
         found.append(2 - float(spread[tuple(ends)]))
     return found[0], found[1], found[2]
+
+
+def _bridged(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame y x"]) -> Float[Tensor, "frame y x"]:
+    """What may stand in untrusted voxels: between whole frames amplitudes on a straight line, else the neighbourhood's mean."""
+    filled = smoothed(counts, trusted, (1.0, 1.0, 1.0))
+    there = trusted.flatten(1).any(dim=1)
+    places = there.nonzero().flatten()
+    for lost in (~there).nonzero().flatten().tolist():
+        before, after = places[places < lost], places[places > lost]
+        if len(before) and len(after):
+            first, last = int(before[-1]), int(after[0])
+            share = (lost - first) / (last - first)
+            filled[lost] = torch.lerp(counts[first].sqrt(), counts[last].sqrt(), share).square()
+    return filled
 
 
 def fringe_px(sampled: tuple[float, float, float]) -> tuple[float, float, float]:

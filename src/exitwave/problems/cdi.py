@@ -234,7 +234,9 @@ class SupportProblem(Problem[SupportEstimate]):
     def initial(self, start: Estimate | None, setup: Setup, *, probe: Tensor | None = None) -> SupportEstimate:
         known = ("free_fraction", "seed", "device", "memory", "noise", "as_is", "robust", "support", "coherence_px")
         # Which frames and counts to take was the examination's to do.
-        beyond = setup.beyond(*known, *(("drop_frames", "keep_frames", "noise_threshold", "keep_aliens") if len(self) > 1 else ()))
+        beyond = setup.beyond(
+            *known, *(("drop_frames", "keep_frames", "noise_threshold", "keep_aliens") if len(self) > 1 else ())
+        )
         if beyond or probe is not None:
             asked = ", ".join([*beyond, *(["probe"] if probe is not None else [])])
             raise InputError(f"{self.title} is phased for an even beam at rest and has one slice: leave out {asked}")

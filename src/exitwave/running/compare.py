@@ -57,7 +57,9 @@ class Contestant:
     """When to end before the solver does."""
 
     def __post_init__(self) -> None:
-        if shared := sorted({"drop_frames", "keep_frames", "as_is", "same_object", "noise_threshold", "keep_aliens"} & set(self.own)):
+        if shared := sorted(
+            {"drop_frames", "keep_frames", "as_is", "same_object", "noise_threshold", "keep_aliens"} & set(self.own)
+        ):
             raise InputError(f"{', '.join(shared)} must be the same for all that are compared; give it once, for all")
 
     def among(self, setup: Setup) -> Setup:

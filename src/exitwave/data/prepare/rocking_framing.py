@@ -100,7 +100,7 @@ def resample(curve: RockingCurve, voxels_per_fringe: float = 3.0) -> RockingCurv
         raise InputError(f"resample is {voxels_per_fringe:g} voxels per fringe; expected 2 or more, 3 is usual")
     curve = centre_peak(curve)
     counts, trusted = volume(curve), curve.trusted
-    sampled = oversampling(counts)
+    sampled = oversampling(counts, trusted)
     shape = tuple(quick_even(round(n * voxels_per_fringe / s)) for n, s in zip(counts.shape, sampled, strict=True))
     new = (shape[0], shape[1], shape[2])
     told = f"resample: {' x '.join(map(str, counts.shape))} to {' x '.join(map(str, new))}"

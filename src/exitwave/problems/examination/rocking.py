@@ -4,9 +4,12 @@ import math
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from exitwave.data import prepare
 from exitwave.data.aliens import Apart, light_apart
+from exitwave.data.beam import quick_length
 from exitwave.data.dark_pixels import dark_pixels
 from exitwave.data.errors import InputError
 from exitwave.data.finding import Action, Finding
@@ -27,14 +30,20 @@ STEADY = 0.01
 """Relative range of a monitor that is no reason to scale frames."""
 WILD_MONITOR = 5.0
 """Ratio of its largest and smallest value from which on a monitor is not believed."""
-SPILT = 1e-3
-"""Share of the photons that may fall outside the cut."""
+SMALL = 2**21
+"""Voxels of an array that is phased in minutes: it is only centred, not cut."""
+USUAL = 2**22
+"""And of one that still is in reasonable time."""
+SPILT = (1e-4, 3e-4, 1e-3)
+"""Shares of the photons that may fall outside the cut: the first that leaves no more than a usual array, else the last."""
 WORTH = 0.7
 """Of the voxels: a cut that leaves more is not worth it."""
+OFF_CENTRE = 16
+"""Part of an axis by which a peak may stand beside the middle of an array that needs no cut else."""
 CHOSEN = ("crop:", "crop_frames:", "pad:", "bin:", "bin_frames:", "centre_peak:", "resample:", "cut around the beam:")
 """Preparation after which the size of the array is the user's own."""
-FEWEST_PHOTONS = 50.0
-"""In both neighbours of a frame without any, for it to be a fault."""
+FEWEST_PHOTONS, FEWEST_OF_MOST = 50.0, 0.02
+"""In both neighbours of a frame without any, at least, for it to be a fault; and their share of the brightest frame's."""
 
 
 class RockingCourse(Course):
@@ -63,7 +72,7 @@ class RockingCourse(Course):
             self.noise()
             self.aliens()
             self.cut()
-            self.findings += sampling_findings(oversampling(volume(self.curve)))
+            self.findings += sampling_findings(oversampling(volume(self.curve), self.curve.trusted))
         self.measurement = self.curve
         return self._examined(scan_statistics(self.curve))
 
@@ -108,9 +117,9 @@ class RockingCourse(Course):
         """Distrust frames without a photon between lit ones."""
         photons = volume(self.curve).sum(dim=(1, 2), dtype=torch.float64)
         measured = self.curve.trusted.flatten(1).any(dim=1)
-        before = torch.cat([photons[:1] * 0, photons[:-1]]).cummax(dim=0).values
-        after = torch.cat([photons[1:], photons[:1] * 0]).flip(0).cummax(dim=0).values.flip(0)
-        empty = measured & (photons <= 0) & (torch.minimum(before, after) >= FEWEST_PHOTONS)
+        enough = max(FEWEST_PHOTONS, FEWEST_OF_MOST * float(photons.max()))
+        beside = torch.minimum(_last_lit(photons), _last_lit(photons.flip(0)).flip(0))
+        empty = measured & (photons <= 0) & (beside >= enough)
         for number in self.wishes.keep_frames:
             empty[min(number, len(empty) - 1)] = False
         if bool(empty.any()):
@@ -139,9 +148,12 @@ class RockingCourse(Course):
     def peak(self) -> None:
         """Look at the Bragg peak, and for light apart from it."""
         counts, trusted = volume(self.curve), self.curve.trusted
-        peak, sampled = peak_voxel(counts, trusted), oversampling(counts)
+        peak, sampled = peak_voxel(counts, trusted), oversampling(counts, trusted)
         self.apart = light_apart(counts, trusted, peak, sampled)
-        self.findings += peak_findings(counts, peak, sampled, self.apart)
+        for each in self.apart:
+            if each.alien:
+                counts = torch.where(each.voxels, 0.0, counts)
+        self.findings += peak_findings(counts, trusted, peak, sampled, self.apart)
 
     def noise(self) -> None:
         """Set counts to zero that say nothing."""
@@ -182,11 +194,10 @@ class RockingCourse(Course):
             return
         counts = volume(self.curve)
         peak, old = peak_voxel(counts, self.curve.trusted), self.curve.patterns.shape
-        reach = reach_px(torch.where(self.curve.trusted, counts, 0.0), peak, SPILT)
-        sizes = [min(quick_even(2 * r), quick_even(n)) for r, n in zip(reach, old, strict=True)]
-        shape = (sizes[0], sizes[1], sizes[2])
+        shape = _shape_around(counts, peak)
         quick = all(quick_even(n) == n for n in old)
-        centred = all(abs(at - n // 2) <= 1 for at, n in zip(peak, old, strict=True))
+        # Where strain splits the peak, its brightest spot is not its middle.
+        centred = all(abs(at - n // 2) <= max(1, n // OFF_CENTRE) for at, n in zip(peak, old, strict=True))
         if quick and centred and math.prod(shape) > WORTH * math.prod(old):
             return
         self.curve = around_voxel(self.curve, peak, shape)
@@ -210,6 +221,26 @@ class RockingCourse(Course):
         self.curve = without_voxels(self.curve, hidden)
         self.masked[name] += int(hidden.sum())
         self._tell(name, f"{counted(int(hidden.sum()), 'voxel')} untrusted, {what}", "cured")
+
+
+def _last_lit(photons: Float[Tensor, " frame"]) -> Float[Tensor, " frame"]:
+    """Photons in the last frame up to each one that has any; zero where none has."""
+    at = torch.where(photons > 0, torch.arange(len(photons)), -1).cummax(dim=0).values
+    return torch.where(at >= 0, photons[at], 0.0)
+
+
+def _shape_around(counts: Float[Tensor, "frame y x"], peak: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Size of an array around the peak that holds the pattern and is transformed quickly."""
+    most = frames, rows, columns = [quick_length(n) for n in counts.shape]
+    shape = frames, rows, columns
+    for spilt in SPILT if counts.numel() > SMALL else ():
+        frames, rows, columns = (
+            min(quick_even(2 * r), n) for r, n in zip(reach_px(counts, peak, spilt), most, strict=True)
+        )
+        shape = frames, rows, columns
+        if math.prod(shape) <= USUAL:
+            break
+    return shape
 
 
 def _size(shape: tuple[int, ...]) -> str:

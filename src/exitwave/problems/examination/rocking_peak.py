@@ -3,20 +3,23 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from scipy import ndimage
 from torch import Tensor
 
-from exitwave.data.aliens import NEAR_FRINGES, RIVAL, Apart
+from exitwave.data.aliens import NEAR_FRINGES, NOTICEABLE, RIVAL, Apart
 from exitwave.data.finding import Finding
 from exitwave.data.rocking_curve import RockingCurve
 
 AXES = ("frames (angles)", "rows", "columns")
-CUT_OFF, CUT_SHORT = 0.2, 0.02
+CUT_OFF, CUT_SHORT = 0.2, 0.03
 """Light at the end of an axis, over the most along it: the peak itself is cut off; its near fringes are."""
 EDGE_PX, NEAR_EDGE = 2, 0.125
 """A peak nearer to the edge is cut in two; within this share of the axis it loses one side of its fringes."""
 WIDEST_DEG, NARROWEST_DEG = 20.0, 0.003
 """Rocking curves span a tenth of a degree to a few degrees."""
+TWICE = 2.15
+"""Measured for twice: the thin ends of a crystal hardly show in its autocorrelation."""
 TOP = 0.01
 """How far below the highest count a plateau reaches."""
 FEWEST_AT_TOP = 4
@@ -38,6 +41,7 @@ def span_findings(curve: RockingCurve) -> list[Finding]:
 
 def peak_findings(
     counts: Float[Tensor, "frame y x"],
+    trusted: Bool[Tensor, "frame y x"],
     peak: tuple[int, int, int],
     sampled: tuple[float, float, float],
     apart: list[Apart],
@@ -46,10 +50,9 @@ def peak_findings(
     found: list[Finding] = []
     for axis, (at, name) in enumerate(zip(peak, AXES, strict=True)):
         found += _edge(counts, axis, at, name)
-    rivals = [each for each in apart if each.height >= RIVAL]
-    if rivals:
-        found.append(_rival(rivals[0]))
-    return found + _saturation(counts, sampled)
+    for rival in [each for each in apart if not each.alien and each.height >= NOTICEABLE][:1]:
+        found.append(_rival(rival))
+    return found + _saturation(counts, trusted, sampled)
 
 
 def _edge(counts: Float[Tensor, "frame y x"], axis: int, at: int, name: str) -> list[Finding]:
@@ -81,14 +84,16 @@ def _rival(rival: Apart) -> Finding:
     """A second peak."""
     told = f"a second maximum of {100 * rival.height:.2g} % of the peak at {rival.place} (frame, row, column), "
     told += f"{rival.fringes_away:.2g} fringes away"
-    if rival.fringes_away <= NEAR_FRINGES or not rival.alone:
+    if rival.fringes_away <= NEAR_FRINGES or not rival.alone or rival.height < RIVAL:
         cure = "expect several starts to differ; measure a weaker strained or a single crystal where they do"
         return Finding("split-peak", f"{told}: a strongly strained crystal, a twin or two crystals", "warned", cure)
     cure = "cut the array around one of them (--prepare crop_frames=..., crop=...), or measure one crystal alone"
     return Finding("two-peaks", f"{told}: another crystal as strong", "refused", cure)
 
 
-def _saturation(counts: Float[Tensor, "frame y x"], sampled: tuple[float, float, float]) -> list[Finding]:
+def _saturation(
+    counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame y x"], sampled: tuple[float, float, float]
+) -> list[Finding]:
     """Whether the peak ends in a plateau, which no crystal's peak does."""
     highest = float(counts.max())
     at_top = int((counts >= (1 - TOP) * highest).sum())
@@ -96,6 +101,9 @@ def _saturation(counts: Float[Tensor, "frame y x"], sampled: tuple[float, float,
     expected = 4 / 3 * math.pi * math.prod(max(0.55 * s * math.sqrt(TOP), 0.3) for s in sampled)
     plain = highest < 1000 and int((counts == highest).sum()) < FEWEST_AT_TOP
     if at_top < max(FEWEST_AT_TOP, 4 * expected) or plain:
+        return []
+    # Around voxels that are not trusted any more, such as saturated ones, many are as bright.
+    if bool((ndimage.binary_dilation((~trusted).numpy()) & (counts >= (1 - TOP) * highest).numpy()).any()):
         return []
     level = float(f"{(1 - TOP) * highest:.6g}")
     told = f"{at_top} voxels share the highest count {highest:.6g}: the detector was saturated by the peak"
@@ -107,10 +115,10 @@ def _saturation(counts: Float[Tensor, "frame y x"], sampled: tuple[float, float,
 def sampling_findings(sampled: tuple[float, float, float]) -> list[Finding]:
     """Whether fringes are sampled too coarsely for phases to be found."""
     least = min(sampled)
-    if least >= 2:
+    if least >= TWICE:
         return []
     axis = AXES[sampled.index(least)]
-    told = f"oversampling along the {axis} is about {least:.2g}: fringes are sampled less than twice"
+    told = f"oversampling along the {axis} is about {least:.2g}: fringes are hardly sampled twice"
     cure = "rock in finer steps" if least == sampled[0] else "measure with a longer distance to the detector"
     # Together the axes may still hold enough: Miao, Sayre & Chapman, J. Opt. Soc. Am. A 15, 1662 (1998).
     action = "warned" if least > 1.5 and math.prod(sampled) > 6 else "refused"

@@ -12,7 +12,7 @@ from exitwave.data.rocking_curve import RockingCurve
 from exitwave.data.statistics import ScanStatistics
 from exitwave.data.volume import oversampling, peak_voxel, volume
 from exitwave.problems.bragg import check_rocking_curve
-from exitwave.problems.inspection import Inspection, Looked, figures, look, suspicions
+from exitwave.problems.inspection.figures import Inspection, Looked, figures, look, suspicions
 from exitwave.problems.memory_estimate import OBJECTS, MemoryEstimate
 
 
@@ -55,7 +55,7 @@ class RockingInspection(Inspection):
 @look.register
 def _(curve: RockingCurve, seen: ScanStatistics) -> RockingInspection:
     counts, trusted, refusal = volume(curve), curve.trusted, ""
-    peak, sampled, voxel_m = peak_voxel(counts, trusted), oversampling(counts), (0.0, 0.0, 0.0)
+    peak, sampled, voxel_m = peak_voxel(counts, trusted), oversampling(counts, trusted), (0.0, 0.0, 0.0)
     try:
         check_rocking_curve(curve)
         first, second, third = curve.object_pixel_m
@@ -93,7 +93,9 @@ def _memory(voxels: int) -> MemoryEstimate:
 def _(i: RockingInspection) -> list[str]:
     found: list[str] = []
     if i.particle == "photon" and not 1e3 < i.energy_ev < 5e4:
-        found.append(f"photon energy {i.energy_ev:.4g} eV: unusual for Bragg diffraction; were keV or joules meant? --energy-ev")
+        found.append(
+            f"photon energy {i.energy_ev:.4g} eV: unusual for Bragg diffraction; were keV or joules meant? --energy-ev"
+        )
     known = {finding.name for finding in i.findings}
     if i.aliens and "aliens" not in known:
         found.append(f"{i.aliens} aliens (scattering of other crystals) are kept: --prepare mask_aliens")
