@@ -12,7 +12,6 @@ from exitwave.data.estimate import BraggEstimate
 from exitwave.data.laboratory_crystal import LaboratoryCrystal
 from exitwave.data.lengths import length
 from exitwave.physics.crystal.levelled import SURFACE, LevelledCrystal, levelled_crystal
-from exitwave.physics.crystal.phase import Field
 from exitwave.physics.crystal.strain import displacement_of, strain_of
 
 MOST_VOXELS = 2**26
@@ -73,7 +72,7 @@ class _Grid:
         self._matrix = to_array * voxel_m
         self._start = to_array @ start_m + np.array(crystal.object.shape) // 2
 
-    def sample(self, values: Num[np.ndarray, "frame y x"]) -> Num[np.ndarray, "z y x"]:
+    def sample(self, values: Num[np.ndarray, "frame row column"]) -> Num[np.ndarray, "z y x"]:
         """Values there, interpolated linearly; zero beyond the array."""
         return ndimage.affine_transform(
             values, self._matrix, offset=self._start, output_shape=self.shape, order=1, mode="constant"
@@ -98,7 +97,7 @@ def _sampled(crystal: LevelledCrystal, grid: _Grid, scattering_vector: Vector, o
     )
 
 
-def _known_only(values: Field, grid: _Grid) -> Float[np.ndarray, "z y x"]:
+def _known_only(values: Float[np.ndarray, "frame row column"], grid: _Grid) -> Float[np.ndarray, "z y x"]:
     """Values with NaN among them, interpolated from those that are known; where none is near, as in a corner, the nearest."""
     known = np.isfinite(values)
     if not known.any():
