@@ -68,7 +68,7 @@ def test_errors_of_shape_phase_and_strain_are_told_apart():
     assert bent["strain-error"] == pytest.approx(expected, rel=0.1)
     assert bent["phase-error"] > 0.3
     assert bent["amplitude-correlation"] > 0.99
-    assert bent["support-IoU"] == pytest.approx(1)
+    assert bent["support-IoU"] > 0.99
     cut = replace(truth, object=truth.object * (torch.arange(32) < 17), support=truth.support & (torch.arange(32) < 17))
     half = ew.evaluate(result_of(cut), truth=truth).metrics
     assert half["support-IoU"] < 0.7

@@ -1,6 +1,7 @@
 """Orthogonalisation: a crystal from the oblique array of its rocking curve onto cubic voxels of the laboratory."""
 
 import math
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -74,9 +75,8 @@ class _Grid:
 
     def sample(self, values: Num[np.ndarray, "frame row column"]) -> Num[np.ndarray, "z y x"]:
         """Values there, interpolated linearly; zero beyond the array."""
-        return ndimage.affine_transform(
-            values, self._matrix, offset=self._start, output_shape=self.shape, order=1, mode="constant"
-        )
+        start = cast("Any", self._start)  # one offset an axis, which its type stub does not know
+        return ndimage.affine_transform(values, self._matrix, start, self.shape, order=1, mode="constant")
 
 
 def _sampled(crystal: LevelledCrystal, grid: _Grid, scattering_vector: Vector, origin_m: Vector) -> LaboratoryCrystal:
@@ -113,7 +113,7 @@ def _box_m(crystal: LevelledCrystal, basis: Matrix) -> tuple[Vector, Vector]:
     """The corners (least, greatest) of the box around all voxels that are not empty, from the middle of the array."""
     # Only the surface can be a corner; its voxels are few.
     there = crystal.object != 0
-    surface = there & ~ndimage.binary_erosion(there)
+    surface = there & np.logical_not(ndimage.binary_erosion(there))
     places = (np.argwhere(surface) - np.array(crystal.object.shape) // 2) @ basis.T
     reach = np.abs(basis).sum(axis=1) / 2
     return places.min(axis=0) - reach, places.max(axis=0) + reach
@@ -129,10 +129,10 @@ def _voxel_m(basis: Matrix, size_m: Vector, asked_m: float | None) -> float:
     """The edge of a cubic voxel: as asked for, or the least distance of the array's planes, two digits of it."""
     least = float(np.cbrt(np.prod(size_m) / MOST_VOXELS))
     if asked_m is not None:
-        if not least <= asked_m < float(size_m.max()):
+        if not least <= asked_m <= float(size_m.min()) / 4:
             raise InputError(
-                f"voxels of {length(asked_m)} for a crystal of {length(float(size_m.max()))}; expected {length(least)} to "
-                f"{length(float(size_m.min()) / 4)}, metres"
+                f"voxels of {length(asked_m)} for a crystal of {length(float(size_m.max()))}; expected metres, {length(least)} to "
+                f"{length(float(size_m.min()) / 4)}"
             )
         return asked_m
     finest = float(1 / np.linalg.norm(np.linalg.inv(basis), axis=1).max())
