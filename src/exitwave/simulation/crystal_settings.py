@@ -62,5 +62,11 @@ class CrystalSettings:
 
 TRAINING = CrystalSettings()
 """For training networks."""
-SHIFTED = CrystalSettings(facets=(8, 26), oversampling=(3.6, 4.5), phase_span_rad=(math.pi, 3 * math.pi), edge_px=2.0)
-"""Crystals of another kind, for fine-tuning: smaller, rounder, softer, more strained."""
+SHIFTED = CrystalSettings(
+    facets=(8, 26),
+    oversampling=(3.6, 4.5),
+    phase_span_rad=(math.pi, 3 * math.pi),
+    density_variation=0.4,
+    edge_px=2.0,
+)
+"""Crystals of another kind, for fine-tuning: smaller, rounder, softer, uneven, more strained."""
