@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse_from_object
 
+from crystal_tables import solved
 from exitwave.data.prepare.steps import STEPS
 from exitwave.data.scan import Scan
 from exitwave.evaluation.metrics import METRICS
@@ -46,7 +47,6 @@ from exitwave.solvers.base import Solver
 from exitwave.solvers.neural.reconstruction_network import architectures
 from exitwave.solvers.registry import solvers
 from exitwave.solvers.requirements import PHYSICS
-from crystal_tables import solved
 from network_tables import USES, compared, used
 from study_tables import ITERATIVE, study, table, throughput
 
