@@ -50,10 +50,11 @@ class CrystalSettings:
         _range("oversampling", self.oversampling, 1.0, math.inf)
         _range("phase_span_rad", self.phase_span_rad, 0.0, math.inf)
         _range("dislocations", self.dislocations, 0, 100)
-        for name, most in (("bending", 1e6), ("smooth", 1e6), ("surface", 1e6), ("density_variation", 1.0)):
-            _range(name, (getattr(self, name),) * 2, 0.0, most)
-        _range("least_amplitude", (self.least_amplitude,) * 2, 0.0, 1.0)
-        _range("edge_px", (self.edge_px,) * 2, 0.1, 10.0)
+        single = {"bending": 1e6, "smooth": 1e6, "surface": 1e6, "density_variation": 1.0, "least_amplitude": 1.0}
+        for name, most in single.items():
+            value = getattr(self, name)
+            _range(name, (value, value), 0.0, most)
+        _range("edge_px", (self.edge_px, self.edge_px), 0.1, 10.0)
         if not any(self.reflection) or len({index % 2 for index in self.reflection}) > 1:
             raise InputError(
                 f"the reflection {self.reflection} is none of an fcc crystal; expected indices all odd or all even, such as 1 1 1"
@@ -62,5 +63,11 @@ class CrystalSettings:
 
 TRAINING = CrystalSettings()
 """For training networks."""
-SHIFTED = CrystalSettings(facets=(8, 26), oversampling=(3.6, 4.5), phase_span_rad=(math.pi, 3 * math.pi), edge_px=2.0)
-"""Crystals of another kind, for fine-tuning: smaller, rounder, softer, more strained."""
+SHIFTED = CrystalSettings(
+    facets=(8, 26),
+    oversampling=(3.6, 4.5),
+    phase_span_rad=(math.pi, 3 * math.pi),
+    density_variation=0.4,
+    edge_px=2.0,
+)
+"""Crystals of another kind, for fine-tuning: smaller, rounder, softer, uneven, more strained."""

@@ -14,6 +14,7 @@ from exitwave.data.bragg_geometry import BraggGeometry
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import BraggEstimate
 from exitwave.data.geometry import Geometry
+from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.rocking_curve import RockingCurve
 from exitwave.simulation.crystals import Crystal, drawn_crystal
 from exitwave.simulation.detection import Detection
@@ -66,7 +67,7 @@ def simulate_crystal(
         scattering_vector=torch.from_numpy(posed.scattering_vector(geometry)),
     )
     ideal = RockingCurve(
-        patterns=(intensity * photons).to(torch.float32),
+        patterns=ArrayPatterns((intensity * photons).to(torch.float32)),
         geometry=geometry,
         angles_rad=posed.sample_angles_rad[0]
         + step_rad * (torch.arange(shape[0], dtype=torch.float64) - shape[0] // 2),

@@ -51,7 +51,7 @@ class RockingExperiment:
         for name in ("aliens", "hot_pixels", "gap_px", "missing_angles"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more")
-        for name in ("oversampling", "size_m", "peak_photons", "lattice_m"):
+        for name in ("size_m", "peak_photons", "lattice_m"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} is {value}; expected a positive number")
@@ -67,6 +67,7 @@ class RockingExperiment:
         """What is said of the crystal."""
         return CrystalSettings(
             facets=(self.facets, self.facets),
+            oversampling=(self.oversampling, self.oversampling),
             phase_span_rad=(self.phase_span_rad, self.phase_span_rad),
             dislocations=(self.dislocations, self.dislocations),
             reflection=self.reflection,
