@@ -58,7 +58,7 @@ class BraggProblem(SupportProblem):
     ) -> tuple[Float[Tensor, " frame"], Float[Tensor, " frame"]]:
         voxels = self.held_out.to(torch.float32) if held_out else self.trusted
         wave = x.object.to(self.device) * (x.beam_photons / self.beam_photons).sqrt().to(self.device, torch.float32)
-        deviation = (self.seen(wave) - self.amplitudes).square()
+        deviation = (self.seen(wave, self.blur_of(x)) - self.amplitudes).square()
         misfit, power = (
             torch.fft.fftshift((squares * voxels).sum(dim=(1, 2))).cpu()
             for squares in (deviation, self.amplitudes.square())
