@@ -171,6 +171,7 @@ class CDI(Solver[SupportEstimate]):
     """
 
     name: ClassVar[str] = "cdi"
+    left_out: ClassVar[Mapping[str, Any]] = {"sigma_start_px": 3.0, "threshold": 0.2}
     residual_may_rise: ClassVar[bool] = True
     solves: ClassVar[type[Problem[Any]]] = SupportProblem
     starts: PositiveInt = 5
