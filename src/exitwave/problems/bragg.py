@@ -32,6 +32,8 @@ class BraggProblem(SupportProblem):
 
     title: ClassVar[str] = "the rocking curve of a crystal"
     measures: ClassVar[type[Measurement]] = RockingCurve
+    # It costs a crystal nothing that can be measured, and tells a bad start and a support that is too large.
+    holds_out: ClassVar[bool] = True
 
     pattern: RockingCurve
 

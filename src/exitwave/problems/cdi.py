@@ -26,6 +26,7 @@ from exitwave.physics.support import extent_px, soft
 from exitwave.problems.base import Problem
 from exitwave.problems.first_support import correlated, first_support
 from exitwave.problems.free_islands import free_islands
+from exitwave.problems.hidden_centre import hidden_centre_px
 from exitwave.problems.mirror_symmetry import NOT_SYMMETRIC, MirrorSymmetry, mirror_symmetry, opposite
 from exitwave.problems.setup import Setup
 from exitwave.problems.stated_support import stated_support
@@ -57,6 +58,8 @@ class SupportProblem(Problem[SupportEstimate]):
     title: ClassVar[str] = "one pattern of an isolated object"
     first_work: ClassVar[str] = "finding the support"
     measures: ClassVar[type[Measurement]] = Pattern
+    holds_out: ClassVar[bool] = False
+    """Whether some pixels are held out although nobody asks for it."""
 
     pattern: Measurement
     amplitudes: Float[Tensor, "*axes"]
@@ -99,7 +102,7 @@ class SupportProblem(Problem[SupportEstimate]):
         mask = torch.ones_like(intensity, dtype=torch.bool) if trusted is None else trusted
         counts = torch.where(mask, intensity, 0.0).clamp(min=0)
         symmetry = cls.symmetry_of(counts, mask)
-        usual = USUAL_FREE if symmetry.real or support is not None else 0.0
+        usual = USUAL_FREE if cls.holds_out or symmetry.real or support is not None else 0.0
         free = free_islands(mask, free_fraction or usual, seed)
         if symmetry.real:
             # Else the opposite pixel would tell what was held out.
@@ -361,7 +364,7 @@ def _check_sampling(pattern: Pattern, problem: SupportProblem, counts: Float[Ten
     height, width = pattern.frame_shape
     region = correlated(counts, to_centre(problem.trusted.cpu()) > 0)
     covered, size = float(region.float().mean()), extent_px(region)
-    hidden, told = _hidden_centre_px(pattern), problem.support_is_known or problem.symmetry.real
+    hidden, told = hidden_centre_px(pattern), problem.support_is_known or problem.symmetry.real
     if not hidden and covered > FULL and not problem.support_is_known:
         raise InputError(
             f"the autocorrelation covers {covered:.0%} of the frame, so that the object fills more than half of it and the "
@@ -384,18 +387,3 @@ def _check_sampling(pattern: Pattern, problem: SupportProblem, counts: Float[Ten
             f"at most {most:g} can be phased: use a smaller beam stop, or fill the centre from a short exposure without "
             f"it{cure}"
         )
-
-
-def _hidden_centre_px(pattern: Pattern) -> float:
-    """Diameter of the disc as large as the untrusted patch in the middle of the frame; 0 where the middle is trusted."""
-    height, width = pattern.frame_shape
-    if bool(pattern.mask[height // 2, width // 2]):
-        return 0.0
-    patches, _ = ndimage.label((~pattern.mask).numpy())  # pyright: ignore[reportGeneralTypeIssues]
-    # Only what is near the middle: a gap between detector modules may join the stop.
-    near = np.hypot(*np.ogrid[-(height // 2) : height - height // 2, -(width // 2) : width - width // 2])
-    patch = patches == patches[height // 2, width // 2]
-    radius = next(
-        (r for r in range(1, min(height, width) // 2) if patch[near <= r].mean() < 0.75), min(height, width) // 2
-    )
-    return 2 * math.sqrt(float(patch[near <= radius].sum()) / math.pi)
