@@ -217,8 +217,15 @@ class SupportEstimate(Estimate):
     """Where the object may be."""
     beam_photons: Float[Tensor, ""]
     """Photons that fall on a pixel of the even beam: |object|^2 times these are those that pass through it."""
+    coherence: Float[Tensor, "*window"] | None = None
+    """Small kernel that blurs the pattern where the beam is partly coherent; sum 1, zero shift in its middle, one axis for each
+    of the object's."""
 
     def __post_init__(self) -> None:
+        if self.coherence is not None and self.coherence.ndim != self.object.ndim:
+            raise InputError(
+                f"a coherence kernel on {self.coherence.ndim} axes for an object on {self.object.ndim}; expected the same"
+            )
         if self.support.shape != self.object.shape:
             raise InputError(
                 f"the support is {tuple(self.support.shape)}, the object {tuple(self.object.shape)}; expected the same"

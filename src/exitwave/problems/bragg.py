@@ -32,6 +32,8 @@ class BraggProblem(SupportProblem):
 
     title: ClassVar[str] = "the rocking curve of a crystal"
     measures: ClassVar[type[Measurement]] = RockingCurve
+    # It costs a crystal nothing that can be measured, and tells a bad start and a support that is too large.
+    holds_out: ClassVar[bool] = True
 
     pattern: RockingCurve
 
@@ -58,7 +60,7 @@ class BraggProblem(SupportProblem):
     ) -> tuple[Float[Tensor, " frame"], Float[Tensor, " frame"]]:
         voxels = self.held_out.to(torch.float32) if held_out else self.trusted
         wave = x.object.to(self.device) * (x.beam_photons / self.beam_photons).sqrt().to(self.device, torch.float32)
-        deviation = (self.seen(wave) - self.amplitudes).square()
+        deviation = (self.seen(wave, self.blur_of(x)) - self.amplitudes).square()
         misfit, power = (
             torch.fft.fftshift((squares * voxels).sum(dim=(1, 2))).cpu()
             for squares in (deviation, self.amplitudes.square())

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
@@ -21,9 +21,12 @@ from exitwave.data.measurement import Measurement
 from exitwave.data.pattern import Pattern
 from exitwave.data.statistics import scan_statistics
 from exitwave.physics.fourier import to_centre
+from exitwave.physics.partial_coherence import CoherenceBlur, first_kernel, fitted_kernel
 from exitwave.physics.support import extent_px, soft
 from exitwave.problems.base import Problem
 from exitwave.problems.first_support import correlated, first_support
+from exitwave.problems.free_islands import free_islands
+from exitwave.problems.hidden_centre import hidden_centre_px
 from exitwave.problems.mirror_symmetry import NOT_SYMMETRIC, MirrorSymmetry, mirror_symmetry, opposite
 from exitwave.problems.setup import Setup
 from exitwave.problems.stated_support import stated_support
@@ -42,9 +45,6 @@ USUAL_FREE = 0.03
 """Share of the pixels held out where they choose the support."""
 CENTRED_PX = 0.02
 """A centre of symmetry nearer than this to the frame's is taken for it."""
-FREE_ISLAND_PX = 3
-"""Held-out pixels lie in islands of so many rows and columns: a single one would be told by its neighbours, as a
-pattern is sampled more finely than its speckles. Favre-Nicolin, Leake & Chushkin, Sci. Rep. 10, 2664 (2020)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,6 +58,8 @@ class SupportProblem(Problem[SupportEstimate]):
     title: ClassVar[str] = "one pattern of an isolated object"
     first_work: ClassVar[str] = "finding the support"
     measures: ClassVar[type[Measurement]] = Pattern
+    holds_out: ClassVar[bool] = False
+    """Whether some pixels are held out although nobody asks for it."""
 
     pattern: Measurement
     amplitudes: Float[Tensor, "*axes"]
@@ -100,8 +102,8 @@ class SupportProblem(Problem[SupportEstimate]):
         mask = torch.ones_like(intensity, dtype=torch.bool) if trusted is None else trusted
         counts = torch.where(mask, intensity, 0.0).clamp(min=0)
         symmetry = cls.symmetry_of(counts, mask)
-        usual = USUAL_FREE if symmetry.real or support is not None else 0.0
-        free = _islands(mask, free_fraction or usual, seed)
+        usual = USUAL_FREE if cls.holds_out or symmetry.real or support is not None else 0.0
+        free = free_islands(mask, free_fraction or usual, seed)
         if symmetry.real:
             # Else the opposite pixel would tell what was held out.
             free = (free | opposite(free, symmetry.centre_px)) & mask
@@ -144,54 +146,73 @@ class SupportProblem(Problem[SupportEstimate]):
         return float((self.amplitudes.square().double() * self.trusted).sum())
 
     @cached_property
-    def _beam(self) -> Complex[Tensor, ""]:
-        """The even beam."""
-        return torch.tensor(math.sqrt(self.beam_photons), dtype=torch.complex64, device=self.device)
+    def _beam(self) -> Float[Tensor, ""]:
+        """Amplitude of the even beam."""
+        return torch.tensor(math.sqrt(self.beam_photons), dtype=torch.float32, device=self.device)
 
-    def with_modulus(self, obj: Complex[Tensor, "*axes"]) -> tuple[Complex[Tensor, "*axes"], float]:
+    def with_modulus(
+        self, obj: Complex[Tensor, "*axes"], blur: CoherenceBlur | None = None
+    ) -> tuple[Complex[Tensor, "*axes"], float]:
         """The object with the measured modulus in its transform, and the misfit sum (|F| - A)^2 that it had.
 
-        Untrusted and held-out pixels keep the object's own value.
+        Untrusted and held-out pixels keep the object's own value. `blur` is what partial coherence makes of its pattern.
         """
-        change, misfit = self.change_to_modulus(obj)
+        change, misfit = self.change_to_modulus(obj, blur)
         return change.add_(obj), misfit
 
-    def change_to_modulus(self, obj: Complex[Tensor, "*axes"]) -> tuple[Complex[Tensor, "*axes"], float]:
+    def change_to_modulus(
+        self, obj: Complex[Tensor, "*axes"], blur: CoherenceBlur | None = None
+    ) -> tuple[Complex[Tensor, "*axes"], float]:
         """What must be added to an object to give it the measured modulus, and its misfit: see `with_modulus`."""
-        at_detector = torch.fft.fftn(obj if self._tilt is None else obj * self._tilt, norm="ortho")
-        if self.blur_px:
-            at_detector, misfit = self._blurred_deviation(at_detector)
+        at_detector = torch.fft.fftn(self._lit(obj), norm="ortho")
+        if blur or self.blur_px:
+            at_detector, misfit = self._blurred_deviation(at_detector, blur)
         else:
-            misfit = impose_modulus_(at_detector, self._relative_amplitudes, self.trusted, self._no_background)
+            misfit = impose_modulus_(at_detector, self.amplitudes, self.trusted, self._no_background)
         change = torch.fft.ifftn(at_detector, norm="ortho")
-        return change if self._tilt is None else change * self._tilt.conj(), misfit * self.beam_photons
+        # In place, and as real numbers: a pass over a volume costs as much as a third of its transform.
+        torch.view_as_real(change).mul_(1 / self._beam)
+        return change if self._tilt is None else change * self._tilt.conj(), misfit
 
-    @cached_property
-    def _relative_amplitudes(self) -> Float[Tensor, "*axes"]:
-        """Of the waves of an object in a beam of one photon a pixel: no wave need be scaled then."""
-        return self.amplitudes / math.sqrt(self.beam_photons)
+    def _lit(self, obj: Complex[Tensor, "*axes"]) -> Complex[Tensor, "*axes"]:
+        """The wave behind the object."""
+        wave = torch.view_as_complex(torch.view_as_real(obj.contiguous()) * self._beam)
+        return wave if self._tilt is None else wave * self._tilt
+
+    def blur_of(self, x: SupportEstimate) -> CoherenceBlur | None:
+        """What partial coherence makes of patterns, as far as an estimate knows."""
+        if x.coherence is None:
+            return None
+        return CoherenceBlur(kernel=x.coherence.to(self.device), shape=tuple(self.amplitudes.shape))
+
+    def refitted_blur(self, x: SupportEstimate, window_px: int) -> Float[Tensor, "*window"]:
+        """The kernel of partial coherence that suits an estimate better than its own, or than a first one."""
+        kernel = first_kernel(x.object.ndim, window_px) if x.coherence is None else x.coherence
+        coherent = torch.fft.fftn(self._lit(x.object), norm="ortho").abs().square()
+        return fitted_kernel(kernel.to(self.device), coherent, self.amplitudes.square(), self.trusted)
 
     @cached_property
     def _no_background(self) -> Float[Tensor, "*axes"]:
         return torch.zeros_like(self.trusted)
 
-    def _blurred_deviation(self, at_detector: Complex[Tensor, "*axes"]) -> tuple[Complex[Tensor, "*axes"], float]:
+    def _blurred_deviation(
+        self, at_detector: Complex[Tensor, "*axes"], blur: CoherenceBlur | None
+    ) -> tuple[Complex[Tensor, "*axes"], float]:
         """What takes a wave to one whose blurred intensity is the measured one. Clark et al., Nat. Commun. 3, 993 (2012)."""
-        seen, measured = self._seen(at_detector), self._relative_amplitudes
-        misfit = float(((seen - measured).square() * self.trusted).sum())
-        least = 1e-6 / math.sqrt(self.beam_photons)
-        return at_detector * (self.trusted * (measured / seen.clamp(min=least) - 1)), misfit
+        seen = self._seen(at_detector, blur)
+        misfit = float(((seen - self.amplitudes).square() * self.trusted).sum())
+        return at_detector * (self.trusted * (self.amplitudes / seen.clamp(min=1e-6) - 1)), misfit
 
-    def _seen(self, at_detector: Complex[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    def _seen(self, at_detector: Complex[Tensor, "*axes"], blur: CoherenceBlur | None) -> Float[Tensor, "*axes"]:
         """The amplitude that the detector would measure of a wave."""
-        if not self.blur_px:
+        if blur is None and not self.blur_px:
             return at_detector.abs()
-        return soft(at_detector.abs().square(), self.blur_px).clamp(min=0).sqrt()
+        coherent = at_detector.abs().square()
+        return (blur.of(coherent) if blur else soft(coherent, self.blur_px).clamp(min=0)).sqrt()
 
-    def seen(self, obj: Complex[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    def seen(self, obj: Complex[Tensor, "*axes"], blur: CoherenceBlur | None = None) -> Float[Tensor, "*axes"]:
         """The amplitudes that an object would give on the detector, in the order of `amplitudes`."""
-        tilted = obj if self._tilt is None else obj * self._tilt
-        return self._seen(torch.fft.fftn(self._beam * tilted, norm="ortho"))
+        return self._seen(torch.fft.fftn(self._lit(obj), norm="ortho"), blur)
 
     @cached_property
     def _tilt(self) -> Complex[Tensor, "*axes"] | None:
@@ -211,7 +232,7 @@ class SupportProblem(Problem[SupportEstimate]):
     ) -> tuple[Float[Tensor, " frame"], Float[Tensor, " frame"]]:
         pixels = self.held_out.to(torch.float32) if held_out else self.trusted
         wave = x.object.to(self.device) * x.beam_photons.to(self.device, torch.float32).sqrt()
-        deviation = (self.seen(wave / self._beam) - self.amplitudes).square()
+        deviation = (self.seen(wave / self._beam, self.blur_of(x)) - self.amplitudes).square()
         misfit, power = ((squares * pixels).sum()[None].cpu() for squares in (deviation, self.amplitudes.square()))
         return misfit, power
 
@@ -253,7 +274,8 @@ class SupportProblem(Problem[SupportEstimate]):
         exit_wave = (x.object * x.beam_photons.to(torch.float32).sqrt()).to(self.device, torch.complex64)
         if not bool(torch.view_as_real(exit_wave).isfinite().all()):
             raise InputError("the start holds values that are not finite; start from another file")
-        return self.estimate(exit_wave / self._beam, x.support.to(self.device))
+        begun = self.estimate(exit_wave / self._beam, x.support.to(self.device))
+        return begun if x.coherence is None else replace(begun, coherence=x.coherence.to(self.device))
 
     def identity(self, x: SupportEstimate, setup: Setup) -> dict[str, Any]:
         known = {"support": setup.support, "coherence_px": setup.coherence_px or None}
@@ -345,7 +367,7 @@ def _check_sampling(pattern: Pattern, problem: SupportProblem, counts: Float[Ten
     height, width = pattern.frame_shape
     region = correlated(counts, to_centre(problem.trusted.cpu()) > 0)
     covered, size = float(region.float().mean()), extent_px(region)
-    hidden, told = _hidden_centre_px(pattern), problem.support_is_known or problem.symmetry.real
+    hidden, told = hidden_centre_px(pattern), problem.support_is_known or problem.symmetry.real
     if not hidden and covered > FULL and not problem.support_is_known:
         raise InputError(
             f"the autocorrelation covers {covered:.0%} of the frame, so that the object fills more than half of it and the "
@@ -368,33 +390,3 @@ def _check_sampling(pattern: Pattern, problem: SupportProblem, counts: Float[Ten
             f"at most {most:g} can be phased: use a smaller beam stop, or fill the centre from a short exposure without "
             f"it{cure}"
         )
-
-
-def _hidden_centre_px(pattern: Pattern) -> float:
-    """Diameter of the disc as large as the untrusted patch in the middle of the frame; 0 where the middle is trusted."""
-    height, width = pattern.frame_shape
-    if bool(pattern.mask[height // 2, width // 2]):
-        return 0.0
-    patches, _ = ndimage.label((~pattern.mask).numpy())  # pyright: ignore[reportGeneralTypeIssues]
-    # Only what is near the middle: a gap between detector modules may join the stop.
-    near = np.hypot(*np.ogrid[-(height // 2) : height - height // 2, -(width // 2) : width - width // 2])
-    patch = patches == patches[height // 2, width // 2]
-    radius = next(
-        (r for r in range(1, min(height, width) // 2) if patch[near <= r].mean() < 0.75), min(height, width) // 2
-    )
-    return 2 * math.sqrt(float(patch[near <= radius].sum()) / math.pi)
-
-
-def _islands(mask: Bool[Tensor, "*axes"], fraction: float, seed: int) -> Bool[Tensor, "*axes"]:
-    """Held-out islands, trusted pixels only; none in the middle, without which nothing can be phased."""
-    if not 0 <= fraction < 0.5:
-        raise InputError(
-            f"free fraction is {fraction}; expected a share of the pixels from 0 to below 0.5, 0.05 is usual"
-        )
-    shape = tuple(mask.shape)
-    density = 1 - (1 - fraction) ** (1 / FREE_ISLAND_PX ** len(shape))
-    middles = np.random.default_rng([seed, 77]).random(shape) < density
-    drawn = np.asarray(ndimage.binary_dilation(middles, np.ones((FREE_ISLAND_PX,) * len(shape))))
-    axes = np.ogrid[tuple(slice(n) for n in shape)]
-    distance = np.sqrt(sum(np.square(axis - n // 2) for axis, n in zip(axes, shape, strict=True)))
-    return torch.from_numpy(np.logical_and(drawn, distance >= 0.05 * min(shape))) & mask

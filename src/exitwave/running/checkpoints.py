@@ -11,6 +11,7 @@ from exitwave.data.estimate import Estimate
 from exitwave.data.result import Checkpoint
 from exitwave.io import checkpoints as states
 from exitwave.solvers.base import Step
+from exitwave.solvers.registry import solvers
 from exitwave.solvers.spec import from_spec, to_spec
 
 
@@ -96,6 +97,9 @@ def _but_for_epochs(spec: Mapping[str, Any]) -> dict[str, Any]:
     inner = spec.get("solver")
     # Named or left out it is the noise model of the problem, which the identity holds.
     spec = {**spec, "noise": None} if spec.get("noise") == "amplitude" else spec
+    known = solvers().get(str(spec.get("name")))
+    stated = {} if known is None else {key: value for key, value in known.left_out.items() if spec.get(key) is None}
+    spec = {**spec, **stated}
     return {**spec, "epochs": None} | ({"solver": _but_for_epochs(inner)} if isinstance(inner, Mapping) else {})
 
 

@@ -47,6 +47,8 @@ class Solver(ABC, Generic[E]):
     """True for solvers made of other solvers, which options on a command line cannot describe."""
     renamed: ClassVar[Mapping[str, str]] = {}
     """Options that had another name in an earlier version, by that name."""
+    left_out: ClassVar[Mapping[str, Any]] = {}
+    """What options that may be left out were in earlier versions, which had a value of their own for them."""
     own_state_of_0_1_0: ClassVar[Mapping[str, str]] = {}
     """Beginnings of the keys of `Step.state` that were a combining solver's own in version 0.1.0, and what they are now."""
     residual_may_rise: ClassVar[bool] = False

@@ -108,3 +108,11 @@ Positive = Annotated[
         "Keep the object real and positive: for thin absorbing or opaque objects, whose pattern equals its own mirror image."
     ),
 ]
+CoherenceEvery = Annotated[
+    NonNegativeInt,
+    Meaning(
+        "Epochs between two updates of the kernel by which a partly coherent beam blurs the pattern, found from the pattern "
+        "itself (Richardson-Lucy); 0 keeps what the start knows of it, which is nothing in a new run. Each epoch costs twice as "
+        "much then."
+    ),
+]

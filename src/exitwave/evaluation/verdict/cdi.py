@@ -39,6 +39,7 @@ OFF_CENTRE = 0.15
 LARGEST_SUPPORT = 0.3
 """Share of the frame that a support may fill: more than a quarter and the pattern hardly settles the object."""
 KEPT, RESIDUALS = re.compile(r"(?:^|[.:])found\.(\d+)\.object$"), re.compile(r"(?:^|[.:])found\.residuals$")
+FIRST = re.compile(r"(?:^|[.:])found\.first$")
 """What a run from several starts holds of them, best first: see `BestOf`."""
 
 
@@ -74,6 +75,8 @@ def evidence(
         figures["starts-compared"] = len(fair) + 1
         figures["starts-correlation"] = min(start.correlation for start in fair)
         figures["starts-worse"] = min(start.worse for start in fair)
+    if (weight := first_mode(state)) is not None:
+        figures["first-mode"] = weight
     return figures
 
 
@@ -101,10 +104,27 @@ def other_starts(state: Mapping[str, Tensor]) -> list[OtherStart]:
     """The other reconstructions that a run kept, beside its best."""
     kept = {int(match[1]): state[key].squeeze() for key in state if (match := KEPT.search(key))}
     residuals = next((values.tolist() for key, values in state.items() if RESIDUALS.search(key)), [])
+    # Of starts that were drawn to the best of them, what they found before.
+    if first := next((values.tolist() for key, values in state.items() if FIRST.search(key)), []):
+        return [OtherStart(correlation, worse) for correlation, worse in first]
     if not kept or len(residuals) != len(kept):
         return []
     best, least = kept[0], max(residuals[0], 1e-30)
     return [OtherStart(register_twin(kept[n], best).correlation, residuals[n] / least) for n in sorted(kept) if n > 0]
+
+
+def first_mode(state: Mapping[str, Tensor]) -> float | None:
+    """Share of the first mode among those that the kept reconstructions are made of: 1 where all are the same.
+
+    Eigenvalues of their overlaps after alignment: Favre-Nicolin, Leake & Chushkin, Sci. Rep. 10, 2664 (2020).
+    """
+    kept = {int(match[1]): state[key].squeeze() for key in state if (match := KEPT.search(key))}
+    if len(kept) < 2:
+        return None
+    laid = [kept[n] if n == 0 else register_twin(kept[n], kept[0]).image for n in sorted(kept)]
+    stack = torch.stack([(each / each.norm().clamp(min=1e-30)).flatten() for each in laid])
+    powers = torch.linalg.eigvalsh(stack @ stack.mH)
+    return float(powers[-1] / powers.sum().clamp(min=1e-30))
 
 
 def said(e: Mapping[str, float], particle: Particle = "photon") -> Iterator[Says]:

@@ -10,7 +10,7 @@ from exitwave.data.result import Result
 from exitwave.data.verdict import Verdict
 
 # Imported for the kinds of problem that they have rules for.
-from exitwave.evaluation.verdict import cdi as cdi, ptychography as ptychography
+from exitwave.evaluation.verdict import cdi as cdi, crystal as crystal, ptychography as ptychography
 from exitwave.evaluation.verdict.kinds import verdict_of
 from exitwave.problems.base import Problem
 

@@ -11,7 +11,7 @@ import numba as nb
 import numpy as np
 import torch
 
-from exitwave.physics.kernels.compiling import FAST, compiled
+from exitwave.physics.kernels.compiling import FAST, compiled, compiled_exactly
 from exitwave.physics.kernels.cpu_interpolation import interpolate, interpolate_adjoint_add_
 
 __all__ = ["interpolate", "interpolate_adjoint_add_"]
@@ -85,7 +85,7 @@ def impose_modulus_(waves, stack, index, trusted, background):
     return misfit
 
 
-@compiled
+@compiled_exactly
 def _confine_(change, obj, support, kept, returned, after):
     """after = obj + change where there is support, kept obj + returned (obj + change) elsewhere; change = the first, or 0."""
     for x in range(len(obj)):
@@ -97,7 +97,7 @@ def _confine_(change, obj, support, kept, returned, after):
         after[x] = complex(old * obj[x].real + new * re, old * obj[x].imag + new * im)
 
 
-@compiled
+@compiled_exactly
 def _cut_off_(change, obj, support):
     """change = obj + change where there is support, 0 elsewhere."""
     for x in range(len(obj)):

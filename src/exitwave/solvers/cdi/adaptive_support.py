@@ -10,6 +10,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from exitwave.data.errors import InputError
+from exitwave.physics.partial_coherence import CoherenceBlur
 from exitwave.physics.support import soft
 from exitwave.problems.cdi import SupportProblem
 
@@ -26,6 +27,7 @@ def best_support(
     obj: Complex[Tensor, "*axes"],
     support: Bool[Tensor, "*axes"],
     sigma_px: float,
+    blur: CoherenceBlur | None = None,
 ) -> Bool[Tensor, "*axes"]:
     """The support of what was found so far, inside the problem's first one.
 
@@ -44,7 +46,7 @@ def best_support(
     tried = [blurred > share * top for share in THRESHOLDS]
     held = problem.held_out.flatten().nonzero().squeeze(1)
     measured = problem.amplitudes.flatten()[held]
-    best = min(tried, key=lambda region: _missed(problem.seen(torch.where(region, obj, 0.0)).flatten()[held], measured))
+    best = min(tried, key=lambda region: _missed(problem.seen(torch.where(region, obj, 0.0), blur).flatten()[held], measured))
     least = round((1 - MOST_LOST) * int(support.sum()))
     return best if int(best.sum()) >= least else blurred >= blurred.flatten().topk(least).values[-1]
 

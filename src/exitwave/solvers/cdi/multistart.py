@@ -7,23 +7,20 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import NonNegativeInt, PositiveInt
-from torch import Tensor
 
-from exitwave.data.estimate import Estimate, SupportEstimate
-from exitwave.evaluation.cdi_alignment import register_twin
+from exitwave.data.estimate import SupportEstimate
 from exitwave.physics.support import extent_px
 from exitwave.problems.base import Problem
+from exitwave.problems.bragg import BraggProblem
 from exitwave.problems.cdi import SupportProblem
 from exitwave.solvers.base import Solver, Step
+from exitwave.solvers.cdi.found import Found, Litter, packed, unpacked
+from exitwave.solvers.cdi.phase_retrieval import ER
 from exitwave.solvers.nested_state import nested
-from exitwave.solvers.options import Feedback, ShrinkEvery, SigmaEnd, SigmaStart, Threshold
+from exitwave.solvers.options import CoherenceEvery, Feedback, ShrinkEvery, SigmaEnd, SigmaStart, Threshold
 from exitwave.solvers.registry import solver
 from exitwave.solvers.spec import SolverField, from_spec
 
-AGREES = 0.8
-"""Correlation with the best below which another start found something else, which would only blur the mean."""
-WORSE = 3.0
-"""Times the best's free residual, above which a start is no part of the mean: it has flaws of its own."""
 WIDEST, FINEST_PX = 0.04, 0.7
 """Blur of the first update of an adaptive support, as a share of the first one's size, and of the last, pixels."""
 
@@ -34,7 +31,7 @@ OUTSIDE_KEPT = 0.98
 @solver
 class BestOf(Solver[SupportEstimate]):
     """One pattern from several random starts: the best are laid onto one another (shift, twin, phase) and averaged.
-    Favre-Nicolin, Leake & Chushkin, Sci. Rep. 10, 2664 (2020).
+    Favre-Nicolin, Leake & Chushkin, Sci. Rep. 10, 2664 (2020); guided: Chen et al., Phys. Rev. B 76, 064113 (2007).
     """
 
     name: ClassVar[str] = "best_of"
@@ -53,47 +50,116 @@ class BestOf(Solver[SupportEstimate]):
     """Number of the best reconstructions to average; their standard deviation is the spread. The best are those with the lowest
     residual, the free residual where pixels were held out; those that found another object are left out of the mean."""
 
+    generations: PositiveInt = 1
+    """Times that all starts are run: from the second time on each begins halfway between what it found and the best of all
+    (guided, or genetic, phase retrieval), for objects of which few starts find the same. How far starts agree by themselves is
+    that of the first time."""
+    polish: NonNegativeInt = 0
+    """Epochs of error reduction from the mean, with its support as it is."""
+
     @property
     def members(self) -> tuple[Solver[Any], ...]:
-        return (self.member,) * self.starts
+        return (self.member,) * self.runs
+
+    @property
+    def runs(self) -> int:
+        """Starts of all generations."""
+        return self.starts * self.generations
+
+    @property
+    def total_epochs(self) -> int | None:
+        each = super().total_epochs
+        return None if each is None else each + self.polish
 
     @property
     def seeds(self) -> int:
-        return self.starts * self.member.seeds
+        return self.runs * self.member.seeds
 
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         own, state = self.unnested(start.state)
         first, inner = int(own.get("number", 0)), int(own.get("epoch", 0))
-        found = replace(_Found.from_state(own, start.estimate), tested=problem.has_held_out)
-        origin = _unpacked(own, "origin", start.estimate) or start.estimate
-        current = _unpacked(own, "current", start.estimate)
+        found = replace(Found.from_state(own, start.estimate), tested=problem.has_held_out)
+        litter = Litter.from_state(own, start.estimate)
+        origin = unpacked(own, "origin", start.estimate) or start.estimate
+        current = unpacked(own, "current", start.estimate)
         epoch = start.epoch
-        for number in range(first, self.starts):
+        for number in range(first, self.runs):
             seeded = problem.with_seed(problem.seed + 1000 * number)
-            begin = current or (origin if number == 0 else seeded.begun_anew(origin))
+            if number and number % self.starts == 0 and not inner:
+                found, litter = Found(tested=problem.has_held_out), litter.next(found)
+            begin = current or self._begin(seeded, litter, origin, number)
             held = None
             for step in self.member.solve(seeded, Step(epoch=inner, estimate=begin, state=state)):
                 if held is not None:
                     epoch += 1
-                    yield self._shown(found, held, epoch, number, origin)
+                    yield self._shown(found, litter, held, epoch, number, origin)
                 held = step
             if held is not None:
                 epoch += 1
                 found = found.with_member(held.estimate, problem, self.keep)
-                yield self._shown(found, replace(held, epoch=0, state={}), epoch, number + 1, origin)
+                litter = litter.with_child(held.estimate) if number < self.runs - self.starts else litter
+                done = replace(held, epoch=0, state={})
+                yield self._shown(found, litter, done, epoch, number + 1, origin)
             current, state, inner = None, {}, 0
+        yield from self._polished(problem, found, litter, origin, Step(epoch=epoch, estimate=origin, state=own))
+
+    def _begin(
+        self, problem: SupportProblem, litter: Litter, origin: SupportEstimate, number: int
+    ) -> SupportEstimate:
+        """Where a start begins: in the first generation by chance, later from what it found then, drawn to the best."""
+        if number >= self.starts:
+            return litter.bred(number % self.starts)
+        return origin if number == 0 else problem.begun_anew(origin)
 
     def _shown(
-        self, found: "_Found", step: Step[SupportEstimate], epoch: int, number: int, origin: SupportEstimate
+        self,
+        found: Found,
+        litter: Litter,
+        step: Step[SupportEstimate],
+        epoch: int,
+        number: int,
+        origin: SupportEstimate,
     ) -> Step[SupportEstimate]:
         """The step to hand out while start `number` is at work: what was found so far, or else its own estimate."""
         place = {"number": torch.tensor(number), "epoch": torch.tensor(step.epoch)}
-        current = _packed("current", step.estimate) if step.epoch else {}
-        state = nested(self.name, {**place, **_packed("origin", origin), **current, **found.state()}, step.state)
+        current = packed("current", step.estimate) if step.epoch else {}
+        kept = {**place, **packed("origin", origin), **current, **found.state(), **litter.state()}
+        state = nested(self.name, kept, step.state)
         if not found.members:
             return replace(step, epoch=epoch, state=state)
         mean, spread = found.averaged
         return replace(step, epoch=epoch, estimate=mean, spread=spread, state=state)
+
+    def _polished(
+        self,
+        problem: SupportProblem,
+        found: Found,
+        litter: Litter,
+        origin: SupportEstimate,
+        last: Step[SupportEstimate],
+    ) -> Iterator[Step[SupportEstimate]]:
+        """Error reduction from the mean of what was found, whose parts need not fit the pattern together."""
+        if not self.polish or not found.members:
+            return
+        mean, spread = found.averaged
+        done = int(last.state.get("polished", 0))
+        begin = (unpacked(last.state, "current", origin) if done else None) or mean
+        for step in ER(epochs=self.polish, shrink_every=0).solve(problem, Step(epoch=done, estimate=begin)):
+            kept = {"number": torch.tensor(self.runs), "polished": torch.tensor(step.epoch)}
+            kept |= packed("origin", origin) | packed("current", step.estimate) | found.state() | litter.state()
+            epoch = last.epoch + step.epoch - done
+            yield replace(step, epoch=epoch, spread=spread, state=nested(self.name, kept, {}))
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """What of the shrink-wrap suits a kind of object."""
+
+    threshold: float
+    sigma_start_px: float
+
+
+_PATTERN, _CRYSTAL = _Usual(0.2, 3.0), _Usual(0.12, 2.0)
 
 
 @solver
@@ -105,6 +171,7 @@ class CDI(Solver[SupportEstimate]):
     """
 
     name: ClassVar[str] = "cdi"
+    left_out: ClassVar[Mapping[str, Any]] = {"sigma_start_px": 3.0, "threshold": 0.2}
     residual_may_rise: ClassVar[bool] = True
     solves: ClassVar[type[Problem[Any]]] = SupportProblem
     starts: PositiveInt = 5
@@ -122,9 +189,19 @@ class CDI(Solver[SupportEstimate]):
     beta: Feedback = 0.9
     """Feedback of hio; 0.7-0.95. Lower it for noisy patterns."""
     shrink_every: ShrinkEvery = 20
-    sigma_start_px: SigmaStart = 3.0
+    sigma_start_px: SigmaStart | None = None
+    """Blur of the amplitude for the first update of the support; larger where it begins far too large. Left out: 3, and 2 for a
+    crystal."""
     sigma_end_px: SigmaEnd = 1.0
-    threshold: Threshold = 0.2
+    threshold: Threshold | None = None
+    """Share of the blurred amplitude's maximum above which a pixel belongs to the object. Lower it when thin or dark parts are
+    cut off, raise it when the support stays loose. Left out: 0.2, and 0.12 for a crystal, whose density is even."""
+    coherence_every: CoherenceEvery = 0
+    generations: PositiveInt = 1
+    """Times that all starts are run, from the second time on guided by the best of all; 2-3 for strained crystals of which few
+    starts find the same. See best_of."""
+    polish: NonNegativeInt = 0
+    """Epochs of error reduction from the mean."""
     adaptive_threshold: bool | None = None
     """Choose the threshold by pixels held out, and the blur by the size of the first support, within which it stays. Left out:
     where the support is stated or the object real, which holds pixels out."""
@@ -134,40 +211,51 @@ class CDI(Solver[SupportEstimate]):
     @property
     def epochs(self) -> int:
         """Epochs in all, over all starts."""
-        return self.starts * (self.cycles * (2 * self.er + self.hio) + self.finish)
+        each = self.cycles * (2 * self.er + self.hio) + self.finish
+        return self.starts * self.generations * each + self.polish
 
     @property
     def seeds(self) -> int:
-        return self.starts
+        return self.starts * self.generations
 
     @cached_property
     def recipe(self) -> BestOf:
         """The same in single methods: the best of several starts of a chain of er and hio."""
-        return self._recipe(self.sigma_start_px, self.sigma_end_px, adaptive=False, positive=False)
+        return self._recipe(_PATTERN, self.sigma_start_px or _PATTERN.sigma_start_px, self.sigma_end_px)
 
     def recipe_for(self, problem: SupportProblem) -> BestOf:
         """The recipe that suits a pattern."""
         told = problem.support_is_known or problem.symmetry.real
+        usual = _CRYSTAL if isinstance(problem, BraggProblem) else _PATTERN
         adaptive = told if self.adaptive_threshold is None else self.adaptive_threshold
         positive = problem.symmetry.real if self.positive is None else self.positive
         if not adaptive:
-            return self._recipe(self.sigma_start_px, self.sigma_end_px, adaptive=False, positive=positive)
+            start_px = self.sigma_start_px or usual.sigma_start_px
+            return self._recipe(usual, start_px, self.sigma_end_px, positive=positive)
         size_px = max(extent_px(problem.first_support))
-        return self._recipe(max(WIDEST * size_px, FINEST_PX), FINEST_PX, adaptive=True, positive=positive)
+        return self._recipe(usual, max(WIDEST * size_px, FINEST_PX), FINEST_PX, adaptive=True, positive=positive)
 
-    def _recipe(self, widest_px: float, finest_px: float, *, adaptive: bool, positive: bool) -> BestOf:
+    def _recipe(
+        self, usual: "_Usual", widest_px: float, finest_px: float, *, adaptive: bool = False, positive: bool = False
+    ) -> BestOf:
         fall = (finest_px / widest_px) ** (1 / self.cycles)
-        common = {"adaptive_threshold": adaptive, "positive": positive}
+        common: dict[str, Any] = {"adaptive_threshold": adaptive, "positive": positive}
         stages: list[dict[str, Any]] = []
         for cycle in range(self.cycles):
             before, after = min(widest_px * fall**cycle, 20.0), min(widest_px * fall ** (cycle + 1), 20.0)
-            stages += [self._er(before), self._hio(before, after), self._er(after)]
-            stages[-2]["outside_kept"] = OUTSIDE_KEPT if adaptive else 1.0
-        stages.append({"name": "er", "epochs": self.finish, "shrink_every": 0, "momentum": adaptive or positive})
+            turn = [self._er(before), self._hio(before, after), self._er(after)]
+            turn[1]["outside_kept"] = OUTSIDE_KEPT if adaptive else 1.0
+            # While nothing is known of the object a blur would explain whatever it does not.
+            stages += [stage | {"coherence_every": self.coherence_every if cycle else 0} for stage in turn]
+        last = {"name": "er", "epochs": self.finish, "shrink_every": 0, "momentum": adaptive or positive}
+        stages.append(last | {"coherence_every": self.coherence_every})
+        common["threshold"] = self.threshold or usual.threshold
         return BestOf(
             member=from_spec([stage | common for stage in stages if stage["epochs"]]),
             starts=self.starts,
             keep=self.keep,
+            generations=self.generations,
+            polish=self.polish,
         )
 
     def _er(self, sigma_px: float) -> dict[str, Any]:
@@ -178,7 +266,7 @@ class CDI(Solver[SupportEstimate]):
 
     def _wrapped(self, name: str, epochs: int, before_px: float, after_px: float) -> dict[str, Any]:
         sigmas = {"sigma_start_px": before_px, "sigma_end_px": after_px}
-        return {"name": name, "epochs": epochs, "shrink_every": self.shrink_every, "threshold": self.threshold} | sigmas
+        return {"name": name, "epochs": epochs, "shrink_every": self.shrink_every} | sigmas
 
     def locate(self, step: Step[SupportEstimate]) -> tuple[tuple[int, ...], Solver[Any], int]:
         return self.recipe.locate(step)
@@ -194,61 +282,3 @@ class CDI(Solver[SupportEstimate]):
             "the equal of its twin. What is found holds for an object that is real but for a constant phase; for any other "
             "use the pattern as it was measured",
         )
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What the starts that are done have found: the best of them, best first, with their residuals."""
-
-    members: tuple[SupportEstimate, ...] = ()
-    residuals: tuple[float, ...] = ()
-    tested: bool = False
-    """Whether these are free residuals, which tell how good an image is."""
-
-    def with_member(self, x: SupportEstimate, problem: SupportProblem, keep: int) -> "_Found":
-        residual = problem.residual(x, held_out=problem.has_held_out)
-        together = [*zip(self.residuals, self.members, strict=True), (residual, x)]
-        best = sorted(together, key=lambda pair: pair[0])[:keep]
-        return _Found(tuple(member for _, member in best), tuple(value for value, _ in best), problem.has_held_out)
-
-    @cached_property
-    def averaged(self) -> tuple[SupportEstimate, Estimate | None]:
-        """The mean of those that agree with the best, in its pose, and the standard deviation of each pixel."""
-        best = self.members[0]
-        objects, supports = [best.object], [best.support]
-        for other, residual in zip(self.members[1:], self.residuals[1:], strict=True):
-            if self.tested and residual > WORSE * self.residuals[0]:
-                continue
-            laid = register_twin(other.object, best.object)
-            if laid.correlation >= AGREES:
-                objects.append(laid.image)
-                supports.append(laid.moved(other.support).abs() > 0.5)
-        stack = torch.stack(objects)
-        support = torch.stack(supports).any(dim=0)
-        mean = replace(best, object=torch.where(support, stack.mean(dim=0), 0.0), support=support)
-        if len(stack) < 2:
-            return mean, None
-        deviation = ((stack - stack.mean(dim=0)).abs().square().sum(dim=0) / (len(stack) - 1)).sqrt()
-        return mean, Estimate(object=deviation.to(best.object.dtype))
-
-    def state(self) -> dict[str, Tensor]:
-        kept = {key: value for i, x in enumerate(self.members) for key, value in _packed(f"found.{i}", x).items()}
-        return kept | {"found.residuals": torch.tensor(self.residuals, dtype=torch.float64)}
-
-    @staticmethod
-    def from_state(own: Mapping[str, Tensor], like: SupportEstimate) -> "_Found":
-        residuals = tuple(own.get("found.residuals", torch.zeros(0)).tolist())
-        members = (_unpacked(own, f"found.{i}", like) for i in range(len(residuals)))
-        return _Found(tuple(x for x in members if x is not None), residuals)
-
-
-def _packed(name: str, x: SupportEstimate) -> dict[str, Tensor]:
-    return {f"{name}.object": x.object, f"{name}.support": x.support}
-
-
-def _unpacked(own: Mapping[str, Tensor], name: str, like: SupportEstimate) -> SupportEstimate | None:
-    if f"{name}.object" not in own:
-        return None
-    shape = like.object.shape
-    # Files of 0.1.0 have one slice more.
-    return replace(like, object=own[f"{name}.object"].reshape(shape), support=own[f"{name}.support"].reshape(shape))

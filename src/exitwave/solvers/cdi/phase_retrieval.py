@@ -15,14 +15,18 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from exitwave.data.estimate import SupportEstimate
+from exitwave.physics.partial_coherence import CoherenceBlur
 from exitwave.physics.support import shrink_wrap
 from exitwave.problems.base import Problem
 from exitwave.problems.cdi import SupportProblem
 from exitwave.problems.support_step import confined
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.cdi.adaptive_support import best_support
-from exitwave.solvers.options import Adaptive, Feedback, Positive, ShrinkEvery, SigmaEnd, SigmaStart, Threshold
+from exitwave.solvers.options import Adaptive, CoherenceEvery, Feedback, Positive, ShrinkEvery, SigmaEnd, SigmaStart, Threshold
 from exitwave.solvers.registry import solver
+
+COHERENCE_PX = 9
+"""Pixels along each axis of the kernel of partial coherence: blurs of up to two pixels (standard deviation)."""
 
 
 @solver
@@ -44,6 +48,7 @@ class ER(Solver[SupportEstimate]):
     threshold: Threshold = 0.2
     adaptive_threshold: Adaptive = False
     positive: Positive = False
+    coherence_every: CoherenceEvery = 0
     momentum: bool = False
     """Go on in the direction of the last step (Nesterov), begun anew where it leads up: what the pattern hardly tells, such as
     slow variations behind a beam stop, comes in tens of epochs instead of thousands. For the end, without shrink-wrap."""
@@ -77,6 +82,7 @@ class HIO(Solver[SupportEstimate]):
     threshold: Threshold = 0.2
     adaptive_threshold: Adaptive = False
     positive: Positive = False
+    coherence_every: CoherenceEvery = 0
 
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         yield from _project(self, problem, start, kept=self.outside_kept, returned=-self.beta)
@@ -101,6 +107,7 @@ class CDIRAAR(Solver[SupportEstimate]):
     threshold: Threshold = 0.2
     adaptive_threshold: Adaptive = False
     positive: Positive = False
+    coherence_every: CoherenceEvery = 0
 
     def solve(self, problem: SupportProblem, start: Step[SupportEstimate]) -> Iterator[Step[SupportEstimate]]:
         yield from _project(self, problem, start, kept=self.beta, returned=1 - 2 * self.beta)
@@ -122,20 +129,23 @@ def _project(
     x, power = problem.require(start.estimate, SupportEstimate).to(problem.device), problem.power
     # Files of 0.1.0 have one slice more.
     obj = start.state.get("iterate", x.object).to(problem.device).reshape(x.object.shape)
-    support = x.support
+    support, blur = x.support, problem.blur_of(x)
     for epoch in range(start.epoch + 1, options.epochs + 1):
-        change, misfit = problem.change_to_modulus(obj)
+        change, misfit = problem.change_to_modulus(obj, blur)
         follows = options.shrink_every > 0 and epoch % options.shrink_every == 0
         if options.positive or follows:
             fitting = change.add_(obj)
             allowed, real = _allowed(options, fitting, support)
             obj = torch.where(allowed, real, kept * obj + returned * real)
-            support = _updated(options, problem, real, support, epoch) if follows else support
+            support = _updated(options, problem, real, support, epoch, blur) if follows else support
             inside = _inside(options, real, support)
         else:
             obj, inside = confined(obj, change, support, kept, returned)
-        estimate = replace(x, object=inside, support=support)
-        yield Step(epoch=epoch, estimate=estimate, residual=misfit / power, state={"iterate": obj})
+        x = replace(x, object=inside, support=support)
+        if options.coherence_every and epoch % options.coherence_every == 0:
+            x = replace(x, coherence=problem.refitted_blur(x, COHERENCE_PX))
+            blur = problem.blur_of(x)
+        yield Step(epoch=epoch, estimate=x, residual=misfit / power, state={"iterate": obj})
 
 
 @torch.no_grad()
@@ -145,11 +155,11 @@ def _accelerate(options: ER, problem: SupportProblem, start: Step[SupportEstimat
     Beck & Teboulle, SIAM J. Imaging Sci. 2, 183 (2009), begun anew as O'Donoghue & Candes, Found. Comput. Math. 15, 715 (2015).
     """
     x, power = problem.require(start.estimate, SupportEstimate).to(problem.device), problem.power
-    obj = x.object
+    obj, blur = x.object, problem.blur_of(x)
     ahead = start.state.get("iterate", obj).to(problem.device)
     weight = float(start.state.get("weight", 1.0))
     for epoch in range(start.epoch + 1, options.epochs + 1):
-        fitting, misfit = problem.with_modulus(ahead)
+        fitting, misfit = problem.with_modulus(ahead, blur)
         new = _inside(options, fitting, x.support)
         if float(torch.vdot((ahead - new).flatten(), (new - obj).flatten()).real) > 0:
             weight = 1.0
@@ -182,6 +192,7 @@ def _updated(
     fitting: Complex[Tensor, "*axes"],
     support: Bool[Tensor, "*axes"],
     epoch: int,
+    blur: CoherenceBlur | None,
 ) -> Bool[Tensor, "*axes"]:
     """The support after an epoch in which it follows the object."""
     sigma_px = _sigma_px(options, epoch)
@@ -190,7 +201,7 @@ def _updated(
         return found & problem.first_support if problem.support_is_known else found
     if options.positive:
         fitting = torch.complex(fitting.real.clamp(min=0), torch.zeros_like(fitting.real))
-    return best_support(problem, fitting, support, sigma_px)
+    return best_support(problem, fitting, support, sigma_px, blur)
 
 
 def _sigma_px(options: "ER | HIO | CDIRAAR", epoch: int) -> float:
