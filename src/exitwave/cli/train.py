@@ -70,7 +70,9 @@ def train(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
         chosen, rest = "ptychopinn", ["ptychopinn", "--help"]
     rest.remove(chosen)
     cls = with_options(chosen, tokens)
-    takes = " [SCAN...] --save FOLDER" if getattr(solvers()[chosen], "makes_examples", False) else " SCAN... --save FOLDER"
+    takes = (
+        " [SCAN...] --save FOLDER" if getattr(solvers()[chosen], "makes_examples", False) else " SCAN... --save FOLDER"
+    )
     return run_command(f"exitwave train {chosen}", command_of(cls), rest, cls.renamed, takes=takes)
 
 

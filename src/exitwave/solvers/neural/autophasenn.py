@@ -146,9 +146,7 @@ class AutoPhaseNN(TrainedSolver[SupportEstimate, CrystalData]):
         if self.network == "published":
             return AutoPhaseNet(grid_px=self.grid_px, width=self.width, seed=seed)
         fine, middle, coarse = (max(8, 8 * round(self.width * n / 8)) for n in (16, 48, 96))
-        return SlimCrystalNet(
-            features=FEATURES, grid_px=self.grid_px, channels=(fine, middle, coarse), seed=seed
-        )
+        return SlimCrystalNet(features=FEATURES, grid_px=self.grid_px, channels=(fine, middle, coarse), seed=seed)
 
     def _stored(self, weights: str) -> Weights:
         stored = read_weights(network_path(weights))
