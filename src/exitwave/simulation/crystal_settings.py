@@ -11,7 +11,8 @@ FEWEST_FACETS, MOST_FACETS = 4, 26
 def _range(name: str, values: tuple[float, float], least: float, most: float) -> None:
     low, high = values
     if not (least <= low <= high <= most):
-        raise InputError(f"{name} is {values}; expected from {least:g} to {most:g}, the smaller one first")
+        told = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        raise InputError(f"{name} is {told}; expected from {least:g} to {most:g}, the smaller one first")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,10 +47,13 @@ class Crystal:
         """How far it reaches along vectors: largest less smallest r . way."""
         return self.unit * np.ptp(self.shape.vertices @ ways.T, axis=0)
 
-    def sampled(self, shape: tuple[int, int, int], basis: Float[Array, "3 3"]) -> Complex[Tensor, "z y x"]:
+    def sampled(
+        self, shape: tuple[int, int, int], basis: Float[Array, "3 3"], *, peak_centred: bool = False
+    ) -> Complex[Tensor, "z y x"]:
         """The crystal on voxels whose steps along each axis of the array are the columns of `basis`; centre at n // 2.
 
-        Raises InputError where it does not fit.
+        With `peak_centred` the brightest voxel of its pattern stands at n // 2, too, as preparation moves it there; of a strong
+        strain or a dislocation it may lie beside it. Raises InputError where the crystal does not fit.
         """
         basis = np.asarray(basis, np.float64) / self.unit
         room = np.abs(self.shape.vertices @ np.linalg.inv(basis).T).max(axis=0) + self.settings.edge_px
@@ -58,11 +61,13 @@ class Crystal:
         if (half > (np.array(shape) - 1) // 2).any():
             raise InputError(
                 f"a crystal that reaches {room.round(1).tolist()} voxels from its middle does not fit into {tuple(shape)} voxels; "
-                "raise the oversampling or the number of voxels"
+                "raise the oversampling or the number of voxels, or make it smaller"
             )
         ruler = [np.arange(-h, h + 1, dtype=np.float32) for h in half]
         index = np.stack(np.meshgrid(*ruler, indexing="ij")).reshape(3, -1)
         values = self._values(basis.astype(np.float32) @ index, basis).reshape([2 * h + 1 for h in half])
+        if peak_centred:
+            values = _peak_centred(values, shape)
         obj = np.zeros(shape, np.complex64)
         obj[tuple(slice(n // 2 - h, n // 2 + h + 1) for n, h in zip(shape, half, strict=True))] = values
         return torch.from_numpy(obj)
@@ -114,11 +119,14 @@ def drawn_crystal(
 def crystal(
     shape: tuple[int, int, int], *, seed: int = 0, number: int = 0, settings: CrystalSettings = TRAINING
 ) -> Complex[Tensor, "z y x"]:
-    """One made crystal in the middle of empty voxels: amplitude at most 1, phase -Q . u; the same for the same seed and number."""
+    """One made crystal in the middle of empty voxels, its peak in the middle; the same for the same seed and number.
+
+    The amplitude is at most 1, the phase -Q . u.
+    """
     generator = np.random.default_rng([seed, number])
     drawn = drawn_crystal(settings, generator)
     extent = np.array(shape) / generator.uniform(*settings.oversampling, 3)
-    return drawn.sampled(shape, np.diag(drawn.extent(np.eye(3)) / extent))
+    return drawn.sampled(shape, np.diag(drawn.extent(np.eye(3)) / extent), peak_centred=True)
 
 
 def crystals(
@@ -132,6 +140,25 @@ def crystals(
     """`crystal` of the numbers `first`, `first` + 1 ...: an endless stream, taken in batches of any size."""
     numbers = range(first, first + count)
     return torch.stack([crystal(shape, seed=seed, number=number, settings=settings) for number in numbers])
+
+
+def _peak_centred(values: Complex[Array, "a b c"], shape: tuple[int, int, int]) -> Complex[Array, "a b c"]:
+    """Voxels about the middle of an empty array, with the ramp that brings the brightest voxel of its pattern to the middle.
+
+    It is looked for in the middle half of the pattern, of which few voxels are worth a whole transform.
+    """
+    near = [np.arange(-(n // 4), n // 4 + 1) for n in shape]
+    places = [np.arange(size) - size // 2 for size in values.shape]
+    waves = [
+        np.exp(-2j * np.pi / n * q[:, None] * r).astype(np.complex64)
+        for n, q, r in zip(shape, near, places, strict=True)
+    ]
+    pattern = values
+    for wave in waves:
+        pattern = np.tensordot(pattern, wave, axes=(0, 1))
+    at = np.unravel_index(np.abs(pattern).argmax(), pattern.shape)
+    first, second, third = (wave[index] for wave, index in zip(waves, at, strict=True))
+    return values * first[:, None, None] * second[:, None] * third
 
 
 def _turn(

@@ -17,11 +17,12 @@ from exitwave.data.geometry import Geometry
 from exitwave.data.rocking_curve import RockingCurve
 from exitwave.simulation.crystals import Crystal, drawn_crystal
 from exitwave.simulation.detection import Detection
-from exitwave.simulation.measure import Simulated
+from exitwave.simulation.measure import Simulated, check_seed
 from exitwave.simulation.rocking_experiment import RockingExperiment
 from exitwave.simulation.rocking_flaws import alien, blurred, diffracted, recorded
 
 Array = np.ndarray
+FEWEST_PX = 16
 
 
 def simulate_crystal(
@@ -44,6 +45,9 @@ def simulate_crystal(
     experiment, detection = experiment or RockingExperiment(), detection or Detection()
     if detection.position_error_px or max(map(abs, detection.exposure_px)) > 0:
         raise InputError("position errors and fly-scan exposure need a scan; a rocking curve has none of them")
+    if frame_px < FEWEST_PX:
+        raise InputError(f"frames of {frame_px} pixels; expected at least {FEWEST_PX} x {FEWEST_PX}")
+    check_seed(seed)
     geometry = Geometry.from_energy(energy_ev, distance_m, (detector_pixel_m, detector_pixel_m))
     posed, shape = experiment.posed(geometry.wavelength_m), (experiment.angles, frame_px, frame_px)
     drawn = crystal or _drawn(experiment, posed, geometry, frame_px, seed)

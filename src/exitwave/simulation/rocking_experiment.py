@@ -3,19 +3,13 @@
 import math
 from dataclasses import dataclass
 
-from exitwave.data.bragg_geometry import BraggGeometry, Circle, Diffractometer
+from exitwave.data.bragg_geometry import BraggGeometry
 from exitwave.data.errors import InputError
+from exitwave.io.diffractometers import load_diffractometer
 from exitwave.simulation.crystal_settings import CrystalSettings
 
-SIX_CIRCLE = Diffractometer(
-    name="34-ID-C",
-    sample_circles=(
-        Circle(name="theta", axis="y+"),
-        Circle(name="chi", axis="z-"),
-        Circle(name="phi", axis="y+"),
-    ),
-    detector_circles=(Circle(name="delta", axis="y+"), Circle(name="gamma", axis="x-")),
-)
+DIFFRACTOMETER = "34-ID-C"
+FEWEST_ANGLES = 8
 GAMMA_RAD = math.radians(12.6)
 """Of the detector's second circle; the first makes up the rest of the Bragg angle."""
 
@@ -61,9 +55,9 @@ class RockingExperiment:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} is {value}; expected a positive number")
-        if self.angles - self.missing_angles < 2:
+        if self.angles - self.missing_angles < FEWEST_ANGLES:
             raise InputError(
-                f"{self.angles} angles, {self.missing_angles} of them missing; expected at least 2 to remain"
+                f"{self.angles} angles, {self.missing_angles} of them missing; expected at least {FEWEST_ANGLES} to remain"
             )
         if not all(math.isfinite(sigma) and sigma >= 0 for sigma in self.coherence_px):
             raise InputError(f"coherence_px is {self.coherence_px}; expected three numbers, 0 or more")
@@ -93,7 +87,7 @@ class RockingExperiment:
                 "change --energy-ev or the reflection"
             )
         return BraggGeometry(
-            diffractometer=SIX_CIRCLE,
+            diffractometer=load_diffractometer(DIFFRACTOMETER),
             sample_angles_rad=(0.0, math.pi / 2, 0.0),
             detector_angles_rad=(math.acos(cosine), GAMMA_RAD),
             rocked="theta",
