@@ -79,7 +79,7 @@ def test_error_reduction_goes_on_from_it() -> None:
 
 
 def test_a_pattern_of_another_size_and_a_peak_elsewhere_are_brought_to_the_network() -> None:
-    made = simulated(frame_px=56, angles=48, oversampling=5.0)
+    made = simulated(frame_px=56, angles=48, oversampling=6.5)
     curve = replace(made.scan, patterns=ArrayPatterns(made.scan.frames(slice(None)).roll((2, -3, 4), (0, 1, 2))))
     problem, step = found(ew.AutoPhaseNN(), curve)
     assert step.estimate.object.shape == (48, 56, 56)
