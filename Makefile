@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test lint types layers unit docs bench peers studies study-pinn study-pinn-full throughput pictures clean
+.PHONY: demo test lint types layers unit docs bench peers studies study-pinn study-pinn-full study-crystals-full throughput pictures clean
 
 demo: $(VENV)/.core
 	mkdir -p demo
@@ -54,6 +54,12 @@ study-pinn: $(VENV)/.dev
 
 study-pinn-full: $(VENV)/.dev
 	$(BIN)/python benchmarks pinn --full --device cuda
+
+# AutoPhaseNN as published, for a GPU: trains where it was stopped, then measures.
+study-crystals-full: $(VENV)/.dev
+	$(BIN)/exitwave train autophasenn --network published --grid-px 64 --loss comb2 --schedule plateau --epochs 70 \
+	  --samples-per-epoch 52000 --batch 64 --averaging 0 --device cuda --save crystals64 --resume
+	$(BIN)/python benchmarks autophasenn --weights crystals64 --crystals 2028 --device cuda
 
 throughput: $(VENV)/.dev
 	$(BIN)/python benchmarks throughput

@@ -26,6 +26,7 @@ from exitwave.solvers.cdi.multistart import CDI, BestOf
 from exitwave.solvers.chain import Chain, chain
 from exitwave.solvers.ensemble import Ensemble, ensemble
 from exitwave.solvers.neural.network_solver import NetworkSolver
+from exitwave.solvers.neural.trained_solver import TrainedSolver
 from exitwave.solvers.neural.training_examples import TrainingExample
 from exitwave.solvers.refined import Refined
 from exitwave.solvers.registry import solvers
@@ -60,7 +61,9 @@ def small(cls: type[Solver], epochs: int) -> Solver:
 NETWORKS = sorted(name for name, cls in solvers().items() if issubclass(cls, NetworkSolver))
 TAUGHT = sorted(name for name in NETWORKS if cast(type[NetworkSolver], solvers()[name]).learns_from_labels)
 """These have nothing to learn from in a scan at hand: they are trained first, below."""
-NAMES = sorted(set(solvers()) - set(TAUGHT))
+ONE_PASS = {name for name, cls in solvers().items() if issubclass(cls, TrainedSolver)} - set(NETWORKS)
+"""These come trained and have one epoch: tests/solvers/neural/test_autophasenn.py."""
+NAMES = sorted(set(solvers()) - set(TAUGHT) - ONE_PASS)
 
 
 VOLUME = " of a volume"

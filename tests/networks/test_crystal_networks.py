@@ -31,7 +31,7 @@ def test_crystals_have_amplitudes_to_one_and_phases_to_pi_and_begin_alive(networ
     found = network.eval()(patterns())
     assert found.shape == (2, 2, 32, 32, 32)
     amplitude, phase = found[:, 0], found[:, 1]
-    assert 0 <= float(amplitude.detach().min())
+    assert float(amplitude.detach().min()) >= 0
     assert float(amplitude.detach().max()) <= 1
     assert float(phase.detach().abs().max()) <= math.pi
     middle = amplitude[:, 8:24, 8:24, 8:24]

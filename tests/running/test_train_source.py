@@ -14,6 +14,7 @@ from exitwave.io.weights import read_record, read_weights
 from exitwave.running.reconstruct import reconstruct
 from exitwave.running.train import TrainingProgress, TrainingRun, train
 from exitwave.solvers.neural.compatibility import MOST_PROBES, most_unlike
+from exitwave.solvers.neural.network_solver import NetworkSolver
 from exitwave.solvers.neural.ptychonn import PtychoNN
 from exitwave.solvers.neural.ptychopinn import PtychoPINN
 from exitwave.solvers.neural.trained_solver import TrainedSolver
@@ -163,8 +164,9 @@ def test_every_trained_solver_keeps_to_the_protocol() -> None:
     from exitwave.solvers.registry import solvers
 
     trained = [cls for cls in solvers().values() if issubclass(cls, TrainedSolver)]
-    assert {cls.name for cls in trained} >= {"ptychonn", "ptychopinn"}
+    assert {cls.name for cls in trained} >= {"autophasenn", "ptychonn", "ptychopinn"}
     for cls in trained:
         solver = cls()
-        assert solver.like_stored({"name": cls.name, "grouping": "auto"}).plain_options() == solver.plain_options()
+        stored = {"name": cls.name, **({"grouping": "auto"} if issubclass(cls, NetworkSolver) else {})}
+        assert solver.like_stored(stored).plain_options() == solver.plain_options()
         assert not {"weights", "name"} & set(solver.plain_options())

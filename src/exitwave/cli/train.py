@@ -1,6 +1,7 @@
 """exitwave train NAME SCAN... --save FOLDER: the options are those of the network, plus how to read and how to run."""
 
 from collections.abc import Callable, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,7 +71,9 @@ def train(*tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=Tru
         chosen, rest = "ptychopinn", ["ptychopinn", "--help"]
     rest.remove(chosen)
     cls = with_options(chosen, tokens)
-    takes = " [SCAN...] --save FOLDER" if getattr(solvers()[chosen], "makes_examples", False) else " SCAN... --save FOLDER"
+    takes = (
+        " [SCAN...] --save FOLDER" if getattr(solvers()[chosen], "makes_examples", False) else " SCAN... --save FOLDER"
+    )
     return run_command(f"exitwave train {chosen}", command_of(cls), rest, cls.renamed, takes=takes)
 
 
@@ -110,25 +113,19 @@ def _explain() -> None:
 
 
 def command_of(cls: type[Solver[Any]]) -> Callable[..., int]:
-    def command(*scans, save, probe=(), labels=(), solver=None, training=None, reading=None, prepare=()):  # pyright: ignore
-        network = from_spec(to_spec(solver or cls()))
-        assert isinstance(network, TrainedSolver)
-        if not scans and not network.makes_examples:
-            raise InputError("there is nothing to train on; give at least one scan")
-        if save.exists() and not save.is_dir():
-            raise InputError(f"--save {save} is a file; give the name of a folder")
-        loaded = [read_prepared(scan, reading, prepare) for scan in scans]
-        if isinstance(network, NetworkSolver):
-            loaded = _examples(loaded, _probes(probe, scans), _labels(labels, scans))
-        elif probe or labels:
-            raise InputError(f"{network.name} learns from patterns alone; leave out --probe and --labels")
-        previews = Previews(save)
-        with watching_training(network.name, group=network.frames_per_sample, previews=previews) as watch:
-            teach(network, loaded, save=save, run=training, watch=watch)
-        return _tell(save, previews, needs_probe=network.takes_probe_as_given)
+    """The command that trains a solver with these options; probe and labels are asked for where they are made use of."""
 
-    command.__doc__ = f"{(cls.__doc__ or '').strip()}"
-    command.__annotations__ = {
+    def of_scans(*scans, save, probe=(), labels=(), solver=None, training=None, reading=None, prepare=()):  # pyright: ignore
+        loaded = _loaded(scans, reading, prepare)
+        if not loaded:
+            raise InputError("there is nothing to train on; give at least one scan")
+        examples = _examples(loaded, _probes(probe, scans), _labels(labels, scans))
+        return _taught(solver or cls(), examples, save, training)
+
+    def of_patterns(*scans, save, solver=None, training=None, reading=None, prepare=()):  # pyright: ignore
+        return _taught(solver or cls(), _loaded(scans, reading, prepare), save, training)
+
+    known = {
         "scans": Scans,
         "save": Save,
         "probe": Probes,
@@ -138,7 +135,26 @@ def command_of(cls: type[Solver[Any]]) -> Callable[..., int]:
         "reading": Annotated[ReadOptions | None, Parameter(name="*", group=READING)],
         "prepare": Prepare,
     }
+    command = of_scans if issubclass(solvers()[cls.name], NetworkSolver) else of_patterns
+    command.__doc__ = f"{(cls.__doc__ or '').strip()}"
+    command.__annotations__ = {name: known[name] for name in known if name in signature(command).parameters}
     return command
+
+
+def _loaded(scans: tuple[Path, ...], reading: ReadOptions | None, prepare: tuple[str, ...]) -> list[Measurement]:
+    return [read_prepared(scan, reading, prepare) for scan in scans]
+
+
+def _taught(told: Solver[Any], examples: Sequence[Any], save: Path, training: TrainingRun | None) -> int:
+    """Train what the options describe, watched."""
+    network = from_spec(to_spec(told))
+    assert isinstance(network, TrainedSolver)
+    if save.exists() and not save.is_dir():
+        raise InputError(f"--save {save} is a file; give the name of a folder")
+    previews = Previews(save)
+    with watching_training(network.name, group=network.frames_per_sample, previews=previews) as watch:
+        teach(network, examples, save=save, run=training, watch=watch)
+    return _tell(save, previews, needs_probe=network.takes_probe_as_given)
 
 
 def _examples(

@@ -139,7 +139,8 @@ def _channels(width: float, published: Sequence[int]) -> list[int]:
 
 
 def _alive(head: nn.Module) -> None:
-    assert isinstance(head, Convolution3D) and head.bias is not None
+    assert isinstance(head, Convolution3D)
+    assert head.bias is not None
     nn.init.constant_(head.bias, FIRST_AMPLITUDE)
 
 

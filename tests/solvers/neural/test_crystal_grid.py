@@ -72,9 +72,9 @@ def test_a_crystal_comes_back_to_the_voxels_of_the_measured_pattern(peak) -> Non
 
 
 def test_what_cannot_be_brought_to_the_grid_is_refused_with_words() -> None:
-    with pytest.raises(InputError, match="finely as its crystal needs .* finer steps"):
+    with pytest.raises(InputError, match=r"finely as its crystal needs .* finer steps"):
         gridded_counts(counts(crystal((32, 32, 32), (24, 10, 10))), 32, RANGE)
-    with pytest.raises(InputError, match="must reach at least .* in q: crop it less"):
+    with pytest.raises(InputError, match=r"must reach at least .* in q: crop it less"):
         gridded_counts(counts(crystal((10, 64, 64), (3.2, 20, 20))), 64, RANGE)
 
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from exitwave.data.errors import InputError
 from exitwave.data.estimate import SupportEstimate
 from exitwave.data.measurement import Measurement
-from exitwave.data.rocking_curve import RockingCurve
 from exitwave.io.network_paths import network_path, short_name
 from exitwave.io.weights import Weights, read_weights
 from exitwave.networks.crystal_networks import AutoPhaseNet, SlimCrystalNet
@@ -96,8 +95,8 @@ class AutoPhaseNN(TrainedSolver[SupportEstimate, CrystalData]):
                 samples_per_epoch=self.samples_per_epoch,
                 seed=seed,
             )
-        if others := [each for each in curves if not isinstance(each, RockingCurve)]:
-            raise InputError(f"{self.name} learns from rocking curves; one of them is {type(others[0]).__name__}")
+        if others := [each for each in curves if not isinstance(each, Measurement)]:
+            raise InputError(f"{self.name} learns from rocking curves; found {type(others[0]).__name__} to learn from")
         problems = [posing.pose(curve) for curve in curves]
         return MeasuredCrystals(
             patterns=[self._gridded(problem) for problem in problems],
@@ -146,9 +145,7 @@ class AutoPhaseNN(TrainedSolver[SupportEstimate, CrystalData]):
         if self.network == "published":
             return AutoPhaseNet(grid_px=self.grid_px, width=self.width, seed=seed)
         fine, middle, coarse = (max(8, 8 * round(self.width * n / 8)) for n in (16, 48, 96))
-        return SlimCrystalNet(
-            features=FEATURES, grid_px=self.grid_px, channels=(fine, middle, coarse), seed=seed
-        )
+        return SlimCrystalNet(features=FEATURES, grid_px=self.grid_px, channels=(fine, middle, coarse), seed=seed)
 
     def _stored(self, weights: str) -> Weights:
         stored = read_weights(network_path(weights))

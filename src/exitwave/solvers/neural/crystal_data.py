@@ -183,9 +183,7 @@ class CrystalTask:
     ) -> tuple[Float[Tensor, ""], Crystals]:
         """Mean loss of patterns, and the crystals found."""
         amplitudes = self._patterns.amplitudes(samples, held_out=held_out, seed=seed).to(samples.device)
-        found = crystals_of(
-            network(seen_by_network(amplitudes, self._features)), self._threshold(held_out, seed)
-        )
+        found = crystals_of(network(seen_by_network(amplitudes, self._features)), self._threshold(held_out, seed))
         return self._loss(fit(found, amplitudes)).mean(), found.detach()
 
     def _threshold(self, held_out: bool, seed: tuple[int, ...]) -> float:
@@ -193,5 +191,3 @@ class CrystalTask:
         if held_out or epoch == 0:
             return self._thresholds[1]
         return support_threshold(*self._thresholds, (epoch - 1) / max(self._epochs - 1, 1))
-
-
