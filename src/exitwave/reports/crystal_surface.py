@@ -46,7 +46,7 @@ class Coloured:
         return max(map(abs, contrast(self.values, 1, 99)))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Scripts:
     """What the page runs, and the digests by which its browser knows that nothing else may run."""
 
@@ -54,7 +54,7 @@ class Scripts:
     allowed: Markup
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Turned:
     """A surface that the page turns, and still pictures of it for print and for browsers that cannot."""
 
