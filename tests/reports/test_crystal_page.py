@@ -20,8 +20,9 @@ from exitwave.physics.crystal.profiles import profile
 from exitwave.problems.bragg import rocking_problem
 from exitwave.problems.frame_fits import frame_fits
 from exitwave.reports.compare_pictures import laid_onto
+from exitwave.reports.crystal import page_surface
 from exitwave.reports.crystal_diffraction import transfer, transfer_pictures
-from exitwave.reports.crystal_surface import turned
+from exitwave.reports.crystal_surface import Coloured, packed
 from exitwave.reports.page import render
 from exitwave.reports.viewer import render_view
 from exitwave.reports.views import object_views
@@ -79,8 +80,9 @@ def test_the_page_loads_nothing_and_runs_nothing_but_its_own_scripts(page, resul
     assert not re.search(r"https?://(?!www\.w3\.org/)", page)
     assert "<script>alert" not in page
     assert len(page.encode()) < 3e6
-    surface = ew.crystal_surface(ew.crystal_in_laboratory(result.estimate))
-    assert turned(surface) == turned(surface), "the same result gives the same page"
+    surface = page_surface(result.estimate)
+    colours = [Coloured(name="strain", values=surface.strain, unit="")]
+    assert packed(surface, colours) == packed(surface, colours), "the same result gives the same page"
 
 
 def test_pages_of_other_kinds_run_nothing(make_result):
@@ -217,6 +219,15 @@ def test_crystals_are_compared_in_one_pose(result):
         both = np.isfinite(u) & np.isfinite(v)
         assert both.sum() > 0.9 * np.isfinite(u).sum()
         np.testing.assert_allclose(v[both], u[both], atol=2)
+
+
+def test_a_large_crystal_is_turned_with_fewer_triangles(result):
+    usual = ew.crystal_surface(ew.crystal_in_laboratory(result.estimate))
+    most = len(usual.triangles) // 3
+    coarse = page_surface(result.estimate, most)
+    assert most / 2 < len(coarse.triangles) < 1.2 * most
+    assert coarse.volume_m3 == pytest.approx(usual.volume_m3, rel=0.05)
+    assert len(page_surface(result.estimate, 10**6).triangles) == len(usual.triangles)
 
 
 def test_figures_of_crystals_and_rocking_curves(result, measured):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exitwave.data.crystal_surface import CrystalSurface
 from exitwave.data.estimate import BraggEstimate
 from exitwave.data.laboratory_crystal import LaboratoryCrystal
 from exitwave.data.lengths import length, number
@@ -31,6 +32,8 @@ from exitwave.reports.views import View
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_TRIANGLES = 60_000
+"""Of the surface in the page: a megabyte, which a browser turns smoothly."""
 AXES = (("z", "along the beam"), ("y", "up"), ("x", "horizontal"))
 
 
@@ -108,10 +111,20 @@ class Crystal(IsolatedObject):
         return plane_rows(self.result) or super().pattern_rows()
 
     def surface(self) -> Turned | None:
-        return turned(crystal_surface(self._crystal))
+        return turned(page_surface(self._estimate))
 
 
 reported.register(BraggEstimate, Crystal)
+
+
+def page_surface(estimate: BraggEstimate, most: int = MOST_TRIANGLES) -> CrystalSurface:
+    """The surface of a crystal with not many more triangles than that, on coarser voxels if need be."""
+    crystal = crystal_in_laboratory(estimate)
+    found = crystal_surface(crystal)
+    if len(found.triangles) <= most:
+        return found
+    coarser = crystal.voxel_m * (len(found.triangles) / most) ** 0.5
+    return crystal_surface(crystal_in_laboratory(estimate, voxel_m=coarser))
 
 
 def _nanometres(lengths_m: Sequence[float]) -> str:

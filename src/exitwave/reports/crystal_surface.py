@@ -130,7 +130,7 @@ def draw_surface(axes: Axes, surface: CrystalSurface, colour: Coloured) -> None:
     painted = rgb * lit[:, None]
     axes.add_collection(
         PolyCollection(
-            corners[order][:, :, :2], facecolors=painted, edgecolors=painted, linewidths=0.3, rasterized=True
+            corners[order][:, :, :2], facecolors=painted, edgecolors="none", antialiased=False, rasterized=True
         )
     )
     _finish(axes, at, (right, up))
