@@ -59,7 +59,7 @@ class Crystal(IsolatedObject):
     def measured(self, field_m: tuple[float, float]) -> list[Fact]:
         size, strain = self._size, self._crystal.strain[np.isfinite(self._crystal.strain)]
         low, high = (number(float(np.quantile(strain, share)) / STRAIN, 2) for share in (0.01, 0.99))
-        sides, spreads = (_nanometres(lengths) for lengths in (size.extents_m, size.extents_spread_m))
+        sides, spreads = _nanometres(size.extents_m), _nanometres(size.extents_spread_m, 2)
         return [
             Fact("Crystal", f"{sides} nm", f"z × y × x at half of the bulk's amplitude; ± {spreads} nm at 30 and 70 %"),
             Fact("Strain", f"{low} to {high} · {STRAIN_UNIT}", "1st to 99th percentile, along Q"),
@@ -127,8 +127,8 @@ def page_surface(estimate: BraggEstimate, most: int = MOST_TRIANGLES) -> Crystal
     return crystal_surface(crystal_in_laboratory(estimate, voxel_m=coarser))
 
 
-def _nanometres(lengths_m: Sequence[float]) -> str:
-    return " × ".join(number(each * 1e9) for each in lengths_m)
+def _nanometres(lengths_m: Sequence[float], digits: int = 3) -> str:
+    return " × ".join(number(each * 1e9, digits) for each in lengths_m)
 
 
 def draw_profile(axes: Axes, found: Profile, name: str) -> None:
