@@ -1,18 +1,21 @@
-"""exitwave evaluate OUT.h5 [--truth SCAN] [--split-half] [--json]"""
+"""exitwave evaluate OUT.h5 [OTHERS...] [--truth SCAN] [--split-half] [--json]"""
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 from cyclopts import Parameter
 
 from exitwave.cli import warn
-from exitwave.cli.arguments import ResultPath
+from exitwave.cli.arguments import FILES, ResultPath
 from exitwave.cli.progress import watching
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import BraggEstimate
 from exitwave.data.progress import phase
 from exitwave.data.result import Result
+from exitwave.evaluation.crystals import compare_crystals
 from exitwave.evaluation.evaluate import evaluate as judge
 from exitwave.evaluation.evaluation import Evaluation, merge_evaluations
 from exitwave.evaluation.ptychography import compare_halves
@@ -27,6 +30,14 @@ from exitwave.solvers.spec import from_spec
 Truth = Annotated[
     Path | None, Parameter(help="Simulated scan whose known object, probe and positions to compare with.")
 ]
+Others = Annotated[
+    Path,
+    Parameter(
+        name="OTHERS",
+        help="Further results of the same rocking curve from other starts: how far all crystals agree.",
+        group=FILES,
+    ),
+]
 SplitHalf = Annotated[
     bool,
     Parameter(
@@ -38,7 +49,7 @@ SplitHalf = Annotated[
 def evaluate(
     result: ResultPath,
     /,
-    *,
+    *others: Others,
     truth: Truth = None,
     split_half: SplitHalf = False,
     everything: Annotated[
@@ -56,6 +67,9 @@ def evaluate(
     """How good a result is: the verdict, how well the image fits the frames, its resolution, and errors where the truth is known."""
     loaded = read_result(result)
     found = judged(loaded, truth, split_half=split_half)
+    if others:
+        with phase("comparing the crystals"):
+            found = merge_evaluations(found, _agreement(loaded, others))
     if report is not None:
         with phase("drawing the report"):
             write_report(loaded, report, evaluation=found)
@@ -69,6 +83,19 @@ def evaluate(
     print(evaluation_text(loaded, found, everything=everything))
     for warning in stored_warnings(loaded):
         warn(warning)
+
+
+def _agreement(result: Result, others: Sequence[Path]) -> Evaluation:
+    """How far crystals of several results are the same. Raises InputError for what is none."""
+    crystals: list[BraggEstimate] = []
+    for x in (result.estimate, *(read_result(path).estimate for path in others)):
+        if not isinstance(x, BraggEstimate):
+            raise InputError(
+                f"several results are compared with each other for crystals only, and one is of {x.kind}; evaluate one result, "
+                "or put several side by side with exitwave compare"
+            )
+        crystals.append(x)
+    return compare_crystals(crystals)
 
 
 def judged(result: Result, truth: Path | None, *, split_half: bool) -> Evaluation:

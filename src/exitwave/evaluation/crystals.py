@@ -82,7 +82,7 @@ def compare_crystals(
         # Of one pattern, the slope of the phase is known: it stays.
         like.append(_object(same_gauge(other, first)))
     transfer = phase_retrieval_transfer(like, first.basis_m, amplitudes=amplitudes)
-    worst = min(curves, key=lambda curve: curve.crossing(curve.half_bit))
+    worst = min(curves, key=lambda curve: (curve.crossing(curve.half_bit), curve.correlation.min()))
     return Evaluation(
         metrics={**metrics, "PRTF-1/e": transfer.crossing(float(np.exp(-1)))},
         curves={"FSC-starts": worst, "PRTF": transfer},
