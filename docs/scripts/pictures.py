@@ -17,8 +17,12 @@ from PIL import Image
 
 import exitwave as ew
 from exitwave.io.colour import complex_to_rgb
+from exitwave.physics.crystal.profiles import profile
+from exitwave.reports.axes import INK_ON_WHITE
+from exitwave.reports.crystal import draw_profile
 from exitwave.reports.crystal_surface import Coloured, draw_surface
 from exitwave.reports.panels import draw_amplitude, draw_map
+from exitwave.reports.svg import drawing
 from exitwave.reports.views import object_views
 from exitwave.running.train import training_data
 from exitwave.simulation.objects import OBJECTS
@@ -55,24 +59,28 @@ def bragg(path: Path) -> None:
     result = ew.reconstruct(made.scan, ew.CDI(starts=3, cycles=2))
     crystal = ew.crystal_in_laboratory(result.estimate)
     surface = ew.crystal_surface(crystal)
-    figure = Figure(figsize=(8.6, 5.2), facecolor="white")
-    places = [(0.02 + 0.33 * column, 0.52 - 0.5 * row, 0.23, 0.42) for row in range(2) for column in range(3)]
-    axes = [figure.add_axes(place) for place in places]
     _, view = object_views(result)[0]
-    for place, name, values, unit in (
-        (0, "displacement", surface.displacement_m / 1e-12, "pm"),
-        (1, "strain", surface.strain / 1e-4, "10⁻⁴"),
-    ):
-        draw_surface(axes[place], surface, Coloured(name=name, values=values, unit=unit))
-        axes[place].set_title(f"surface: {name}", fontsize=9)
-    draw_amplitude(axes[3], view)
-    axes[3].set_title("cut across the beam: amplitude", fontsize=9)
-    for place, name in ((4, "displacement"), (5, "strain")):
-        draw_map(axes[place], view, name)
-        axes[place].set_title(name, fontsize=9)
-    axes[2].plot(crystal.axis_m(2) * 1e9, crystal.amplitude[crystal.middle[0], crystal.middle[1]], color="#3b82c4")
-    axes[2].set_title("amplitude along x (nm)", fontsize=9)
-    figure.savefig(path, dpi=80)
+    with drawing(INK_ON_WHITE):
+        figure = Figure(figsize=(8.6, 5.0), facecolor="white")
+        corners = [(0.02 + 0.33 * column, 0.52 - 0.5 * row) for row in range(2) for column in range(3)]
+        axes = [
+            figure.add_axes((left + (0.07 if n == 2 else 0), low, 0.23, 0.42)) for n, (left, low) in enumerate(corners)
+        ]
+        on_surface = (
+            Coloured(name="displacement", values=surface.displacement_m / 1e-12, unit="pm"),
+            Coloured(name="strain", values=surface.strain / 1e-4, unit="10⁻⁴"),
+        )
+        for place, colour in enumerate(on_surface):
+            draw_surface(axes[place], surface, colour)
+            axes[place].set_title(f"surface: {colour.name}")
+        draw_profile(axes[2], profile(crystal, 2), "x")
+        axes[2].set_title("amplitude along x")
+        draw_amplitude(axes[3], view)
+        axes[3].set_title("cut across the beam: amplitude")
+        for place, name in ((4, "displacement"), (5, "strain")):
+            draw_map(axes[place], view, name)
+            axes[place].set_title(name)
+        figure.savefig(path, dpi=90)
 
 
 def stem(path: Path) -> None:
