@@ -18,6 +18,13 @@ from PIL import Image
 
 import exitwave as ew
 from exitwave.io.colour import complex_to_rgb
+from exitwave.physics.crystal.profiles import profile
+from exitwave.reports.axes import INK_ON_WHITE
+from exitwave.reports.crystal import draw_profile
+from exitwave.reports.crystal_surface import Coloured, draw_surface
+from exitwave.reports.panels import draw_amplitude, draw_map
+from exitwave.reports.svg import drawing
+from exitwave.reports.views import object_views
 from exitwave.running.train import training_data
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
@@ -44,6 +51,37 @@ def near_field(path: Path) -> None:
     geometry = {"energy_ev": 12_650.0, "distance_m": 1.12, "detector_pixel_m": 55e-6, "focus_distance_m": 3.65e-3}
     made = ew.simulate("siemens", frames=144, frame_px=64, overlap=0.7, **geometry)
     ew.reconstruct(made.scan, ew.MPIE(epochs=100)).plot().savefig(path, dpi=90)
+
+
+def bragg(path: Path) -> None:
+    """A made crystal found from its rocking curve: its surface coloured by displacement and strain, and a cut through it."""
+    experiment = ew.RockingExperiment(phase_span_rad=3.0, size_m=300e-9, facets=12, peak_photons=1e6)
+    made = ew.simulate_crystal(experiment, frame_px=64, seed=4)
+    result = ew.reconstruct(made.scan, ew.CDI(starts=3, cycles=2))
+    crystal = ew.crystal_in_laboratory(result.estimate)
+    surface = ew.crystal_surface(crystal)
+    _, view = object_views(result)[0]
+    with drawing(INK_ON_WHITE):
+        figure = Figure(figsize=(8.6, 5.0), facecolor="white")
+        corners = [(0.02 + 0.33 * column, 0.52 - 0.5 * row) for row in range(2) for column in range(3)]
+        axes = [
+            figure.add_axes((left + (0.07 if n == 2 else 0), low, 0.23, 0.42)) for n, (left, low) in enumerate(corners)
+        ]
+        on_surface = (
+            Coloured(name="displacement", values=surface.displacement_m / 1e-12, unit="pm"),
+            Coloured(name="strain", values=surface.strain / 1e-4, unit="10⁻⁴"),
+        )
+        for place, colour in enumerate(on_surface):
+            draw_surface(axes[place], surface, colour)
+            axes[place].set_title(f"surface: {colour.name}")
+        draw_profile(axes[2], profile(crystal, 2), "x")
+        axes[2].set_title("amplitude along x")
+        draw_amplitude(axes[3], view)
+        axes[3].set_title("cut across the beam: amplitude")
+        for place, name in ((4, "displacement"), (5, "strain")):
+            draw_map(axes[place], view, name)
+            axes[place].set_title(name)
+        figure.savefig(path, dpi=90)
 
 
 def stem(path: Path) -> None:
@@ -342,6 +380,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "overview": overview,
     "near_field": near_field,
     "4d_stem": stem,
+    "bragg": bragg,
     "wrong_axes": wrong_axes,
     "bragg_geometry": bragg_geometry,
     "samples": samples,

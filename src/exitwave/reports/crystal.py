@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from exitwave.data.crystal_surface import CrystalSurface
 from exitwave.data.estimate import BraggEstimate
 from exitwave.data.laboratory_crystal import LaboratoryCrystal
 from exitwave.data.lengths import length, number
@@ -31,6 +32,8 @@ from exitwave.reports.views import View
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_TRIANGLES = 60_000
+"""Of the surface in the page: a megabyte, which a browser turns smoothly."""
 AXES = (("z", "along the beam"), ("y", "up"), ("x", "horizontal"))
 
 
@@ -56,7 +59,7 @@ class Crystal(IsolatedObject):
     def measured(self, field_m: tuple[float, float]) -> list[Fact]:
         size, strain = self._size, self._crystal.strain[np.isfinite(self._crystal.strain)]
         low, high = (number(float(np.quantile(strain, share)) / STRAIN, 2) for share in (0.01, 0.99))
-        sides, spreads = (_nanometres(lengths) for lengths in (size.extents_m, size.extents_spread_m))
+        sides, spreads = _nanometres(size.extents_m), _nanometres(size.extents_spread_m, 2)
         return [
             Fact("Crystal", f"{sides} nm", f"z × y × x at half of the bulk's amplitude; ± {spreads} nm at 30 and 70 %"),
             Fact("Strain", f"{low} to {high} · {STRAIN_UNIT}", "1st to 99th percentile, along Q"),
@@ -108,14 +111,24 @@ class Crystal(IsolatedObject):
         return plane_rows(self.result) or super().pattern_rows()
 
     def surface(self) -> Turned | None:
-        return turned(crystal_surface(self._crystal))
+        return turned(page_surface(self._estimate))
 
 
 reported.register(BraggEstimate, Crystal)
 
 
-def _nanometres(lengths_m: Sequence[float]) -> str:
-    return " × ".join(number(each * 1e9) for each in lengths_m)
+def page_surface(estimate: BraggEstimate, most: int = MOST_TRIANGLES) -> CrystalSurface:
+    """The surface of a crystal with not many more triangles than that, on coarser voxels if need be."""
+    crystal = crystal_in_laboratory(estimate)
+    found = crystal_surface(crystal)
+    if len(found.triangles) <= most:
+        return found
+    coarser = crystal.voxel_m * (len(found.triangles) / most) ** 0.5
+    return crystal_surface(crystal_in_laboratory(estimate, voxel_m=coarser))
+
+
+def _nanometres(lengths_m: Sequence[float], digits: int = 3) -> str:
+    return " × ".join(number(each * 1e9, digits) for each in lengths_m)
 
 
 def draw_profile(axes: Axes, found: Profile, name: str) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 STEPS = 65535
 """Steps in which coordinates and values are packed."""
+LAMP = np.array((-0.35, 0.45, 0.82))
+"""Where the light comes from: left of the viewer and above (right, up, towards)."""
 SEEN_FROM = (0.75, 0.45, 0.55)
 """Where the picture is taken from, (z, y, x): down the beam, to the side and above."""
 
@@ -46,7 +48,7 @@ class Coloured:
         return max(map(abs, contrast(self.values, 1, 99)))
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Scripts:
     """What the page runs, and the digests by which its browser knows that nothing else may run."""
 
@@ -54,7 +56,7 @@ class Scripts:
     allowed: Markup
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Turned:
     """A surface that the page turns, and still pictures of it for print and for browsers that cannot."""
 
@@ -120,22 +122,30 @@ def draw_surface(axes: Axes, surface: CrystalSurface, colour: Coloured) -> None:
     at = np.stack((surface.points_m @ right, surface.points_m @ up, surface.points_m @ towards), axis=1)
     corners = at[surface.triangles]
     facing = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    facing /= np.maximum(np.linalg.norm(facing, axis=1, keepdims=True), 1e-30)
     # (right, up, towards) is right-handed, so that triangles that face the viewer look along the third.
     order = np.argsort(corners[:, :, 2].mean(axis=1))
     order = order[facing[order, 2] > 0]
     values = colour.values[surface.triangles].mean(axis=1)[order]
     rgb = colormaps[panels.SIGNED](0.5 + 0.5 * values / colour.most)[:, :3]
-    lit = 0.35 + 0.65 * np.clip(facing[order] @ np.array((-0.35, 0.45, 0.82)), 0, 1)
+    lit = 0.35 + 0.65 * np.clip(_smooth(facing, surface.triangles)[order] @ LAMP, 0, 1)
     painted = rgb * lit[:, None]
     axes.add_collection(
         PolyCollection(
-            corners[order][:, :, :2], facecolors=painted, edgecolors=painted, linewidths=0.3, rasterized=True
+            corners[order][:, :, :2], facecolors=painted, edgecolors="none", antialiased=False, rasterized=True
         )
     )
     _finish(axes, at, (right, up))
     panels.finish_map(axes, panels.SIGNED, (-colour.most, colour.most), colour.unit)
     axes.set_facecolor("none")
+
+
+def _smooth(facing: Float[np.ndarray, "triangle 3"], triangles: np.ndarray) -> Float[np.ndarray, "triangle 3"]:
+    """Where triangles face together with those around them, so that light changes evenly over a curved surface."""
+    corners = np.zeros((int(triangles.max()) + 1, 3))
+    for corner in range(3):
+        np.add.at(corners, triangles[:, corner], facing)
+    corners /= np.maximum(np.linalg.norm(corners, axis=1, keepdims=True), 1e-30)
+    return corners[triangles].mean(axis=1)
 
 
 def still_size_m(surface: CrystalSurface) -> tuple[float, float]:
