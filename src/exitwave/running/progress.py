@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 LOG = logging.getLogger("exitwave")
-"""What runs say as they go, at level INFO; silent unless logging is set up: logging.basicConfig(level=logging.INFO)."""
+"""What runs say as they go, at level INFO; silent unless it is set up: logging.basicConfig(), LOG.setLevel(logging.INFO)."""
 WIDTH = 24
 """Characters of the bar in a notebook."""
 
