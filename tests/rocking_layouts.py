@@ -10,8 +10,8 @@ import numpy as np
 from rocking_curves import FRAMES, STILL_DEG, counts
 
 GEOMETRY = {"distance_m": 0.5, "detector_pixel_m": "55e-6x50e-6"}
-BEAM_PX = (30.5, -2.0)
-"""Row and column of the direct beam as files count them."""
+BEAM_PX = (30.5, -2000.0)
+"""Row and column of the direct beam as files count them, far from the frames, as where the detector does not turn."""
 
 
 def aps_34idc(file: h5py.File, angles: np.ndarray) -> dict[str, Any]:

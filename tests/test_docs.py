@@ -14,6 +14,7 @@ import yaml
 import exitwave as ew
 from command import done
 from exitwave.data.prepare.steps import STEPS
+from exitwave.io.diffractometers import parsed
 from exitwave.io.recipes.schema import parse_recipe
 from exitwave.running.job import make_job
 from exitwave.solvers.registry import solvers
@@ -127,6 +128,8 @@ def test_yaml_of_the_pages_is_understood():
             content = yaml.safe_load(text)
             if "frames" in content:
                 assert parse_recipe(text, page.name).title
+            elif "sample" in content:
+                assert parsed(content, page.name).named("mine").sample_circles
             else:
                 job = make_job(content, page.name)
                 assert isinstance(job.solver, ew.Solver)

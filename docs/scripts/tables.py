@@ -32,6 +32,7 @@ from exitwave.io.recipes.schema import (
     Positions,
     Quantity,
     Recipe,
+    Rocking,
     Term,
     shipped_recipes,
 )
@@ -209,7 +210,7 @@ def recipes() -> str:
 
 
 def recipe_keys() -> str:
-    parts = (Recipe, Frames, Positions, Term, Quantity, Mask, Monitor, BeamCentre)
+    parts = (Recipe, Frames, Positions, Term, Rocking, Quantity, Mask, Monitor, BeamCentre)
     names = [part.__name__ for part in parts]
     text = ""
     for part in parts:

@@ -45,7 +45,8 @@ def _told(made: Draft, file: Path, output: Path | None) -> list[str]:
         f"not found: {', '.join(made.missing)}" if made.missing else "all that a reconstruction needs was recognised"
     )
     guessed = f"; guessed: {', '.join(made.guessed)}" if made.guessed else ""
-    lines = [f"{missing}{guessed}", f"next: exitwave info {file} --recipe {output or 'my.yaml'} --auto-orient"]
+    orient = "" if made.rocking_curve else " --auto-orient"
+    lines = [f"{missing}{guessed}", f"next: exitwave info {file} --recipe {output or 'my.yaml'}{orient}"]
     try:
         return [f"{file} is read without a recipe, too ({detect(file).title})", *lines]
     except FormatError:

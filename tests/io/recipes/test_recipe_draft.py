@@ -9,11 +9,14 @@ import pytest
 
 from command import call, done
 from exitwave.data.errors import FormatError, UnknownFileError
+from exitwave.data.rocking_curve import RockingCurve
 from exitwave.io import formats
 from exitwave.io.assemble import ReadOptions
 from exitwave.io.files import read, read_prepared
 from exitwave.io.recipes.draft import draft
 from oracle import DETECTOR_PIXEL_M, DISTANCE_M, ENERGY_EV, Oracle
+from rocking_curves import THETA_DEG
+from rocking_layouts import LAYOUTS
 
 Layout = Callable[[h5py.File, Oracle], None]
 
@@ -168,3 +171,21 @@ def test_a_pointer_of_git_lfs_is_named_as_one(tmp_path):
 def test_a_draft_of_what_is_no_hdf5_file_is_refused(tmp_path):
     Path(tmp_path / "a.txt").write_text("hello")
     assert "is not an HDF5 file" in call("recipe", tmp_path / "a.txt").err
+
+
+@pytest.mark.parametrize("name", ["aps_34idc", "esrf_id27", "maxiv_nanomax_bragg", "soleil_sixs", "soleil_cristal"])
+def test_a_draft_tells_a_rocking_curve_by_the_names_of_its_circles(tmp_path, name):
+    path, recipe = tmp_path / "scan.h5", tmp_path / "my.yaml"
+    with h5py.File(path, "w") as file:
+        expected = LAYOUTS[name](file, THETA_DEG)
+    made = draft(path)
+    if name in ("soleil_sixs", "soleil_cristal"):
+        # The angle in each frame bears no name of a circle there.
+        assert "positions" in made.missing
+        return
+    recipe.write_text(made.text)
+    lacking = {"energy_ev": 9000.0, **expected["stated"]}
+    curve = read(path, ReadOptions(recipe=str(recipe), **lacking))
+    assert isinstance(curve, RockingCurve)
+    assert curve.diffraction.rocked == expected["rocked"]
+    np.testing.assert_allclose(np.degrees(curve.angles_rad.numpy()), THETA_DEG)

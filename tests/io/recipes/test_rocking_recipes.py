@@ -74,11 +74,22 @@ def test_wrong_angles_are_named(tmp_path, name, angles, message):
         read(path, **expected["stated"])
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_angles_in_radians_are_read_where_that_is_stated(tmp_path, name):
-    path, expected = written(tmp_path, name, np.radians(THETA_DEG))
+def test_angles_in_radians_are_read_where_that_is_stated(tmp_path):
+    path, expected = written(tmp_path, "esrf_id27", np.radians(THETA_DEG))
     curve = read(path, angle_unit="rad", **expected["stated"])
     np.testing.assert_allclose(np.degrees(curve.angles_rad.numpy()), THETA_DEG)
+
+
+def test_circles_that_stand_where_none_can_are_named(tmp_path):
+    path, _ = written(tmp_path, "aps_34idc", np.radians(THETA_DEG))
+    with pytest.raises(FormatError, match=r"chi stands at 5\.16e\+03°"):
+        read(path, angle_unit="rad")
+
+
+def test_geometry_that_makes_no_voxels_is_named(tmp_path):
+    path, _ = written(tmp_path, "aps_34idc")
+    with pytest.raises(FormatError, match=r"voxels of .* Check energy, distance"):
+        read(path, energy_ev=9e-6)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

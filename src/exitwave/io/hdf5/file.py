@@ -59,7 +59,7 @@ def dataset(group: h5py.Group, *names: str) -> h5py.Dataset | None:
     return None
 
 
-def broken_link(file: h5py.File, name: str) -> str:
+def broken_link(file: h5py.Group, name: str) -> str:
     """Where a path would lead that breaks off at a link into another file, in words; empty where it does not."""
     parts = [part for part in name.split("/") if part]
     for depth in range(1, len(parts) + 1):
@@ -69,7 +69,7 @@ def broken_link(file: h5py.File, name: str) -> str:
         except (KeyError, OSError, RuntimeError, ValueError):
             return ""
         if isinstance(link, h5py.ExternalLink) and find(file, place) is None:
-            if not (Path(file.filename).parent / link.filename).exists():
+            if not (Path(file.file.filename).parent / link.filename).exists():
                 return f"{link.filename}, which is not there"
             return f"{link.filename} at {link.path}, but that is not there or the file is damaged"
     return ""

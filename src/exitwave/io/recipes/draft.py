@@ -13,7 +13,8 @@ from exitwave.io.hdf5.file import LARGEST_ARRAY
 from exitwave.io.hdf5.reading import dataset, open_hdf5
 from exitwave.io.hdf5.tree import Entry, entries
 from exitwave.io.mask_file import good_value
-from exitwave.io.recipes.recognised import Recognised, energy_unit, in_metres, recognised
+from exitwave.io.recipes.recognised import Recognised, energy_unit, in_metres, of_frame, recognised
+from exitwave.io.recipes.recognised_angles import RecognisedAngles, recognised_angles
 from exitwave.io.units import ENERGIES_EV, LENGTHS_M
 
 SHOWN = 40
@@ -35,6 +36,8 @@ class Draft:
     """What was not found, in words."""
     guessed: tuple[str, ...]
     """What is a guess, in words."""
+    rocking_curve: bool = False
+    """Of a crystal, whose frames have angles in place of positions."""
 
 
 def tree_lines(path: Path, most: int = SHOWN) -> list[str]:
@@ -80,15 +83,17 @@ def draft(path: Path) -> Draft:
     with open_hdf5(path) as file:
         found = entries(file)
         what = recognised(found, lambda entry: _moved(file, entry))
-        writer = _Writer(file, what)
+        writer = _Writer(file, what, found)
         body = list(writer.lines())
+    rocking_curve = writer.angles is not None
     head = [
         f"# A draft for files like {path.name}. Lines that end on (guess) were not said by the file: check them.",
-        "# Signs, axes and turns: exitwave info FILE --recipe THIS.yaml --auto-orient",
+        f"# {'Peak and angles' if rocking_curve else 'Signs, axes and turns'}: exitwave info FILE --recipe THIS.yaml"
+        f"{'' if rocking_curve else ' --auto-orient'}",
     ]
     rest = [f"#   {line}" for line in tree_lines(path, most=200)]
     text = "\n".join([*head, f"title: {json.dumps(path.stem)}", *body, "# What the file holds:", *rest, ""])
-    return Draft(text, tuple(writer.missing), tuple(writer.guessed))
+    return Draft(text, tuple(writer.missing), tuple(writer.guessed), rocking_curve)
 
 
 def _moved(file: h5py.File, entry: Entry) -> bool:
@@ -99,10 +104,13 @@ def _moved(file: h5py.File, entry: Entry) -> bool:
 class _Writer:
     """The lines of a recipe, and what they leave open."""
 
-    def __init__(self, file: h5py.File, what: Recognised) -> None:
-        self.file, self.what = file, what
+    def __init__(self, file: h5py.File, what: Recognised, found: list[Entry]) -> None:
+        self.file, self.what, self.found = file, what, found
         self.missing: list[str] = []
         self.guessed: list[str] = []
+        # A list named theta beside positions is what was noted down, not what was scanned.
+        scanned = what.y is not None or what.frames is None or what.layout != "frame y x"
+        self.angles = None if scanned else recognised_angles(found, what.count, lambda entry: _moved(file, entry))
 
     def lines(self) -> Iterator[str]:
         what = self.what
@@ -113,7 +121,7 @@ class _Writer:
         else:
             layout = "" if what.layout == "frame y x" else f", layout: {what.layout}"
             yield f"frames: {{path: {json.dumps(what.frames_path)}{layout}}}"
-        yield from self._positions()
+        yield from self._positions() if self.angles is None else self._rocking(self.angles)
         numbers = what.numbers
         if "wavelength" in numbers:
             yield self._quantity("wavelength", numbers["wavelength"], in_metres(numbers["wavelength"], LENGTHS[0]))
@@ -130,7 +138,7 @@ class _Writer:
             yield f"beam_centre: {{y: {y}, x: {x}}}"
         if what.mask is not None:
             yield self._mask(what.mask)
-        if what.background is not None:
+        if what.background is not None and self.angles is None:
             yield f"background: {json.dumps(what.background.place)}"
 
     def _positions(self) -> Iterator[str]:
@@ -162,6 +170,26 @@ class _Writer:
         else:
             yield f"  y: [{{path: {json.dumps(y.place)}}}]"
             yield f"  x: [{{path: {json.dumps(x.place)}}}]"
+
+    def _rocking(self, angles: RecognisedAngles) -> Iterator[str]:
+        self.guessed.append(f"that {angles.rocked} of {angles.diffractometer} was rocked, by the names of the circles")
+        yield "rocking:"
+        yield f"  diffractometer: {angles.diffractometer}  # or another one, or a YAML file of its circles (guess)"
+        unit = angles.circles[angles.rocked].unit
+        if unit not in ("deg", "rad"):
+            self.guessed.append("the unit of the angles (deg)")
+        yield f"  unit: {unit if unit in ('deg', 'rad') else 'deg  # (guess)'}"
+        yield f"  rocked: {angles.rocked}"
+        yield "  angles:"
+        for name, entry in angles.circles.items():
+            yield f"    {name}: {json.dumps(entry.place)}"
+        for name in angles.lacking:
+            self.missing.append(f"the angle of {name}")
+            yield f"    # {name} was not found: state it with --angles {name}=DEGREES, or write it here"
+        whitefield = of_frame(self.found, self.what, {"whitefield", "flat", "flatfield"})
+        for key, entry in (("whitefield", whitefield), ("darkfield", self.what.background)):
+            if entry is not None:
+                yield f"  {key}: {json.dumps(entry.place)}"
 
     def _position_unit(self, y: Entry, x: Entry) -> tuple[str, bool]:
         """The unit of the positions, and whether the file says so; else that in which the step fits the window of the probe."""

@@ -231,6 +231,11 @@ def unit_of(entry: Entry, known: dict[str, float], sensible: tuple[float, float]
     return next((unit for unit in usual if sensible[0] <= size * known[unit] <= sensible[1]), "")
 
 
+def of_frame(found: Sequence[Entry], what: Recognised, words: set[str]) -> Entry | None:
+    """The first image of the shape of the frames that is named so."""
+    return None if what.frames is None else _of_frame(found, what.frames.shape[-2:], words)
+
+
 def _of_frame(found: Sequence[Entry], frame: tuple[int, ...], words: set[str]) -> Entry | None:
     """The first image of the shape of a frame that is named so."""
     fitting = (entry for entry in found if entry.kind in "biuf" and len(frame) == 2 and entry.shape[-2:] == frame)
