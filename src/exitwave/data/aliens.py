@@ -7,6 +7,7 @@ on the other side of the peak, is not its own.
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ def light_apart(
     level = _lowest_level(counts, background, highest, sigma)
     taken, found = np.zeros(soft.shape, dtype=bool), list[Apart]()
     while level < highest:
-        labels, _ = ndimage.label(soft >= level)
+        labels, _ = cast("tuple[np.ndarray, int]", ndimage.label(soft >= level))
         for number, box in enumerate(ndimage.find_objects(labels), 1):
             inside = labels[box] == number
             if number == labels[middle] or bool(taken[box][inside].any()):
@@ -81,15 +82,7 @@ def light_apart(
             taken[box] |= inside
             within = np.unravel_index(int(np.where(inside, soft[box], -1.0).argmax()), inside.shape)
             place = [int(side.start + at) for side, at in zip(box, within, strict=True)]
-            mirrored = [2 * m - at for m, at in zip(middle, place, strict=True)]
-            inside_px = [min(max(at, 0), n - 1) for at, n in zip(mirrored, soft.shape, strict=True)]
-            if all(abs(at - there) <= 2 for at, there in zip(mirrored, inside_px, strict=True)):
-                alone = height > COUNTERPART * float(opposite[tuple(inside_px)])
-            else:
-                alone = height > UNSEEN * level
-            if any(at in (0, n - 1) for at, n in zip(place, soft.shape, strict=True)):
-                # What only begins to show there may be anything.
-                alone = False
+            alone = _alone(soft, opposite, middle, place, level)
             region = np.zeros(soft.shape, dtype=bool)
             region[box] = inside
             voxels = _doubled(region, counts.shape) & trusted
@@ -103,6 +96,25 @@ def light_apart(
                 )
         level *= math.sqrt(2)
     return sorted(found, key=lambda each: -each.height)
+
+
+def _alone(
+    soft: Float[np.ndarray, "frame2 y2 x2"],
+    opposite: Float[np.ndarray, "frame2 y2 x2"],
+    middle: tuple[int, ...],
+    place: list[int],
+    level: float,
+) -> bool:
+    """Whether a maximum has no counterpart on the other side of the peak; `opposite` is the most light around each voxel."""
+    if any(at in (0, n - 1) for at, n in zip(place, soft.shape, strict=True)):
+        # What only begins to show there may be anything.
+        return False
+    height = float(soft[tuple(place)])
+    mirrored = [2 * m - at for m, at in zip(middle, place, strict=True)]
+    nearest = [min(max(at, 0), n - 1) for at, n in zip(mirrored, soft.shape, strict=True)]
+    if all(abs(at - there) <= 2 for at, there in zip(mirrored, nearest, strict=True)):
+        return height > COUNTERPART * float(opposite[tuple(nearest)])
+    return height > UNSEEN * level
 
 
 def _lowest_level(

@@ -1,6 +1,6 @@
 """Pictures of a rocking curve in three dimensions: smoothed, its peak, and how finely its fringes are sampled."""
 
-import math
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from exitwave.data.rocking_curve import RockingCurve
 
 STANDS_OUT = 8.0
 """A voxel brighter than this many times the mean of its six neighbours is cut down to it: no crystal's light is so narrow."""
+FEWEST = 50.0
+"""Times the least count that there is: fainter voxels stand out by chance."""
 FAINT = 0.01
 """Of the autocorrelation's maximum: what is fainter is taken for noise."""
 SECURE = 6.0
@@ -44,20 +46,17 @@ def peak_voxel(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame 
 
 def wild_voxels(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame y x"]) -> Bool[Tensor, "frame y x"]:
     """Single voxels far brighter than all around them, as cosmic rays leave them in one frame."""
-    suspects = trusted & (counts > STANDS_OUT * _around(counts)) & (counts > 0)
-    places = suspects.nonzero()
-    wild = torch.zeros_like(suspects)
+    wild = torch.zeros_like(trusted)
+    if not bool((counts > 0).any()):
+        return wild
+    least = FEWEST * float(counts[counts > 0].min())
     padded = np.pad(counts.numpy(), 2, mode="constant")
-    for frame, row, column in places.tolist()[:MOST_WILD]:
+    for frame, row, column in (trusted & (counts > least) & (counts > STANDS_OUT * _around(counts))).nonzero().tolist():
         block = padded[frame : frame + 5, row : row + 5, column : column + 5].copy()
         own = block[2, 2, 2]
         block[2, 2, 2] = 0
-        # Counts scatter: a faint voxel among empty ones is chance.
-        wild[frame, row, column] = bool(own > 50 and own > STANDS_OUT * np.partition(block.ravel(), -2)[-2])
+        wild[frame, row, column] = bool(own > STANDS_OUT * np.partition(block.ravel(), -2)[-2])
     return wild
-
-
-MOST_WILD = 10**5
 
 
 def _around(counts: Float[Tensor, "frame y x"]) -> Float[Tensor, "frame y x"]:
@@ -83,13 +82,13 @@ def oversampling(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "fram
     if not bool(trusted.all()):
         # Dark gaps would show as fringes.
         counts = torch.where(trusted, counts, _bridged(counts, trusted))
-    spread = fft.fftshift(np.abs(fft.rfftn(np.asarray(counts, dtype=np.float32))), axes=(0, 1))
+    spread = fft.fftshift(np.abs(cast(np.ndarray, fft.rfftn(counts.numpy().astype(np.float32)))), axes=(0, 1))
     # The transform of real numbers: one half along the last axis is the other's mirror image.
     spread /= max(float(spread.max()), 1e-30)
     frames, rows, _ = spread.shape
     far = spread[: max(frames // 16, 1), : max(rows // 16, 1), -max(spread.shape[2] // 8, 1) :]
     region = spread > max(FAINT, float(far.mean() + SECURE * far.std()))
-    labels, _ = ndimage.label(region)
+    labels, _ = cast("tuple[np.ndarray, int]", ndimage.label(region))
     region = labels == labels[frames // 2, rows // 2, 0]
     found: list[float] = []
     for axis, length in enumerate(counts.shape):
@@ -142,15 +141,3 @@ def reach_px(counts: Float[Tensor, "frame y x"], peak: tuple[int, int, int], spi
         beyond = beyond.flip(0).cumsum(0).flip(0)
         reached.append(int((beyond > spilt * float(profile.sum())).sum()))
     return reached[0], reached[1], reached[2]
-
-
-def widths_px(counts: Float[Tensor, "frame y x"]) -> tuple[float, float, float]:
-    """Standard deviation of the photons along each axis."""
-    found: list[float] = []
-    for axis in range(3):
-        profile = counts.sum(dim=[other for other in range(3) if other != axis], dtype=torch.float64)
-        place = torch.arange(len(profile), dtype=torch.float64)
-        total = float(profile.sum())
-        mean = float((profile * place).sum()) / max(total, 1e-30)
-        found.append(math.sqrt(float((profile * (place - mean).square()).sum()) / max(total, 1e-30)))
-    return found[0], found[1], found[2]

@@ -1,5 +1,6 @@
 """Preparation of a rocking curve in three dimensions: cut and bin along the frames, the Bragg peak into the middle, resampling."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -56,7 +57,7 @@ def centre_peak(curve: RockingCurve, size: int | tuple[int, int, int] | None = N
     The peak is the brightest voxel of the slightly blurred pattern. What lies beyond the old array is untrusted; scattering
     vectors stay those they were.
     """
-    shape = curve.patterns.shape if size is None else (size,) * 3 if isinstance(size, int) else size
+    shape = curve.patterns.shape if size is None else (size, size, size) if isinstance(size, int) else size
     if min(shape) < 1:
         raise InputError(f"size is {size}; expected whole numbers (frames, rows, columns) of at least 1")
     return around_voxel(curve, peak_voxel(volume(curve), curve.trusted), shape)
@@ -104,7 +105,7 @@ def resample(curve: RockingCurve, voxels_per_fringe: float = 3.0) -> RockingCurv
     shape = tuple(quick_even(round(n * voxels_per_fringe / s)) for n, s in zip(counts.shape, sampled, strict=True))
     new = (shape[0], shape[1], shape[2])
     told = f"resample: {' x '.join(map(str, counts.shape))} to {' x '.join(map(str, new))}"
-    known = None if bool(trusted.all()) else _resampled(trusted.float(), new) * np.prod(new) / trusted.numel() > 0.5
+    known = None if bool(trusted.all()) else _resampled(trusted.float(), new) * (math.prod(new) / trusted.numel()) > 0.5
     stretch = [old / n for old, n in zip(counts.shape, new, strict=True)]
     offsets = (torch.arange(new[0], dtype=torch.float64) - new[0] // 2) * stretch[0]
     beam, (pixel_y, pixel_x) = curve.diffraction.direct_beam_px, curve.geometry.detector_pixel_m
