@@ -68,7 +68,8 @@ def light_apart(
     middle = tuple(at // 2 for at in peak)
     opposite = ndimage.maximum_filter(soft, 5)
     background, highest = float(np.median(soft)), float(soft[middle])
-    level = _lowest_level(counts, background, highest, sigma)
+    unit = _unit(counts)
+    level = _lowest_level(background, highest, unit, sigma)
     taken, found = np.zeros(soft.shape, dtype=bool), list[Apart]()
     while level < highest:
         labels, _ = cast("tuple[np.ndarray, int]", ndimage.label(soft >= level))
@@ -89,7 +90,7 @@ def light_apart(
             at = (2 * place[0], 2 * place[1], 2 * place[2])
             away = math.hypot(*((a - p) / s for a, p, s in zip(at, peak, sampled, strict=True)))
             photons = float(counts[voxels].sum()) - background * int(voxels.sum())
-            if photons >= FEWEST_PHOTONS:
+            if photons >= FEWEST_PHOTONS * unit:
                 share = height / highest
                 found.append(
                     Apart(voxels=voxels, place=at, photons=photons, height=share, fringes_away=away, alone=alone)
@@ -117,14 +118,15 @@ def _alone(
     return height > UNSEEN * level
 
 
-def _lowest_level(
-    counts: Float[Tensor, "frame y x"], background: float, highest: float, sigma_px: tuple[float, float, float]
-) -> float:
+def _unit(counts: Float[Tensor, "frame y x"]) -> float:
+    """One photon, in whatever unit: not less than the least count there is."""
+    lit = counts[counts > 0]
+    return max(float(lit.min()), 1e-7 * float(lit.max())) if len(lit) else 1.0
+
+
+def _lowest_level(background: float, highest: float, unit: float, sigma_px: tuple[float, float, float]) -> float:
     """What is fainter is background, by its level and its scatter."""
     kernel = (2 * math.sqrt(math.pi)) ** 3 * math.prod(sigma_px)
-    lit = counts[counts > 0]
-    # One photon, in whatever unit: not less than the least count there is.
-    unit = max(float(lit.min()), 1e-7 * float(lit.max())) if len(lit) else 1.0
     scatter = math.sqrt(background * unit / kernel)
     return max(2 * background, background + 8 * scatter, 20 * unit / kernel, 1e-6 * highest)
 

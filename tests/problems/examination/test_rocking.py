@@ -67,6 +67,8 @@ def test_aliens_are_distrusted_and_the_crystal_is_not():
     assert "aliens" in found(examination, "cured")
     trusted = examination.measurement.trusted
     assert not bool(trusted[place].any())
+    scaled = replace(measured, patterns=measured.frames(slice(None)) / 1e4)
+    assert torch.equal(examine(scaled).measurement.trusted, trusted)
     near = pattern(crystal((48, 64, 64), (16.0, 20.0, 22.0)), 1e7) > 2
     assert float(trusted[torch.tensor(near)].float().mean()) > 0.995
     assert examination.masked["aliens"] == int((~trusted).sum())
@@ -120,6 +122,18 @@ def test_frames_left_out_leave_untrusted_ones():
 def test_uneven_angles_are_refused():
     measured = replace(curve(), angles_rad=torch.tensor(np.radians(0.01 * np.arange(32.0) ** 1.4)))
     assert "uneven-angles" in found(examine(measured), "refused")
+
+
+def test_frames_of_one_angle_are_refused():
+    measured = replace(curve(), angles_rad=torch.full((32,), 0.1, dtype=torch.float64))
+    assert "same-angle" in found(examine(measured), "refused")
+    assert "would be refused" in " ".join(inspect(measured).suspicious)
+
+
+def test_an_empty_curve_is_examined_and_refused_later():
+    measured = replace(curve(), patterns=torch.zeros(32, 40, 48))
+    assert examine(measured).findings == ()
+    assert inspect(measured).peak_counts == 0
 
 
 @pytest.mark.parametrize("factor", [180 / math.pi, math.pi / 180 / 10])
