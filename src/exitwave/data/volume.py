@@ -1,5 +1,6 @@
 """Pictures of a rocking curve in three dimensions: smoothed, its peak, and how finely its fringes are sampled."""
 
+import math
 from typing import cast
 
 import numpy as np
@@ -79,9 +80,8 @@ def oversampling(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "fram
     The autocorrelation of a crystal is twice as long as the crystal. Where it meets itself at the array's ends the pattern is
     sampled less than twice, and how high it stands there tells how much less.
     """
-    if not bool(trusted.all()):
-        # Dark gaps would show as fringes.
-        counts = torch.where(trusted, counts, _bridged(counts, trusted))
+    # Dark gaps would show as fringes.
+    counts = bridged(counts, trusted)
     spread = fft.fftshift(np.abs(cast(np.ndarray, fft.rfftn(counts.numpy().astype(np.float32)))), axes=(0, 1))
     # The transform of real numbers: one half along the last axis is the other's mirror image.
     spread /= max(float(spread.max()), 1e-30)
@@ -103,18 +103,22 @@ def oversampling(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "fram
     return found[0], found[1], found[2]
 
 
-def _bridged(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame y x"]) -> Float[Tensor, "frame y x"]:
-    """What may stand in untrusted voxels: between whole frames amplitudes on a straight line, else the neighbourhood's mean."""
-    filled = smoothed(counts, trusted, (1.0, 1.0, 1.0))
+def bridged(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame y x"]) -> Float[Tensor, "frame y x"]:
+    """Counts with something likely in untrusted voxels: between frames a cubic through four, else the neighbourhood's mean."""
+    if bool(trusted.all()):
+        return counts
+    filled = torch.where(trusted, counts, smoothed(counts, trusted, (1.0, 1.0, 1.0)))
     there = trusted.flatten(1).any(dim=1)
-    places = there.nonzero().flatten()
+    known = there.nonzero().flatten()
     for lost in (~there).nonzero().flatten().tolist():
-        before, after = places[places < lost], places[places > lost]
-        if len(before) and len(after):
-            first, last = int(before[-1]), int(after[0])
-            share = (lost - first) / (last - first)
-            filled[lost] = torch.lerp(counts[first].sqrt(), counts[last].sqrt(), share).square()
-    return filled
+        nodes = torch.cat([known[known < lost][-2:], known[known > lost][:2]]).tolist()
+        if not nodes or not nodes[0] < lost < nodes[-1]:
+            continue
+        filled[lost] = 0.0
+        for node in nodes:
+            weight = math.prod((lost - other) / (node - other) for other in nodes if other != node)
+            filled[lost] += weight * filled[node]
+    return filled.clamp(min=0)
 
 
 def fringe_px(sampled: tuple[float, float, float]) -> tuple[float, float, float]:
