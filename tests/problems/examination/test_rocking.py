@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from crystals import crystal, curve, pattern, q_of
+from exitwave.data.aliens import aliens
 from exitwave.data.errors import InputError
 from exitwave.data.finding import Finding
 from exitwave.data.rocking_curve import RockingCurve
@@ -271,3 +274,18 @@ def test_info_tells_peak_sampling_and_lattice():
 def test_info_describes_what_would_be_refused():
     few = curve().some(torch.arange(13, 19))
     assert any("would be refused" in line for line in inspect(few).suspicious)
+
+
+MEASURED = Path(__file__).parents[4] / "shared" / "data" / "bcdi_au_34idc_S0054.h5"
+
+
+@pytest.mark.skipif(not MEASURED.exists(), reason="the measured rocking curve is not there")
+def test_the_one_alien_of_a_measured_crystal_is_found():
+    # One blob of another crystal, which a person sees in the maximum over all columns, far from every streak.
+    with h5py.File(MEASURED) as file:
+        counts = torch.from_numpy(file["intensity"][40:, 30:226, 60:196].astype(np.float32))
+        light = torch.from_numpy(file["whitefield"][30:226, 60:196])
+    measured = replace(curve(), patterns=counts, angles_rad=torch.arange(161) * 1e-4, mask=light > 0.5 * light.median())
+    places = [each.place for each in aliens(measured)]
+    assert len(places) == 1
+    assert np.abs(np.subtract(places[0], (124, 32, 42))).max() <= 3
