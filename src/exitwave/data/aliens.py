@@ -7,6 +7,7 @@ on the other side of the peak, is not its own.
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -67,10 +68,11 @@ def light_apart(
     middle = tuple(at // 2 for at in peak)
     opposite = ndimage.maximum_filter(soft, 5)
     background, highest = float(np.median(soft)), float(soft[middle])
-    level = _lowest_level(counts, background, highest, sigma)
+    unit = _unit(counts)
+    level = _lowest_level(background, highest, unit, sigma)
     taken, found = np.zeros(soft.shape, dtype=bool), list[Apart]()
     while level < highest:
-        labels, _ = ndimage.label(soft >= level)
+        labels, _ = cast("tuple[np.ndarray, int]", ndimage.label(soft >= level))
         for number, box in enumerate(ndimage.find_objects(labels), 1):
             inside = labels[box] == number
             if number == labels[middle] or bool(taken[box][inside].any()):
@@ -81,22 +83,14 @@ def light_apart(
             taken[box] |= inside
             within = np.unravel_index(int(np.where(inside, soft[box], -1.0).argmax()), inside.shape)
             place = [int(side.start + at) for side, at in zip(box, within, strict=True)]
-            mirrored = [2 * m - at for m, at in zip(middle, place, strict=True)]
-            inside_px = [min(max(at, 0), n - 1) for at, n in zip(mirrored, soft.shape, strict=True)]
-            if all(abs(at - there) <= 2 for at, there in zip(mirrored, inside_px, strict=True)):
-                alone = height > COUNTERPART * float(opposite[tuple(inside_px)])
-            else:
-                alone = height > UNSEEN * level
-            if any(at in (0, n - 1) for at, n in zip(place, soft.shape, strict=True)):
-                # What only begins to show there may be anything.
-                alone = False
+            alone = _alone(soft, opposite, middle, place, level)
             region = np.zeros(soft.shape, dtype=bool)
             region[box] = inside
             voxels = _doubled(region, counts.shape) & trusted
             at = (2 * place[0], 2 * place[1], 2 * place[2])
             away = math.hypot(*((a - p) / s for a, p, s in zip(at, peak, sampled, strict=True)))
             photons = float(counts[voxels].sum()) - background * int(voxels.sum())
-            if photons >= FEWEST_PHOTONS:
+            if photons >= FEWEST_PHOTONS * unit:
                 share = height / highest
                 found.append(
                     Apart(voxels=voxels, place=at, photons=photons, height=share, fringes_away=away, alone=alone)
@@ -105,14 +99,34 @@ def light_apart(
     return sorted(found, key=lambda each: -each.height)
 
 
-def _lowest_level(
-    counts: Float[Tensor, "frame y x"], background: float, highest: float, sigma_px: tuple[float, float, float]
-) -> float:
+def _alone(
+    soft: Float[np.ndarray, "frame2 y2 x2"],
+    opposite: Float[np.ndarray, "frame2 y2 x2"],
+    middle: tuple[int, ...],
+    place: list[int],
+    level: float,
+) -> bool:
+    """Whether a maximum has no counterpart on the other side of the peak; `opposite` is the most light around each voxel."""
+    if any(at in (0, n - 1) for at, n in zip(place, soft.shape, strict=True)):
+        # What only begins to show there may be anything.
+        return False
+    height = float(soft[tuple(place)])
+    mirrored = [2 * m - at for m, at in zip(middle, place, strict=True)]
+    nearest = [min(max(at, 0), n - 1) for at, n in zip(mirrored, soft.shape, strict=True)]
+    if all(abs(at - there) <= 2 for at, there in zip(mirrored, nearest, strict=True)):
+        return height > COUNTERPART * float(opposite[tuple(nearest)])
+    return height > UNSEEN * level
+
+
+def _unit(counts: Float[Tensor, "frame y x"]) -> float:
+    """One photon, in whatever unit: not less than the least count there is."""
+    lit = counts[counts > 0]
+    return max(float(lit.min()), 1e-7 * float(lit.max())) if len(lit) else 1.0
+
+
+def _lowest_level(background: float, highest: float, unit: float, sigma_px: tuple[float, float, float]) -> float:
     """What is fainter is background, by its level and its scatter."""
     kernel = (2 * math.sqrt(math.pi)) ** 3 * math.prod(sigma_px)
-    lit = counts[counts > 0]
-    # One photon, in whatever unit: not less than the least count there is.
-    unit = max(float(lit.min()), 1e-7 * float(lit.max())) if len(lit) else 1.0
     scatter = math.sqrt(background * unit / kernel)
     return max(2 * background, background + 8 * scatter, 20 * unit / kernel, 1e-6 * highest)
 

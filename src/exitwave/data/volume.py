@@ -1,6 +1,7 @@
 """Pictures of a rocking curve in three dimensions: smoothed, its peak, and how finely its fringes are sampled."""
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from exitwave.data.rocking_curve import RockingCurve
 
 STANDS_OUT = 8.0
 """A voxel brighter than this many times the mean of its six neighbours is cut down to it: no crystal's light is so narrow."""
+FEWEST = 50.0
+"""Times the least count that there is: fainter voxels stand out by chance."""
 FAINT = 0.01
 """Of the autocorrelation's maximum: what is fainter is taken for noise."""
 SECURE = 6.0
@@ -44,20 +47,17 @@ def peak_voxel(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame 
 
 def wild_voxels(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame y x"]) -> Bool[Tensor, "frame y x"]:
     """Single voxels far brighter than all around them, as cosmic rays leave them in one frame."""
-    suspects = trusted & (counts > STANDS_OUT * _around(counts)) & (counts > 0)
-    places = suspects.nonzero()
-    wild = torch.zeros_like(suspects)
+    wild = torch.zeros_like(trusted)
+    if not bool((counts > 0).any()):
+        return wild
+    least = FEWEST * float(counts[counts > 0].min())
     padded = np.pad(counts.numpy(), 2, mode="constant")
-    for frame, row, column in places.tolist()[:MOST_WILD]:
+    for frame, row, column in (trusted & (counts > least) & (counts > STANDS_OUT * _around(counts))).nonzero().tolist():
         block = padded[frame : frame + 5, row : row + 5, column : column + 5].copy()
         own = block[2, 2, 2]
         block[2, 2, 2] = 0
-        # Counts scatter: a faint voxel among empty ones is chance.
-        wild[frame, row, column] = bool(own > 50 and own > STANDS_OUT * np.partition(block.ravel(), -2)[-2])
+        wild[frame, row, column] = bool(own > STANDS_OUT * np.partition(block.ravel(), -2)[-2])
     return wild
-
-
-MOST_WILD = 10**5
 
 
 def _around(counts: Float[Tensor, "frame y x"]) -> Float[Tensor, "frame y x"]:
@@ -80,16 +80,15 @@ def oversampling(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "fram
     The autocorrelation of a crystal is twice as long as the crystal. Where it meets itself at the array's ends the pattern is
     sampled less than twice, and how high it stands there tells how much less.
     """
-    if not bool(trusted.all()):
-        # Dark gaps would show as fringes.
-        counts = torch.where(trusted, counts, _bridged(counts, trusted))
-    spread = fft.fftshift(np.abs(fft.rfftn(np.asarray(counts, dtype=np.float32))), axes=(0, 1))
+    # Dark gaps would show as fringes.
+    counts = bridged(counts, trusted)
+    spread = fft.fftshift(np.abs(cast(np.ndarray, fft.rfftn(counts.numpy().astype(np.float32)))), axes=(0, 1))
     # The transform of real numbers: one half along the last axis is the other's mirror image.
     spread /= max(float(spread.max()), 1e-30)
     frames, rows, _ = spread.shape
     far = spread[: max(frames // 16, 1), : max(rows // 16, 1), -max(spread.shape[2] // 8, 1) :]
     region = spread > max(FAINT, float(far.mean() + SECURE * far.std()))
-    labels, _ = ndimage.label(region)
+    labels, _ = cast("tuple[np.ndarray, int]", ndimage.label(region))
     region = labels == labels[frames // 2, rows // 2, 0]
     found: list[float] = []
     for axis, length in enumerate(counts.shape):
@@ -104,18 +103,22 @@ def oversampling(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "fram
     return found[0], found[1], found[2]
 
 
-def _bridged(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame y x"]) -> Float[Tensor, "frame y x"]:
-    """What may stand in untrusted voxels: between whole frames amplitudes on a straight line, else the neighbourhood's mean."""
-    filled = smoothed(counts, trusted, (1.0, 1.0, 1.0))
+def bridged(counts: Float[Tensor, "frame y x"], trusted: Bool[Tensor, "frame y x"]) -> Float[Tensor, "frame y x"]:
+    """Counts with something likely in untrusted voxels: between frames a cubic through four, else the neighbourhood's mean."""
+    if bool(trusted.all()):
+        return counts
+    filled = torch.where(trusted, counts, smoothed(counts, trusted, (1.0, 1.0, 1.0)))
     there = trusted.flatten(1).any(dim=1)
-    places = there.nonzero().flatten()
+    known = there.nonzero().flatten()
     for lost in (~there).nonzero().flatten().tolist():
-        before, after = places[places < lost], places[places > lost]
-        if len(before) and len(after):
-            first, last = int(before[-1]), int(after[0])
-            share = (lost - first) / (last - first)
-            filled[lost] = torch.lerp(counts[first].sqrt(), counts[last].sqrt(), share).square()
-    return filled
+        nodes = torch.cat([known[known < lost][-2:], known[known > lost][:2]]).tolist()
+        if not nodes or not nodes[0] < lost < nodes[-1]:
+            continue
+        filled[lost] = 0.0
+        for node in nodes:
+            weight = math.prod((lost - other) / (node - other) for other in nodes if other != node)
+            filled[lost] += weight * filled[node]
+    return filled.clamp(min=0)
 
 
 def fringe_px(sampled: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -142,15 +145,3 @@ def reach_px(counts: Float[Tensor, "frame y x"], peak: tuple[int, int, int], spi
         beyond = beyond.flip(0).cumsum(0).flip(0)
         reached.append(int((beyond > spilt * float(profile.sum())).sum()))
     return reached[0], reached[1], reached[2]
-
-
-def widths_px(counts: Float[Tensor, "frame y x"]) -> tuple[float, float, float]:
-    """Standard deviation of the photons along each axis."""
-    found: list[float] = []
-    for axis in range(3):
-        profile = counts.sum(dim=[other for other in range(3) if other != axis], dtype=torch.float64)
-        place = torch.arange(len(profile), dtype=torch.float64)
-        total = float(profile.sum())
-        mean = float((profile * place).sum()) / max(total, 1e-30)
-        found.append(math.sqrt(float((profile * (place - mean).square()).sum()) / max(total, 1e-30)))
-    return found[0], found[1], found[2]

@@ -117,7 +117,7 @@ def check_rocking_curve(curve: RockingCurve) -> None:
         )
     if not bool(curve.trusted.any()):
         raise InputError("the mask trusts no voxel at all; masks are True where the detector is good: invert it")
-    if not curve.step_rad:
+    if not float(curve.angles_rad.max() - curve.angles_rad.min()) > 1e-9:
         raise InputError("all frames have the same angle; expected the angle of the rocked circle in each")
     # Raises where the three steps of Q lie in a plane.
     _ = curve.direct_basis_m

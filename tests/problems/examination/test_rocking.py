@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from crystals import crystal, curve, pattern, q_of
+from exitwave.data.aliens import aliens
 from exitwave.data.errors import InputError
 from exitwave.data.finding import Finding
 from exitwave.data.rocking_curve import RockingCurve
@@ -67,6 +70,8 @@ def test_aliens_are_distrusted_and_the_crystal_is_not():
     assert "aliens" in found(examination, "cured")
     trusted = examination.measurement.trusted
     assert not bool(trusted[place].any())
+    scaled = replace(measured, patterns=measured.frames(slice(None)) / 1e4)
+    assert torch.equal(examine(scaled).measurement.trusted, trusted)
     near = pattern(crystal((48, 64, 64), (16.0, 20.0, 22.0)), 1e7) > 2
     assert float(trusted[torch.tensor(near)].float().mean()) > 0.995
     assert examination.masked["aliens"] == int((~trusted).sum())
@@ -120,6 +125,18 @@ def test_frames_left_out_leave_untrusted_ones():
 def test_uneven_angles_are_refused():
     measured = replace(curve(), angles_rad=torch.tensor(np.radians(0.01 * np.arange(32.0) ** 1.4)))
     assert "uneven-angles" in found(examine(measured), "refused")
+
+
+def test_frames_of_one_angle_are_refused():
+    measured = replace(curve(), angles_rad=torch.full((32,), 0.1, dtype=torch.float64))
+    assert "same-angle" in found(examine(measured), "refused")
+    assert "would be refused" in " ".join(inspect(measured).suspicious)
+
+
+def test_an_empty_curve_is_examined_and_refused_later():
+    measured = replace(curve(), patterns=torch.zeros(32, 40, 48))
+    assert examine(measured).findings == ()
+    assert inspect(measured).peak_counts == 0
 
 
 @pytest.mark.parametrize("factor", [180 / math.pi, math.pi / 180 / 10])
@@ -257,3 +274,18 @@ def test_info_tells_peak_sampling_and_lattice():
 def test_info_describes_what_would_be_refused():
     few = curve().some(torch.arange(13, 19))
     assert any("would be refused" in line for line in inspect(few).suspicious)
+
+
+MEASURED = Path(__file__).parents[4] / "shared" / "data" / "bcdi_au_34idc_S0054.h5"
+
+
+@pytest.mark.skipif(not MEASURED.exists(), reason="the measured rocking curve is not there")
+def test_the_one_alien_of_a_measured_crystal_is_found():
+    # One blob of another crystal, which a person sees in the maximum over all columns, far from every streak.
+    with h5py.File(MEASURED) as file:
+        counts = torch.from_numpy(file["intensity"][40:, 30:226, 60:196].astype(np.float32))
+        light = torch.from_numpy(file["whitefield"][30:226, 60:196])
+    measured = replace(curve(), patterns=counts, angles_rad=torch.arange(161) * 1e-4, mask=light > 0.5 * light.median())
+    places = [each.place for each in aliens(measured)]
+    assert len(places) == 1
+    assert np.abs(np.subtract(places[0], (124, 32, 42))).max() <= 3

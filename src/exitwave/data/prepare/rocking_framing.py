@@ -1,5 +1,6 @@
 """Preparation of a rocking curve in three dimensions: cut and bin along the frames, the Bragg peak into the middle, resampling."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +13,9 @@ from exitwave.data.errors import InputError
 from exitwave.data.patterns import ArrayPatterns
 from exitwave.data.prepare.chunks import noted
 from exitwave.data.prepare.framing import bins, windowed
+from exitwave.data.prepare.rocking_angles import even_angles
 from exitwave.data.rocking_curve import RockingCurve
-from exitwave.data.untrusted_pixels import filled_from_neighbours
-from exitwave.data.volume import oversampling, peak_voxel, quick_even, volume
+from exitwave.data.volume import bridged, oversampling, peak_voxel, quick_even, volume
 
 
 def crop_frames(curve: RockingCurve, size: int, centre: int | None = None) -> RockingCurve:
@@ -36,6 +37,8 @@ def bin_frames(curve: RockingCurve, factor: int) -> RockingCurve:
     """
     if factor < 1:
         raise InputError(f"bin_frames is {factor}; expected a whole number of frames, 1 or more")
+    # Neighbouring frames are one step apart only where none is missing.
+    curve = even_angles(curve)
     first, count, _ = bins(len(curve), factor)
     kept = curve.some(torch.arange(first, first + count * factor))
     frames = kept.frames(slice(None)).unflatten(0, (count, factor)).sum(dim=1)
@@ -56,7 +59,7 @@ def centre_peak(curve: RockingCurve, size: int | tuple[int, int, int] | None = N
     The peak is the brightest voxel of the slightly blurred pattern. What lies beyond the old array is untrusted; scattering
     vectors stay those they were.
     """
-    shape = curve.patterns.shape if size is None else (size,) * 3 if isinstance(size, int) else size
+    shape = curve.patterns.shape if size is None else (size, size, size) if isinstance(size, int) else size
     if min(shape) < 1:
         raise InputError(f"size is {size}; expected whole numbers (frames, rows, columns) of at least 1")
     return around_voxel(curve, peak_voxel(volume(curve), curve.trusted), shape)
@@ -98,19 +101,19 @@ def resample(curve: RockingCurve, voxels_per_fringe: float = 3.0) -> RockingCurv
     """
     if not 1 <= voxels_per_fringe <= 100:
         raise InputError(f"resample is {voxels_per_fringe:g} voxels per fringe; expected 2 or more, 3 is usual")
-    curve = centre_peak(curve)
+    curve = centre_peak(even_angles(curve))
     counts, trusted = volume(curve), curve.trusted
     sampled = oversampling(counts, trusted)
     shape = tuple(quick_even(round(n * voxels_per_fringe / s)) for n, s in zip(counts.shape, sampled, strict=True))
     new = (shape[0], shape[1], shape[2])
     told = f"resample: {' x '.join(map(str, counts.shape))} to {' x '.join(map(str, new))}"
-    known = None if bool(trusted.all()) else _resampled(trusted.float(), new) * np.prod(new) / trusted.numel() > 0.5
+    known = None if bool(trusted.all()) else _resampled(trusted.float(), new) * (math.prod(new) / trusted.numel()) > 0.5
     stretch = [old / n for old, n in zip(counts.shape, new, strict=True)]
     offsets = (torch.arange(new[0], dtype=torch.float64) - new[0] // 2) * stretch[0]
     beam, (pixel_y, pixel_x) = curve.diffraction.direct_beam_px, curve.geometry.detector_pixel_m
     return replace(
         curve,
-        patterns=ArrayPatterns(_resampled(filled_from_neighbours(counts, trusted), new).clamp(min=0)),
+        patterns=ArrayPatterns(_resampled(bridged(counts, trusted), new).clamp(min=0)),
         geometry=replace(curve.geometry, detector_pixel_m=(pixel_y * stretch[1], pixel_x * stretch[2])),
         diffraction=replace(curve.diffraction, direct_beam_px=(beam[0] / stretch[1], beam[1] / stretch[2])),
         angles_rad=curve.angles_rad[len(curve) // 2] + offsets * curve.step_rad,

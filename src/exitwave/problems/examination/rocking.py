@@ -78,7 +78,11 @@ class RockingCourse(Course):
 
     def angles(self) -> None:
         """Order the frames by angle, each angle once, none missing."""
-        found = series(self.curve.angles_rad)
+        try:
+            found = series(self.curve.angles_rad)
+        except InputError as error:
+            self._tell("same-angle", str(error), "refused")
+            return
         self.findings += span_findings(self.curve)
         step = f"steps of {math.degrees(abs(found.step_rad)):.3g}°"
         if found.uneven or found.missing > len(self.curve):

@@ -85,7 +85,7 @@ def _rival(rival: Apart) -> Finding:
     told = f"a second maximum of {100 * rival.height:.2g} % of the peak at {rival.place} (frame, row, column), "
     told += f"{rival.fringes_away:.2g} fringes away"
     if rival.fringes_away <= NEAR_FRINGES or not rival.alone or rival.height < RIVAL:
-        cure = "expect several starts to differ; measure a weaker strained or a single crystal where they do"
+        cure = "several starts may differ; measure a single, less strained crystal where they do"
         return Finding("split-peak", f"{told}: a strongly strained crystal, a twin or two crystals", "warned", cure)
     cure = "cut the array around one of them (--prepare crop_frames=..., crop=...), or measure one crystal alone"
     return Finding("two-peaks", f"{told}: another crystal as strong", "refused", cure)
