@@ -45,6 +45,8 @@ TOLD = {
     "free-residual": "free residual",
     "M-NRMSE": "object error",
     "M-NRMSE-probe": "probe error",
+    "strain-error": "strain error",
+    "FSC-half-bit": "resolution",
     "FRC-half-bit-split": "resolution",
 }
 """Metrics of the table on the terminal, and their columns."""

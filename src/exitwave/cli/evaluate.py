@@ -87,15 +87,13 @@ def evaluate(
 
 def _agreement(result: Result, others: Sequence[Path]) -> Evaluation:
     """How far crystals of several results are the same. Raises InputError for what is none."""
-    crystals: list[BraggEstimate] = []
-    for x in (result.estimate, *(read_result(path).estimate for path in others)):
-        if not isinstance(x, BraggEstimate):
-            raise InputError(
-                f"several results are compared with each other for crystals only, and one is of {x.kind}; evaluate one result, "
-                "or put several side by side with exitwave compare"
-            )
-        crystals.append(x)
-    return compare_crystals(crystals)
+    results = [result, *map(read_result, others)]
+    if odd := next((x.estimate.kind for x in results if not isinstance(x.estimate, BraggEstimate)), None):
+        raise InputError(
+            f"several results are compared with each other for crystals only, and one is of {odd}; evaluate one result, or put "
+            "several side by side with exitwave compare"
+        )
+    return compare_crystals(results)
 
 
 def judged(result: Result, truth: Path | None, *, split_half: bool) -> Evaluation:

@@ -23,7 +23,7 @@ from exitwave.evaluation.evaluation import (
 from exitwave.evaluation.gauge import same_gauge
 from exitwave.evaluation.metrics import metric_values
 from exitwave.evaluation.shells import fourier_shell_correlation, phase_retrieval_transfer
-from exitwave.physics.crystal.levelled import SURFACE, bulk_amplitude
+from exitwave.physics.crystal.levelled import SURFACE, GivenCrystal, bulk_amplitude, given_crystal
 from exitwave.physics.crystal.strain import strain_of
 
 SAME_BASIS = 1e-3
@@ -55,7 +55,7 @@ def _(estimate: BraggEstimate, truth: Estimate, pixel_m: tuple[float, ...], remo
 
 
 def compare_crystals(
-    crystals: Sequence[BraggEstimate], *, amplitudes: Float[Tensor, "frame y x"] | None = None
+    crystals: Sequence[GivenCrystal], *, amplitudes: Float[Tensor, "frame y x"] | None = None
 ) -> Evaluation:
     """How far reconstructions of one rocking curve agree that have nothing but the data in common, such as other starts.
 
@@ -65,7 +65,7 @@ def compare_crystals(
     """
     if len(crystals) < 2:
         raise InputError(f"{len(crystals)} crystals; give two or more reconstructions of one rocking curve")
-    first, *others = crystals
+    first, *others = map(given_crystal, crystals)
     target, like, curves = _object(first), [_object(first)], []
     metrics: dict[str, float] = {}
     for other in others:

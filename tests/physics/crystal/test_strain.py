@@ -113,5 +113,8 @@ def test_an_empty_crystal_and_a_senseless_level_are_refused():
         ew.strain(replace(crystal, object=0 * crystal.object))
     with pytest.raises(ew.InputError, match="level of the surface"):
         ew.strain(crystal, level=30.0)
+    flat = ew.SupportEstimate(object=crystal.object, support=crystal.support, beam_photons=crystal.beam_photons)
+    with pytest.raises(ew.InputError, match="SupportEstimate is no crystal"):
+        ew.strain(ew.Result(estimate=flat, geometry=CURVE.geometry, object_pixel_m=(1e-9,) * 3, spec={}, residual=0.1))
     with pytest.raises(ew.InputError, match="000"):
         ew.lattice_parameter_m(crystal, (0, 0, 0))

@@ -6,8 +6,7 @@ import numpy as np
 from jaxtyping import Complex, Float, Int
 from scipy import ndimage
 
-from exitwave.data.estimate import BraggEstimate
-from exitwave.physics.crystal.levelled import levelled_crystal
+from exitwave.physics.crystal.levelled import GivenCrystal, levelled_crystal
 from exitwave.physics.crystal.phase import Crystal, Region
 
 CORE_VOXELS = 2
@@ -28,7 +27,7 @@ class DislocationLine:
     """|Q . b| / 2 pi of the Burgers vector b: whole lattice planes that a circuit about the line is short of."""
 
 
-def dislocations(estimate: BraggEstimate) -> list[DislocationLine]:
+def dislocations(estimate: GivenCrystal) -> list[DislocationLine]:
     """Lines in a crystal about which the phase turns by 2 pi n, the longest first; empty where there is none.
 
     Only dislocations whose Burgers vector has a part along Q show. Clark et al., Nat. Mater. 14, 780 (2015).

@@ -9,10 +9,9 @@ from scipy import ndimage
 
 from exitwave.data.bragg_geometry import Direction, Matrix, Vector, direction, rotation
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import BraggEstimate
 from exitwave.data.laboratory_crystal import LaboratoryCrystal
 from exitwave.data.lengths import length
-from exitwave.physics.crystal.levelled import SURFACE, LevelledCrystal, levelled_crystal
+from exitwave.physics.crystal.levelled import SURFACE, GivenCrystal, LevelledCrystal, levelled_crystal
 from exitwave.physics.crystal.strain import displacement_of, strain_of
 
 MOST_VOXELS = 2**26
@@ -22,7 +21,7 @@ RIM = 2
 
 
 def crystal_in_laboratory(
-    estimate: BraggEstimate,
+    estimate: GivenCrystal,
     *,
     voxel_m: float | None = None,
     q_along: Direction | None = None,

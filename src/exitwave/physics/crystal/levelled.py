@@ -6,11 +6,27 @@ import numpy as np
 from jaxtyping import Bool, Complex, Float
 
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import BraggEstimate
+from exitwave.data.estimate import BraggEstimate, Estimate
+from exitwave.data.result import Result
 from exitwave.physics.crystal.phase import levelled
 
 SURFACE = 0.3
 """Share of the bulk's amplitude below which a voxel counts as outside: the phase of dim ones along the rim is noise."""
+
+
+GivenCrystal = BraggEstimate | Result
+"""A reconstructed crystal, or the result that holds it."""
+
+
+def given_crystal(given: Estimate | Result) -> BraggEstimate:
+    """The crystal that was handed in. Raises InputError where it is none."""
+    x = given.estimate if isinstance(given, Result) else given
+    if not isinstance(x, BraggEstimate):
+        raise InputError(
+            f"{type(x).__name__} is no crystal; give the result of a rocking curve (3D Bragg CDI), such as "
+            "ew.read_result('crystal.h5')"
+        )
+    return x
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,14 +45,14 @@ class LevelledCrystal:
     """Q of the mean lattice in the laboratory, 1/m: that of the estimate, and what the slope of the phase adds."""
 
 
-def levelled_crystal(estimate: BraggEstimate, level: float = SURFACE) -> LevelledCrystal:
+def levelled_crystal(estimate: GivenCrystal, level: float = SURFACE) -> LevelledCrystal:
     """The crystal without offset and linear slope of its phase, and where its amplitude is at least `level` of its bulk's.
 
-    Raises InputError for an empty crystal, and a level that is no share.
+    Raises InputError for an empty crystal, what is none, and a level that is no share.
     """
     if not 0 <= level < 1:
         raise InputError(f"the level of the surface is {level}; expected a share of the bulk's amplitude, 0 to below 1")
-    values = estimate.numpy()
+    values = given_crystal(estimate).numpy()
     obj = np.where(values["support"], values["object"], 0).astype(np.complex128)
     threshold = level * bulk_amplitude(np.abs(obj))
     region = (np.abs(obj) >= threshold) & (obj != 0)

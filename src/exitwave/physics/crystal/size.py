@@ -9,12 +9,11 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import BraggEstimate
 from exitwave.data.laboratory_crystal import LaboratoryCrystal
 from exitwave.data.lengths import length, number
 from exitwave.data.showing import Told
 from exitwave.physics.crystal.laboratory import crystal_in_laboratory
-from exitwave.physics.crystal.levelled import bulk_amplitude
+from exitwave.physics.crystal.levelled import GivenCrystal, bulk_amplitude
 
 LEVELS = (0.3, 0.5, 0.7)
 """Amplitudes, as shares of that of the bulk, at which the surface may be drawn; the one in the middle is meant."""
@@ -53,16 +52,16 @@ class CrystalSize(Told):
 
 
 def crystal_size(
-    crystals: LaboratoryCrystal | BraggEstimate | Sequence[LaboratoryCrystal | BraggEstimate],
+    crystals: LaboratoryCrystal | GivenCrystal | Sequence[LaboratoryCrystal | GivenCrystal],
 ) -> CrystalSize:
     """Size of a crystal along the laboratory's axes and along Q, and its volume, in metres with their spread.
 
     Give several reconstructions of one crystal to have their differences in the spread. Raises InputError for none.
     """
-    given = [crystals] if isinstance(crystals, LaboratoryCrystal | BraggEstimate) else list(crystals)
+    given = list(crystals) if isinstance(crystals, Sequence) else [crystals]
     if not given:
         raise InputError("no crystal to measure; give at least one reconstruction")
-    grids = [crystal_in_laboratory(each) if isinstance(each, BraggEstimate) else each for each in given]
+    grids = [each if isinstance(each, LaboratoryCrystal) else crystal_in_laboratory(each) for each in given]
     values = np.array([[_measured(grid, level) for level in LEVELS] for grid in grids])
     middle = values[:, LEVELS.index(0.5)].mean(axis=0)
     spread = np.ptp(values, axis=(0, 1)) / 2

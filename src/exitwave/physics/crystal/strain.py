@@ -7,12 +7,11 @@ from jaxtyping import Float
 
 from exitwave.data.bragg_geometry import Matrix, Vector
 from exitwave.data.errors import InputError
-from exitwave.data.estimate import BraggEstimate
-from exitwave.physics.crystal.levelled import SURFACE, levelled_crystal
+from exitwave.physics.crystal.levelled import SURFACE, GivenCrystal, levelled_crystal
 from exitwave.physics.crystal.phase import Crystal, Field, Region, phase_gradient
 
 
-def displacement_m(estimate: BraggEstimate, *, level: float = SURFACE) -> Float[np.ndarray, "frame y x"]:
+def displacement_m(estimate: GivenCrystal, *, level: float = SURFACE) -> Float[np.ndarray, "frame y x"]:
     """Displacement of the lattice along Q on the estimate's array, metres; NaN outside the crystal.
 
     u = -phase / |Q|, without offset and linear slope, between minus and plus half the distance of the lattice planes: it is not
@@ -27,7 +26,7 @@ def displacement_of(crystal: Crystal, region: Region, scattering_vector: Vector)
     return np.where(region, -np.angle(crystal) / np.linalg.norm(scattering_vector), np.nan)
 
 
-def strain(estimate: BraggEstimate, *, level: float = SURFACE) -> Float[np.ndarray, "frame y x"]:
+def strain(estimate: GivenCrystal, *, level: float = SURFACE) -> Float[np.ndarray, "frame y x"]:
     """Strain of the lattice along Q on the estimate's array, relative to its mean lattice; NaN outside the crystal.
 
     The change of the displacement along Q by length along Q, d u_Q / d r_Q, from phase differences of neighbouring voxels
@@ -49,7 +48,7 @@ def strain_of(crystal: Crystal, region: Region, basis_m: Matrix, scattering_vect
     return -np.tensordot(shares, phase_gradient(crystal, region), axes=1)
 
 
-def lattice_parameter_m(estimate: BraggEstimate, hkl: tuple[int, int, int]) -> float:
+def lattice_parameter_m(estimate: GivenCrystal, hkl: tuple[int, int, int]) -> float:
     """Edge of a cubic unit cell, metres, from the mean |Q| of the crystal's reflection hkl: 2 pi sqrt(h^2 + k^2 + l^2) / |Q|.
 
     Its strain relative to a known lattice of edge a is `lattice_parameter_m(...) / a - 1`; the accuracy is that of the angles.
