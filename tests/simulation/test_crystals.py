@@ -9,7 +9,7 @@ import torch
 import exitwave as ew
 from exitwave.simulation.crystal_settings import SHIFTED, TRAINING
 from exitwave.simulation.crystal_shapes import drawn_polytope, fcc_normals
-from exitwave.simulation.crystal_strain import POISSON_RATIO, Dislocation, levelled
+from exitwave.simulation.crystal_strain import POISSON_RATIO, Dislocation
 
 SHAPE = (32, 32, 32)
 GRID = np.eye(3) / 8
@@ -117,14 +117,26 @@ class TestStrain:
     @pytest.mark.parametrize("only", ["bending", "smooth", "surface"])
     def test_the_phase_spans_what_is_asked_for_and_has_no_slope(self, only: str) -> None:
         shares = {name: float(name == only) for name in ("bending", "smooth", "surface")}
-        obj = sampled(drawn(1, **shares))
-        inside = np.abs(obj) > 0.5
-        phase = np.angle(obj)
-        assert np.ptp(phase[inside]) == pytest.approx(1.0, abs=1e-3)
-        density = np.abs(obj).ravel()
-        index = np.indices(obj.shape).reshape(3, -1) - 32.0
-        slope = levelled(phase.ravel(), index, density) - phase.ravel()
-        assert np.abs(slope[inside.ravel()]).max() < 1e-3
+        spans = []
+        for seed in range(8):
+            obj = sampled(drawn(seed, edge_px=0.1, **shares), 10.0)
+            inside = np.abs(obj) > 0.5
+            phase = np.angle(obj)[inside]
+            design = np.vstack([np.ones(len(phase)), np.argwhere(inside).T - 32.0])
+            plane = np.linalg.lstsq(design.T, phase, rcond=None)[0] @ design
+            assert np.ptp(plane) < 0.15
+            spans.append(np.ptp(phase))
+        # Corners and edges that no voxel meets may hold the extremes.
+        assert np.median(spans) == pytest.approx(1.0, abs=0.1)
+        assert 0.7 < min(spans) < max(spans) < 1.5
+
+    def test_the_phase_is_the_same_at_the_same_place_on_any_voxels(self) -> None:
+        crystal = drawn(2, dislocations=(1, 1))
+        fine = sampled(crystal, 14.0)[::2, ::2, ::2]
+        coarse = sampled(crystal, 7.0, 32)
+        inside = (np.abs(fine) > 0.9) & (np.abs(coarse) > 0.9)
+        assert inside.sum() > 200
+        assert np.abs(np.angle(fine * coarse.conj()))[inside].max() < 1e-4
 
     def test_without_strain_there_is_no_phase(self) -> None:
         assert np.abs(np.angle(sampled(drawn(1, phase_span_rad=(0.0, 0.0))))).max() < 1e-6

@@ -12,6 +12,9 @@ from scipy.spatial import HalfspaceIntersection
 Array = np.ndarray
 DIRECTIONS = 600
 """Directions in which the surface is followed while planes are cut."""
+PLACES = 13
+"""Places along each side of the box around a crystal."""
+BELOW_SURFACE = 0.97
 NEAREST = 0.5
 """Of the distances of the first planes, the smallest as a share of the largest: crystals are seldom as thick as wide."""
 CUT = (0.55, 0.95)
@@ -32,6 +35,20 @@ class Polytope:
         """Corners; where more than three planes meet, one may stand there several times."""
         halfspaces = np.column_stack([self.normals, -self.distances])
         return HalfspaceIntersection(halfspaces, np.zeros(3)).intersections
+
+    def inner_places(self) -> Float[Array, "3 place"]:
+        """Places evenly all over the inside, and just below corners, edges and facets, where strain is often strongest."""
+        low, high = self.vertices.min(axis=0), self.vertices.max(axis=0)
+        steps = (np.arange(PLACES) + 0.5) / PLACES
+        ruler = [start + (end - start) * steps for start, end in zip(low, high, strict=True)]
+        places = np.stack(np.meshgrid(*ruler, indexing="ij")).reshape(3, -1)
+        inside = (self.normals @ places <= self.distances[:, None]).all(axis=0)
+        on = np.abs(self.vertices @ self.normals.T - self.distances) < 1e-9
+        first, second = np.nonzero(np.triu(on.astype(int) @ on.T >= 2, 1))
+        edges = (self.vertices[first] + self.vertices[second]) / 2
+        facets = (on.T @ self.vertices)[on.any(axis=0)] / on.sum(axis=0)[on.any(axis=0), None]
+        outermost = np.vstack([self.vertices, edges, facets])
+        return np.hstack([places[:, inside], BELOW_SURFACE * outermost.T])
 
     def moved(self, shift: Float[Array, "3"]) -> "Polytope":
         """The same body elsewhere."""

@@ -4,7 +4,8 @@ Everything here is phase, -Q . u in radians, and lengths are shares of the cryst
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -84,17 +85,19 @@ class Dislocation:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Strain:
-    """The displacement of one crystal, before its scale is chosen."""
+    """The displacement of one crystal as a function of place."""
 
     bending: Float[Array, "3 3"]
     """Symmetric: strain that changes linearly over the crystal, from compression to tension, or as shear that bends or twists it."""
     smooth: SmoothField
     relaxed: Float[Array, " facet"]
-    """Phase at the middle of each facet: its displacement along the normal, seen along Q."""
+    """Of the middle of each facet: its displacement along the normal, seen along Q."""
     depth: float
-    shares: tuple[float, float, float]
-    """Of bending, smooth field and relaxed surfaces."""
+    weights: tuple[float, float, float]
+    """Factors on bending, smooth field and relaxed surfaces."""
     dislocations: tuple[Dislocation, ...] = ()
+    plane: Float[Array, "4"] = field(default_factory=lambda: np.zeros(4))
+    """A constant and a slope (z, y, x) that are taken away."""
 
     @classmethod
     def drawn(
@@ -114,40 +117,56 @@ class Strain:
             smooth=SmoothField.drawn(generator),
             relaxed=surface * (normals @ along_q),
             depth=generator.uniform(*DEPTHS),
-            shares=(first, second, third),
+            weights=(first, second, third),
         )
 
-    def phase(
-        self,
-        places: Float[Array, "3 voxel"],
-        depths: Float[Array, "facet voxel"],
-        density: Float[Array, " voxel"],
-        span_rad: float,
-    ) -> Float[Array, " voxel"]:
-        """Phase of each voxel, its plane and mean removed; without dislocations it spans `span_rad` where density is over a half."""
-        inside = density > 0.5
-        fields = (
+    def scaled(self, places: Float[Array, "3 place"], depths: Float[Array, "facet place"], span_rad: float) -> "Strain":
+        """The same, so that without dislocations the phase at places in the crystal spans so much; its plane and mean are taken away.
+
+        A plane only moves the peak, as any affine strain does: a lattice parameter, a tilt.
+        """
+        parts = [_span(_levelled(part, places)) for part in self._parts(places, depths)]
+        weights = np.divide(self.weights, parts, out=np.zeros(3), where=np.array(parts) > 0)
+        mixed = replace(self, weights=tuple(weights.tolist()), dislocations=(), plane=np.zeros(4))
+        spanned = _span(_levelled(mixed.phase(places, depths), places))
+        first, second, third = (weights * (span_rad / spanned if spanned else 0.0)).tolist()
+        chosen = replace(mixed, weights=(first, second, third), dislocations=self.dislocations)
+        return replace(chosen, plane=_plane(chosen.phase(places, depths), places))
+
+    def phase(self, places: Float[Array, "3 place"], depths: Float[Array, "facet place"]) -> Float[Array, " place"]:
+        """-Q . u at places that lie so deep below each facet."""
+        total = -(self.plane[0] + self.plane[1:].astype(places.dtype) @ places)
+        for weight, part in zip(self.weights, self._parts(places, depths), strict=True):
+            total += weight * part
+        for dislocation in self.dislocations:
+            total += dislocation.phase(places)
+        return total
+
+    def _parts(
+        self, places: Float[Array, "3 place"], depths: Float[Array, "facet place"]
+    ) -> Iterator[Float[Array, " place"]]:
+        """Bending, smooth field, relaxed surfaces; zero where they have no weight."""
+        parts = (
             lambda: ((self.bending.astype(places.dtype) @ places) * places).sum(axis=0),
             lambda: self.smooth.at(places),
             lambda: self.relaxed.astype(places.dtype) @ np.exp(np.minimum(-depths / self.depth, 0.0)),
         )
-        total = np.zeros_like(density)
-        for share, field in zip(self.shares, fields, strict=True):
-            if share and span_rad:
-                values = levelled(field(), places, density)
-                total += share * values / max(float(np.ptp(values[inside])), 1e-6)
-        total *= span_rad / max(float(np.ptp(total[inside])), 1e-6)
-        for dislocation in self.dislocations:
-            total += levelled(dislocation.phase(places), places, density)
-        return total
+        for weight, part in zip(self.weights, parts, strict=True):
+            yield part() if weight else np.zeros(places.shape[1], places.dtype)
 
 
-def levelled(
-    phase: Float[Array, " voxel"], places: Float[Array, "3 voxel"], density: Float[Array, " voxel"]
-) -> Float[Array, " voxel"]:
-    """Less the plane that fits best, weighted by density: it only moves the peak, as any affine strain (a lattice parameter, a tilt)."""
-    plane = np.vstack([np.ones_like(density), places])
-    weighted = plane * density
-    return (
-        phase - np.linalg.solve((weighted @ plane.T).astype(np.float64), weighted @ phase).astype(phase.dtype) @ plane
-    )
+def _plane(phase: Float[Array, " place"], places: Float[Array, "3 place"]) -> Float[Array, "4"]:
+    """Constant and slope of the plane that fits best."""
+    design = np.vstack([np.ones(places.shape[1]), places]).astype(np.float64)
+    return np.linalg.solve(design @ design.T, design @ phase)
+
+
+def _levelled(phase: Float[Array, " place"], places: Float[Array, "3 place"]) -> Float[Array, " place"]:
+    plane = _plane(phase, places)
+    return phase - plane[0] - plane[1:] @ places
+
+
+def _span(phase: Float[Array, " place"]) -> float:
+    """0 where it is but rounding."""
+    span = float(np.ptp(phase))
+    return span if span > 1e-6 else 0.0

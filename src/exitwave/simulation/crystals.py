@@ -29,7 +29,6 @@ class Crystal:
     strain: Strain
     pores: SmoothField
     density_drop: float
-    span_rad: float
     settings: CrystalSettings
     unit: float = 1.0
     """Length of 1 in `shape`, a crystal about as large as the unit sphere: metres, or whatever `sampled` counts in."""
@@ -80,7 +79,7 @@ class Crystal:
         inside = (0.5 + depths / widths.astype(np.float32)[:, None]).min(axis=0).clip(0.0, 1.0)
         kept = inside > 0
         places, depths, density = places[:, kept], depths[:, kept], inside[kept]
-        phase = self.strain.phase(places, depths, density, self.span_rad)
+        phase = self.strain.phase(places, depths)
         if self.density_drop:
             drop = self.pores.at(places)
             density = density * (1 - self.density_drop * (drop - drop.min()) / max(float(np.ptp(drop)), 1e-6))
@@ -105,13 +104,16 @@ def drawn_crystal(
     strain = Strain.drawn(shape.normals, along_q, (settings.bending, settings.smooth, settings.surface), generator)
     count = int(generator.integers(settings.dislocations[0], settings.dislocations[1] + 1))
     lines = tuple(_dislocation(settings.reflection, turn, generator) for _ in range(count))
+    pores, drop = SmoothField.drawn(generator), settings.density_variation * generator.uniform()
+    places = shape.inner_places()
+    depths = shape.distances[:, None] - shape.normals @ places
+    strain = replace(strain, dislocations=lines).scaled(places, depths, generator.uniform(*settings.phase_span_rad))
     return Crystal(
         shape=shape,
         along_q=along_q,
-        strain=replace(strain, dislocations=lines),
-        pores=SmoothField.drawn(generator),
-        density_drop=settings.density_variation * generator.uniform(),
-        span_rad=generator.uniform(*settings.phase_span_rad),
+        strain=strain,
+        pores=pores,
+        density_drop=drop,
         settings=settings,
     )
 
