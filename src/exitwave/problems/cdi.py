@@ -10,7 +10,6 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Bool, Complex, Float
-from scipy import ndimage
 from torch import Tensor
 
 from exitwave.data.checks import check_frames

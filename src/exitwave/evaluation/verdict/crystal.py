@@ -42,7 +42,9 @@ def free_log_likelihood(problem: BraggProblem, x: SupportEstimate) -> float:
 
     Favre-Nicolin, Leake & Chushkin, Sci. Rep. 10, 2664 (2020), eq. 1.
     """
-    wave = x.object.to(problem.device) * (x.beam_photons / problem.beam_photons).sqrt().to(problem.device, torch.float32)
+    wave = x.object.to(problem.device) * (x.beam_photons / problem.beam_photons).sqrt().to(
+        problem.device, torch.float32
+    )
     expected = problem.seen(wave, problem.blur_of(x))[problem.held_out].double().square().clamp(min=DARKEST)
     counted = problem.amplitudes[problem.held_out].double().square()
     return float((expected - counted + torch.xlogy(counted, counted / expected)).mean())

@@ -22,7 +22,16 @@ from exitwave.problems.cdi import SupportProblem
 from exitwave.problems.support_step import confined
 from exitwave.solvers.base import Solver, Step
 from exitwave.solvers.cdi.adaptive_support import best_support
-from exitwave.solvers.options import Adaptive, CoherenceEvery, Feedback, Positive, ShrinkEvery, SigmaEnd, SigmaStart, Threshold
+from exitwave.solvers.options import (
+    Adaptive,
+    CoherenceEvery,
+    Feedback,
+    Positive,
+    ShrinkEvery,
+    SigmaEnd,
+    SigmaStart,
+    Threshold,
+)
 from exitwave.solvers.registry import solver
 
 COHERENCE_PX = 9
