@@ -119,6 +119,20 @@ class Start(torch.nn.Module):
         return [ew.Prediction(batch.start) for batch in batches]
 
 
+def crystals(path: Path) -> None:
+    """Made crystals, cut through the middle, and the logarithm of their patterns; the last three have a dislocation each."""
+    whole = ew.crystals((64, 64, 64), 5, seed=5)
+    broken = ew.crystals((64, 64, 64), 3, seed=5, settings=ew.CrystalSettings(dislocations=(1, 1), facets=(12, 20)))
+    figure = Figure(figsize=(11, 2.9), layout="constrained")
+    for (upper, lower), obj in zip(figure.subplots(2, 8).T, torch.cat([whole, broken]), strict=True):
+        pattern = torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(obj)).abs().square())[32]
+        upper.imshow(complex_to_rgb(obj[32, 16:48, 16:48].numpy()))
+        lower.imshow((pattern / pattern.max() + 1e-7).log10(), cmap="inferno")
+        upper.axis("off")
+        lower.axis("off")
+    figure.savefig(path, dpi=100)
+
+
 def networks(path: Path) -> None:
     """Blood cells by the network that comes with the package, which never saw any; 64 px frames, seed 3, 1e6 photons."""
     made = ew.simulate("cells", frames=225, frame_px=64, overlap=0.75, seed=3)
@@ -228,6 +242,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "samples": samples,
     "probes": probes,
     "trajectories": trajectories,
+    "crystals": crystals,
     "networks": networks,
     **{name: draw for name, draw in STUDIES.items() if RESULTS[name].exists()},
 }

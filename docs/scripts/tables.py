@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse_from_object
 
+from crystal_tables import solved
 from exitwave.data.prepare.steps import STEPS
 from exitwave.data.scan import Scan
 from exitwave.evaluation.metrics import METRICS
@@ -37,9 +38,11 @@ from exitwave.io.recipes.schema import (
 from exitwave.problems.ptychography import PtychographyProblem
 from exitwave.running.job import OWN, PARTS, Job
 from exitwave.simulation import trajectories
+from exitwave.simulation.crystal_settings import CrystalSettings
 from exitwave.simulation.detection import Detection
 from exitwave.simulation.objects import OBJECTS
 from exitwave.simulation.probes import PROBES
+from exitwave.simulation.rocking_experiment import RockingExperiment
 from exitwave.solvers.base import Solver
 from exitwave.solvers.neural.reconstruction_network import architectures
 from exitwave.solvers.registry import solvers
@@ -179,9 +182,15 @@ def job() -> str:
     return table(("key", "default", "meaning"), rows)
 
 
-def detection() -> str:
-    rows = ((f"`{name}`", flag(name), default, text) for name, default, text in described(Detection))
+def flagged(cls: type) -> str:
+    """Options that are called the same in Python and on the command line."""
+    rows = ((f"`{name}`", flag(name), default, text) for name, default, text in described(cls))
     return table(("Python", "command line", "default", "meaning"), rows)
+
+
+def crystal_settings() -> str:
+    rows = ((f"`{name}`", default, text) for name, default, text in described(CrystalSettings))
+    return table(("setting", "default", "meaning"), rows)
 
 
 def steps() -> str:
@@ -294,7 +303,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "stated": stated,
     "running": running,
     "job": job,
-    "detection": detection,
+    "detection": lambda: flagged(Detection),
+    "rocking-experiment": lambda: flagged(RockingExperiment),
+    "crystal-settings": crystal_settings,
+    "crystals-solved": solved,
     "steps": steps,
     "recipes": recipes,
     "recipe-keys": recipe_keys,

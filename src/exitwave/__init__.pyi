@@ -65,9 +65,18 @@ from .running.reconstruct import default_solver as default_solver, iterate as it
 from .running.split_half import reconstruct_halves as reconstruct_halves
 from .running.stopping import Stop as Stop
 from .running.train import TrainingProgress as TrainingProgress, TrainingRun as TrainingRun, train as train
+from .simulation.crystal_settings import CrystalSettings as CrystalSettings
+from .simulation.crystals import (
+    Crystal as Crystal,
+    crystal as crystal,
+    crystals as crystals,
+    drawn_crystal as drawn_crystal,
+)
 from .simulation.detection import Detection as Detection
 from .simulation.isolated import simulate_pattern as simulate_pattern
 from .simulation.measure import Simulated as Simulated, measure as measure, simulate as simulate
+from .simulation.rocking_curve import simulate_crystal as simulate_crystal
+from .simulation.rocking_experiment import RockingExperiment as RockingExperiment
 from .simulation.stem import Microscope as Microscope, simulate_stem as simulate_stem
 from .solvers.base import Solver as Solver, Step as Step
 from .solvers.cdi.multistart import CDI as CDI, BestOf as BestOf

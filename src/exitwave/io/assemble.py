@@ -1,7 +1,7 @@
 """From a file's contents to a Scan: every unit, sign and axis change happens here, once, for all formats."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from exitwave.data import prepare
+from exitwave.data.bragg_geometry import BraggGeometry, Diffractometer
 from exitwave.data.errors import FormatError, InputError
 from exitwave.data.estimate import Estimate
 from exitwave.data.measurement import M, Measurement
@@ -29,6 +30,7 @@ from exitwave.io.raster import RasterShape, raster_positions_m, raster_shape, ra
 PositionSign = Literal["probe", "sample"]
 PositionUnit = Literal["m", "cm", "mm", "um", "nm", "angstrom", "pm", "px"]
 MaskGood = Literal["zero", "nonzero"]
+AngleUnit = Literal["deg", "rad"]
 METRES: dict[str, float] = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "angstrom": 1e-10, "pm": 1e-12}
 """Length units by name; positions in "px" are object pixels and need the geometry."""
 
@@ -41,6 +43,8 @@ class ReadOptions:
     """Name of the file format; found from the content when left out."""
     recipe: str | None = None
     """Name of a shipped recipe or path of a YAML recipe for generic HDF5 files."""
+    entry: str | None = None
+    """Scan of a file that keeps several: its group, or the number in its name."""
     positions: Path | None = None
     """A second file that holds the positions (and whatever else it knows), where a format keeps them apart."""
     energy_ev: float | None = None
@@ -91,6 +95,47 @@ class ReadOptions:
     """Image that says which pixels of the stored frames can be trusted: mask.npy, .tif, .edf or file.h5:/path/of/mask."""
     mask_good: MaskGood | None = None
     """Which value of that image is a good pixel; found by its pixels and the light where left out."""
+    diffractometer: str | None = None
+    """Diffractometer of a rocking curve: 34-ID-C, ID01, P10 ..., or a YAML file of its circles."""
+    angles: tuple[str, ...] = ()
+    """Degrees of circles in a rocking curve, such as theta=0.22,delta=32.17."""
+    angle_unit: AngleUnit | None = None
+    """Unit of a file's angles."""
+    rocked: str | None = None
+    """Circle that was turned from frame to frame; found by its angles where left out."""
+    rocking_angles: Path | None = None
+    """File with the angle of the rocked circle in each frame: a column of text, .npy, or a SPEC file (scans.spec:54)."""
+    rocking_step_deg: float | None = None
+    """Degrees by which it was turned from frame to frame, where no angles are known."""
+    direct_beam: Pair | None = None
+    """Row and column of the stored frames where the direct beam falls with the detector's circles at zero: 128x131.5."""
+    whitefield: Path | None = None
+    """Image of the detector in even light, by which the frames of a rocking curve are divided."""
+    darkfield: Path | None = None
+    """Image of the detector without light: marks its hot pixels, or is the background."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RockingContents:
+    """What a file says of a rocking curve, beside its frames and what all measurements have."""
+
+    angles: Mapping[str, Float[np.ndarray, " some"]]
+    """Of each circle by name: one number, or one for each frame, in the order of the file."""
+    angle_unit: AngleUnit = "deg"
+    frames: Float[np.ndarray, " frame"] | None = None
+    """Angles of the rocked circle, where they stand apart from those of the circles."""
+    diffractometer: Diffractometer | str | None = None
+    """Itself or its name."""
+    rocked: str | None = None
+    """Name of the rocked circle; None: the one with angles that differ."""
+    direct_beam_px: tuple[float, float] | None = None
+    """(row, column) from the stored frame's [h // 2, w // 2], the detector's circles at zero."""
+    diffraction: BraggGeometry | None = None
+    """All of it, in files of our own, where no angle needs to be checked."""
+    whitefield: Float[np.ndarray, "y x"] | None = None
+    darkfield: Float[np.ndarray, "y x"] | None = None
+    voxel_mask: Bool[np.ndarray, "frame y x"] | None = None
+    """True = trusted."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -129,6 +174,8 @@ class Contents:
     """(row, column) of the direct beam in the stored frames of far-field data; they are shifted to have it in the middle."""
     orientation: prepare.Orientation = "identity"
     """Applied to frames, mask and background alike."""
+    rocking: RockingContents | None = None
+    """Of files that hold the rocking curve of a crystal."""
     notes: dict[str, Any] = field(default_factory=dict[str, Any])
     """More for the provenance: dataset paths, versions, titles."""
 
@@ -143,6 +190,8 @@ class Format:
     """Looks at the content, never at the name; must not raise for files of other formats."""
     read: Callable[[Path, ReadOptions], Contents] | None = None
     write: Callable[[Path, Any], None] | None = None
+    writes: type[Measurement] = Scan
+    """The kind of measurement that it can keep."""
     read_estimate: Callable[[Path], Estimate] | None = None
     """Object, probe and positions, for formats that store reconstructions."""
     read_probe: Callable[[Path], Tensor] | None = None
@@ -167,15 +216,16 @@ def assemble(contents: Contents, stated: ReadOptions, path: Path, format_name: s
     if contents.positions is None and not alone:
         raise FormatError(
             f"{path} holds no scan positions ({format_name}); give the file that does with --positions, for a raster its "
-            f"rows and columns and its step (--scan 40x50 --step-nm 0.5), or a recipe that says where they are{lost_links(path)}"
+            "rows and columns and its step (--scan 40x50 --step-nm 0.5), or a recipe that says where they are; for the rocking curve "
+            f"of a crystal --diffractometer, --angles and --rocking-angles{lost_links(path)}"
         )
     height, width = patterns.shape[1:]
     require_memory(32 * height * width, f"{path} says its frames are {height} x {width} pixels")
     if (stated.values or contents.values) == "amplitude":
-        patterns = MappedPatterns(patterns, _squared, patterns.shape[1:])
+        patterns = MappedPatterns(patterns, squared, patterns.shape[1:])
     orientation = stated.orientation or contents.orientation
     mask = np.ones(patterns.shape[1:], dtype=bool) if contents.mask is None else contents.mask
-    known = _known_geometry(contents, stated)
+    known = known_geometry(contents, stated)
     if known.lacks_angle and (optics := known.optics) is not None and (semi_angle := optics.semi_angle_rad) is not None:
         known = replace(known, pixel_angle_rad=angle_by_disc(patterns, torch.from_numpy(mask), semi_angle, path))
         contents = replace(contents, notes={**contents.notes, "angles": "by the bright disc and the semi-angle"})
@@ -276,7 +326,8 @@ def with_summed_exposures(contents: Contents, path: Path) -> Contents:
     )
 
 
-def _squared(frames: Float[Tensor, "batch y x"], index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+def squared(frames: Float[Tensor, "batch y x"], index: Int[Tensor, " batch"]) -> Float[Tensor, "batch y x"]:
+    """Counts of amplitudes."""
     return frames.square()
 
 
@@ -293,7 +344,8 @@ def _centred(scan: M, contents: Contents) -> M:
     return prepare.recentre(scan, (row, column)) if inside and (row, column) != (height // 2, width // 2) else scan
 
 
-def _known_geometry(contents: Contents, stated: ReadOptions) -> KnownGeometry:
+def known_geometry(contents: Contents, stated: ReadOptions) -> KnownGeometry:
+    """What file and user know of the geometry; what is stated wins. Raises InputError where two options say the same."""
     if None not in (stated.distance_m, stated.camera_length_m):
         raise InputError("distance_m and camera_length_m are the same; state one of them")
     distance = stated.distance_m if stated.camera_length_m is None else stated.camera_length_m

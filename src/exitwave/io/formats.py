@@ -33,6 +33,7 @@ from exitwave.io.readers import (
     tike,
 )
 from exitwave.io.recipes import recipe
+from exitwave.io.rocking import assemble_rocking, is_rocking_curve
 from exitwave.io.unknown_file import unknown_file
 from exitwave.io.weights import is_weights
 
@@ -102,7 +103,9 @@ def read_scan(path: Path, stated: ReadOptions) -> Measurement:
             f"{path} ({chosen.title}) holds no diffraction patterns; give the scan it was made from, and this file with --start or "
             "--probe to begin with it"
         )
-    return assemble(with_stated_mask(chosen.read(path, stated), stated), stated, path, chosen.name)
+    contents = with_stated_mask(chosen.read(path, stated), stated)
+    make = assemble_rocking if is_rocking_curve(contents, stated) else assemble
+    return make(contents, stated, path, chosen.name)
 
 
 ENDINGS = {".cxi": "cxi", ".nxs": "nexus", ".ptyd": "ptyd", ".npz": "npz"}

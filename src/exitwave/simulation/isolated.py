@@ -13,7 +13,7 @@ from exitwave.data.geometry import Geometry
 from exitwave.data.pattern import Pattern
 from exitwave.simulation import textures
 from exitwave.simulation.detection import Detection
-from exitwave.simulation.measure import Simulated, measure
+from exitwave.simulation.measure import Simulated, check_seed, measure
 
 USUAL_DIAMETER = 0.36
 """Diameter of the particle as a share of the frame: the pattern is sampled 2.8 times as finely as the wave needs."""
@@ -73,6 +73,7 @@ def simulate_pattern(
     """
     if object_name not in ISOLATED:
         raise InputError(f"no isolated object is called {object_name!r}; known are {', '.join(ISOLATED)}")
+    check_seed(seed)
     detection = detection or Detection()
     if detection.drift or detection.position_error_px or max(map(abs, detection.exposure_px)) > 0:
         raise InputError("drift, position errors and fly-scan exposure need a scan; one pattern has none of them")

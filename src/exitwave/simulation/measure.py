@@ -128,8 +128,7 @@ def simulate(
     """
     if not overlap < 1:
         raise InputError(f"overlap is {overlap:g}; expected a share below 1, 0.6 to 0.75 is usual")
-    if seed < 0:
-        raise InputError(f"seed is {seed}; expected 0 or a positive whole number")
+    check_seed(seed)
     draw = _named(OBJECTS, "object", object_name)
     illuminate = _named(PROBES, "probe", probe_name)
     travel = _named(TRAJECTORIES, "trajectory", trajectory)
@@ -180,6 +179,12 @@ def _check_windows(truth: PtychoEstimate, detection: Detection) -> None:
             f"(y, x) in an object of {tuple(truth.object.shape[1:])} px; they must start from [0, 0] to "
             f"{room.tolist()}: draw a larger object or shift the positions"
         )
+
+
+def check_seed(seed: int) -> None:
+    """Raises InputError for a negative one."""
+    if seed < 0:
+        raise InputError(f"seed is {seed}; expected 0 or a positive whole number")
 
 
 def _named(known: Mapping[str, T], kind: str, name: str) -> T:

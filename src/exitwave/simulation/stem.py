@@ -17,7 +17,7 @@ from exitwave.data.scan import Scan
 from exitwave.io.raster import RasterShape, raster_shape
 from exitwave.physics.probe_forming import formed_probe, round_aperture
 from exitwave.simulation.detection import Detection
-from exitwave.simulation.measure import MARGIN_PX, Simulated, measure
+from exitwave.simulation.measure import MARGIN_PX, Simulated, check_seed, measure
 from exitwave.simulation.trajectories import raster
 
 ATOM_M = 0.4e-10
@@ -101,6 +101,7 @@ def simulate_stem(
 
     Raises InputError where the probe does not fit its frames.
     """
+    check_seed(seed)
     microscope = microscope or Microscope()
     geometry, optics = microscope.geometry, microscope.optics
     shape = frame_px, frame_px

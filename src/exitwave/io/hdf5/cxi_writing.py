@@ -9,6 +9,7 @@ import numpy as np
 from exitwave.data.estimate import Estimate
 from exitwave.data.geometry import JOULE_PER_EV, Geometry
 from exitwave.data.measurement import Measurement
+from exitwave.data.rocking_curve import RockingCurve
 from exitwave.data.scan import Scan
 from exitwave.io.hdf5.frames import store_frames
 from exitwave.io.hdf5.truth import store_truth
@@ -19,6 +20,9 @@ SCAN_FORMAT = 1
 INVALID_PIXEL = 1
 """CXI mask bit of a pixel that must not be used."""
 FRAMES, TRANSLATION = "/entry_1/instrument_1/detector_1/data", "/entry_1/sample_1/geometry_1/translation"
+
+ROCKING = "rocking_curve"
+"""Group of our own with angles and circles of a rocking curve."""
 
 
 def write(path: Path, scan: Measurement, *, truth: Estimate | None = None) -> None:
@@ -99,13 +103,38 @@ def _(scan: Scan, entry: h5py.Group) -> None:
     with_unit(group_at(entry, "exitwave"), "probe_positions_yx", positions, "m")
 
 
+@write_positions.register
+def _(scan: RockingCurve, entry: h5py.Group) -> None:
+    group = entry.create_group(f"exitwave/{ROCKING}")
+    with_unit(group, "angles", scan.angles_rad.numpy(), "rad")
+    diffraction, circles = scan.diffraction, scan.diffraction.diffractometer
+    told = {
+        "name": circles.name,
+        "circles": {
+            "sample": {circle.name: circle.axis for circle in circles.sample_circles},
+            "detector": {circle.name: circle.axis for circle in circles.detector_circles},
+            "rows": circles.rows,
+            "columns": circles.columns,
+        },
+        "sample_angles_rad": diffraction.sample_angles_rad,
+        "detector_angles_rad": diffraction.detector_angles_rad,
+        "rocked": diffraction.rocked,
+        "direct_beam_px": diffraction.direct_beam_px,
+    }
+    write_json(group, "diffraction", told)
+    if scan.voxel_mask is not None:
+        trusted = scan.voxel_mask.cpu().numpy()
+        group.create_dataset("voxel_mask", data=trusted, chunks=(1, *trusted.shape[1:]), compression="gzip")
+
+
 def _write_detector(detector: h5py.Group, scan: Measurement) -> None:
     pixel_y, pixel_x = scan.geometry.detector_pixel_m
     height, width = scan.frame_shape
     with_unit(detector, "basis_vectors", np.array([[0, -pixel_x], [-pixel_y, 0], [0, 0]], dtype=np.float64), "m")
     corner = np.array([(width // 2 + 0.5) * pixel_x, (height // 2 + 0.5) * pixel_y, scan.geometry.distance_m])
     with_unit(detector, "corner_position", corner, "m")
-    store_frames(detector, "data", scan).attrs["axes"] = "translation:y:x"
+    axis = "angle" if isinstance(scan, RockingCurve) else "translation"
+    store_frames(detector, "data", scan).attrs["axes"] = f"{axis}:y:x"
     detector["mask"] = np.where(scan.mask.cpu().numpy(), 0, INVALID_PIXEL).astype(np.uint32)
     if scan.background is not None:
         detector["data_dark"] = scan.background.cpu().numpy()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from exitwave.data.errors import FormatError
 from exitwave.data.geometry import JOULE_PER_EV, electron_wavelength_m, photon_wavelength_m
+from exitwave.data.measurement import Measurement
 from exitwave.io.assemble import Contents, Format, ReadOptions
 from exitwave.io.hdf5 import reading as hdf5
 from exitwave.io.hdf5.cxi_writing import write
@@ -25,6 +26,7 @@ from exitwave.io.hdf5.values import read_json
 from exitwave.io.positions import stored_unit, with_stated_positions
 from exitwave.io.readers import cxi_detector as detector
 from exitwave.io.readers.cxi_detector import DETECTOR, ENTRY, per_shot
+from exitwave.io.readers.cxi_rocking import rocking_contents
 
 __all__ = ["FORMAT", "read", "read_probe", "read_truth", "recognises", "write", "write_truth"]
 
@@ -64,6 +66,7 @@ def read(path: Path, stated: ReadOptions) -> Contents:
             mask=detector.mask(file),
             background=detector.background(file),
             monitor=detector.monitor(file, count),
+            rocking=rocking_contents(file),
             notes=_notes(file, name),
         )
     return with_stated_positions(contents, stated)
@@ -144,4 +147,12 @@ def _notes(file: h5py.File, name: str) -> dict[str, object]:
     return {**notes, "written_from": written} if written else notes
 
 
-FORMAT = Format(name="cxi", title="CXI file", recognises=recognises, read=read, write=write, read_probe=read_probe)
+FORMAT = Format(
+    name="cxi",
+    title="CXI file",
+    recognises=recognises,
+    read=read,
+    write=write,
+    writes=Measurement,
+    read_probe=read_probe,
+)

@@ -25,12 +25,12 @@ from exitwave.io.hdf5.reading import (
     find,
     is_hdf5,
     mean_frame,
-    numbers,
     open_hdf5,
-    unit,
 )
 from exitwave.io.natural_order import in_number_order
 from exitwave.io.positions import read_positions
+from exitwave.io.recipes.places import chosen_entry, entries, places_of, raw_numbers
+from exitwave.io.recipes.rocking import rocking_contents
 from exitwave.io.recipes.schema import Places, Quantity, Recipe, Term, load_recipe, shipped_recipes
 from exitwave.io.units import ANGLES_RAD, ENERGIES_EV, LENGTHS_M, factor
 
@@ -49,9 +49,14 @@ def read(path: Path, stated: ReadOptions) -> Contents:
     """
     name = stated.recipe or _best(path)
     recipe = load_recipe(name)
-    with open_hdf5(path) as file:
+    with open_hdf5(path) as whole:
+        place = chosen_entry(whole, recipe, stated.entry)
+        file = whole[place] if place else whole
+        assert isinstance(file, h5py.Group)
         names = _frame_names(file, recipe, path, name)
-        patterns = Hdf5Patterns(path, names, _layout(file, names[0], recipe, stated))
+        patterns = Hdf5Patterns(
+            path, tuple(_below(place, each) for each in names), _layout(file, names[0], recipe, stated)
+        )
         contents = Contents(
             patterns=patterns,
             values=recipe.frames.values,
@@ -68,11 +73,12 @@ def read(path: Path, stated: ReadOptions) -> Contents:
             focus_distance_m=_value(file, recipe.focus_distance, LENGTHS_M, "length"),
             particle=recipe.particle,
             mask=_mask(file, recipe),
-            background=mean_frame(file, *_places(recipe.background)) if recipe.background else None,
+            background=mean_frame(file, *places_of(recipe.background)) if recipe.background else None,
             monitor=_numbers(file, recipe.monitor.path) if recipe.monitor else None,
             beam_centre_px=_beam_centre_px(file, recipe),
             orientation=recipe.frames.orientation,
-            notes={"recipe": name, "datasets": patterns.names},
+            rocking=rocking_contents(file, recipe, patterns.shape, _beam_centre_px(file, recipe)),
+            notes={"recipe": name, **({"entry": place} if place else {}), "datasets": patterns.names},
         )
     if stated.positions:
         positions, named_unit = read_positions(stated.positions)
@@ -91,7 +97,7 @@ def _fitting(path: Path) -> list[str]:
         found = [
             (-len(recipe.recognise), name)
             for name, recipe in shipped_recipes().items()
-            if recipe.recognise and all(_exists(file, place) for place in recipe.recognise)
+            if recipe.recognise and entries(file, recipe)
         ]
     return [name for _, name in sorted(found)]
 
@@ -109,46 +115,18 @@ def _best(path: Path) -> str:
     return names[0]
 
 
-def _exists(file: h5py.File, place: str) -> bool:
-    path, _, attribute = place.partition("@")
-    item = find(file, path or "/")
-    return item is not None and (not attribute or attribute in item.attrs)
-
-
-def _places(places: Places) -> list[str]:
-    return [places] if isinstance(places, str) else places
-
-
-def _raw(file: h5py.File, places: Places) -> tuple[np.ndarray, str] | None:
-    """Numbers at the first place that exists, and the unit that the file gives them. Raises FormatError for text."""
-    for place in _places(places):
-        path, at, attribute = place.partition("@")
-        if not _exists(file, place):
-            continue
-        item = find(file, path or "/")
-        if at and item is not None:
-            values = np.asarray(item.attrs[attribute])
-            if values.dtype.kind not in "biuf":
-                raise FormatError(f"{place} in {file.filename} is {values.dtype}; the recipe expects numbers there")
-            return values.astype(np.float64), ""
-        values = numbers(file, path)
-        if values is not None:
-            return values, unit(dataset(file, path), "")
-    return None
-
-
-def _numbers(file: h5py.File, places: Places) -> Float[np.ndarray, " frame"] | None:
-    raw = _raw(file, places)
+def _numbers(file: h5py.Group, places: Places) -> Float[np.ndarray, " frame"] | None:
+    raw = raw_numbers(file, places)
     return None if raw is None else raw[0].ravel()
 
 
-def _value(file: h5py.File, quantity: Quantity | None, units: dict[str, float], kind: str) -> float | None:
+def _value(file: h5py.Group, quantity: Quantity | None, units: dict[str, float], kind: str) -> float | None:
     """A number in the unit of the library; None when it is not there or differs from frame to frame."""
     if quantity is None:
         return None
     number, word = quantity.value, quantity.unit
     if quantity.path is not None:
-        raw = _raw(file, quantity.path)
+        raw = raw_numbers(file, quantity.path)
         if raw is None:
             return None
         values = raw[0].ravel()
@@ -163,7 +141,7 @@ def _value(file: h5py.File, quantity: Quantity | None, units: dict[str, float], 
     return abs(number) if quantity.absolute else number
 
 
-def _wavelength_m(file: h5py.File, recipe: Recipe) -> float | None:
+def _wavelength_m(file: h5py.Group, recipe: Recipe) -> float | None:
     wavelength = _value(file, recipe.wavelength, LENGTHS_M, "length")
     energy_ev = _value(file, recipe.energy, ENERGIES_EV, "energy")
     if wavelength or not energy_ev:
@@ -175,13 +153,13 @@ def _square(value: float | None) -> tuple[float, float] | None:
     return (value, value) if value else None
 
 
-def _pixel_m(file: h5py.File, recipe: Recipe) -> tuple[float, float] | None:
+def _pixel_m(file: h5py.Group, recipe: Recipe) -> tuple[float, float] | None:
     pixel_x = _value(file, recipe.detector_pixel, LENGTHS_M, "length")
     pixel_y = _value(file, recipe.detector_pixel_y, LENGTHS_M, "length") or pixel_x
     return (pixel_y, pixel_x) if pixel_y and pixel_x else None
 
 
-def _beam_centre_px(file: h5py.File, recipe: Recipe) -> tuple[float, float] | None:
+def _beam_centre_px(file: h5py.Group, recipe: Recipe) -> tuple[float, float] | None:
     if recipe.beam_centre is None:
         return None
     row = _value(file, recipe.beam_centre.y, PIXELS, "pixels")
@@ -189,20 +167,24 @@ def _beam_centre_px(file: h5py.File, recipe: Recipe) -> tuple[float, float] | No
     return None if row is None or column is None else (row, column)
 
 
-def _mask(file: h5py.File, recipe: Recipe) -> Bool[np.ndarray, "y x"] | None:
-    raw = _raw(file, recipe.mask.path) if recipe.mask else None
+def _mask(file: h5py.Group, recipe: Recipe) -> Bool[np.ndarray, "y x"] | None:
+    raw = raw_numbers(file, recipe.mask.path) if recipe.mask else None
     if raw is None or recipe.mask is None:
         return None
     return (raw[0] != 0) if recipe.mask.good == "nonzero" else (raw[0] == 0)
 
 
-def _frame_names(file: h5py.File, recipe: Recipe, path: Path, name: str) -> tuple[str, ...]:
-    places = _places(recipe.frames.path)
+def _frame_names(file: h5py.Group, recipe: Recipe, path: Path, name: str) -> tuple[str, ...]:
+    if recipe.frames.within is not None:
+        return (_only_stack(file, recipe.frames.within, path),)
+    places = places_of(recipe.frames.path or [])
     for place in places:
         if place.endswith("/*"):
             group = find(file, place[:-2])
             if isinstance(group, h5py.Group) and len(group):
-                return tuple(f"{place[:-1]}{member}" for member in sorted((str(m) for m in group), key=in_number_order))
+                return tuple(
+                    f"{group.name}/{member}" for member in sorted((str(m) for m in group), key=in_number_order)
+                )
         elif dataset(file, place) is not None:
             return (place,)
     for place in places:
@@ -212,7 +194,25 @@ def _frame_names(file: h5py.File, recipe: Recipe, path: Path, name: str) -> tupl
     raise FormatError(f"{path} has no frames at {' or '.join(places)}, where the recipe {name} expects them")
 
 
-def _layout(file: h5py.File, frames: str, recipe: Recipe, stated: ReadOptions) -> Layout:
+def _below(group: str, place: str) -> str:
+    return f"{group}/{place}" if group else place
+
+
+def _only_stack(file: h5py.Group, within: str, path: Path) -> str:
+    """The one dataset of three axes in a group, whose name differs from file to file."""
+    group = find(file, within)
+    members = [str(name) for name in group] if isinstance(group, h5py.Group) else []
+    places = [_below(within, name) for name in members]
+    stacks = [place for place in places if (stored := dataset(file, place)) is not None and stored.ndim == 3]
+    if len(stacks) != 1:
+        raise FormatError(
+            f"{path} holds {len(stacks)} stacks of frames in {within}{': ' if stacks else ''}{', '.join(stacks)}; expected one "
+            "(frame, y, x). Copy the recipe and write its path"
+        )
+    return stacks[0]
+
+
+def _layout(file: h5py.Group, frames: str, recipe: Recipe, stated: ReadOptions) -> Layout:
     """The layout of the recipe; a fourth axis is that of exposures to be summed, or of a scan kept line by line."""
     stored = dataset(file, frames)
     if recipe.frames.layout != "frame y x" or stored is None or stored.ndim != 4:
@@ -220,12 +220,12 @@ def _layout(file: h5py.File, frames: str, recipe: Recipe, stated: ReadOptions) -
     if stated.sum_exposures:
         return "frame exposure y x"
     terms = [term.path for term in recipe.positions.y if term.path is not None]
-    places = dataset(file, *_places(terms[0])) if terms else None
+    places = dataset(file, *places_of(terms[0])) if terms else None
     by_line = places is not None and places.size == stored.shape[0] * stored.shape[1]
     return "row column y x" if by_line else recipe.frames.layout
 
 
-def _positions(file: h5py.File, recipe: Recipe, patterns: Hdf5Patterns) -> Float[np.ndarray, "frame 2"] | None:
+def _positions(file: h5py.Group, recipe: Recipe, patterns: Hdf5Patterns) -> Float[np.ndarray, "frame 2"] | None:
     columns: list[np.ndarray] = []
     for axis, terms in enumerate((recipe.positions.y, recipe.positions.x)):
         summands = [_summand(file, term, axis, recipe, patterns) for term in terms]
@@ -234,18 +234,18 @@ def _positions(file: h5py.File, recipe: Recipe, patterns: Hdf5Patterns) -> Float
         columns.append(np.sum([s for s in summands if s is not None], axis=0))
     if columns[0].shape != columns[1].shape:
         raise FormatError(
-            f"{file.filename} holds {len(columns[0])} positions in y and {len(columns[1])} in x; expected as many"
+            f"{file.file.filename} holds {len(columns[0])} positions in y and {len(columns[1])} in x; expected as many"
         )
     return np.stack(columns, axis=1)
 
 
 def _summand(
-    file: h5py.File, term: Term, axis: int, recipe: Recipe, patterns: Hdf5Patterns
+    file: h5py.Group, term: Term, axis: int, recipe: Recipe, patterns: Hdf5Patterns
 ) -> Float[np.ndarray, " frame"] | None:
     if term.scan is not None:
         values = _raster_numbers(file, term.scan, recipe, patterns)
     else:
-        raw = _raw(file, term.path or "")
+        raw = raw_numbers(file, term.path or "")
         if raw is None:
             return None
         values = _component(raw[0], term.component, patterns.shape[0])
@@ -260,7 +260,7 @@ def _summand(
         wave = math.cos(angle) if term.of in ("cos", "abs cos") else math.sin(angle)
         scale *= abs(wave) if term.of in ("abs cos", "abs sin") else wave
     if not math.isfinite(scale):
-        raise FormatError(f"{file.filename} has no number at {term.by}, by which the recipe multiplies positions")
+        raise FormatError(f"{file.file.filename} has no number at {term.by}, by which the recipe multiplies positions")
     return values * scale
 
 
@@ -277,13 +277,13 @@ def _component(values: np.ndarray, component: int | None, frames: int) -> Float[
 
 
 def _over_raster(
-    values: Float[np.ndarray, " some"], axis: int, file: h5py.File, recipe: Recipe, patterns: Hdf5Patterns
+    values: Float[np.ndarray, " some"], axis: int, file: h5py.Group, recipe: Recipe, patterns: Hdf5Patterns
 ) -> Float[np.ndarray, " frame"]:
     """Positions of one motor, given once for each row or column of a raster, for all of its frames; others as they are.
 
     Where there are as many rows as columns, those of y go with the rows and those of x with the columns.
     """
-    stored = dataset(file, patterns.names[0])
+    stored = _stored(file, patterns)
     if recipe.frames.layout != "row column y x" or stored is None or len(values) == patterns.shape[0]:
         return values
     rows, columns = stored.shape[:2]
@@ -293,15 +293,21 @@ def _over_raster(
     return np.repeat(values, columns) if along == 0 else np.tile(values, rows)
 
 
-def _raster_shape(file: h5py.File, recipe: Recipe, frames: str) -> tuple[int, int] | None:
+def _stored(file: h5py.Group, patterns: Hdf5Patterns) -> h5py.Dataset | None:
+    """The first dataset of frames, whose name counts from the file while all else counts from the group of the scan."""
+    name = patterns.names[0]
+    return dataset(file, *(name.split("/", parts)[-1] for parts in range(name.count("/") + 1)))
+
+
+def _raster_shape(file: h5py.Group, recipe: Recipe, frames: str) -> tuple[int, int] | None:
     stored = dataset(file, frames)
     if recipe.frames.layout != "row column y x" or stored is None or stored.ndim != 4:
         return None
     return int(stored.shape[0]), int(stored.shape[1])
 
 
-def _raster_numbers(file: h5py.File, scan: str, recipe: Recipe, patterns: Hdf5Patterns) -> np.ndarray:
-    stored = dataset(file, patterns.names[0])
+def _raster_numbers(file: h5py.Group, scan: str, recipe: Recipe, patterns: Hdf5Patterns) -> np.ndarray:
+    stored = _stored(file, patterns)
     if stored is None or recipe.frames.layout != "row column y x":
         raise FormatError("a recipe can count scan rows and columns only where the frames' layout is row column y x")
     return np.indices(stored.shape[:2])[0 if scan == "row" else 1].ravel().astype(np.float64)

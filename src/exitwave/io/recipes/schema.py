@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from exitwave.data.errors import FormatError, did_you_mean
 from exitwave.data.prepare import Orientation
-from exitwave.io.assemble import PositionSign, PositionUnit
+from exitwave.io.assemble import AngleUnit, PositionSign, PositionUnit
 from exitwave.io.hdf5.reading import Layout
 from exitwave.io.units import ANGLES_RAD, ENERGIES_EV, LENGTHS_M
 
@@ -80,12 +80,20 @@ class Term(Part):
 class Frames(Part):
     """Where the diffraction patterns are."""
 
-    path: Places
+    path: Places | None = None
     """A path that ends in "/*" gathers all datasets of a group, in the order of the numbers in their names."""
+    within: Place | None = None
+    """Instead of a path: a group of which the one dataset of three axes is meant, whatever its name."""
     layout: Layout = "frame y x"
     values: Literal["counts", "amplitude"] = "counts"
     orientation: Orientation = "identity"
     """How frames must be turned so that rows and columns run as the positions do."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.within is None):
+            raise ValueError("give either path or within")
+        return self
 
 
 class Positions(Part):
@@ -131,15 +139,39 @@ class BeamCentre(Part):
     x: Quantity
 
 
+class Rocking(Part):
+    """Angles and corrections of the rocking curve of a crystal."""
+
+    diffractometer: str | None = None
+    """Name of one that comes with exitwave, or a YAML file of its circles."""
+    angles: dict[str, Places | float]
+    """Of each circle by name: where one number or one for each frame stands, or the number itself."""
+    unit: AngleUnit = "deg"
+    frames: Places | None = None
+    """Angle of the rocked circle in each frame, where it stands apart from the circle."""
+    rocked: str | None = None
+    """Circle that was turned from frame to frame; found by its angles where left out."""
+    rocked_at: Places | None = None
+    """Instead of rocked: text of which the end is the name of the circle."""
+    whitefield: Places | None = None
+    """Image of the detector in even light; frames are divided by it."""
+    darkfield: Places | None = None
+    """Image of the detector without light: marks hot pixels, or is the background."""
+
+
 class Recipe(Part):
     """How the files of one facility are read; positions and detector orientation belong together."""
 
     title: str
     about: str = ""
     recognise: list[Place] = []
-    """Places that all exist in such a file; without any the recipe must be named."""
+    """Places that all exist in such a file; without any the recipe must be named. In names * stands for anything."""
+    entry: Place | None = None
+    """Group of a scan, where a file keeps several (* stands for anything); all other places are within it."""
     frames: Frames
-    positions: Positions
+    positions: Positions = Positions(unit="m")
+    rocking: Rocking | None = None
+    """In place of positions: the frames are the rocking curve of a crystal."""
     energy: Quantity | None = None
     wavelength: Quantity | None = None
     distance: Quantity | None = None
@@ -155,6 +187,13 @@ class Recipe(Part):
     background: Places | None = None
     monitor: Monitor | None = None
     beam_centre: BeamCentre | None = None
+
+    @model_validator(mode="after")
+    def _scan_or_rocking_curve(self) -> Self:
+        if ("positions" in self.model_fields_set) == (self.rocking is not None):
+            told = "positions and rocking are given" if self.rocking else "positions is missing"
+            raise ValueError(f"{told}; give positions of a scan, or rocking of a rocking curve")
+        return self
 
 
 def load_recipe(name: str) -> Recipe:
@@ -216,5 +255,5 @@ def _complaints(error: ValidationError) -> Iterator[str]:
 
 
 def _known_keys() -> list[str]:
-    parts: list[type[Part]] = [Recipe, Frames, Positions, Term, Quantity, Mask, Monitor, BeamCentre]
+    parts: list[type[Part]] = [Recipe, Frames, Positions, Term, Quantity, Mask, Monitor, BeamCentre, Rocking]
     return [key for part in parts for key in part.model_fields]
