@@ -38,7 +38,8 @@ def _(problem: SupportProblem, x: SupportEstimate, frame_residual: Float[Tensor,
     obj = x.object.to(problem.device) * (x.beam_photons / problem.beam_photons).sqrt().to(problem.device, torch.float32)
     known = (problem.trusted > 0) | problem.held_out
     measured, calculated, trusted = (
-        middle_plane(torch.fft.fftshift(values)) for values in (problem.amplitudes, problem.seen(obj, problem.blur_of(x)), known)
+        middle_plane(torch.fft.fftshift(values))
+        for values in (problem.amplitudes, problem.seen(obj, problem.blur_of(x)), known)
     )
     return _fits((0,), measured.square()[None], calculated.square()[None], trusted)
 

@@ -13,17 +13,17 @@ from exitwave.io.images import read_image
 
 LENGTHS_M = {"nm": 1e-9, "um": 1e-6, "µm": 1e-6, "mm": 1e-3}
 _LENGTH = r"(\d+(?:\.\d*)?(?:e-?\d+)?)\s*(px|nm|um|µm|mm)?"
-_CIRCLE = re.compile(rf"circle:{_LENGTH}")
+_CIRCLE = re.compile(rf"(?:circle|sphere):{_LENGTH}")
 _RECTANGLE = re.compile(rf"rectangle:{_LENGTH}x{_LENGTH}")
 
 
 def names_file(stated: str) -> bool:
     """Whether a support is stated by the name of a file rather than by its shape."""
-    return not stated.startswith(("circle:", "rectangle:"))
+    return not stated.startswith(("circle:", "sphere:", "rectangle:"))
 
 
 def stated_support(stated: str, shape: Sequence[int], pixel_m: Sequence[float]) -> Bool[Tensor, "*axes"]:
-    """Where the object may be, as the user says: `circle:RADIUS`, `rectangle:ROWSxCOLUMNS` or an image in a file.
+    """Where the object may be, as the user says: `circle:RADIUS` (`sphere:` on three axes), `rectangle:ROWSxCOLUMNS` or an image in a file.
 
     Sizes are object pixels, or lengths with a unit (`circle:2.5um`). The shape stands in the middle of the object's array, of
     `shape`; a smaller image is laid there. Raises InputError where it is neither, or would allow everything or nothing.
@@ -51,8 +51,8 @@ def _drawn(stated: str, shape: Sequence[int], pixel_m: Sequence[float]) -> Bool[
         near = [(ruler >= -(side // 2)) & (ruler < side - side // 2) for ruler, side in zip(rulers, sides, strict=True)]
         return near[0] & near[1]
     raise InputError(
-        f"the support {stated!r} is no shape; expected circle:RADIUS, rectangle:ROWSxCOLUMNS in object pixels or with nm, um, "
-        "mm, such as circle:60 or rectangle:2umx3um, or a file: support.npy, support.tif, file.h5:/path"
+        f"the support {stated!r} is no shape; expected circle:RADIUS, sphere:RADIUS or rectangle:ROWSxCOLUMNS in object pixels or with nm, "
+        "um, mm, such as circle:60 or rectangle:2umx3um, or a file: support.npy, support.tif, file.h5:/path"
     )
 
 

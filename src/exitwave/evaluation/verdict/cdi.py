@@ -127,9 +127,12 @@ def first_mode(state: Mapping[str, Tensor]) -> float | None:
     return float(powers[-1] / powers.sum().clamp(min=1e-30))
 
 
-def said(e: Mapping[str, float], particle: Particle = "photon") -> Iterator[Says]:
-    """What the figures say, one thing each, of photons or electrons."""
-    yield from _of_starts(e)
+def said(
+    e: Mapping[str, float], particle: Particle = "photon", *, same_but_for_noise: float = SAME_BUT_FOR_NOISE
+) -> Iterator[Says]:
+    """What the figures say, one thing each, of photons or electrons; from which correlation on noise is why starts differ, is a
+    matter of its kind."""
+    yield from _of_starts(e, same_but_for_noise)
     yield from _of_held_out(e, particle)
     if e["beam-off"] > OFF_CENTRE:
         yield Says(
@@ -146,8 +149,8 @@ def said(e: Mapping[str, float], particle: Particle = "photon") -> Iterator[Says
         )
 
 
-def _of_starts(e: Mapping[str, float]) -> Iterator[Says]:
-    agreement, same = e.get("starts-correlation"), SAME_BUT_FOR_NOISE if e["noise-ratio"] < NOISY else SAME
+def _of_starts(e: Mapping[str, float], same_but_for_noise: float) -> Iterator[Says]:
+    agreement, same = e.get("starts-correlation"), same_but_for_noise if e["noise-ratio"] < NOISY else SAME
     more = "more starts and more epochs of hio (--starts 10 --hio 400)"
     if agreement is None:
         yield Says(

@@ -22,6 +22,8 @@ WIDEST = 0.7
 """Share of the array that a crystal may touch along any axis: from a half on the fringes are sampled too coarsely."""
 DARKEST = 0.01
 """Photons that a voxel is expected to have at least: a single count in a dark one need not be impossible."""
+ALIKE = 0.93
+"""Correlation of starts that differ by their noise alone: in three dimensions there is more of the crystal to agree upon."""
 UNEXPLAINED, HOPELESS = 0.05, 0.2
 """Residual, what photon noise leaves taken off, from which on something else than this crystal is in the pattern."""
 
@@ -34,7 +36,7 @@ def _(problem: BraggProblem, result: Result, state: Mapping[str, Tensor]) -> Ver
     figures["unexplained"] = result.residual * (1 - 1 / max(figures["noise-ratio"], 1.0))
     if problem.has_held_out:
         figures["free-llk"] = free_log_likelihood(problem, x)
-    return verdict([*cdi.said(figures), *_of_shape(figures), *_of_residual(figures)], figures)
+    return verdict([*cdi.said(figures, same_but_for_noise=ALIKE), *_of_shape(figures), *_of_residual(figures)], figures)
 
 
 def free_log_likelihood(problem: BraggProblem, x: SupportEstimate) -> float:
@@ -42,7 +44,9 @@ def free_log_likelihood(problem: BraggProblem, x: SupportEstimate) -> float:
 
     Favre-Nicolin, Leake & Chushkin, Sci. Rep. 10, 2664 (2020), eq. 1.
     """
-    wave = x.object.to(problem.device) * (x.beam_photons / problem.beam_photons).sqrt().to(problem.device, torch.float32)
+    wave = x.object.to(problem.device) * (x.beam_photons / problem.beam_photons).sqrt().to(
+        problem.device, torch.float32
+    )
     expected = problem.seen(wave, problem.blur_of(x))[problem.held_out].double().square().clamp(min=DARKEST)
     counted = problem.amplitudes[problem.held_out].double().square()
     return float((expected - counted + torch.xlogy(counted, counted / expected)).mean())

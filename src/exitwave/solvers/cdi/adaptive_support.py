@@ -46,7 +46,9 @@ def best_support(
     tried = [blurred > share * top for share in THRESHOLDS]
     held = problem.held_out.flatten().nonzero().squeeze(1)
     measured = problem.amplitudes.flatten()[held]
-    best = min(tried, key=lambda region: _missed(problem.seen(torch.where(region, obj, 0.0), blur).flatten()[held], measured))
+    best = min(
+        tried, key=lambda region: _missed(problem.seen(torch.where(region, obj, 0.0), blur).flatten()[held], measured)
+    )
     least = round((1 - MOST_LOST) * int(support.sum()))
     return best if int(best.sum()) >= least else blurred >= blurred.flatten().topk(least).values[-1]
 

@@ -103,9 +103,7 @@ class BestOf(Solver[SupportEstimate]):
             current, state, inner = None, {}, 0
         yield from self._polished(problem, found, litter, origin, Step(epoch=epoch, estimate=origin, state=own))
 
-    def _begin(
-        self, problem: SupportProblem, litter: Litter, origin: SupportEstimate, number: int
-    ) -> SupportEstimate:
+    def _begin(self, problem: SupportProblem, litter: Litter, origin: SupportEstimate, number: int) -> SupportEstimate:
         """Where a start begins: in the first generation by chance, later from what it found then, drawn to the best."""
         if number >= self.starts:
             return litter.bred(number % self.starts)
@@ -157,9 +155,10 @@ class _Usual:
 
     threshold: float
     sigma_start_px: float
+    polish: int
 
 
-_PATTERN, _CRYSTAL = _Usual(0.2, 3.0), _Usual(0.12, 2.0)
+_PATTERN, _CRYSTAL = _Usual(0.2, 3.0, 0), _Usual(0.12, 2.0, 60)
 
 
 @solver
@@ -200,8 +199,8 @@ class CDI(Solver[SupportEstimate]):
     generations: PositiveInt = 1
     """Times that all starts are run, from the second time on guided by the best of all; 2-3 for strained crystals of which few
     starts find the same. See best_of."""
-    polish: NonNegativeInt = 0
-    """Epochs of error reduction from the mean."""
+    polish: NonNegativeInt | None = None
+    """Epochs of error reduction from the mean, beside those above. Left out: none, and 60 for a crystal."""
     adaptive_threshold: bool | None = None
     """Choose the threshold by pixels held out, and the blur by the size of the first support, within which it stays. Left out:
     where the support is stated or the object real, which holds pixels out."""
@@ -212,7 +211,7 @@ class CDI(Solver[SupportEstimate]):
     def epochs(self) -> int:
         """Epochs in all, over all starts."""
         each = self.cycles * (2 * self.er + self.hio) + self.finish
-        return self.starts * self.generations * each + self.polish
+        return self.starts * self.generations * each + (self.polish or 0)
 
     @property
     def seeds(self) -> int:
@@ -255,7 +254,7 @@ class CDI(Solver[SupportEstimate]):
             starts=self.starts,
             keep=self.keep,
             generations=self.generations,
-            polish=self.polish,
+            polish=usual.polish if self.polish is None else self.polish,
         )
 
     def _er(self, sigma_px: float) -> dict[str, Any]:
