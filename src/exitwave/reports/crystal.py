@@ -84,7 +84,7 @@ class Crystal(IsolatedObject):
             ),
             Fact(
                 "Q (x, y, z)",
-                f"{number(np.linalg.norm(crystal.scattering_vector) * 1e-10, 5)} per Å along ({direction})",
+                f"{number(float(np.linalg.norm(crystal.scattering_vector)) * 1e-10, 5)} per Å along ({direction})",
             ),
             Fact(
                 "displacement",

@@ -60,7 +60,7 @@ def cuts(crystal: LaboratoryCrystal) -> list[ObjectImage]:
 def _(estimate: BraggEstimate, deviation: Estimate, pixel_m: tuple[float, ...]) -> list[ObjectImage]:
     """On the voxels of the crystal, not on those that would suit the deviation."""
     crystal = crystal_in_laboratory(estimate)
-    values = on_voxels_of(crystal, estimate, deviation.numpy()["object"].real)
+    values = on_voxels_of(crystal, estimate, np.real(deviation.numpy()["object"]))
     images = object_images(estimate, pixel_m)
     planes = [_plane(values, axis, crystal.middle[axis]).astype(np.complex64) for _, axis in CUTS]
     return [replace(image, image=plane, maps=()) for image, plane in zip(images, planes, strict=True)]
@@ -76,7 +76,7 @@ def on_voxels_of(
     return ndimage.affine_transform(
         values,
         to_array * crystal.voxel_m,
-        offset=np.asarray(centre) + to_array @ crystal.origin_m,
+        offset=np.asarray(centre) + to_array @ crystal.origin_m,  # pyright: ignore[reportArgumentType]  # its stub says float
         output_shape=crystal.object.shape,
         order=1,
     )
