@@ -18,6 +18,7 @@ CHECKED = [
     "exitwave.data.checks",
     # Module by module: kernels.cpu must not be touched, its functions are compiled.
     *(f"exitwave.physics.{name.stem}" for name in (SOURCE / "physics").glob("*.py")),
+    "exitwave.physics.crystal",
     "exitwave.physics.kernels.reference",
     "exitwave.physics.kernels.dispatch",
     "exitwave.problems",
@@ -32,5 +33,6 @@ CHECKED = [
         if name.stem != "prediction"
     ),
     *(f"exitwave.evaluation.{name}" for name in ("evaluate", "metrics", "region", "comparison", "gauge", "cdi")),
+    *(f"exitwave.evaluation.{name}" for name in ("crystals", "crystal_alignment", "shells")),
 ]
 install_import_hook(CHECKED, "runtime_types.checked")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -258,12 +259,116 @@ STUDIES: dict[str, Callable[[Path], None]] = {
 }
 """Pictures of what was measured; they are made where the results are there."""
 
+
+def bragg_geometry(path: Path) -> None:
+    """Beams, Q and the rocked circle in the laboratory, and one crystal on the array of its rocking curve and in the laboratory."""
+    curve = rocking_curve()
+    places = np.stack(np.meshgrid(*(np.arange(48) - 24,) * 3, indexing="ij"), axis=-1) @ curve.direct_basis_m.T
+    q = curve.scattering_vector / np.linalg.norm(curve.scattering_vector)
+    # A box with a corner cut off, its planes bent about an axis across Q.
+    along = np.abs(places) / np.array([90e-9, 60e-9, 110e-9])
+    box = 1 / (1 + np.exp(25 * (along.max(axis=-1) - 1)))
+    box *= 1 / (1 + np.exp((places.sum(axis=-1) - 150e-9) / 5e-9))
+    u = 1.2e4 * (places @ q) * (places @ np.cross(q, [0.0, 1.0, 0.0]))
+    obj = box * np.exp(-1j * np.linalg.norm(curve.scattering_vector) * u)
+    estimate = ew.BraggEstimate(
+        object=torch.from_numpy(obj.astype(np.complex64)),
+        support=torch.from_numpy(box > 0.05),
+        beam_photons=torch.tensor(1e6, dtype=torch.float64),
+        basis_m=torch.from_numpy(curve.direct_basis_m),
+        scattering_vector=torch.from_numpy(curve.scattering_vector),
+    )
+    figure = Figure(figsize=(10, 4.8), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.5))
+    _draw_beams(left.add_axes((-0.05, -0.05, 1.05, 1.1), projection="3d"), curve)
+    crystal, middle = ew.crystal_in_laboratory(estimate), 24
+    array = right.add_subplot(2, 2, 1)
+    array.imshow(np.abs(obj[:, middle]), cmap="gray", origin="lower")
+    array.set(xlabel="column", ylabel="frame", title="amplitude, array")
+    z, x = crystal.axis_m(0) * 1e9, crystal.axis_m(2) * 1e9
+    cut = (slice(None), crystal.middle[1])
+    shown = (
+        (2, crystal.amplitude[cut], "gray", (0, 1), "amplitude, laboratory"),
+        (3, crystal.displacement_m[cut] * 1e12, "RdBu_r", (-60, 60), "displacement along Q, pm"),
+        (4, crystal.strain[cut] * 100, "RdBu_r", (-0.15, 0.15), "strain along Q, %"),
+    )
+    for place, values, colours, (low, high), title in shown:
+        axes = right.add_subplot(2, 2, place)
+        drawn = axes.imshow(
+            values, cmap=colours, vmin=low, vmax=high, origin="lower", extent=(x[0], x[-1], z[0], z[-1])
+        )
+        axes.set(xlabel="x, nm", ylabel="z, nm", title=title)
+        right.colorbar(drawn, ax=axes, shrink=0.8)
+    for axes in right.axes:
+        axes.title.set_fontsize(9)
+    figure.savefig(path, dpi=100)
+
+
+def rocking_curve() -> ew.RockingCurve:
+    """An empty rocking curve at 34-ID-C."""
+    made = ew.Diffractometer(
+        name="34-ID-C",
+        sample_circles=(
+            ew.Circle(name="theta", axis="y+"),
+            ew.Circle(name="chi", axis="z-"),
+            ew.Circle(name="phi", axis="y+"),
+        ),
+        detector_circles=(ew.Circle(name="delta", axis="y+"), ew.Circle(name="gamma", axis="x-")),
+    )
+    angles = [np.radians(angle) for angle in (0.2, 90.0, -5.0, 32.2, 12.6)]
+    return ew.RockingCurve(
+        patterns=torch.zeros(48, 48, 48),
+        geometry=ew.Geometry.from_energy(9000, 0.5, (150e-6, 150e-6)),
+        angles_rad=np.radians(0.2 + 0.025 * (np.arange(48) - 24)),
+        diffraction=ew.BraggGeometry(
+            diffractometer=made,
+            sample_angles_rad=tuple(angles[:3]),
+            detector_angles_rad=tuple(angles[3:]),
+            rocked="theta",
+        ),
+    )
+
+
+def _draw_beams(axes: Any, curve: ew.RockingCurve) -> None:
+    """Arrows in the laboratory: right-handed with z to the right, x to the front, y up."""
+    geometry, detector = curve.geometry, curve.diffraction
+    wavenumber = 2 * np.pi / geometry.wavelength_m
+    q = curve.scattering_vector / wavenumber
+    incident = np.array([1.0, 0.0, 0.0])
+    arrows = (
+        (-incident, incident, "#888888", "beam $k_i$"),
+        (np.zeros(3), incident, "#cccccc", ""),
+        (np.zeros(3), incident + q, "#3b82c4", "scattered $k_f$"),
+        (np.zeros(3), q, "#c8434b", "$Q = k_f - k_i$"),
+        (np.zeros(3), 0.5 * detector.rocking_axis(), "#2a9d6f", "rocking axis"),
+    )
+    for start, vector, colour, name in arrows:
+        (z, y, x), (dz, dy, dx) = start, vector
+        axes.quiver(z, x, y, dz, dx, dy, color=colour, arrow_length_ratio=0.08)
+        if name:
+            tz, ty, tx = start + vector * (0.45 if start.any() else 1.06)
+            axes.text(tz, tx, ty, name, color=colour, fontsize=9, ha="right" if name == "rocking axis" else "left")
+    ends = (
+        np.array([[-1, -1], [-1, 1], [1, 1], [1, -1], [-1, -1]])
+        * 0.2
+        / geometry.detector_pixel_m[0]
+        * geometry.distance_m
+    )
+    corners = detector.scattered(geometry, ends[:, 0], ends[:, 1]) / wavenumber
+    axes.plot(corners[:, 0], corners[:, 2], corners[:, 1], color="#3b82c4")
+    axes.set(xlabel="z, along the beam", ylabel="x", zlabel="y, up", xlim=(-1, 1.1), ylim=(-0.4, 0.9), zlim=(-0.2, 0.6))
+    axes.set(xticklabels=(), yticklabels=(), zticklabels=())
+    axes.set_box_aspect((2.1, 1.3, 0.8), zoom=0.87)
+    axes.view_init(elev=38, azim=-52)
+
+
 PICTURES: dict[str, Callable[[Path], None]] = {
     "overview": overview,
     "near_field": near_field,
     "4d_stem": stem,
     "bragg": bragg,
     "wrong_axes": wrong_axes,
+    "bragg_geometry": bragg_geometry,
     "samples": samples,
     "probes": probes,
     "trajectories": trajectories,

@@ -3,7 +3,7 @@
 Arrays may have two or three axes; they wrap at their edges, where an isolated object has nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -46,11 +46,12 @@ def shifted(image: Complex[Tensor, "*axes"], shift_px: tuple[float, ...]) -> Com
 
 def register_twin(image: Complex[Tensor, "*axes"], reference: Complex[Tensor, "*axes"]) -> RegisteredImage:
     """Turn, move and rotate the phase of a reconstruction so that it agrees best with a reference of the same shape."""
-    upright, turned = _moved(image, reference, twin=False), _moved(conjugate_inverse(image), reference, twin=True)
-    return turned if turned.correlation > upright.correlation else upright
+    upright, turned = register_shift(image, reference), register_shift(conjugate_inverse(image), reference)
+    return replace(turned, twin=True) if turned.correlation > upright.correlation else upright
 
 
-def _moved(image: Complex[Tensor, "*axes"], reference: Complex[Tensor, "*axes"], *, twin: bool) -> RegisteredImage:
+def register_shift(image: Complex[Tensor, "*axes"], reference: Complex[Tensor, "*axes"]) -> RegisteredImage:
+    """Move and rotate the phase of a reconstruction that is known to be no twin."""
     from skimage.registration import phase_cross_correlation  # imported late: scikit-image is slow to load
 
     # Plain cross-correlation, whose modulus does not see a global phase. Guizar-Sicairos, Opt. Lett. 33, 156 (2008).
@@ -69,6 +70,6 @@ def _moved(image: Complex[Tensor, "*axes"], reference: Complex[Tensor, "*axes"],
         image=moved * phase,
         shift_px=shift_px,
         phase_rad=float(phase.angle()),
-        twin=twin,
+        twin=False,
         correlation=float(overlap.abs()) / max(norms, 1e-30),
     )

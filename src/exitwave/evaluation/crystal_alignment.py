@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Complex
 from torch import Tensor
 
-from exitwave.evaluation.cdi_alignment import RegisteredImage, register_twin
+from exitwave.evaluation.cdi_alignment import RegisteredImage, register_shift, register_twin
 from exitwave.physics.crystal.levelled import SURFACE, bulk_amplitude
 from exitwave.physics.crystal.phase import mean_phase_step, sloped
+from exitwave.physics.fourier import conjugate_inverse
 
-ROUNDS = 2
-"""Shift and slope are found in turns; each is right to a hundredth of a voxel or so after the first."""
+ROUNDS, LEVEL_RAD = 3, 1e-4
+"""Shift and slope are found in turns, at most so often, until so little slope per voxel is left."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,17 +36,18 @@ def register_crystal(
     """
     own, other = (mean_phase_step(_numpy(image), _bright(_numpy(image))) for image in (crystal, reference))
     flat, target = _tilted(crystal, -own), _tilted(reference, -other)
-    laid = register_twin(flat, target)
-    ramp = own - other
+    found = register_twin(flat, target)
+    # The twin has the same slope: conjugation turns it, inversion turns it back.
+    upright, laid, ramp = (conjugate_inverse(flat) if found.twin else flat), found, own - other
     for _ in range(ROUNDS):
         product = _numpy(laid.image * target.conj())
         left = mean_phase_step(product, _bright(product))
-        # The twin has the same slope: conjugation turns it, inversion turns it back.
-        ramp, flat = ramp + left, _tilted(flat, -left)
-        laid = register_twin(flat, target)
-    return RegisteredCrystal(
-        laid=replace(laid, image=_tilted(laid.image, other)), ramp_rad_px=tuple(float(each) for each in ramp)
-    )
+        if np.abs(left).max() < LEVEL_RAD:
+            break
+        ramp, upright = ramp + left, _tilted(upright, -left)
+        laid = register_shift(upright, target)
+    laid = replace(laid, image=_tilted(laid.image, other), twin=found.twin)
+    return RegisteredCrystal(laid=laid, ramp_rad_px=tuple(float(each) for each in ramp))
 
 
 def _tilted(image: Complex[Tensor, "frame y x"], step_rad: np.ndarray) -> Complex[Tensor, "frame y x"]:

@@ -16,7 +16,7 @@ FAINT = 1e-6
 
 
 def fourier_shell_correlation(
-    a: Complex[Tensor, "frame y x"], b: Complex[Tensor, "frame y x"], basis_m: Float[Tensor, "3 3"]
+    a: Complex[Tensor, "*axes"], b: Complex[Tensor, "*others"], basis_m: Float[Tensor, "3 3"]
 ) -> RingCorrelation:
     """Correlate two aligned crystals in shells of |q|, 1/m in the laboratory, whatever the angles between the array's axes.
 

@@ -1,6 +1,7 @@
 """Orthogonalisation: a crystal from the oblique array of its rocking curve onto cubic voxels of the laboratory."""
 
 import math
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -12,7 +13,6 @@ from exitwave.data.estimate import BraggEstimate
 from exitwave.data.laboratory_crystal import LaboratoryCrystal
 from exitwave.data.lengths import length
 from exitwave.physics.crystal.levelled import SURFACE, LevelledCrystal, levelled_crystal
-from exitwave.physics.crystal.phase import Field
 from exitwave.physics.crystal.strain import displacement_of, strain_of
 
 MOST_VOXELS = 2**26
@@ -73,11 +73,10 @@ class _Grid:
         self._matrix = to_array * voxel_m
         self._start = to_array @ start_m + np.array(crystal.object.shape) // 2
 
-    def sample(self, values: Num[np.ndarray, "frame y x"]) -> Num[np.ndarray, "z y x"]:
+    def sample(self, values: Num[np.ndarray, "frame row column"]) -> Num[np.ndarray, "z y x"]:
         """Values there, interpolated linearly; zero beyond the array."""
-        return ndimage.affine_transform(
-            values, self._matrix, offset=self._start, output_shape=self.shape, order=1, mode="constant"
-        )
+        start = cast("Any", self._start)  # one offset an axis, which its type stub does not know
+        return ndimage.affine_transform(values, self._matrix, start, self.shape, order=1, mode="constant")
 
 
 def _sampled(crystal: LevelledCrystal, grid: _Grid, scattering_vector: Vector, origin_m: Vector) -> LaboratoryCrystal:
@@ -98,7 +97,7 @@ def _sampled(crystal: LevelledCrystal, grid: _Grid, scattering_vector: Vector, o
     )
 
 
-def _known_only(values: Field, grid: _Grid) -> Float[np.ndarray, "z y x"]:
+def _known_only(values: Float[np.ndarray, "frame row column"], grid: _Grid) -> Float[np.ndarray, "z y x"]:
     """Values with NaN among them, interpolated from those that are known; where none is near, as in a corner, the nearest."""
     known = np.isfinite(values)
     if not known.any():
@@ -114,7 +113,7 @@ def _box_m(crystal: LevelledCrystal, basis: Matrix) -> tuple[Vector, Vector]:
     """The corners (least, greatest) of the box around all voxels that are not empty, from the middle of the array."""
     # Only the surface can be a corner; its voxels are few.
     there = crystal.object != 0
-    surface = there & ~ndimage.binary_erosion(there)
+    surface = there & np.logical_not(ndimage.binary_erosion(there))
     places = (np.argwhere(surface) - np.array(crystal.object.shape) // 2) @ basis.T
     reach = np.abs(basis).sum(axis=1) / 2
     return places.min(axis=0) - reach, places.max(axis=0) + reach
@@ -130,10 +129,10 @@ def _voxel_m(basis: Matrix, size_m: Vector, asked_m: float | None) -> float:
     """The edge of a cubic voxel: as asked for, or the least distance of the array's planes, two digits of it."""
     least = float(np.cbrt(np.prod(size_m) / MOST_VOXELS))
     if asked_m is not None:
-        if not least <= asked_m < float(size_m.max()):
+        if not least <= asked_m <= float(size_m.min()) / 4:
             raise InputError(
-                f"voxels of {length(asked_m)} for a crystal of {length(float(size_m.max()))}; expected {length(least)} to "
-                f"{length(float(size_m.min()) / 4)}, metres"
+                f"voxels of {length(asked_m)} for a crystal of {length(float(size_m.max()))}; expected metres, {length(least)} to "
+                f"{length(float(size_m.min()) / 4)}"
             )
         return asked_m
     finest = float(1 / np.linalg.norm(np.linalg.inv(basis), axis=1).max())

@@ -10,7 +10,7 @@ Step = Float[np.ndarray, "3"]
 """Radians per voxel along each axis of the array."""
 
 
-def phase_steps(crystal: Crystal, region: Region, axis: int) -> Field:
+def phase_steps(crystal: Crystal, region: Region, axis: int) -> Float[np.ndarray, "gaps_frame gaps_y gaps_x"]:
     """Phase from each voxel to the next along an axis, -pi to pi, one fewer along it; NaN unless both lie in the region.
 
     The angle of a product needs no unwrapping, so that dislocations, about which no unwrapped phase exists, survive.
