@@ -56,9 +56,9 @@ def write(
 ) -> None:
     """Write a result or a scan; the format follows from the file's ending unless it is named.
 
-    A result as .h5 keeps everything; .cxi, .npz, .tiff and .png are exports, of crystals .vti and .vtp, too. A scan goes to .cxi,
-    .nxs, .npz, .ptyd. A file that is there already is replaced, as h5py and tifffile do, but with a word before
-    (OverwriteWarning); `overwrite` True leaves out the word, False refuses (InputError).
+    A result as .h5 keeps everything; .cxi, .npz, .tiff and .png are exports. A scan goes to .cxi, .nxs, .npz, .ptyd. A file that
+    is there already is replaced, as h5py and tifffile do, but with a word before (OverwriteWarning); `overwrite` True leaves out
+    the word, False refuses (InputError).
     """
     path = Path(path)
     say_overwritten(path, overwrite)
