@@ -230,6 +230,14 @@ def test_a_large_crystal_is_turned_with_fewer_triangles(result):
     assert len(page_surface(result.estimate, 10**6).triangles) == len(usual.triangles)
 
 
+@pytest.mark.parametrize("value", [0.0, float("nan")])
+def test_a_crystal_of_which_nothing_is_left_still_makes_a_page(result, value):
+    empty = replace(result.estimate, object=torch.full_like(result.estimate.object, value))
+    text = render(replace(result, estimate=empty, spread=None, frame_fits=None))
+    assert "Amplitude of the middle cut across z" in text
+    assert "<script>" not in text
+
+
 def test_figures_of_crystals_and_rocking_curves(result, measured):
     titles = [axes.get_title() for axes in ew.plot(result).axes]
     assert {"displacement (pm)", "strain (10⁻⁴)", "residual"} <= set(titles)

@@ -34,7 +34,7 @@ def export(result: Result, path: str | Path, *, format: str | None = None) -> No
     path = Path(path)
     name = format or ENDINGS.get(path.suffix.lower())
     exports = exports_of(result.estimate)
-    if name not in exports:
+    if name is None or name not in exports:
         raise InputError(_refusal(path, name, exports, result))
     exports[name](path, result)
 

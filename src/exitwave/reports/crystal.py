@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from exitwave.data.crystal_surface import CrystalSurface
+from exitwave.data.errors import InputError
 from exitwave.data.estimate import BraggEstimate
 from exitwave.data.laboratory_crystal import LaboratoryCrystal
 from exitwave.data.lengths import length, number
@@ -23,7 +24,7 @@ from exitwave.reports.crystal_diffraction import plane_rows, transfer_pictures
 from exitwave.reports.crystal_surface import Turned, turned
 from exitwave.reports.crystal_views import PICOMETRE, STRAIN, STRAIN_UNIT
 from exitwave.reports.formatting import Fact
-from exitwave.reports.kinds import IsolatedObject, reported
+from exitwave.reports.kinds import IsolatedObject, KindOfReport, reported
 from exitwave.reports.panels import BLUE, GREY, finish_curve
 from exitwave.reports.pictures import Picture, Row
 from exitwave.reports.svg import inline_svg
@@ -40,13 +41,9 @@ AXES = (("z", "along the beam"), ("y", "up"), ("x", "horizontal"))
 class Crystal(IsolatedObject):
     """Of a crystal, measured in the laboratory frame."""
 
-    def __init__(self, estimate: BraggEstimate, result: Result) -> None:
+    def __init__(self, estimate: BraggEstimate, result: Result, crystal: LaboratoryCrystal) -> None:
         super().__init__(estimate, result)
-        self._estimate = estimate
-
-    @cached_property
-    def _crystal(self) -> LaboratoryCrystal:
-        return crystal_in_laboratory(self._estimate)
+        self._estimate, self._crystal = estimate, crystal
 
     @cached_property
     def _size(self) -> CrystalSize:
@@ -84,7 +81,7 @@ class Crystal(IsolatedObject):
             ),
             Fact(
                 "Q (x, y, z)",
-                f"{number(np.linalg.norm(crystal.scattering_vector) * 1e-10, 5)} per Å along ({direction})",
+                f"{number(float(np.linalg.norm(crystal.scattering_vector)) * 1e-10, 5)} per Å along ({direction})",
             ),
             Fact(
                 "displacement",
@@ -114,7 +111,13 @@ class Crystal(IsolatedObject):
         return turned(page_surface(self._estimate))
 
 
-reported.register(BraggEstimate, Crystal)
+@reported.register
+def _(estimate: BraggEstimate, result: Result) -> KindOfReport:
+    try:
+        return Crystal(estimate, result, crystal_in_laboratory(estimate))
+    except InputError:
+        # Nothing is there, as after a run that diverged: the page says what it can.
+        return IsolatedObject(estimate, result)
 
 
 def page_surface(estimate: BraggEstimate, most: int = MOST_TRIANGLES) -> CrystalSurface:

@@ -62,7 +62,7 @@ def transfer_pictures(result: Result) -> Iterator[Picture]:
     finish_curve(axes, "q from the peak (1/nm)", "transfer")
     below = np.flatnonzero(share < 1 / math.e)
     ends = (
-        f"below 1/e from a half period of {number(math.pi / q[below[0]] * 1e9)} nm"
+        f"below 1/e from a half period of {number(math.pi / float(q[below[0]]) * 1e9)} nm"
         if below.size
         else "above 1/e throughout"
     )

@@ -131,7 +131,7 @@ def draw_surface(axes: Axes, surface: CrystalSurface, colour: Coloured) -> None:
     painted = rgb * lit[:, None]
     axes.add_collection(
         PolyCollection(
-            corners[order][:, :, :2], facecolors=painted, edgecolors="none", antialiased=False, rasterized=True
+            list(corners[order][:, :, :2]), facecolors=painted, edgecolors="none", antialiased=False, rasterized=True
         )
     )
     _finish(axes, at, (right, up))
@@ -171,11 +171,12 @@ def _finish(axes: Axes, at: np.ndarray, plane: tuple[np.ndarray, np.ndarray]) ->
     axes.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
     axes.set_aspect("equal")
     reach = 0.12 * float((high - low).max())
-    corner = np.array((low[0] - margin[0], high[1] + margin[1])) + np.array((1.3, -1.5)) * reach
+    x, y = float(low[0] - margin[0] + 1.3 * reach), float(high[1] + margin[1] - 1.5 * reach)
     for name, axis in (("z", 0), ("y", 1), ("x", 2)):
-        way = np.array((plane[0][axis], plane[1][axis])) * reach
-        axes.annotate("", corner + way, corner, arrowprops={"arrowstyle": "->", "linewidth": 0.8, "shrinkA": 0})
-        axes.text(*(corner + 1.25 * way), name, ha="center", va="center", fontsize=7)
+        across, up = (reach * float(way[axis]) for way in plane)
+        arrow = {"arrowstyle": "->", "linewidth": 0.8, "shrinkA": 0}
+        axes.annotate("", (x + across, y + up), (x, y), arrowprops=arrow)
+        axes.text(x + 1.25 * across, y + 1.25 * up, name, ha="center", va="center", fontsize=7)
 
 
 def _share(colour: Coloured) -> Float[np.ndarray, " point"]:

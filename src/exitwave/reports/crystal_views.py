@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Inexact, Shaped
 from scipy import ndimage
 
-from exitwave.data.estimate import BraggEstimate, Estimate
+from exitwave.data.errors import InputError
+from exitwave.data.estimate import BraggEstimate, Estimate, SupportEstimate
 from exitwave.data.laboratory_crystal import LaboratoryCrystal
 from exitwave.physics.crystal.laboratory import crystal_in_laboratory
 from exitwave.reports.views import Map, ObjectImage, deviation_images, object_images
@@ -24,7 +25,17 @@ STRAIN, STRAIN_UNIT = 1e-4, "10⁻⁴"
 @object_images.register
 def _(estimate: BraggEstimate, pixel_m: tuple[float, ...]) -> list[ObjectImage]:
     """Whatever the pixel of its array: the laboratory's grid has its own."""
-    return cuts(crystal_in_laboratory(estimate))
+    try:
+        crystal = crystal_in_laboratory(estimate)
+    except InputError:
+        # Nothing is there, as after a run that diverged: its bare array is shown.
+        return object_images(_bare(estimate), pixel_m)
+    return cuts(crystal)
+
+
+def _bare(estimate: BraggEstimate) -> SupportEstimate:
+    """The same as it lies in its array, without the laboratory."""
+    return SupportEstimate(object=estimate.object, support=estimate.support, beam_photons=estimate.beam_photons)
 
 
 def cuts(crystal: LaboratoryCrystal) -> list[ObjectImage]:
@@ -59,8 +70,11 @@ def cuts(crystal: LaboratoryCrystal) -> list[ObjectImage]:
 @deviation_images.register
 def _(estimate: BraggEstimate, deviation: Estimate, pixel_m: tuple[float, ...]) -> list[ObjectImage]:
     """On the voxels of the crystal, not on those that would suit the deviation."""
-    crystal = crystal_in_laboratory(estimate)
-    values = on_voxels_of(crystal, estimate, deviation.numpy()["object"].real)
+    try:
+        crystal = crystal_in_laboratory(estimate)
+    except InputError:
+        return deviation_images(_bare(estimate), deviation, pixel_m)
+    values = on_voxels_of(crystal, estimate, np.real(deviation.numpy()["object"]))
     images = object_images(estimate, pixel_m)
     planes = [_plane(values, axis, crystal.middle[axis]).astype(np.complex64) for _, axis in CUTS]
     return [replace(image, image=plane, maps=()) for image, plane in zip(images, planes, strict=True)]
@@ -76,7 +90,7 @@ def on_voxels_of(
     return ndimage.affine_transform(
         values,
         to_array * crystal.voxel_m,
-        offset=np.asarray(centre) + to_array @ crystal.origin_m,
+        offset=np.asarray(centre) + to_array @ crystal.origin_m,  # pyright: ignore[reportArgumentType]  # its stub says float
         output_shape=crystal.object.shape,
         order=1,
     )

@@ -101,10 +101,11 @@ def paper_figure(result: Result, options: FigureOptions) -> Figure:
 
 def _panels(result: Result, image: ObjectImage, options: FigureOptions) -> tuple[Panel, ...]:
     """What is to be drawn. Raises InputError for what a result of this kind does not have."""
-    maps = tuple(panel for panel in _OF_CRYSTALS if panel in {each.name for each in image.maps})
+    maps: tuple[Panel, ...] = tuple(panel for panel in _OF_CRYSTALS if panel in {each.name for each in image.maps})
     scanned = isinstance(result.estimate, PtychoEstimate)
     usual: tuple[Panel, ...] = ("amplitude", "phase", "probe") if scanned else ("amplitude", "phase")
-    chosen = options.panel or (("amplitude", *maps) if maps else usual)
+    of_maps: tuple[Panel, ...] = ("amplitude", *maps)
+    chosen = options.panel or (of_maps if maps else usual)
     there = {*usual, *maps, "complex"}
     missing = [panel for panel in chosen if panel not in there]
     if missing:

@@ -49,7 +49,8 @@ def _on_surface(
     known = np.isfinite(crystal.strain) & np.isfinite(crystal.displacement_m)
     if not known.any():
         return np.full(len(places), np.nan), np.full(len(places), np.nan)
-    nearest = tuple(ndimage.distance_transform_edt(~known, return_distances=False, return_indices=True))
+    _, index = ndimage.distance_transform_edt(~known, return_indices=True)  # pyright: ignore[reportGeneralTypeIssues]
+    nearest = tuple(index)
     size = float(np.linalg.norm(crystal.scattering_vector))
     # Of the phase's factor, which has no jumps where the displacement reaches half a lattice spacing.
     factor = np.exp(-1j * size * crystal.displacement_m[nearest])
