@@ -48,3 +48,15 @@ def test_the_startup_file_loads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_an_unknown_shell_is_refused(tmp_path: Path) -> None:
     assert "bash" in refused(tmp_path, "--install-completion", "--shell", "tcl")
+
+
+def test_in_zsh_it_is_said_what_loads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("ZSH", raising=False)
+    monkeypatch.delenv("ZSH_CUSTOM", raising=False)
+    assert "compinit" in done("--install-completion", "--shell", "zsh").out
+    (script,) = (tmp_path / ".zsh").rglob("_*")
+    # The name of the file is that of the function in it, or zsh completes nothing.
+    assert f"{script.name}()" in script.read_text("utf-8")
+    told = done("--install-completion", "--shell", "zsh", "--output", tmp_path / "script").out
+    assert f"name it {script.name}" in told

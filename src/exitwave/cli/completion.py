@@ -17,6 +17,9 @@ from exitwave.data.errors import InputError
 from exitwave.solvers.base import Solver
 
 Shell = Literal["bash", "zsh", "fish"]
+ZSH_NAME = "_cyclopts_exitwave"
+"""Of the file as of the function in it: only so zsh finds it."""
+_IN_ZSH = "it works from the next shell on, where ~/.zshrc ends with: autoload -Uz compinit && compinit"
 
 
 def install_completion(
@@ -33,11 +36,12 @@ def install_completion(
         path = app.install_completion(shell=shell, output=output, add_to_startup=output is None)
     except ShellDetectionError as error:
         raise InputError("no shell was recognised; name one, --shell bash, zsh or fish") from error
-    how = (
-        "it works in every shell that is opened from now on"
-        if output is None
-        else "load it in your shell's startup file"
-    )
+    if path.read_text("utf-8").startswith("#compdef"):
+        how = _IN_ZSH if output is None else f"name it {ZSH_NAME}, in a folder of $fpath; {_IN_ZSH}"
+    elif output is None:
+        how = "it works in every shell that is opened from now on"
+    else:
+        how = "load it in your shell's startup file"
     print(f"completion -> {path}; {how}")
 
 
