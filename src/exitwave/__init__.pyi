@@ -35,6 +35,7 @@ from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.evaluation import Evaluation as Evaluation
 from .evaluation.ptychography import compare_halves as compare_halves
 from .io.assemble import ReadOptions as ReadOptions
+from .io.diffractometers import load_diffractometer as load_diffractometer
 from .io.files import (
     read as read,
     read_estimate as read_estimate,

@@ -6,6 +6,8 @@ import torch
 
 import exitwave as ew
 from exitwave.data.errors import FormatError
+from exitwave.data.estimate import BraggEstimate
+from exitwave.io.hdf5 import cxi_writing
 from rocking_curves import COLUMNS, FRAMES, ROWS, made_curve
 
 
@@ -27,6 +29,25 @@ def test_a_rocking_curve_without_trusted_voxels_of_its_own_comes_back_without(tm
     ew.write(made_curve(monitor=None), tmp_path / "curve.cxi")
     again = ew.read(tmp_path / "curve.cxi")
     assert (again.voxel_mask, again.monitor) == (None, None)
+
+
+def test_the_truth_of_a_made_crystal_goes_along_and_no_reader_of_curves_sees_it(tmp_path):
+    curve, rng = made_curve(), torch.Generator().manual_seed(1)
+    shape = curve.patterns.shape
+    truth = BraggEstimate(
+        object=torch.complex(torch.rand(shape, generator=rng), torch.rand(shape, generator=rng)),
+        support=torch.rand(shape, generator=rng) > 0.5,
+        beam_photons=torch.tensor(3.0, dtype=torch.float64),
+        basis_m=torch.from_numpy(curve.direct_basis_m),
+        scattering_vector=torch.from_numpy(curve.scattering_vector),
+    )
+    cxi_writing.write(tmp_path / "curve.cxi", curve, truth=truth)
+    again = ew.read_truth(tmp_path / "curve.cxi")
+    assert type(again) is BraggEstimate
+    assert {
+        name: torch.equal(value, truth.tensors()[name]) for name, value in again.tensors().items()
+    } == dict.fromkeys(truth.tensors(), True)
+    assert not [name for name in ew.read(tmp_path / "curve.cxi").provenance if "truth" in name]
 
 
 @pytest.mark.parametrize("ending", ["nxs", "npz", "ptyd"])

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from exitwave.data.errors import FormatError, did_you_mean
+from exitwave.data.errors import FormatError, InputError, did_you_mean
 from exitwave.data.measurement import Measurement
 from exitwave.io import results
 from exitwave.io.assemble import Format, ReadOptions, assemble
@@ -109,6 +109,8 @@ def read_scan(path: Path, stated: ReadOptions) -> Measurement:
             f"{path} ({chosen.title}) holds no diffraction patterns; give the scan it was made from, and this file with --start or "
             "--probe to begin with it"
         )
+    if stated.entry is not None and chosen.name != "recipe":
+        raise InputError(f"{path} ({chosen.title}) does not keep several scans; leave out entry")
     try:
         found = chosen.read(path, stated)
     except IsADirectoryError as error:

@@ -96,7 +96,10 @@ def _known(found: RockingContents, stated: ReadOptions, diffractometer: Diffract
                 f"the diffractometer {diffractometer.name} has no circle {name!r}{did_you_mean(name, names.values())}; expected "
                 f"{', '.join(names.values())}"
             )
-        known[names[name.lower()]] = np.array([math.radians(degrees)])
+        name = names[name.lower()]
+        # Where the rocked circle stood is said by its angle in each frame, if there is one.
+        if len(known.get(name, ())) < 2 or name.lower() != str(stated.rocked or found.rocked).lower():
+            known[name] = np.array([math.radians(degrees)])
     return known
 
 

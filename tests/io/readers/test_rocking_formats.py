@@ -290,6 +290,38 @@ def test_a_diffractometer_of_ones_own_is_read_from_yaml(tmp_path):
             read(tmp_path / "frames.tif", **stated)
 
 
+def test_the_circle_that_lifts_the_detector_at_a_beamline_lifts_it():
+    # Of each beamline it is known which circle that is; the other one turns it sideways.
+    up = {
+        "34-ID-C": "gamma",
+        "ID01": "delta",
+        "P10": "del",
+        "P10-EH2": "e2_t02",
+        "NanoMAX": "delta",
+        "CRISTAL": "delta",
+    }
+    for name, circle in up.items():
+        circles = ew.load_diffractometer(name)
+        angles = tuple(np.radians(20.0) * (each.name == circle) for each in circles.detector_circles)
+        still = tuple(0.0 for _ in circles.sample_circles)
+        geometry = ew.BraggGeometry(
+            diffractometer=circles,
+            sample_angles_rad=still,
+            detector_angles_rad=angles,
+            rocked=circles.sample_circles[0].name,
+        )
+        z, y, x = geometry.scattering_vector(ew.Geometry.from_energy(9000.0, 0.5, (55e-6, 55e-6)))
+        assert y > 0
+        assert z < 0
+        assert abs(x) < 1e-6 * y
+
+
+def test_a_format_of_one_scan_refuses_to_choose_among_several(tmp_path):
+    write_cohere(tmp_path / "exp")
+    with pytest.raises(InputError, match="leave out entry"):
+        read(tmp_path / "exp", entry="3")
+
+
 def test_options_of_rocking_curves_are_refused_for_a_scan_with_positions(tmp_path):
     np.savetxt(tmp_path / "positions.csv", np.random.default_rng(1).random((FRAMES, 2)), delimiter=",")
     tifffile.imwrite(tmp_path / "frames.tif", counts())

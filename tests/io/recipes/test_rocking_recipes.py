@@ -13,7 +13,7 @@ import exitwave as ew
 from exitwave.data.errors import FormatError
 from exitwave.io.recipes.schema import shipped_recipes
 from rocking_curves import COLUMNS, FRAMES, ROWS, THETA_DEG, counts
-from rocking_layouts import BEAM_PX, LAYOUTS
+from rocking_layouts import BEAM_PX, GEOMETRY, LAYOUTS
 
 REAL = Path(__file__).parents[3].parent / "shared/data/bcdi_au_34idc_S0054.h5"
 
@@ -78,6 +78,23 @@ def test_angles_in_radians_are_read_where_that_is_stated(tmp_path):
     path, expected = written(tmp_path, "esrf_id27", np.radians(THETA_DEG))
     curve = read(path, angle_unit="rad", **expected["stated"])
     np.testing.assert_allclose(np.degrees(curve.angles_rad.numpy()), THETA_DEG)
+
+
+def test_the_angle_of_the_rocked_circle_may_be_stated_beside_its_angles_in_the_file(tmp_path):
+    path, _ = written(tmp_path, "aps_34idc")
+    curve = read(path, angles=("theta=5,delta=30",))
+    np.testing.assert_allclose(np.degrees(curve.angles_rad.numpy()), THETA_DEG)
+    assert math.degrees(curve.diffraction.detector_angles_rad[0]) == pytest.approx(30)
+
+
+def test_a_scan_with_positions_is_no_rocking_curve_though_its_file_has_angles(tmp_path):
+    path, expected = written(tmp_path, "maxiv_nanomax_bragg")
+    with h5py.File(path, "r+") as file:
+        for axis in "xy":
+            file[f"entry/measurement/pseudo/{axis}"] = np.arange(FRAMES)
+        file["entry/measurement/eiger1m/frames"] = counts()
+    assert type(ew.read(path, ew.ReadOptions(**GEOMETRY))) is ew.Scan
+    assert read(path, recipe="maxiv_nanomax_bragg", **expected["stated"]).diffraction.rocked == "gonphi"
 
 
 def test_circles_that_stand_where_none_can_are_named(tmp_path):

@@ -21,7 +21,9 @@ def entries(file: h5py.File, recipe: Recipe) -> dict[str, h5py.Group]:
     return {
         place: group
         for place, group in found.items()
-        if isinstance(group, h5py.Group) and all(exists(group, each) for each in recipe.recognise)
+        if isinstance(group, h5py.Group)
+        and all(exists(group, each) for each in recipe.recognise)
+        and not any(exists(group, each) for each in recipe.unless)
     }
 
 

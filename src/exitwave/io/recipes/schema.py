@@ -166,6 +166,8 @@ class Recipe(Part):
     about: str = ""
     recognise: list[Place] = []
     """Places that all exist in such a file; without any the recipe must be named. In names * stands for anything."""
+    unless: list[Place] = []
+    """Places of which none exists in such a file."""
     entry: Place | None = None
     """Group of a scan, where a file keeps several (* stands for anything); all other places are within it."""
     frames: Frames
@@ -193,6 +195,10 @@ class Recipe(Part):
         if ("positions" in self.model_fields_set) == (self.rocking is not None):
             told = "positions and rocking are given" if self.rocking else "positions is missing"
             raise ValueError(f"{told}; give positions of a scan, or rocking of a rocking curve")
+        if self.rocking is not None and self.frames.orientation != "identity":
+            raise ValueError(
+                "frames.orientation is for scans; how a detector was mounted is said by the diffractometer's rows and columns"
+            )
         return self
 
 
