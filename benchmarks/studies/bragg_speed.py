@@ -38,6 +38,7 @@ def measure(size: int) -> list[Row]:
     """All solvers on an array of one size, in this process."""
     made = ew.simulate_crystal(ew.RockingExperiment(angles=size), frame_px=size, seed=1)
     problem = pose(made.scan, ew.Setup(device="cpu"))
+    assert isinstance(problem, ew.BraggProblem)
     start = ew.Step(epoch=0, estimate=problem.initial(None, ew.Setup()))
     wave, rows = start.estimate.object, []
     for solver in (ew.ER(epochs=10_000), ew.HIO(epochs=10_000), ew.CDIRAAR(epochs=10_000)):

@@ -9,6 +9,7 @@ seeds.
 
 import math
 import statistics
+from dataclasses import replace
 from typing import Annotated
 
 import exitwave as ew
@@ -40,15 +41,15 @@ def run(
 
 def ways() -> dict[str, ew.Solver]:
     """What is compared: six starts of 390 epochs each, or the same number of epochs."""
-    standard = {"er": 15, "hio": 100, "cycles": 3, "finish": 0, "polish": 30}
+    standard = ew.CDI(starts=6, cycles=3, er=15, hio=100, finish=0, polish=30)
     stages = [
         ew.CDIRAAR(epochs=250, beta=0.9, threshold=0.08, sigma_start_px=2.5, sigma_end_px=1.5),
         ew.CDIRAAR(epochs=100, beta=0.9, threshold=0.12, sigma_start_px=1.5),
         ew.ER(epochs=40, threshold=0.12),
     ]
     return {
-        "cdi": ew.CDI(starts=6, **standard),
-        "guided": ew.CDI(starts=6, generations=3, **standard | {"cycles": 1}),
+        "cdi": standard,
+        "guided": replace(standard, generations=3, cycles=1),
         "raar": ew.BestOf(member=ew.chain(*stages), starts=6, polish=30),
     }
 
