@@ -267,3 +267,20 @@ def test_agreement_is_summed_over_the_shared_window_as_defined():
         *(t.to(torch.promote_types(t.dtype, torch.float64)) for t in (one, other, light, brighter)), *place
     )
     assert found == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize(("kept", "returned"), [(0.0, 0.0), (1.0, -0.9), (0.95, -0.9)])
+def test_the_compiled_feedback_is_its_definition_to_the_bit(kept, returned):
+    obj, change = random(90, seed=3), random(90, seed=4)
+    support = torch.rand(90, generator=torch.Generator().manual_seed(5)) > 0.5
+    found = []
+    for confine in (reference.confine_, kernels.confine_):
+        inside, after = change.clone(), torch.empty_like(obj)
+        confine(inside, obj, support, kept, returned, after)
+        alone = change.clone()
+        confine(alone, obj, support, kept, returned)
+        assert torch.equal(alone, inside)
+        found.append((inside, after))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+    assert torch.equal(inside, torch.where(support, obj + change, 0.0))
