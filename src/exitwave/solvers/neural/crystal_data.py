@@ -108,8 +108,9 @@ class MadeCrystals(CrystalPatterns):
         drawn = np.random.default_rng([31, self.seed, number])
         made = drawn_crystal(self.settings, drawn)
         axes = np.eye(3) + np.triu(drawn.normal(0, SHEAR, (3, 3)), 1)
-        extents = self.grid_px / drawn.uniform(*self.settings.oversampling, 3)
-        return made.sampled((self.grid_px,) * 3, axes * (made.extent(np.linalg.inv(axes)) / extents))
+        n = self.grid_px
+        extents = n / drawn.uniform(*self.settings.oversampling, 3)
+        return made.sampled((n, n, n), axes * (made.extent(np.linalg.inv(axes)) / extents))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

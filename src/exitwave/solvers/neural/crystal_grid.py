@@ -62,18 +62,25 @@ class GriddedPattern:
 
     def crystal(self, found: Complex[Tensor, "z y x"]) -> Complex[Tensor, "Z Y X"]:
         """A crystal on the network's grid as one on the problem's voxels, with the slope of its phase that the peak asks for."""
-        image = found.cpu().numpy()
-        steps = np.array([n / period for n, period in zip(image.shape, self.period, strict=True)])
-        middle = np.array([n // 2 for n in image.shape]) - steps * np.array([n // 2 for n in self.shape])
-        if self.shape == image.shape and self.period == image.shape:
+        if self.shape == self.period == tuple(found.shape):
             moved = found.cpu().to(torch.complex64)
         else:
-            parts = [
-                ndimage.affine_transform(part, steps, offset=middle, output_shape=self.shape, order=1)
-                for part in (image.real, image.imag)
-            ]
-            moved = torch.complex(*(torch.from_numpy(np.ascontiguousarray(part)).float() for part in parts))
+            parts = torch.view_as_real(found.cpu().to(torch.complex64)).unbind(-1)
+            moved = torch.complex(*(self._on_voxels(part) for part in parts))
         return moved * _slope(self.shape, self.peak_px) if any(self.peak_px) else moved
+
+    def _on_voxels(self, part: Float[Tensor, "z y x"]) -> Float[Tensor, "Z Y X"]:
+        """Linear interpolation at the voxels of the problem, whose middle is the grid's."""
+        steps = np.array([n / period for n, period in zip(part.shape, self.period, strict=True)])
+        middle = np.array([n // 2 for n in part.shape]) - steps * np.array([n // 2 for n in self.shape])
+        found = ndimage.affine_transform(
+            part.numpy(),
+            steps,
+            offset=middle,  # pyright: ignore[reportArgumentType]  # one for each axis, which its type stub does not know
+            output_shape=self.shape,
+            order=1,
+        )
+        return torch.from_numpy(np.ascontiguousarray(found))
 
 
 def gridded(problem: BraggProblem, grid_px: int, trained: tuple[float, float]) -> GriddedPattern:
@@ -104,7 +111,7 @@ def gridded_counts(counts: Float[Tensor, "z y x"], grid_px: int, trained: tuple[
             f"the pattern of {_times(shape)} voxels shows the crystal in {_times(period)} of its own voxels, the network in "
             f"{grid_px}^3; it must reach at least {LEAST_SHOWN:.2g} as far in q: crop it less, or train a network on a smaller grid"
         )
-    resampled = _cut(_resampled(counts, period), (grid_px,) * 3)
+    resampled = _cut(_resampled(counts, period), (grid_px, grid_px, grid_px))
     return GriddedPattern(
         amplitudes=torch.fft.ifftshift(resampled.clamp(min=0).sqrt()).float(),
         oversampling=found,
