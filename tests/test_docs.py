@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import yaml
 
@@ -18,6 +19,7 @@ from exitwave.io.diffractometers import parsed
 from exitwave.io.recipes.schema import parse_recipe
 from exitwave.running.job import make_job
 from exitwave.solvers.registry import solvers
+from made_crystals import box, curve, sampled
 from pages import PAGES, ROOT, blocks, commands, script, study_parsers
 
 TABLES = script("tables")
@@ -196,13 +198,21 @@ def test_paths_of_the_result_page_are_in_a_result(tmp_path):
     )
     ew.write(ew.reconstruct(scan, several, setup=ew.Setup(slices=2, slice_spacing_m=1e-6)), tmp_path / "result.h5")
     ew.write(ew.reconstruct(ew.simulate_pattern(frame_px=48).scan, ew.ER(epochs=2)), tmp_path / "pattern.h5")
+    of = curve()
+    crystal = ew.Result(
+        estimate=sampled(of, box((1e-7, 1e-7, 1e-7), np.eye(3), 5e-9)),
+        geometry=of.geometry,
+        object_pixel_m=of.object_pixel_m,
+        spec={"name": "er"},
+    )
+    ew.write(crystal, tmp_path / "crystal.h5")
     text = (ROOT / "docs" / "results.md").read_text("utf-8")
     named = [path.rstrip("./") for path in re.findall(r"`(/entry_1[^`]*)`", text)]
     assert len(named) > 12
-    with h5py.File(tmp_path / "result.h5") as file, h5py.File(tmp_path / "pattern.h5") as pattern:
-        for path in named:
-            of_pattern = "support" in path or "beam_photons" in path
-            assert path in (pattern if of_pattern else file), f"{path} is not in a result"
+    for path in named:
+        kind = "pattern" if "support" in path or "beam_photons" in path else "result"
+        with h5py.File(tmp_path / f"{'crystal' if 'basis_vectors' in path else kind}.h5") as file:
+            assert path in file, f"{path} is not in a result"
 
 
 def test_pictures_are_small_and_each_is_shown_and_made_by_the_command():

@@ -20,7 +20,7 @@ from exitwave.physics.crystal.profiles import profile
 from exitwave.problems.bragg import rocking_problem
 from exitwave.problems.frame_fits import frame_fits
 from exitwave.reports.compare_pictures import laid_onto
-from exitwave.reports.crystal import page_surface
+from exitwave.reports.crystal import page_surface, support_words
 from exitwave.reports.crystal_diffraction import transfer, transfer_pictures
 from exitwave.reports.crystal_surface import Coloured, packed
 from exitwave.reports.page import render
@@ -228,6 +228,13 @@ def test_a_large_crystal_is_turned_with_fewer_triangles(result):
     assert most / 2 < len(coarse.triangles) < 1.2 * most
     assert coarse.volume_m3 == pytest.approx(usual.volume_m3, rel=0.05)
     assert len(page_surface(result.estimate, 10**6).triangles) == len(usual.triangles)
+
+
+def test_a_support_in_pieces_is_told(result):
+    support = result.estimate.support.clone()
+    assert support_words(result.estimate).endswith("in one piece")
+    support[1, 1, 1] = True
+    assert support_words(replace(result.estimate, support=support)).endswith("in 2 pieces")
 
 
 @pytest.mark.parametrize("value", [0.0, float("nan")])

@@ -45,12 +45,10 @@
   function look(name) {
     const [x, y, z] = VIEWS[name], far = 5 / Math.hypot(x, y, z);
     camera.zoom = 1;
-    // Seen from above, what is further along the beam stands lower.
-    camera.up.set(0, name === "top" ? 0 : 1, name === "top" ? -1 : 0);
     camera.position.set(x * far, y * far, z * far);
-    controls.target.set(0, 0, 0);
-    camera.up.set(0, 1, 0);
+    // A little down the beam, so that from above what is further along it stands lower.
     if (name === "top") camera.position.z += 1e-3;
+    controls.target.set(0, 0, 0);
     camera.updateProjectionMatrix();
     controls.update();
     draw();

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 from exitwave.data.crystal_surface import CrystalSurface
 from exitwave.data.errors import InputError
@@ -89,6 +90,7 @@ class Crystal(IsolatedObject):
             ),
             Fact("taken off the phase", "its mean, and its mean slope, which is the mean lattice: Q counts it"),
         ]
+        facts.append(Fact("support", support_words(self._estimate)))
         if edges:
             facts.append(Fact("edges", f"{length(min(edges))} to {length(max(edges))} (10 to 90 % of the amplitude)"))
         return facts
@@ -128,6 +130,14 @@ def page_surface(estimate: BraggEstimate, most: int = MOST_TRIANGLES) -> Crystal
         return found
     coarser = crystal.voxel_m * (len(found.triangles) / most) ** 0.5
     return crystal_surface(crystal_in_laboratory(estimate, voxel_m=coarser))
+
+
+def support_words(estimate: BraggEstimate) -> str:
+    """How large the support is, and whether it is one piece."""
+    support = estimate.support.cpu().numpy()
+    _, pieces = ndimage.label(support, np.ones((3, 3, 3)))  # pyright: ignore[reportGeneralTypeIssues]
+    told = "in one piece" if pieces == 1 else f"in {pieces} pieces"
+    return f"{int(support.sum())} voxels, {number(100 * float(support.mean()), 2)} % of the array, {told}"
 
 
 def _nanometres(lengths_m: Sequence[float], digits: int = 3) -> str:
