@@ -83,7 +83,7 @@ def light_apart(
             taken[box] |= inside
             within = np.unravel_index(int(np.where(inside, soft[box], -1.0).argmax()), inside.shape)
             place = [int(side.start + at) for side, at in zip(box, within, strict=True)]
-            alone = _alone(soft, opposite, middle, place, level)
+            alone = _alone(soft, opposite, middle, place, level, cut=_reaches_edge(box, soft.shape))
             region = np.zeros(soft.shape, dtype=bool)
             region[box] = inside
             voxels = _doubled(region, counts.shape) & trusted
@@ -105,8 +105,13 @@ def _alone(
     middle: tuple[int, ...],
     place: list[int],
     level: float,
+    *,
+    cut: bool,
 ) -> bool:
-    """Whether a maximum has no counterpart on the other side of the peak; `opposite` is the most light around each voxel."""
+    """Whether a maximum has no counterpart on the other side of the peak; `opposite` is the most light around each voxel.
+
+    `cut` says that the array's edge cuts its light off.
+    """
     if any(at in (0, n - 1) for at, n in zip(place, soft.shape, strict=True)):
         # What only begins to show there may be anything.
         return False
@@ -115,7 +120,11 @@ def _alone(
     nearest = [min(max(at, 0), n - 1) for at, n in zip(mirrored, soft.shape, strict=True)]
     if all(abs(at - there) <= 2 for at, there in zip(mirrored, nearest, strict=True)):
         return height > COUNTERPART * float(opposite[tuple(nearest)])
-    return height > UNSEEN * level
+    return not cut and height > UNSEEN * level
+
+
+def _reaches_edge(box: tuple[slice, ...], shape: tuple[int, ...]) -> bool:
+    return any(side.start == 0 or side.stop == n for side, n in zip(box, shape, strict=True))
 
 
 def _unit(counts: Float[Tensor, "frame y x"]) -> float:
