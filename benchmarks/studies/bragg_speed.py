@@ -29,8 +29,8 @@ def run(*, threads: Annotated[tuple[int, ...], "numbers of threads"] = (1, 2)) -
     rows: list[Row] = []
     for count in threads:
         for size in SIZES:
-            for row in subprocess_run.call("studies.bragg_speed:measure", {"size": size}, count) or []:
-                rows.append(shown(row | {"threads": count}))
+            measured = subprocess_run.call("studies.bragg_speed:measure", {"size": size}, count) or []
+            rows += [shown(row | {"threads": count}) for row in measured]
     return rows
 
 

@@ -40,7 +40,7 @@ def _cuda() -> ModuleType:
 def _version(arguments: tuple[object, ...]) -> ModuleType:
     """The kernels for these arrays. Fast ones take them on one device, in single precision, contiguous, without gradient.
 
-    Whole numbers say where frames are, and may be anywhere; truth values say where a support is.
+    Whole numbers say where frames are, and may be anywhere; truth values choose pixels.
     """
     on_gpu = on_cpu = False
     for t in arguments:
