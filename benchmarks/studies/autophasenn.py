@@ -211,7 +211,7 @@ def run(
     def course() -> list[Row]:
         """chi2 of the iterate against iteration."""
         ways = {"600 iterations": _flat(iterations()), "network + 50 er": ew.chain(network, polish())}
-        return courses(ways, cases()[:50])
+        return courses(ways, cases()[:20])
 
     def sampling() -> list[Row]:
         """The same network where crystals are larger or smaller in the frame."""

@@ -93,6 +93,16 @@ def test_a_pattern_of_another_size_and_a_peak_elsewhere_are_brought_to_the_netwo
     assert "resampled, because crystals was trained on 2.5 to 4" in doubt
 
 
+def test_voxels_held_out_are_not_looked_at_and_a_stated_support_is_not_left() -> None:
+    curve = simulated().scan
+    problem = ew.pose(curve, ew.Setup(device="cpu", free_fraction=0.05, support="circle:4"))
+    spoilt = replace(problem, amplitudes=torch.where(problem.held_out, 1e4, problem.amplitudes))
+    start = ew.Step(epoch=0, estimate=problem.initial(None, ew.Setup()))
+    one, other = (next(ew.AutoPhaseNN(orientations=1).solve(posed, start)).estimate for posed in (problem, spoilt))
+    assert torch.equal(one.object, other.object)
+    assert not bool((one.support & ~problem.first_support).any())
+
+
 def test_photons_far_from_those_trained_on_are_doubted() -> None:
     problem, start = begun(simulated(photons=2.5e3).scan)
     assert (

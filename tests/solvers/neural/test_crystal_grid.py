@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from exitwave.data.errors import InputError
-from exitwave.solvers.neural.crystal_grid import gridded_counts, oversampling
+from exitwave.data.untrusted_pixels import filled_from_neighbours
+from exitwave.solvers.neural.crystal_grid import continued, gridded_counts, oversampling
 from exitwave.solvers.neural.crystal_views import ORIENTATIONS, seen_by_network, turned, turned_back
 
 RANGE = (2.5, 4.0)
@@ -69,6 +70,18 @@ def test_a_crystal_comes_back_to_the_voxels_of_the_measured_pattern(peak) -> Non
     modulus = torch.fft.fftn(seen).abs()
     assert float((modulus / modulus.norm() * expected).sum()) > 0.99
     assert alike(pattern.crystal(seen), obj) > 0.98
+
+
+def test_gaps_are_filled_as_the_pattern_around_them_wants() -> None:
+    pattern = counts(crystal((32, 32, 32), (10, 11, 9))).float()
+    known = torch.ones(32, 32, 32, dtype=torch.bool)
+    known[14:17, 19:22, 10:13] = known[:, 20:22] = known[17:20, 14:17, 12:15] = False
+    found = continued(torch.where(known, pattern, 0.0), known)
+    missed = ((found.sqrt() - pattern.sqrt()).square().sum() / pattern[~known].sum()).sqrt()
+    nearest = filled_from_neighbours(torch.where(known, pattern, 0.0), known)
+    before = ((nearest.sqrt() - pattern.sqrt()).square().sum() / pattern[~known].sum()).sqrt()
+    assert missed < 0.7 * before
+    assert torch.equal(found[known], pattern[known])
 
 
 def test_what_cannot_be_brought_to_the_grid_is_refused_with_words() -> None:

@@ -202,4 +202,5 @@ def _in_place(problem: BraggProblem, obj: Complex[Tensor, "z y x"], threshold: f
     seen = problem.seen(obj) * problem.trusted
     scale = (seen * problem.amplitudes).sum() / seen.square().sum().clamp(min=1e-12)
     support = obj.abs() >= threshold * obj.abs().max()
+    support &= problem.first_support if problem.support_is_known else True
     return problem.estimate(torch.where(support, obj * scale, 0.0), support)

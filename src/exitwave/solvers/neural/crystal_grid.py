@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 from scipy import ndimage
 from torch import Tensor
 
@@ -17,12 +17,16 @@ from exitwave.data.untrusted_pixels import filled_from_neighbours
 from exitwave.physics.support import autocorrelation, extent_px, soft
 from exitwave.problems.bragg import BraggProblem
 
-LEVEL = 0.01
-"""Of the autocorrelation's maximum: what lies above counts as the crystal's."""
+LEVEL, HIGHEST = 0.01, 0.04
+"""Of the autocorrelation's maximum: what lies above counts as the crystal's; the higher one where filled gaps or noise show."""
+FAR = 0.44
+"""Share of the frame from its middle beyond which an autocorrelation shows these."""
 SHOWN = 0.78
 """So much of twice the crystal's length lies above it, in the median over made crystals; 0.65 to 0.95 of single ones."""
 TOLERANCE = 1.15
 """A sampling counts as known that is so little outside the range trained on, which no estimate tells better."""
+REACH, CONTINUATIONS = 0.4, 15
+"""Share of the frame to which an autocorrelation reaches at most, at an oversampling of 2.5; and how often gaps are filled anew."""
 LEAST_SHOWN = 1 / 3
 """Of the network's range of q that a pattern must cover along each axis; what it does not is taken for dark."""
 LEAST_OVERSAMPLING = 1.8
@@ -86,11 +90,28 @@ class GriddedPattern:
 def gridded(problem: BraggProblem, grid_px: int, trained: tuple[float, float]) -> GriddedPattern:
     """The pattern of a problem as a network with such a grid sees it, at an oversampling from least to most that it knows.
 
-    Raises InputError where the pattern cannot be brought there: sampled too coarsely, or too short in q.
+    Voxels that solvers may not look at are filled as the others want them. Raises InputError where the pattern cannot be brought
+    there: sampled too coarsely, or too short in q.
     """
-    known = torch.fft.fftshift((problem.trusted > 0) | problem.held_out).cpu()
+    known = torch.fft.fftshift(problem.trusted > 0).cpu()
     counts = torch.fft.fftshift(problem.amplitudes.square()).cpu()
-    return gridded_counts(filled_from_neighbours(torch.where(known, counts, 0.0), known), grid_px, trained)
+    return gridded_counts(continued(torch.where(known, counts, 0.0), known), grid_px, trained)
+
+
+def continued(counts: Float[Tensor, "z y x"], known: Bool[Tensor, "z y x"]) -> Float[Tensor, "z y x"]:
+    """A pattern with unknown voxels as its smoothness wants them: its autocorrelation is zero beyond twice the crystal.
+
+    Papoulis, IEEE Trans. Circuits Syst. 22, 735 (1975), begun from the nearest known voxels.
+    """
+    if bool(known.all()):
+        return counts
+    found = filled_from_neighbours(counts, known)
+    reach = [2 * int(REACH * n) for n in counts.shape]
+    there = torch.fft.ifftshift(_cut(torch.ones(reach), _three(counts.shape)))
+    for _ in range(CONTINUATIONS):
+        smooth = torch.fft.fftn(torch.fft.ifftn(found) * there).real.clamp(min=0)
+        found = torch.where(known, counts, smooth)
+    return found
 
 
 def gridded_counts(counts: Float[Tensor, "z y x"], grid_px: int, trained: tuple[float, float]) -> GriddedPattern:
@@ -123,7 +144,11 @@ def gridded_counts(counts: Float[Tensor, "z y x"], grid_px: int, trained: tuple[
 
 def oversampling(counts: Float[Tensor, "z y x"]) -> tuple[float, float, float]:
     """Frame over crystal along each axis, as far as the autocorrelation tells."""
-    extents = extent_px(autocorrelation(counts) > LEVEL)
+    spread = autocorrelation(counts)
+    inner = _cut(torch.ones([2 * int(FAR * n) for n in counts.shape], dtype=torch.bool), _three(counts.shape))
+    far = spread[~inner]
+    level = min(max(LEVEL, float(far.mean() + 4 * far.std())), HIGHEST)
+    extents = extent_px(spread > level)
     z, y, x = (n / (max(extent, 1) / 2 / SHOWN) for n, extent in zip(counts.shape, extents, strict=True))
     return z, y, x
 
