@@ -60,7 +60,8 @@ def _reconstruct() -> Callable[..., int]:
 
 
 def _train() -> Callable[..., int]:
-    return _naming(train_with(cast("type[Solver[Any]]", _all_options(trainable()))), "scans", trainable())
+    command = train_with(cast("type[Solver[Any]]", _all_options(trainable())), of_probes=True)
+    return _naming(command, "scans", trainable())
 
 
 def _naming(command: Callable[..., int], argument: str, classes: Mapping[str, Any]) -> Callable[..., int]:

@@ -112,8 +112,10 @@ def _explain() -> None:
     )
 
 
-def command_of(cls: type[Solver[Any]]) -> Callable[..., int]:
+def command_of(cls: type[Solver[Any]], *, of_probes: bool | None = None) -> Callable[..., int]:
     """The command that trains a solver with these options; probe and labels are asked for where they are made use of."""
+    if of_probes is None:
+        of_probes = issubclass(solvers()[cls.name], NetworkSolver)
 
     def of_scans(*scans, save, probe=(), labels=(), solver=None, training=None, reading=None, prepare=()):  # pyright: ignore
         loaded = _loaded(scans, reading, prepare)
@@ -135,7 +137,7 @@ def command_of(cls: type[Solver[Any]]) -> Callable[..., int]:
         "reading": Annotated[ReadOptions | None, Parameter(name="*", group=READING)],
         "prepare": Prepare,
     }
-    command = of_scans if issubclass(solvers()[cls.name], NetworkSolver) else of_patterns
+    command = of_scans if of_probes else of_patterns
     command.__doc__ = f"{(cls.__doc__ or '').strip()}"
     command.__annotations__ = {name: known[name] for name in known if name in signature(command).parameters}
     return command
