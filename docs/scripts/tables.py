@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse_from_object
 
-from crystal_tables import solved
+import crystal_tables
 from exitwave.data.prepare.steps import STEPS
 from exitwave.data.scan import Scan
 from exitwave.evaluation.metrics import METRICS
@@ -307,7 +307,16 @@ TABLES: dict[str, Callable[[], str]] = {
     "detection": lambda: flagged(Detection),
     "rocking-experiment": lambda: flagged(RockingExperiment),
     "crystal-settings": crystal_settings,
-    "crystals-solved": solved,
+    "crystals-solved": crystal_tables.solved,
+    "crystals-strained": crystal_tables.strained,
+    "crystals-speed": crystal_tables.speed,
+    "crystals-network": crystal_tables.network_compared,
+    **{
+        f"crystals-network-{part}": lambda part=part: crystal_tables.network_elsewhere(part)
+        for part in ("sampling", "six_circle", "tuned")
+    },
+    "crystal-runs": crystal_tables.measured_runs,
+    "crystal-agreement": crystal_tables.measured_agreement,
     "steps": steps,
     "recipes": recipes,
     "recipe-keys": recipe_keys,
