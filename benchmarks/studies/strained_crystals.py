@@ -3,8 +3,8 @@
 Each row is one span and one way: how many crystals were found (complex correlation with the truth, after shift and twin, above
 0.95), how many of their images were called sound, and median and least correlation. The ways cost the same number of epochs:
 `cdi` with its defaults for crystals but fewer epochs; the same guided over three generations; best of several starts with
-relaxed averaged reflections (RAAR) in place of hybrid input-output, and a support that stays wider for longer. Chosen on other
-seeds.
+relaxed averaged reflections (RAAR) in place of hybrid input-output, and a support that stays wider for longer. None was tuned on
+these crystals.
 """
 
 import math
