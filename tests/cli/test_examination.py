@@ -132,7 +132,9 @@ def test_a_wrong_key_names_those_of_its_own_section(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text("scan: a.h5\nsolver: rpie\noutput: o.h5\nreading: {masc: m.npy}\n")
     line = refused(tmp_path, "run", path)
-    assert "reading.masc: unknown key (did you mean mask?); keys of reading are format, recipe, entry, positions," in line
+    assert (
+        "reading.masc: unknown key (did you mean mask?); keys of reading are format, recipe, entry, positions," in line
+    )
     assert "checkpoint_every" not in line
     path.write_text("scan: a.h5\nsolver: rpie\noutput: o.h5\nmask: m.npy\n")
     assert "mask: unknown key; keys are scan, solver, output, reading" in refused(tmp_path, "run", path)

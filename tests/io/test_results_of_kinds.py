@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from exitwave.data.errors import FormatError
-from exitwave.data.estimate import Estimate, PtychoEstimate, SupportEstimate
+from exitwave.data.estimate import BraggEstimate, Estimate, PtychoEstimate, SupportEstimate
 from exitwave.data.frame_fits import FrameFits
 from exitwave.data.geometry import Geometry
 from exitwave.data.result import Result
@@ -42,6 +42,15 @@ def support(*shape: int, photons: torch.Tensor | None = None) -> SupportEstimate
         object=drawn(*shape),
         support=drawn(*shape, dtype=torch.float32) > 0,
         beam_photons=torch.tensor(1 / 3, dtype=torch.float64) if photons is None else photons,
+    )
+
+
+def crystal(*shape: int) -> BraggEstimate:
+    lying = support(*shape)
+    return BraggEstimate(
+        **lying.tensors(),
+        basis_m=torch.tensor([[2e-8, 0, 1e-9], [0, 1.5e-8, 0], [1e-9, 0, 1.5e-8]], dtype=torch.float64),
+        scattering_vector=torch.tensor([-1e10, 2e10, 1e10], dtype=torch.float64),
     )
 
 
@@ -97,6 +106,7 @@ RESULTS = {
     "isolated volume": result_of(
         support(6, 8, 10), replace(support(6, 8, 10), object=deviation(6, 8, 10)), (3e-8, *PIXEL_M)
     ),
+    "crystal": result_of(crystal(6, 8, 10), Estimate(object=deviation(6, 8, 10)), (3e-8, *PIXEL_M)),
     "line": result_of(Estimate(object=drawn(11)), Estimate(object=deviation(11)), (1e-8,)),
     "image": result_of(Estimate(object=drawn(9, 11)), Estimate(object=deviation(9, 11))),
     "four axes": result_of(Estimate(object=drawn(2, 3, 4, 5)), Estimate(object=deviation(2, 3, 4, 5))),
@@ -156,7 +166,7 @@ def documented() -> list[str]:
 
 def test_plain_h5py_finds_everything_that_the_documentation_names(tmp_path):
     found: set[str] = set()
-    for name in ("ptychography", "all that a scan can vary in", "isolated object"):
+    for name in ("ptychography", "all that a scan can vary in", "isolated object", "crystal"):
         path = tmp_path / f"{name}.h5"
         write_result(path, RESULTS[name])
         with h5py.File(path) as file:
