@@ -287,7 +287,7 @@ class TestBadInput:
         return line
 
     def test_nothing_to_train(self, place: Path) -> None:
-        assert "rpie has no network to train; there are ptychonn, ptychopinn" in self.complaint(
+        assert "rpie has no network to train; there are autophasenn, ptychonn, ptychopinn" in self.complaint(
             place, "rpie", place / "a.cxi"
         )
         assert "name first what to train" in self.complaint(place, place / "a.cxi")
