@@ -133,7 +133,7 @@ def page_surface(estimate: BraggEstimate, most: int = MOST_TRIANGLES) -> Crystal
 
 
 def support_words(estimate: BraggEstimate) -> str:
-    """How large the support is, and whether it is one piece."""
+    """Size of the support, and whether it is one piece."""
     support = estimate.support.cpu().numpy()
     _, pieces = ndimage.label(support, np.ones((3, 3, 3)))  # pyright: ignore[reportGeneralTypeIssues]
     told = "in one piece" if pieces == 1 else f"in {pieces} pieces"

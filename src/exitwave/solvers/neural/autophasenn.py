@@ -70,7 +70,7 @@ class AutoPhaseNN(TrainedSolver[SupportEstimate, CrystalData]):
     first_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.07
     """Share of the largest amplitude below which nothing is crystal, at the beginning of the training,"""
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """and at its end and when predicting: the support is what lies above."""
+    """and at its end and when predicting: what lies above is support."""
     epochs: PositiveInt = 20
     """Passes over so many patterns;"""
     samples_per_epoch: PositiveInt = 2048
