@@ -34,7 +34,7 @@ def notebook(tmp_path_factory: pytest.TempPathFactory):
     code += ["scan", "result", "ew.inspect(scan)", "halves", "compared", "result.estimate"]
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in code])
     client = nbclient.NotebookClient(
-        made, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(place)}}
+        made, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(place)}}
     )
     return client.execute()
 
