@@ -55,7 +55,9 @@ def check_counts(seen: ScanStatistics) -> None:
                 f"{int(count[bad[0]])} of them; {cure}"
             )
     if bool((seen.photons_per_frame <= 0).all()):
-        raise InputError("every frame is empty: nothing is counted in any trusted pixel; check the dataset path and the mask")
+        raise InputError(
+            "every frame is empty: nothing is counted in any trusted pixel; check the dataset path and the mask"
+        )
 
 
 LARGEST_SPAN_PX = 1e9
