@@ -139,7 +139,10 @@ class MeasuredCrystals(CrystalPatterns):
         return len(self.patterns)
 
     def amplitudes(self, samples: Samples, *, held_out: bool, seed: tuple[int, ...]) -> Amplitudes:
-        chosen = [self.patterns[number % len(self.patterns)].amplitudes.cpu() for number in samples.tolist()]
+        count = self.held_out if held_out else len(self)
+        # One pattern after another in blocks: samples that are chosen evenly are of different crystals.
+        places = (samples * len(self.patterns)) // count
+        chosen = [self.patterns[place].amplitudes.cpu() for place in places.tolist()]
         if held_out or seed[1] == 0:
             return torch.stack(chosen)
         chance = np.random.default_rng([29, *seed])
