@@ -30,7 +30,7 @@ some = settings(
     max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
 )
 """Always the same examples, so that a run is repeatable; raise max_examples and drop derandomize to look for more."""
-many = settings(some, max_examples=30)
+many = settings(some, max_examples=40)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 """A measurement of Bragg coherent diffraction imaging: one crystal, turned in small steps through a Bragg peak."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -134,7 +134,3 @@ class RockingCurve(Measurement):
             voxel_mask=None if self.voxel_mask is None else trust(self.voxel_mask),
             diffraction=replace(self.diffraction, direct_beam_px=at),
         )
-
-    def with_provenance(self, told: Mapping[str, Any]) -> Self:
-        """The same with more said of where it comes from."""
-        return replace(self, provenance={**self.provenance, **told})

@@ -74,7 +74,7 @@ def test_error_reduction_goes_on_from_it() -> None:
     curve = simulated(seed=4).scan
     _, alone = found(ew.AutoPhaseNN(), curve)
     both = ew.reconstruct(curve, ew.chain(ew.AutoPhaseNN(), ew.ER(epochs=50, shrink_every=0)))
-    assert both.residual < 0.7 * alone.residual
+    assert both.residual < 0.5 * alone.residual
     assert torch.equal(both.estimate.support, alone.estimate.support)
 
 
@@ -83,9 +83,9 @@ def test_a_pattern_of_another_size_and_a_peak_elsewhere_are_brought_to_the_netwo
     curve = replace(made.scan, patterns=ArrayPatterns(made.scan.frames(slice(None)).roll((2, -3, 4), (0, 1, 2))))
     problem, step = found(ew.AutoPhaseNN(), curve)
     assert step.estimate.object.shape == (48, 56, 56)
-    assert step.residual < 0.2
+    assert step.residual < 0.08
     *_, refined = ew.ER(epochs=50, shrink_every=0).solve(problem, replace(step, epoch=0, state={}))
-    assert problem.residual(refined.estimate) < 0.6 * step.residual
+    assert problem.residual(refined.estimate) < min(0.02, 0.6 * step.residual)
     ramp = torch.fft.fftshift(torch.fft.fftn(made.truth.object)).roll((2, -3, 4), (0, 1, 2))
     moved = torch.fft.ifftn(torch.fft.ifftshift(ramp))
     assert register_twin(step.estimate.object, moved).correlation > 0.5

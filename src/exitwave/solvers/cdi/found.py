@@ -64,7 +64,7 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class Litter:
+class Generation:
     """Generations of starts: what each start of the last one found, and how far those of the first agreed by themselves."""
 
     parents: tuple[SupportEstimate, ...] = ()
@@ -75,17 +75,17 @@ class Litter:
     first: tuple[tuple[float, float], ...] = ()
     """Of the other starts of the first generation that were kept: correlation with its best, and residual over the best's."""
 
-    def with_child(self, x: SupportEstimate) -> "Litter":
+    def with_child(self, x: SupportEstimate) -> "Generation":
         return replace(self, children=(*self.children, x))
 
-    def next(self, found: "Found") -> "Litter":
+    def next(self, found: "Found") -> "Generation":
         """The same with another generation beginning, guided by the best of what was found."""
         best, least = found.members[0], max(found.residuals[0], 1e-30)
         alike = (register_twin(x.object, best.object).correlation for x in found.members[1:])
         first = self.first or tuple(zip(alike, (each / least for each in found.residuals[1:]), strict=True))
-        return Litter(parents=self.children, best=best, first=first)
+        return Generation(parents=self.children, best=best, first=first)
 
-    def bred(self, number: int) -> SupportEstimate:
+    def guided_start(self, number: int) -> SupportEstimate:
         """Where a start begins anew: the geometric mean of what it found and the best, which itself goes on as it is.
 
         Chen et al., Phys. Rev. B 76, 064113 (2007), eq. 4.
@@ -100,22 +100,22 @@ class Litter:
         return replace(best, object=torch.where(support, mean, 0.0), support=support)
 
     def state(self) -> dict[str, Tensor]:
-        kept = {} if self.best is None else packed("litter.best", self.best)
+        kept = {} if self.best is None else packed("generation.best", self.best)
         for name, several in (("parents", self.parents), ("children", self.children)):
             for i, x in enumerate(several):
-                kept |= packed(f"litter.{name}.{i}", x)
+                kept |= packed(f"generation.{name}.{i}", x)
         return kept | ({"found.first": torch.tensor(self.first, dtype=torch.float64)} if self.first else {})
 
     @staticmethod
-    def from_state(own: Mapping[str, Tensor], like: SupportEstimate) -> "Litter":
+    def from_state(own: Mapping[str, Tensor], like: SupportEstimate) -> "Generation":
         def several(name: str) -> tuple[SupportEstimate, ...]:
-            count = sum(key.startswith(f"litter.{name}.") and key.endswith(".support") for key in own)
-            members = (unpacked(own, f"litter.{name}.{i}", like) for i in range(count))
+            count = sum(key.startswith(f"generation.{name}.") and key.endswith(".support") for key in own)
+            members = (unpacked(own, f"generation.{name}.{i}", like) for i in range(count))
             return tuple(x for x in members if x is not None)
 
         first = tuple((float(a), float(b)) for a, b in own.get("found.first", torch.zeros(0, 2)).tolist())
-        best = unpacked(own, "litter.best", like)
-        return Litter(parents=several("parents"), best=best, children=several("children"), first=first)
+        best = unpacked(own, "generation.best", like)
+        return Generation(parents=several("parents"), best=best, children=several("children"), first=first)
 
 
 def packed(name: str, x: SupportEstimate) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from exitwave.problems.base import Problem
 from exitwave.problems.bragg import BraggProblem
 from exitwave.problems.cdi import SupportProblem
 from exitwave.solvers.base import Solver, Step
-from exitwave.solvers.cdi.found import Found, Litter, packed, unpacked
+from exitwave.solvers.cdi.found import Found, Generation, packed, unpacked
 from exitwave.solvers.cdi.phase_retrieval import ER
 from exitwave.solvers.nested_state import nested
 from exitwave.solvers.options import CoherenceEvery, Feedback, ShrinkEvery, SigmaEnd, SigmaStart, Threshold
@@ -79,40 +79,42 @@ class BestOf(Solver[SupportEstimate]):
         own, state = self.unnested(start.state)
         first, inner = int(own.get("number", 0)), int(own.get("epoch", 0))
         found = replace(Found.from_state(own, start.estimate), tested=problem.has_held_out)
-        litter = Litter.from_state(own, start.estimate)
+        generation = Generation.from_state(own, start.estimate)
         origin = unpacked(own, "origin", start.estimate) or start.estimate
         current = unpacked(own, "current", start.estimate)
         epoch = start.epoch
         for number in range(first, self.runs):
             seeded = problem.with_seed(problem.seed + 1000 * number)
             if number and number % self.starts == 0 and not inner:
-                found, litter = Found(tested=problem.has_held_out), litter.next(found)
-            begin = current or self._begin(seeded, litter, origin, number)
+                found, generation = Found(tested=problem.has_held_out), generation.next(found)
+            begin = current or self._begin(seeded, generation, origin, number)
             held = None
             for step in self.member.solve(seeded, Step(epoch=inner, estimate=begin, state=state)):
                 if held is not None:
                     epoch += 1
-                    yield self._shown(found, litter, held, epoch, number, origin)
+                    yield self._shown(found, generation, held, epoch, number, origin)
                 held = step
             if held is not None:
                 epoch += 1
                 found = found.with_member(held.estimate, problem, self.keep)
-                litter = litter.with_child(held.estimate) if number < self.runs - self.starts else litter
+                generation = generation.with_child(held.estimate) if number < self.runs - self.starts else generation
                 done = replace(held, epoch=0, state={})
-                yield self._shown(found, litter, done, epoch, number + 1, origin)
+                yield self._shown(found, generation, done, epoch, number + 1, origin)
             current, state, inner = None, {}, 0
-        yield from self._polished(problem, found, litter, origin, Step(epoch=epoch, estimate=origin, state=own))
+        yield from self._polished(problem, found, generation, origin, Step(epoch=epoch, estimate=origin, state=own))
 
-    def _begin(self, problem: SupportProblem, litter: Litter, origin: SupportEstimate, number: int) -> SupportEstimate:
+    def _begin(
+        self, problem: SupportProblem, generation: Generation, origin: SupportEstimate, number: int
+    ) -> SupportEstimate:
         """Where a start begins: in the first generation by chance, later from what it found then, drawn to the best."""
         if number >= self.starts:
-            return litter.bred(number % self.starts)
+            return generation.guided_start(number % self.starts)
         return origin if number == 0 else problem.begun_anew(origin)
 
     def _shown(
         self,
         found: Found,
-        litter: Litter,
+        generation: Generation,
         step: Step[SupportEstimate],
         epoch: int,
         number: int,
@@ -121,7 +123,7 @@ class BestOf(Solver[SupportEstimate]):
         """The step to hand out while start `number` is at work: what was found so far, or else its own estimate."""
         place = {"number": torch.tensor(number), "epoch": torch.tensor(step.epoch)}
         current = packed("current", step.estimate) if step.epoch else {}
-        kept = {**place, **packed("origin", origin), **current, **found.state(), **litter.state()}
+        kept = {**place, **packed("origin", origin), **current, **found.state(), **generation.state()}
         state = nested(self.name, kept, step.state)
         if not found.members:
             return replace(step, epoch=epoch, state=state)
@@ -132,7 +134,7 @@ class BestOf(Solver[SupportEstimate]):
         self,
         problem: SupportProblem,
         found: Found,
-        litter: Litter,
+        generation: Generation,
         origin: SupportEstimate,
         last: Step[SupportEstimate],
     ) -> Iterator[Step[SupportEstimate]]:
@@ -144,7 +146,7 @@ class BestOf(Solver[SupportEstimate]):
         begin = (unpacked(last.state, "current", origin) if done else None) or mean
         for step in ER(epochs=self.polish, shrink_every=0).solve(problem, Step(epoch=done, estimate=begin)):
             kept = {"number": torch.tensor(self.runs), "polished": torch.tensor(step.epoch)}
-            kept |= packed("origin", origin) | packed("current", step.estimate) | found.state() | litter.state()
+            kept |= packed("origin", origin) | packed("current", step.estimate) | found.state() | generation.state()
             epoch = last.epoch + step.epoch - done
             yield replace(step, epoch=epoch, spread=spread, state=nested(self.name, kept, {}))
 
